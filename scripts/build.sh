@@ -1,0 +1,16 @@
+#!/bin/sh
+# Configures once and builds. usage: build.sh FOLDER [MESON OPTIONS]
+set -eu
+folder=$1
+shift
+if [ ! -f "$folder/build.ninja" ]; then
+    meson setup "$folder" "$@" >"$folder.log" 2>&1 || {
+        cat "$folder.log" >&2
+        exit 1
+    }
+    rm -f "$folder.log"
+elif grep -q "Dependency cmocka.*NO" "$folder/meson-logs/meson-log.txt" 2>/dev/null; then
+    # Configured before the test packages were there.
+    meson setup --reconfigure "$folder" >/dev/null
+fi
+ninja -C "$folder" --quiet

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Installs what `make run`, `make test` or .ci/run need on Debian 12; elsewhere names it and stops.
+# usage: install-packages.sh run|test|ci
+set -eu
+here=$(dirname "$0")
+case "${1:-}" in
+run) groups='run' ;;
+test) groups='run test' ;;
+ci) groups='run test ci' ;;
+*)
+    echo "usage: $0 run|test|ci" >&2
+    exit 2
+    ;;
+esac
+
+wanted=
+for group in $groups; do
+    wanted="$wanted $(awk -v g="$group" '$1 == g { print $2 }' "$here/packages.debian")"
+done
+
+id=
+version=
+if [ -r /etc/os-release ]; then
+    # shellcheck disable=SC1091
+    id=$(. /etc/os-release && echo "${ID:-}")
+    # shellcheck disable=SC1091
+    version=$(. /etc/os-release && echo "${VERSION_ID:-}")
+fi
+if [ "$id" != debian ] || ! command -v dpkg-query >/dev/null 2>&1; then
+    # Another system: fine when everything is there already (meson will say what is not).
+    if command -v meson >/dev/null 2>&1 && command -v ninja >/dev/null 2>&1; then
+        exit 0
+    fi
+    echo "This is not Debian. Install the equivalents of these Debian 12 packages, then try again:" >&2
+    for package in $wanted; do echo "  $package" >&2; done
+    exit 1
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || true)
+    case "$status" in ii*) ;; *) missing="$missing $package" ;; esac
+done
+[ -n "$missing" ] || exit 0
+
+echo "Installing$missing (Debian ${version:-?})" >&2
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        echo "Not root and no sudo here. As root: apt-get install$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 # the list is meant to be split
+$as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null

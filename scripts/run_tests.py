@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Runs `meson test` and counts single checks: `N passed, N failed, N skipped` is the last line.
+
+A program that speaks TAP counts by its lines, a Python unittest by its summary, any other as one.
+Skipped checks are named with their reason, so that silence never hides one.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+
+def count_tap(text):
+    """(passed, failed, [skipped reasons]) of a TAP stream."""
+    passed = failed = 0
+    skipped = []
+    for line in text.splitlines():
+        match = re.match(r"\s*(not )?ok\b(.*)", line)
+        if not match:
+            continue
+        directive = re.search(r"#\s*SKIP\s*(.*)", match[2], re.I)
+        if directive:
+            skipped.append(match[2].split("#")[0].strip(" -0123456789") or directive[1])
+        elif match[1]:
+            failed += 1
+        else:
+            passed += 1
+    return passed, failed, skipped
+
+
+def count_unittest(text):
+    """The same of unittest's output; None where it is not one."""
+    ran = re.search(r"^Ran (\d+) tests? in", text, re.M)
+    if not ran:
+        return None
+    last = re.search(r"^(OK|FAILED)(?: \((.*)\))?$", text, re.M)
+    numbers = dict(re.findall(r"([a-z ]+)=(\d+)", last[2] or "")) if last else {"errors": "1"}
+    numbers = {k.strip(): int(v) for k, v in numbers.items()}
+    failed = numbers.get("failures", 0) + numbers.get("errors", 0)
+    n_skipped = numbers.get("skipped", 0)
+    reasons = re.findall(r"skipped ['\"](.*)['\"]$", text, re.M)
+    skipped = (reasons + ["(no reason printed)"] * n_skipped)[:n_skipped]
+    return int(ran[1]) - failed - n_skipped, failed, skipped
+
+
+def main():
+    build = sys.argv[1]
+    env = dict(os.environ)
+    command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"] + sys.argv[2:]
+    if env.get("LLLM_SOAK"):
+        command += ["--timeout-multiplier", "0"]
+    status = subprocess.run(command, env=env).returncode
+    passed = failed = 0
+    skipped = []
+    with open(os.path.join(build, "meson-logs", "testlog.json"), encoding="utf-8") as log:
+        for line in log:
+            test = json.loads(line)
+            output = test.get("stdout", "") + "\n" + test.get("stderr", "")
+            tap = count_tap(test.get("stdout", ""))
+            counts = count_unittest(output) or (tap if sum(map(bool, tap)) else None)
+            bad = test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL")
+            if counts is None:
+                counts = (0, 0, [test["name"]]) if test["result"] == "SKIP" else (int(not bad), 0, [])
+            passed += counts[0]
+            # A crash or a timeout is a failure even when every check that ran passed.
+            failed += max(counts[1], int(bad))
+            skipped += [f"{test['name']}: {reason}" for reason in counts[2]]
+    for reason in skipped:
+        print(f"skipped  {reason}")
+    print(f"{passed} passed, {failed} failed, {len(skipped)} skipped")
+    return 1 if failed or (status and not failed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

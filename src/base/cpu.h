@@ -1,0 +1,24 @@
+/* cpu.h: what this processor can do, and a mask that switches it off.
+ *
+ * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "avx512" (up to
+ * AVX-512), or "-avx512" to remove one rung. The flag --cpu-mask and LLLM_CPU_MASK both use it.
+ */
+#ifndef LLLM_BASE_CPU_H
+#define LLLM_BASE_CPU_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+enum cpu_feature {
+    CPU_AVX2 = 1u << 0,   /* AVX2, FMA and F16C, with the operating system's consent */
+    CPU_AVX512 = 1u << 1, /* AVX-512 F, BW, DQ and VL */
+};
+
+unsigned cpu_detect(void);   /* what the machine has */
+unsigned cpu_features(void); /* what may be used: detected and not masked */
+bool cpu_set_mask(const char *words, struct error *e);
+const char *cpu_model_name(void); /* "Intel(R) Xeon(R) ..."; "unknown" where it cannot be told */
+int cpu_count(void);              /* processors this process may use */
+
+#endif

@@ -1,0 +1,237 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool file_map_open(const char *path, struct file_map *map, struct error *e)
+{
+    static const uint8_t empty[1];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set(e, ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        int why = errno;
+        close(fd);
+        return error_set(e, ERROR_IO, "cannot read %s: %s", path, strerror(why));
+    }
+    if (!S_ISREG(st.st_mode)) {
+        close(fd);
+        return error_set(e, ERROR_IO, "cannot map %s: it is not a regular file", path);
+    }
+    if (st.st_size == 0) {
+        close(fd);
+        *map = (struct file_map){empty, 0};
+        return true;
+    }
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int why = errno;
+    close(fd);
+    if (p == MAP_FAILED) {
+        return error_set(e, ERROR_IO, "cannot map %s: %s", path, strerror(why));
+    }
+    *map = (struct file_map){p, (uint64_t)st.st_size};
+    return true;
+}
+
+void file_map_close(struct file_map *map)
+{
+    if (map->size_bytes) {
+        munmap((void *)map->data, (size_t)map->size_bytes);
+    }
+    *map = (struct file_map){0};
+}
+
+bool file_read(const char *path, size_t max_bytes, struct buf *b, struct error *e)
+{
+    bool use_stdin = strcmp(path, "-") == 0;
+    int fd = use_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return error_set(e, ERROR_IO, "cannot open %s: %s", path, strerror(errno));
+    }
+    size_t total = 0;
+    bool ok = true;
+    for (;;) {
+        char chunk[65536];
+        ssize_t n = read(fd, chunk, sizeof chunk);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            ok = error_set(e, ERROR_IO, "cannot read %s: %s", path, strerror(errno));
+            break;
+        }
+        if (n == 0) {
+            break;
+        }
+        total += (size_t)n;
+        if (total > max_bytes || !buf_append(b, chunk, (size_t)n)) {
+            ok =
+                error_set(e, ERROR_LIMIT, "%s is larger than %zu bytes, the most that is read here",
+                          path, max_bytes);
+            break;
+        }
+    }
+    if (!use_stdin) {
+        close(fd);
+    }
+    return ok;
+}
+
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+bool file_is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool file_make_directories(const char *path, struct error *e)
+{
+    char *copy = mem_strdup(path);
+    bool ok = true;
+    for (char *p = copy + 1; ok; p++) {
+        if (*p == '/' || *p == 0) {
+            char end = *p;
+            *p = 0;
+            if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
+                ok = error_set(e, ERROR_IO, "cannot create the folder %s: %s", copy,
+                               strerror(errno));
+            }
+            *p = end;
+            if (end == 0) {
+                break;
+            }
+        }
+    }
+    if (ok && !file_is_directory(path)) {
+        ok = error_set(e, ERROR_IO, "%s exists and is not a folder", path);
+    }
+    free(copy);
+    return ok;
+}
+
+struct file_writer {
+    char *path, *temporary;
+    FILE *file;
+};
+
+struct file_writer *file_writer_open(const char *path, struct error *e)
+{
+    struct file_writer *w = mem_zalloc(sizeof *w);
+    w->path = mem_strdup(path);
+    struct buf name;
+    buf_init(&name, 65536);
+    buf_printf(&name, "%s.XXXXXX", path);
+    w->temporary = buf_take(&name, NULL);
+    int fd = mkostemp(w->temporary, O_CLOEXEC);
+    if (fd < 0) {
+        error_set(e, ERROR_IO, "cannot create %s: %s", path, strerror(errno));
+        free(w->temporary);
+        w->temporary = NULL;
+        file_writer_abort(w);
+        return NULL;
+    }
+    /* mkstemp gives 0600; a plain new file would have had 0666 less the umask. */
+    mode_t mask = umask(0);
+    umask(mask);
+    (void)!fchmod(fd, 0666 & ~mask);
+    w->file = fdopen(fd, "wb");
+    if (!w->file) {
+        close(fd);
+        error_set(e, ERROR_IO, "cannot create %s: %s", path, strerror(errno));
+        file_writer_abort(w);
+        return NULL;
+    }
+    return w;
+}
+
+bool file_writer_put(struct file_writer *w, const void *data, size_t n, struct error *e)
+{
+    if (n && fwrite(data, 1, n, w->file) != n) {
+        return error_set(e, ERROR_IO, "cannot write %s: %s", w->path, strerror(errno));
+    }
+    return true;
+}
+
+/* A rename is only durable once the folder that holds the name is flushed too. */
+static void sync_folder_of(const char *path)
+{
+    char *copy = mem_strdup(path);
+    char *slash = strrchr(copy, '/');
+    const char *folder = ".";
+    if (slash) {
+        *(slash == copy ? slash + 1 : slash) = 0;
+        folder = copy;
+    }
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(copy);
+}
+
+bool file_writer_commit(struct file_writer *w, struct error *e)
+{
+    bool ok = fflush(w->file) == 0 && fsync(fileno(w->file)) == 0;
+    int why = errno;
+    if (fclose(w->file) != 0 && ok) {
+        ok = false;
+        why = errno;
+    }
+    w->file = NULL;
+    if (ok && rename(w->temporary, w->path) != 0) {
+        ok = false;
+        why = errno;
+    }
+    if (!ok) {
+        error_set(e, ERROR_IO, "cannot write %s: %s", w->path, strerror(why));
+        file_writer_abort(w);
+        return false;
+    }
+    sync_folder_of(w->path);
+    free(w->temporary);
+    w->temporary = NULL;
+    file_writer_abort(w);
+    return true;
+}
+
+void file_writer_abort(struct file_writer *w)
+{
+    if (!w) {
+        return;
+    }
+    if (w->file) {
+        fclose(w->file);
+    }
+    if (w->temporary) {
+        unlink(w->temporary);
+    }
+    free(w->temporary);
+    free(w->path);
+    free(w);
+}
+
+bool file_write_atomic(const char *path, const void *data, size_t n, struct error *e)
+{
+    struct file_writer *w = file_writer_open(path, e);
+    if (!w) {
+        return false;
+    }
+    if (!file_writer_put(w, data, n, e)) {
+        file_writer_abort(w);
+        return false;
+    }
+    return file_writer_commit(w, e);
+}

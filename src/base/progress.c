@@ -1,0 +1,70 @@
+#include "base/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static bool enabled = true;
+
+void progress_enable(bool on)
+{
+    enabled = on;
+}
+
+double time_now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void time_format(double seconds, char *out, unsigned long out_bytes)
+{
+    unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
+    if (s >= 3600) {
+        snprintf(out, out_bytes, "%lu h %02lu min", s / 3600, s / 60 % 60);
+    } else if (s >= 60) {
+        snprintf(out, out_bytes, "%lu min %02lu s", s / 60, s % 60);
+    } else {
+        snprintf(out, out_bytes, "%lu s", s);
+    }
+}
+
+void progress_begin(struct progress *p, const char *label, uint64_t total)
+{
+    *p = (struct progress){.total = total, .start_s = time_now_s()};
+    snprintf(p->label, sizeof p->label, "%s", label);
+    p->active = enabled && isatty(STDERR_FILENO);
+}
+
+void progress_update(struct progress *p, uint64_t done, const char *note)
+{
+    double now = time_now_s();
+    if (!p->active || (now - p->shown_s < 0.1 && done < p->total)) {
+        return;
+    }
+    p->shown_s = now;
+    double share = p->total ? (double)done / (double)p->total : 1;
+    share = share > 1 ? 1 : share;
+    char bar[25], left[32] = "";
+    for (int i = 0; i < 24; i++) {
+        bar[i] = (i + 1) <= (int)(share * 24 + 0.5) ? '#' : '.';
+    }
+    bar[24] = 0;
+    if (share > 0.001) {
+        time_format((now - p->start_s) * (1 - share) / share, left, sizeof left);
+    }
+    fprintf(stderr, "\r%s [%s] %3d %%%s%s%s%s\033[K", p->label, bar, (int)(share * 100),
+            *left ? "  left " : "", left, note ? "  " : "", note ? note : "");
+    fflush(stderr);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->active) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+    p->active = false;
+}

@@ -1,0 +1,28 @@
+/* progress.h: one line on standard error that tells how far long work is and when it ends.
+ * Silent unless standard error is a terminal and progress_enable has not switched it off. */
+#ifndef LLLM_BASE_PROGRESS_H
+#define LLLM_BASE_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+    char label[64];
+    uint64_t total;
+    double start_s, shown_s;
+    bool active;
+};
+
+void progress_enable(bool on);
+void progress_begin(struct progress *p, const char *label, uint64_t total);
+/* note (may be NULL): a few words behind the bar, such as "loss 1.32  5210 tok/s". Redraws at most
+ * ten times a second. */
+void progress_update(struct progress *p, uint64_t done, const char *note);
+void progress_end(struct progress *p); /* clears the line */
+
+double time_now_s(void); /* monotonic */
+
+/* "1 h 02 min", "3 min 10 s", "12 s" */
+void time_format(double seconds, char *out, unsigned long out_bytes);
+
+#endif

@@ -1,0 +1,19 @@
+/* strmap.h: byte strings to 32-bit numbers, open addressing. Keys are borrowed: they must outlive
+ * the map. A random seed per process keeps hostile keys from choosing their collisions. */
+#ifndef LLLM_BASE_STRMAP_H
+#define LLLM_BASE_STRMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct strmap;
+struct strmap *strmap_new(size_t expected_count);
+void strmap_free(struct strmap *m);
+
+/* False when the key is there already (its value stays). */
+bool strmap_add(struct strmap *m, const char *key, size_t n, uint32_t value);
+bool strmap_get(const struct strmap *m, const char *key, size_t n, uint32_t *value);
+size_t strmap_count(const struct strmap *m);
+
+#endif

@@ -1,0 +1,287 @@
+#include "cli/chat_loop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/answer.h"
+#include "cli/line_reader.h"
+#include "cli/term.h"
+
+struct talk {
+    const struct chat_loop *chat;
+    struct session *session;
+    struct answer answer;
+    json_t *messages;
+    char *system; /* NULL: none */
+    bool leave;
+    bool spoken; /* a message was answered or failed since the start */
+    int status;
+};
+
+static void add_message(struct talk *t, const char *role, const char *text, size_t n)
+{
+    json_array_append_new(
+        t->messages, json_pack("{s:s, s:o}", "role", role, "content", term_json_text(text, n)));
+}
+
+static void start_anew(struct talk *t)
+{
+    json_array_clear(t->messages);
+    if (t->system) {
+        add_message(t, "system", t->system, strlen(t->system));
+    }
+}
+
+/* Whether the answer was cut because no position was left. */
+static bool context_is_full(const struct talk *t)
+{
+    return t->answer.stats.reason == FINISH_LENGTH &&
+           (!t->chat->how.max_tokens || t->answer.stats.n_generated < t->chat->how.max_tokens);
+}
+
+static void say_context_full(const struct talk *t)
+{
+    term_message("the conversation fills the context of %u tokens; /clear starts a new one "
+                 "(--context-size sets how much fits)",
+                 engine_context_size(t->chat->engine));
+}
+
+static void answer_line(struct talk *t, const char *text)
+{
+    struct token_list prompt = {0};
+    struct error e = {0};
+    size_t before = json_array_size(t->messages);
+    t->spoken = true;
+    add_message(t, "user", text, strlen(text));
+    answer_forget_interrupt();
+    bool ok = engine_chat_tokens(t->chat->engine, t->messages, t->chat->tools, true, &prompt, &e);
+    if (ok && prompt.n >= engine_context_size(t->chat->engine)) {
+        say_context_full(t);
+        json_array_remove(t->messages, before);
+        token_list_free(&prompt);
+        return;
+    }
+    ok = ok && answer_generate(&t->answer, t->session, &prompt, &t->chat->how, &e);
+    token_list_free(&prompt);
+    const struct buf *said = &t->answer.text;
+    if (t->answer.reader_gone) {
+        t->leave = true;
+        t->status = CLI_FAILED;
+        return;
+    }
+    if (!ok) {
+        json_array_remove(t->messages, before); /* as if it had not been said */
+        term_message("%s", e.message);
+        t->status = CLI_FAILED;
+        return;
+    }
+    if (said->len == 0 || said->data[said->len - 1] != '\n') {
+        putchar('\n');
+    }
+    fflush(stdout);
+    add_message(t, "assistant", said->data ? said->data : "", said->len);
+    answer_forget_interrupt();
+    if (context_is_full(t)) {
+        say_context_full(t);
+    } else if (t->chat->verbose && !t->chat->quiet) {
+        answer_print_figures(&t->answer, -1, stderr);
+    }
+}
+
+static void command_help(struct talk *t, const char *argument);
+
+static void command_clear(struct talk *t, const char *argument)
+{
+    (void)argument;
+    start_anew(t);
+    if (!t->chat->quiet) {
+        term_message("a new conversation");
+    }
+}
+
+static void command_system(struct talk *t, const char *argument)
+{
+    free(t->system);
+    t->system = *argument ? mem_strdup(argument) : NULL;
+    start_anew(t);
+    if (!t->chat->quiet) {
+        term_message(t->system ? "a new conversation with this system message"
+                               : "a new conversation without a system message");
+    }
+}
+
+static void append_as_text(struct buf *out, json_t *messages)
+{
+    size_t i;
+    json_t *m;
+    json_array_foreach(messages, i, m)
+    {
+        json_t *content = json_object_get(m, "content");
+        buf_printf(out, "%s%s:\n", i ? "\n" : "", json_string_value(json_object_get(m, "role")));
+        buf_append(out, json_string_value(content), json_string_length(content));
+        buf_append_char(out, '\n');
+    }
+}
+
+static void command_save(struct talk *t, const char *argument)
+{
+    size_t n = strlen(argument);
+    if (!n) {
+        term_message("/save needs a file: /save chat.json, or any other name for plain text");
+        return;
+    }
+    struct buf out;
+    buf_init(&out, SIZE_MAX / 2);
+    if (n > 5 && strcmp(argument + n - 5, ".json") == 0) {
+        json_t *all = json_pack("{s:o, s:O}", "model",
+                                term_json_text(t->chat->model_name, strlen(t->chat->model_name)),
+                                "messages", t->messages);
+        char *text = json_dumps(all, JSON_INDENT(2));
+        buf_append_str(&out, text ? text : "");
+        buf_append_char(&out, '\n');
+        free(text);
+        json_decref(all);
+    } else {
+        append_as_text(&out, t->messages);
+    }
+    struct error e = {0};
+    if (!file_write_atomic(argument, out.data ? out.data : "", out.len, &e)) {
+        term_message("%s", e.message);
+    } else if (!t->chat->quiet) {
+        term_message("saved %zu messages to %s", json_array_size(t->messages), argument);
+    }
+    buf_free(&out);
+}
+
+static void command_exit(struct talk *t, const char *argument)
+{
+    (void)argument;
+    t->leave = true;
+}
+
+static const struct chat_command {
+    const char *name, *argument, *summary;
+    void (*run)(struct talk *t, const char *argument);
+} chat_commands[] = {
+    {"/help", "", "this list", command_help},
+    {"/clear", "", "forget the conversation", command_clear},
+    {"/save", "FILE", "write the conversation (JSON for a name in .json, else text)", command_save},
+    {"/system", "TEXT", "a new conversation with this system message; without TEXT: with none",
+     command_system},
+    {"/exit", "", "leave (also Ctrl-D)", command_exit},
+};
+enum { N_CHAT_COMMANDS = sizeof chat_commands / sizeof *chat_commands };
+
+static void command_help(struct talk *t, const char *argument)
+{
+    (void)t;
+    (void)argument;
+    for (size_t i = 0; i < N_CHAT_COMMANDS; i++) {
+        fprintf(stderr, "  %-8s%-6s%s\n", chat_commands[i].name, chat_commands[i].argument,
+                chat_commands[i].summary);
+    }
+    fputs("  Ctrl-C stops an answer; at an empty prompt, twice, it leaves\n", stderr);
+}
+
+static const char *chat_candidate(const void *context, size_t index)
+{
+    (void)context;
+    return index < N_CHAT_COMMANDS ? chat_commands[index].name : NULL;
+}
+
+static void run_chat_command(struct talk *t, const char *line)
+{
+    size_t n = strcspn(line, " \t");
+    const char *argument = line + n + strspn(line + n, " \t");
+    char *trimmed = mem_strdup(argument);
+    for (size_t i = strlen(trimmed); i && (trimmed[i - 1] == ' ' || trimmed[i - 1] == '\t'); i--) {
+        trimmed[i - 1] = 0;
+    }
+    char name[32];
+    snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, line);
+    const struct chat_command *found = NULL;
+    for (size_t i = 0; i < N_CHAT_COMMANDS; i++) {
+        found = strcmp(chat_commands[i].name, name) == 0 ? &chat_commands[i] : found;
+    }
+    if (found) {
+        found->run(t, trimmed);
+    } else {
+        const char *near = options_nearest(name, chat_candidate, NULL);
+        term_message("there is no command %s%s%s%s (/help lists them)", name,
+                     near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    free(trimmed);
+}
+
+static void loop(struct talk *t, struct line_reader *reader)
+{
+    bool asked_to_leave = false;
+    while (!t->leave) {
+        const char *line;
+        bool typed;
+        enum line_result result = line_reader_next(reader, &line, &typed);
+        if (result == LINE_END) {
+            if (line_reader_is_terminal(reader)) {
+                putchar('\n');
+            }
+            break;
+        }
+        if (result == LINE_INTERRUPTED) {
+            answer_forget_interrupt();
+            if (!line_reader_is_terminal(reader)) {
+                t->status = CLI_INTERRUPTED;
+                break;
+            }
+            putchar('\n');
+            if (!typed && asked_to_leave) {
+                break;
+            }
+            asked_to_leave = !typed;
+            if (!typed) {
+                term_message("Ctrl-C again, Ctrl-D or /exit leaves");
+            }
+            continue;
+        }
+        asked_to_leave = false;
+        if (line[strspn(line, " \t")] == 0) {
+            continue;
+        }
+        if (line[0] == '/') {
+            run_chat_command(t, line);
+        } else {
+            answer_line(t, line);
+        }
+    }
+}
+
+int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
+{
+    struct error e = {0};
+    struct talk t = {.chat = chat, .messages = json_array()};
+    t.session = session_new(chat->engine, &e);
+    if (!t.session) {
+        json_decref(t.messages);
+        return cli_fail(&e);
+    }
+    t.system = chat->system ? mem_strdup(chat->system) : NULL;
+    start_anew(&t);
+    answer_init(&t.answer, stdout);
+    answer_catch_interrupt(false);
+    struct line_reader *reader = line_reader_new(">>> ");
+    if (!chat->quiet && line_reader_is_terminal(reader)) {
+        fprintf(stderr, "%s%s: /help lists commands, Ctrl-D leaves%s\n",
+                term_style(stderr, TERM_DIM), chat->model_name, term_style(stderr, TERM_PLAIN));
+    }
+    if (first_prompt) {
+        answer_line(&t, first_prompt);
+    }
+    loop(&t, reader);
+    line_reader_free(reader);
+    answer_free(&t.answer);
+    session_free(t.session);
+    json_decref(t.messages);
+    free(t.system);
+    return t.status;
+}

@@ -1,0 +1,23 @@
+/* chat_loop.h: the interactive chat of `lllm run`. */
+#ifndef LLLM_CLI_CHAT_LOOP_H
+#define LLLM_CLI_CHAT_LOOP_H
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+#include "engine/engine.h"
+
+struct chat_loop {
+    struct engine *engine;
+    const char *model_name;
+    const char *system; /* NULL: none */
+    json_t *tools;      /* borrowed; may be NULL */
+    struct generation_options how;
+    bool quiet, verbose;
+};
+
+/* Reads lines until /exit or the end of input. first_prompt (may be NULL) is answered before the
+ * first line is read. Returns an exit status. */
+int chat_loop_run(const struct chat_loop *chat, const char *first_prompt);
+
+#endif

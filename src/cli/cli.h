@@ -1,0 +1,59 @@
+/* cli.h: what the commands share.
+ *
+ * A command is a row in the table of main.c and a file cmd_VERB.c. Its options struct begins with
+ * a `struct common_options`, so that one set of tables fills both. Results go to standard output,
+ * everything else to standard error; exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+ */
+#ifndef LLLM_CLI_CLI_H
+#define LLLM_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "cli/options.h"
+
+enum {
+    CLI_DONE = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_INTERRUPTED = 130,
+};
+
+struct common_options {
+    bool help, json, quiet, verbose;
+    int n_threads; /* 0: one per processor */
+    const char *cpu_mask;
+    /* Filled for commands with uses_engine only. */
+    bool cpu_only, gpu_layers_given;
+    int gpu_layers;
+    uint32_t batch_size, context_size; /* 0: the engine's choice */
+};
+
+struct command {
+    const char *name;
+    const char *summary;     /* one line for the list of commands */
+    const char *arguments;   /* "[MODEL] \"PROMPT\"" */
+    const char *description; /* a few sentences, lines of at most 80 columns */
+    const char *examples;    /* lines that begin with two spaces */
+    const struct option *options;
+    size_t options_bytes;        /* of the struct that begins with struct common_options */
+    void (*init)(void *options); /* defaults other than zero; may be NULL */
+    bool uses_engine;            /* understands --gpu-layers, --batch-size, ... */
+    int (*run)(const void *options, const struct string_list *arguments);
+};
+
+extern const struct command cmd_run, cmd_show, cmd_list, cmd_tokenize, cmd_logits, cmd_import,
+    cmd_pretrain;
+
+/* Prints "lllm: SENTENCE" and returns CLI_FAILED or CLI_USAGE. */
+int cli_fail(const struct error *e);
+int cli_wrong(const struct error *e);
+int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes what standard output still holds. CLI_DONE, or CLI_FAILED: with a sentence unless the
+ * reader has gone away, which is its right. */
+int cli_flush(void);
+
+#endif

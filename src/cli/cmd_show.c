@@ -1,0 +1,394 @@
+/* cmd_show.c: what a model file says about itself. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/inventory.h"
+#include "cli/models.h"
+#include "cli/term.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
+
+struct show_options {
+    struct common_options common;
+    bool tensors, template, metadata;
+};
+
+#define FIELD(field) offsetof(struct show_options, field)
+
+static const struct option table[] = {
+    {"tensors", 0, OPTION_FLAG, NULL, "list the tensors too", FIELD(tensors), 0, 0, 0},
+    {"metadata", 0, OPTION_FLAG, NULL, "list every key of the file too", FIELD(metadata), 0, 0, 0},
+    {"template", 0, OPTION_FLAG, NULL, "print the chat template and nothing else", FIELD(template),
+     0, 0, 0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+/* All that is shown, gathered before anything is printed. */
+struct facts {
+    const struct model_source *source;
+    const struct gguf *gguf;
+    struct inventory inventory;
+    bool has_config;
+    struct model_config config;
+    struct error why_no_config;
+    char *name, *description, *license, *architecture, *template, *vocabulary, *pre;
+    uint64_t n_vocab;
+};
+
+static void gather(struct facts *f)
+{
+    const struct gguf *g = f->gguf;
+    inventory_take(g, &f->inventory);
+    f->has_config = f->inventory.n_tensors && model_config_read(g, &f->config, &f->why_no_config);
+    f->name = inventory_text(g, "general.name");
+    f->description = inventory_text(g, "general.description");
+    f->license = inventory_text(g, "general.license");
+    f->architecture = inventory_text(g, "general.architecture");
+    f->template = inventory_text(g, "tokenizer.chat_template");
+    f->vocabulary = inventory_text(g, "tokenizer.ggml.model");
+    f->pre = inventory_text(g, "tokenizer.ggml.pre");
+    const struct gguf_value *tokens = gguf_value_find(g, "tokenizer.ggml.tokens");
+    f->n_vocab = tokens && tokens->type == GGUF_ARRAY ? tokens->count : 0;
+}
+
+static void release(struct facts *f)
+{
+    free(f->name);
+    free(f->description);
+    free(f->license);
+    free(f->architecture);
+    free(f->template);
+    free(f->vocabulary);
+    free(f->pre);
+}
+
+/* The context lengths whose memory is told: powers of four from 512, and the trained length. */
+static uint32_t next_context(const struct model_config *c, uint32_t last)
+{
+    if (last >= c->n_context) {
+        return 0;
+    }
+    uint64_t next = last ? (uint64_t)last * 4 : 512;
+    return next < c->n_context ? (uint32_t)next : c->n_context;
+}
+
+static void print_label(const char *label)
+{
+    printf("%s%-14s%s", term_style(stdout, TERM_BOLD), label, term_style(stdout, TERM_PLAIN));
+}
+
+static void print_text(const char *label, const char *text)
+{
+    if (text && *text) {
+        print_label(label);
+        term_print_escaped(stdout, text, strlen(text), 2000);
+        putchar('\n');
+    }
+}
+
+static void print_config(const struct model_config *c)
+{
+    char a[32];
+    print_label("layers");
+    printf("%u\n", c->n_layers);
+    print_label("heads");
+    printf("%u of %u", c->n_heads, c->head_dim);
+    if (c->n_kv_heads != c->n_heads) {
+        printf(", %u for keys and values", c->n_kv_heads);
+    }
+    putchar('\n');
+    print_label("embedding");
+    printf("%u, feed-forward %u%s\n", c->n_embd, c->n_ff,
+           c->tied_head ? ", output tied to it" : "");
+    print_label("context");
+    printf("%s tokens\n", term_count(c->n_context, a));
+}
+
+static void print_memory(const struct facts *f)
+{
+    char context[32], kv[32], all[32];
+    print_label("memory");
+    printf("weights %s\n", term_bytes(f->inventory.size_bytes, all));
+    for (uint32_t n = next_context(&f->config, 0); n; n = next_context(&f->config, n)) {
+        uint64_t cache = model_cache_bytes(&f->config, n);
+        printf("%-14scontext %9s: + KV cache %9s = %s\n", "", term_count(n, context),
+               term_bytes(cache, kv), term_bytes(f->inventory.size_bytes + cache, all));
+    }
+}
+
+static void print_tensors(const struct gguf *g)
+{
+    puts("");
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        char size[32], dims[96];
+        int at = 0;
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            at += snprintf(dims + at, sizeof dims - (size_t)at, "%s%llu", d ? " x " : "",
+                           (unsigned long long)t->dims[d]);
+        }
+        printf("%-6s  %-20s  %10s  ", t->format->name, dims, term_bytes(t->size_bytes, size));
+        term_print_escaped(stdout, t->name, strlen(t->name), 0);
+        putchar('\n');
+    }
+}
+
+static void print_value(const struct gguf_value *v)
+{
+    int64_t i;
+    double x;
+    struct gguf_string s;
+    if (gguf_value_as_string(v, &s)) {
+        term_print_escaped(stdout, s.data, s.len, 200);
+    } else if (v->type == GGUF_BOOL && gguf_value_as_i64(v, &i)) {
+        printf(i ? "true" : "false");
+    } else if (v->type != GGUF_F32 && v->type != GGUF_F64 && gguf_value_as_i64(v, &i)) {
+        printf("%lld", (long long)i);
+    } else if (gguf_value_as_f64(v, &x)) {
+        printf("%.9g", x);
+    } else {
+        printf("%llu x %s", (unsigned long long)v->count, gguf_value_type_name(v->element_type));
+    }
+}
+
+static void print_metadata(const struct gguf *g)
+{
+    puts("");
+    for (size_t i = 0; i < gguf_value_count(g); i++) {
+        const struct gguf_value *v = gguf_value_at(g, i);
+        term_print_escaped(stdout, v->key.data, v->key.len, 0);
+        printf(" = ");
+        print_value(v);
+        putchar('\n');
+    }
+}
+
+static void print_facts(const struct facts *f, const struct show_options *o)
+{
+    char a[32], b[32];
+    const struct inventory *in = &f->inventory;
+    print_text("model", f->source->name);
+    if (f->name && strcmp(f->name, f->source->name) != 0) {
+        print_text("name", f->name);
+    }
+    print_text("description", f->description);
+    print_text("license", f->license);
+    print_text("architecture", f->architecture ? f->architecture : "(not told)");
+    print_label("file");
+    printf("%s%s, GGUF version %u\n", term_bytes(gguf_file_bytes(f->gguf), a),
+           f->source->path ? "" : " (built in)", gguf_version(f->gguf));
+    print_label("parameters");
+    printf("%s", term_short_count(in->n_elements, a));
+    printf(in->n_elements ? " (%s)\n" : " (a vocabulary only)\n", term_count(in->n_elements, b));
+    for (size_t i = 0; i < in->n_types; i++) {
+        print_label(i ? "" : "types");
+        printf("%-6s %5llu tensors  %10s\n", in->types[i].format->name,
+               (unsigned long long)in->types[i].n_tensors, term_bytes(in->types[i].size_bytes, a));
+    }
+    if (f->has_config) {
+        print_config(&f->config);
+    }
+    print_label("tokenizer");
+    if (f->n_vocab) {
+        const char *kind = f->vocabulary ? f->vocabulary : "(kind not told)";
+        term_print_escaped(stdout, kind, strlen(kind), 60);
+        if (f->pre) {
+            printf(", ");
+            term_print_escaped(stdout, f->pre, strlen(f->pre), 60);
+        }
+        printf(", %s tokens\n", term_count(f->n_vocab, a));
+    } else {
+        printf("none\n");
+    }
+    print_label("chat template");
+    if (f->template && *f->template) {
+        size_t line = strcspn(f->template, "\n");
+        bool more = f->template[line] != 0 || line > 60;
+        term_print_escaped(stdout, f->template, line, 60);
+        puts(more ? "  (--template prints all)" : "");
+    } else {
+        puts("none");
+    }
+    if (f->has_config) {
+        print_memory(f);
+    }
+    if (o->metadata) {
+        print_metadata(f->gguf);
+    }
+    if (o->tensors) {
+        print_tensors(f->gguf);
+    }
+    if (!f->has_config && in->n_tensors) {
+        cli_flush();
+        term_message("this program cannot run it: %s", f->why_no_config.message);
+    }
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? term_json_text(text, strlen(text)) : json_null();
+}
+
+static json_t *tensors_json(const struct gguf *g)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        json_t *dims = json_array();
+        for (uint32_t d = 0; d < t->n_dims; d++) {
+            json_array_append_new(dims, json_integer((json_int_t)t->dims[d]));
+        }
+        json_array_append_new(all, json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", t->name, "type",
+                                             t->format->name, "dims", dims, "offset",
+                                             (json_int_t)t->offset, "size_bytes",
+                                             (json_int_t)t->size_bytes));
+    }
+    return all;
+}
+
+static json_t *value_json(const struct gguf_value *v)
+{
+    int64_t i;
+    double x;
+    struct gguf_string s;
+    if (gguf_value_as_string(v, &s)) {
+        return term_json_text(s.data, s.len);
+    }
+    if (v->type == GGUF_BOOL && gguf_value_as_i64(v, &i)) {
+        return json_boolean(i);
+    }
+    if (v->type != GGUF_F32 && v->type != GGUF_F64 && gguf_value_as_i64(v, &i)) {
+        return json_integer(i);
+    }
+    if (gguf_value_as_f64(v, &x)) {
+        json_t *number = json_real(x);
+        return number ? number : json_null(); /* not finite */
+    }
+    return json_pack("{s:s, s:I}", "array_of", gguf_value_type_name(v->element_type), "count",
+                     (json_int_t)v->count);
+}
+
+static json_t *metadata_json(const struct gguf *g)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < gguf_value_count(g); i++) {
+        const struct gguf_value *v = gguf_value_at(g, i);
+        json_object_setn_new(all, v->key.data, v->key.len, value_json(v));
+    }
+    return all;
+}
+
+static json_t *config_json(const struct facts *f)
+{
+    const struct model_config *c = &f->config;
+    json_t *memory = json_array();
+    for (uint32_t n = next_context(c, 0); n; n = next_context(c, n)) {
+        uint64_t cache = model_cache_bytes(c, n);
+        json_array_append_new(memory, json_pack("{s:I, s:I, s:I}", "context", (json_int_t)n,
+                                                "kv_cache_bytes", (json_int_t)cache, "total_bytes",
+                                                (json_int_t)(f->inventory.size_bytes + cache)));
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",
+                     (json_int_t)c->n_context, "layers", (json_int_t)c->n_layers, "heads",
+                     (json_int_t)c->n_heads, "kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
+                     (json_int_t)c->head_dim, "embedding", (json_int_t)c->n_embd, "feed_forward",
+                     (json_int_t)c->n_ff, "tied_output", c->tied_head, "memory", memory);
+}
+
+static void print_json(const struct facts *f, const struct show_options *o)
+{
+    json_t *types = json_array();
+    for (size_t i = 0; i < f->inventory.n_types; i++) {
+        const struct inventory_type *t = &f->inventory.types[i];
+        json_array_append_new(types, json_pack("{s:s, s:I, s:I, s:I}", "type", t->format->name,
+                                               "tensors", (json_int_t)t->n_tensors, "parameters",
+                                               (json_int_t)t->n_elements, "size_bytes",
+                                               (json_int_t)t->size_bytes));
+    }
+    json_t *all =
+        json_pack("{s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:o}", "model",
+                  text_or_null(f->source->name), "path", text_or_null(f->source->path), "built_in",
+                  f->source->path == NULL, "name", text_or_null(f->name), "description",
+                  text_or_null(f->description), "license", text_or_null(f->license), "architecture",
+                  text_or_null(f->architecture), "gguf_version", (json_int_t)gguf_version(f->gguf),
+                  "size_bytes", (json_int_t)gguf_file_bytes(f->gguf), "parameters",
+                  (json_int_t)f->inventory.n_elements, "quantization",
+                  inventory_quantization(&f->inventory), "types", types);
+    json_object_set_new(all, "config", f->has_config ? config_json(f) : json_null());
+    json_object_set_new(all, "tokenizer",
+                        json_pack("{s:o, s:o, s:I}", "model", text_or_null(f->vocabulary), "pre",
+                                  text_or_null(f->pre), "tokens", (json_int_t)f->n_vocab));
+    json_object_set_new(all, "chat_template", text_or_null(f->template));
+    if (o->metadata) {
+        json_object_set_new(all, "metadata", metadata_json(f->gguf));
+    }
+    if (o->tensors) {
+        json_object_set_new(all, "tensors", tensors_json(f->gguf));
+    }
+    term_print_json(all, true);
+}
+
+static int print_template(const struct facts *f)
+{
+    if (!f->template) {
+        term_message("%s has no chat template", f->source->name);
+        return CLI_FAILED;
+    }
+    size_t n = strlen(f->template);
+    term_write_text(stdout, f->template, n);
+    if (n && f->template[n - 1] != '\n') {
+        putchar('\n');
+    }
+    return CLI_DONE;
+}
+
+static int run(const void *options, const struct string_list *arguments)
+{
+    const struct show_options *o = options;
+    if (arguments->n != 1) {
+        return cli_usage("show", arguments->n ? "show takes one model" : "show needs a model");
+    }
+    struct error e = {0};
+    struct model_source source;
+    if (!models_find(arguments->items[0], &source, &e)) {
+        return cli_fail(&e);
+    }
+    struct facts f = {.source = &source, .gguf = NULL};
+    struct gguf *g = models_open_gguf(&source, &e);
+    int status = CLI_DONE;
+    if (!g) {
+        status = cli_fail(&e);
+    } else {
+        f.gguf = g;
+        gather(&f);
+        if (o->template) {
+            status = print_template(&f);
+        } else if (o->common.json) {
+            print_json(&f, o);
+        } else {
+            print_facts(&f, o);
+        }
+    }
+    release(&f);
+    gguf_close(g);
+    models_release(&source);
+    return status;
+}
+
+const struct command cmd_show = {
+    .name = "show",
+    .summary = "what a model file says about itself",
+    .arguments = "MODEL",
+    .description =
+        "Name, licence, architecture, sizes, number formats, tokenizer, chat template, and\n"
+        "the memory it needs at several context lengths. Works on files with a\n"
+        "vocabulary only, too.",
+    .examples = "  lllm show starter\n"
+                "  lllm show phi-2.gguf --tensors\n"
+                "  lllm show phi-2.gguf --json\n"
+                "  lllm show phi-2.gguf --template > template.jinja\n",
+    .options = table,
+    .options_bytes = sizeof(struct show_options),
+    .run = run,
+};

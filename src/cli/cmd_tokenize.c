@@ -1,0 +1,184 @@
+/* cmd_tokenize.c: text to token ids, and back. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/input.h"
+#include "cli/models.h"
+#include "cli/term.h"
+#include "tokenizer/tokenizer.h"
+
+struct tokenize_options {
+    struct common_options common;
+    bool ids, no_special, parse_special, decode;
+    const char *file;
+};
+
+#define FIELD(field) offsetof(struct tokenize_options, field)
+
+static const struct option table[] = {
+    {"file", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
+     FIELD(file), 0, 0, 0},
+    {"ids", 0, OPTION_FLAG, NULL, "print the ids alone, on one line", FIELD(ids), 0, 0, 0},
+    {"no-special", 0, OPTION_FLAG, NULL, "no beginning-of-text token, and no control tokens",
+     FIELD(no_special), 0, 0, 0},
+    {"parse-special", 0, OPTION_FLAG, NULL,
+     "spellings of control tokens in the text become these tokens; --decode prints them",
+     FIELD(parse_special), 0, 0, 0},
+    {"decode", 0, OPTION_FLAG, NULL, "the arguments are ids: print their text", FIELD(decode), 0, 0,
+     0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+static bool encode(const struct tokenizer *t, const struct tokenize_options *o,
+                   const struct buf *text, struct token_list *ids, struct error *e)
+{
+    if (!o->no_special && tokenizer_add_bos(t) && tokenizer_bos(t) != TOKENIZER_NO_TOKEN) {
+        token_list_add(ids, tokenizer_bos(t));
+    }
+    return tokenizer_encode(t, text->data ? text->data : "", text->len,
+                            o->parse_special ? TOKENIZER_ALL_TRUSTED : NULL, ids, e);
+}
+
+static void print_ids(const struct token_list *ids)
+{
+    for (size_t i = 0; i < ids->n; i++) {
+        printf(i ? " %d" : "%d", ids->ids[i]);
+    }
+    putchar('\n');
+}
+
+static void print_table(const struct tokenizer *t, const struct token_list *ids)
+{
+    struct buf piece;
+    buf_init(&piece, SIZE_MAX / 2);
+    for (size_t i = 0; i < ids->n; i++) {
+        buf_clear(&piece);
+        tokenizer_append_piece(t, ids->ids[i], true, &piece);
+        printf("%7d  \"", ids->ids[i]);
+        term_print_escaped(stdout, piece.data ? piece.data : "", piece.len, 0);
+        puts("\"");
+    }
+    buf_free(&piece);
+}
+
+static void print_json(const struct tokenizer *t, const struct token_list *ids)
+{
+    json_t *numbers = json_array(), *tokens = json_array();
+    struct buf piece;
+    buf_init(&piece, SIZE_MAX / 2);
+    for (size_t i = 0; i < ids->n; i++) {
+        int32_t id = ids->ids[i];
+        struct gguf_string spelling = tokenizer_spelling(t, id);
+        buf_clear(&piece);
+        tokenizer_append_piece(t, id, true, &piece);
+        json_array_append_new(numbers, json_integer(id));
+        json_array_append_new(tokens,
+                              json_pack("{s:i, s:o, s:o, s:b}", "id", id, "text",
+                                        term_json_text(piece.data ? piece.data : "", piece.len),
+                                        "spelling", term_json_text(spelling.data, spelling.len),
+                                        "control", tokenizer_is_control(t, id)));
+    }
+    buf_free(&piece);
+    term_print_json(
+        json_pack("{s:I, s:o, s:o}", "count", (json_int_t)ids->n, "ids", numbers, "tokens", tokens),
+        false);
+}
+
+static void print_decoded(const struct tokenizer *t, const struct tokenize_options *o,
+                          const struct token_list *ids)
+{
+    struct buf text;
+    buf_init(&text, SIZE_MAX / 2);
+    tokenizer_decode(t, ids->ids, ids->n, o->parse_special, &text);
+    const char *data = text.data ? text.data : "";
+    if (o->common.json) {
+        term_print_json(json_pack("{s:o}", "text", term_json_text(data, text.len)), false);
+    } else {
+        term_write_text(stdout, data, text.len);
+        if (isatty(STDOUT_FILENO)) {
+            putchar('\n');
+        }
+    }
+    buf_free(&text);
+}
+
+static bool work(const struct tokenizer *t, const struct tokenize_options *o,
+                 const struct string_list *arguments, struct token_list *ids, struct error *e)
+{
+    struct buf text;
+    bool ok = input_text(&text, arguments, 1, o->file, e);
+    if (ok && o->decode) {
+        ok = input_ids(text.data, tokenizer_count(t), ids, e);
+        if (ok) {
+            print_decoded(t, o, ids);
+        }
+    } else if (ok) {
+        ok = encode(t, o, &text, ids, e);
+        if (ok && o->common.json) {
+            print_json(t, ids);
+        } else if (ok && o->ids) {
+            print_ids(ids);
+        } else if (ok) {
+            print_table(t, ids);
+        }
+    }
+    buf_free(&text);
+    return ok;
+}
+
+static int run(const void *options, const struct string_list *arguments)
+{
+    const struct tokenize_options *o = options;
+    if (arguments->n == 0) {
+        return cli_usage("tokenize", "tokenize needs a model");
+    }
+    if (o->file && arguments->n > 1) {
+        return cli_usage("tokenize", "-f and an argument both give the text; leave one away");
+    }
+    if (arguments->n > 2 && !o->decode) {
+        return cli_usage("tokenize", "put quotes around a text of several words");
+    }
+    if (o->no_special && o->parse_special) {
+        return cli_usage("tokenize", "--no-special and --parse-special contradict each other");
+    }
+    struct error e = {0};
+    struct model_source source;
+    if (!models_find(arguments->items[0], &source, &e)) {
+        return cli_fail(&e);
+    }
+    struct token_list ids = {0};
+    struct gguf *g = models_open_gguf(&source, &e);
+    struct tokenizer *t = g ? tokenizer_from_gguf(g, &e) : NULL;
+    int status = CLI_DONE;
+    if (!t) {
+        models_name_in_error(&e, source.path ? source.path : source.name);
+        status = cli_fail(&e);
+    } else if (!work(t, o, arguments, &ids, &e)) {
+        status = cli_fail(&e);
+    }
+    token_list_free(&ids);
+    tokenizer_free(t);
+    gguf_close(g);
+    models_release(&source);
+    return status;
+}
+
+const struct command cmd_tokenize = {
+    .name = "tokenize",
+    .summary = "text to token ids, and back",
+    .arguments = "MODEL [TEXT | -f FILE]",
+    .description = "Prints a line per token: its id and its text. Without TEXT and -f the text is\n"
+                   "standard input, to the last byte. The model's beginning-of-text token comes\n"
+                   "first where the model wants one; the text itself cannot spell control tokens\n"
+                   "unless --parse-special is given. With --decode the ids may be separated by\n"
+                   "spaces, commas or newlines.",
+    .examples = "  lllm tokenize starter \"Hello world\"\n"
+                "  lllm tokenize phi-2.gguf -f book.txt --ids --no-special\n"
+                "  lllm tokenize phi-2.gguf --decode 15496 995\n",
+    .options = table,
+    .options_bytes = sizeof(struct tokenize_options),
+    .run = run,
+};

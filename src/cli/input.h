@@ -1,0 +1,20 @@
+/* input.h: the text or the token ids that a window command works on. */
+#ifndef LLLM_CLI_INPUT_H
+#define LLLM_CLI_INPUT_H
+
+#include "base/mem.h"
+#include "cli/options.h"
+#include "tokenizer/tokenizer.h"
+
+enum { INPUT_MAX_BYTES = 1 << 28 };
+
+/* Fills b (which is initialised here and is the caller's to free in every case): the arguments from
+ * `first` on, joined by spaces; or the file ("-": standard input); or, without either, standard
+ * input. The bytes are taken as they are. */
+bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
+                struct error *e);
+
+/* Ids separated by spaces, commas, brackets or newlines, each below n_vocab. text may be NULL. */
+bool input_ids(const char *text, size_t n_vocab, struct token_list *ids, struct error *e);
+
+#endif

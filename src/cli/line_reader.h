@@ -1,0 +1,23 @@
+/* line_reader.h: lines from a person or a pipe. On a terminal, with libedit: editing and a history
+ * that is kept in a file; otherwise plain lines. */
+#ifndef LLLM_CLI_LINE_READER_H
+#define LLLM_CLI_LINE_READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum line_result {
+    LINE_READ,
+    LINE_END,         /* end of input, Ctrl-D */
+    LINE_INTERRUPTED, /* Ctrl-C; *typed tells whether something stood on the line */
+};
+
+struct line_reader;
+/* prompt is shown on terminals only. The interrupt flag of answer.h must be in use. */
+struct line_reader *line_reader_new(const char *prompt);
+void line_reader_free(struct line_reader *r); /* saves the history */
+bool line_reader_is_terminal(const struct line_reader *r);
+/* line: NUL-terminated without its newline, valid until the next call. */
+enum line_result line_reader_next(struct line_reader *r, const char **line, bool *typed);
+
+#endif

@@ -1,0 +1,256 @@
+/* main.c: the table of commands, and the way in and out of the program. */
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "cli/term.h"
+
+static const struct command *const commands[] = {
+    &cmd_run, &cmd_show, &cmd_list, &cmd_tokenize, &cmd_logits, &cmd_import, &cmd_pretrain,
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+#define COMMON(field) offsetof(struct common_options, field)
+
+static const struct option common_table[] = {
+    {"json", 0, OPTION_FLAG, NULL, "print the result as JSON", COMMON(json), 0, 0, 0},
+    {"threads", 0, OPTION_INT, "N", "threads to compute with (default: one per processor)",
+     COMMON(n_threads), 0, POOL_MAX_THREADS, 0},
+    {"cpu-mask", 0, OPTION_STRING, "WORDS",
+     "processor features that may be used: all, none, avx2, avx512, -avx512 (also LLLM_CPU_MASK)",
+     COMMON(cpu_mask), 0, 0, 0},
+    {"quiet", 'q', OPTION_FLAG, NULL, "the result alone: no figures, notes or progress",
+     COMMON(quiet), 0, 0, 0},
+    {"verbose", 'v', OPTION_FLAG, NULL, "say more about what is being done", COMMON(verbose), 0, 0,
+     0},
+    {"help", 'h', OPTION_FLAG, NULL, "this text", COMMON(help), 0, 0, 0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+static const struct option engine_table[] = {
+    {"context-size", 0, OPTION_U32, "N", "tokens of context (default: the model's, at most 4096)",
+     COMMON(context_size), 0, 1 << 24, 0},
+    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (default 256)",
+     COMMON(batch_size), 0, 1 << 16, 0},
+    {"gpu-layers", 0, OPTION_INT, "N", "layers on the GPU; 0: none, -1: all", COMMON(gpu_layers),
+     -1, 1 << 16, COMMON(gpu_layers_given)},
+    {"cpu-only", 0, OPTION_FLAG, NULL, "use no GPU", COMMON(cpu_only), 0, 0, 0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+int cli_fail(const struct error *e)
+{
+    term_message("%s", e->message);
+    return CLI_FAILED;
+}
+
+int cli_wrong(const struct error *e)
+{
+    term_message("%s", e->message);
+    return CLI_USAGE;
+}
+
+int cli_usage(const char *verb, const char *format, ...)
+{
+    char sentence[ERROR_MESSAGE_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    term_message("%s (lllm %s -h shows how)", sentence, verb);
+    return CLI_USAGE;
+}
+
+int cli_flush(void)
+{
+    errno = 0;
+    bool failed = fflush(stdout) != 0;
+    int reason = errno;
+    if (!failed && !ferror(stdout)) {
+        return CLI_DONE;
+    }
+    struct stat target;
+    if (failed && reason != EPIPE) {
+        term_message("standard output cannot be written: %s", strerror(reason));
+    } else if (!failed && fstat(STDOUT_FILENO, &target) == 0 && S_ISREG(target.st_mode)) {
+        term_message("standard output could not be written; what is there is incomplete");
+    }
+    return CLI_FAILED;
+}
+
+static const char *command_candidate(const void *context, size_t index)
+{
+    (void)context;
+    return index < N_COMMANDS ? commands[index]->name : index == N_COMMANDS ? "help" : NULL;
+}
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(commands[i]->name, name) == 0) {
+            return commands[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_verb(const char *name)
+{
+    const char *near = options_nearest(name, command_candidate, NULL);
+    if (near) {
+        term_message("there is no command \"%s\"; did you mean %s? (lllm -h lists them)", name,
+                     near);
+    } else {
+        term_message("there is no command \"%s\"; lllm -h lists them", name);
+    }
+    return CLI_USAGE;
+}
+
+static void print_overview(void)
+{
+    const char *bold = term_style(stdout, TERM_BOLD), *plain = term_style(stdout, TERM_PLAIN);
+    printf("%slllm%s runs, measures, trains and serves language models.\n\n"
+           "%sUsage%s\n  lllm COMMAND [ARGUMENTS] [OPTIONS]\n\n%sCommands%s\n",
+           bold, plain, bold, plain, bold, plain);
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    printf("\n%sMore%s\n"
+           "  lllm help COMMAND, lllm COMMAND -h   its options, with examples\n"
+           "  lllm --version\n\n%sExamples%s\n"
+           "  lllm run \"What a delightful film!\"\n"
+           "  lllm run phi-2.gguf \"Why is the sky blue?\" --temp 0\n"
+           "  lllm show starter\n",
+           bold, plain, bold, plain);
+}
+
+static void print_command(const struct command *c)
+{
+    const char *bold = term_style(stdout, TERM_BOLD), *plain = term_style(stdout, TERM_PLAIN);
+    printf("%slllm %s%s: %s\n\n%sUsage%s\n  lllm %s %s [OPTIONS]\n\n%s\n", bold, c->name, plain,
+           c->summary, bold, plain, c->name, c->arguments, c->description);
+    if (c->options && c->options->name) {
+        printf("\n%sOptions%s\n", bold, plain);
+        options_print_help(c->options, stdout);
+    }
+    if (c->uses_engine) {
+        printf("\n%sComputing%s\n", bold, plain);
+        options_print_help(engine_table, stdout);
+    }
+    printf("\n%sCommon options%s\n", bold, plain);
+    options_print_help(common_table, stdout);
+    printf("\n%sExamples%s\n%s", bold, plain, c->examples);
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc == 0) {
+        print_overview();
+        return CLI_DONE;
+    }
+    if (argc > 1) {
+        term_message("lllm help takes the name of one command");
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[0], "help") == 0) {
+        print_overview();
+        return CLI_DONE;
+    }
+    const struct command *c = command_find(argv[0]);
+    if (!c) {
+        return unknown_verb(argv[0]);
+    }
+    print_command(c);
+    return CLI_DONE;
+}
+
+static bool apply_common(const struct command *c, const struct common_options *o, struct error *e)
+{
+    const char *mask = o->cpu_mask ? o->cpu_mask : getenv("LLLM_CPU_MASK");
+    if (mask && *mask && !cpu_set_mask(mask, e)) {
+        return error_prefix(e, "%s: ", o->cpu_mask ? "--cpu-mask" : "LLLM_CPU_MASK");
+    }
+    log_set_level(o->quiet ? LOG_ERROR : o->verbose ? LOG_INFO : LOG_WARN);
+    progress_enable(!o->quiet);
+    if (c->uses_engine && o->gpu_layers_given && o->gpu_layers != 0 && !o->cpu_only) {
+        term_message("this build has no GPU backend: --gpu-layers %d runs on the CPU",
+                     o->gpu_layers);
+    }
+    return true;
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    const struct option *tables[4];
+    size_t n = 0;
+    if (c->options) {
+        tables[n++] = c->options;
+    }
+    if (c->uses_engine) {
+        tables[n++] = engine_table;
+    }
+    tables[n++] = common_table;
+    tables[n] = NULL;
+
+    struct arena *arena = arena_new();
+    void *options = arena_alloc(arena, c->options_bytes);
+    if (c->init) {
+        c->init(options);
+    }
+    struct string_list arguments;
+    struct error e = {0};
+    int status;
+    if (!options_parse(tables, options, COMMON(help), argc, argv, arena, &arguments, &e)) {
+        status = cli_usage(c->name, "%s", e.message);
+    } else if (((const struct common_options *)options)->help) {
+        print_command(c);
+        status = CLI_DONE;
+    } else if (!apply_common(c, options, &e)) {
+        status = cli_wrong(&e);
+    } else {
+        status = c->run(options, &arguments);
+    }
+    arena_free(arena);
+    return status;
+}
+
+static void memory_exhausted(size_t size_bytes)
+{
+    term_message("memory is exhausted (%zu more bytes were wanted); close other programs, or take "
+                 "a smaller model or --context-size",
+                 size_bytes);
+    _exit(CLI_FAILED);
+}
+
+int main(int argc, char **argv)
+{
+    mem_set_exhausted_handler(memory_exhausted);
+    setlocale(LC_CTYPE, "");  /* for line editing; numbers stay in the C locale */
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of the write */
+    const char *verb = argc > 1 ? argv[1] : "-h";
+    int status = CLI_DONE;
+    if (strcmp(verb, "-h") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {
+        status = help(argc > 2 ? argc - 2 : 0, argv + 2);
+    } else if (strcmp(verb, "--version") == 0 || strcmp(verb, "-V") == 0) {
+        printf("lllm %s\n", LLLM_VERSION);
+    } else if (verb[0] == '-') {
+        term_message("options come after a command; lllm -h lists the commands");
+        status = CLI_USAGE;
+    } else {
+        const struct command *c = command_find(verb);
+        status = c ? run_command(c, argc - 2, argv + 2) : unknown_verb(verb);
+    }
+    int flushed = cli_flush();
+    return status ? status : flushed;
+}

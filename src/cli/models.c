@@ -1,0 +1,228 @@
+#include "cli/models.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+#ifdef LLLM_HAVE_STARTER
+extern const unsigned char lllm_starter_begin[], lllm_starter_end[];
+#endif
+
+static bool starter_get(struct model_source *s)
+{
+#ifdef LLLM_HAVE_STARTER
+    *s = (struct model_source){
+        .name = mem_strdup(MODELS_STARTER),
+        .data = lllm_starter_begin,
+        .size_bytes = (uint64_t)(lllm_starter_end - lllm_starter_begin),
+    };
+    return true;
+#else
+    (void)s;
+    return false;
+#endif
+}
+
+static char *join(const char *a, const char *b, const char *c)
+{
+    struct buf out;
+    buf_init(&out, SIZE_MAX / 2);
+    buf_printf(&out, "%s%s%s", a, b, c);
+    return buf_take(&out, NULL);
+}
+
+char *models_user_path(const char *variable, const char *fallback, const char *sub)
+{
+    const char *home = getenv("LLLM_HOME");
+    if (home && *home) {
+        return join(home, "/", sub);
+    }
+    home = getenv(variable);
+    if (home && *home == '/') {
+        return join(home, "/lllm-lab/", sub);
+    }
+    home = getenv("HOME");
+    if (home && *home) {
+        char *base = join(home, "/", fallback);
+        char *path = join(base, "/lllm-lab/", sub);
+        free(base);
+        return path;
+    }
+    return NULL;
+}
+
+char *models_folder(void)
+{
+    return models_user_path("XDG_CACHE_HOME", ".cache", "models");
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n > m && strcmp(text + n - m, tail) == 0;
+}
+
+/* The file that a bare name means, or NULL. */
+static char *installed_path(const char *name)
+{
+    char *folder = *name && *name != '.' && !strchr(name, '/') ? models_folder() : NULL;
+    if (!folder) {
+        return NULL;
+    }
+    char *stem = join(folder, "/", name);
+    char *path = join(stem, ".gguf", "");
+    if (!file_exists(path) || file_is_directory(path)) {
+        free(path);
+        path = ends_with(stem, ".gguf") && file_exists(stem) ? mem_strdup(stem) : NULL;
+    }
+    free(stem);
+    free(folder);
+    return path;
+}
+
+static const char *list_candidate(const void *context, size_t index)
+{
+    const struct model_source *list = context;
+    return list[index].name;
+}
+
+static bool not_found(const char *argument, struct error *e)
+{
+    if (strchr(argument, '/') || ends_with(argument, ".gguf")) {
+        return error_set(e, ERROR_IO, "there is no file \"%s\"; give the path of a .gguf file",
+                         argument);
+    }
+    char *folder = models_folder();
+    size_t n;
+    struct model_source *list = models_list(&n);
+    const char *near = options_nearest(argument, list_candidate, list);
+    error_set(e, ERROR_IO,
+              "there is no model \"%.100s\" in %.200s; give the path of a .gguf file or put one "
+              "there%s%.60s%s",
+              argument, folder ? folder : "the models folder (HOME is not set)",
+              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    models_list_free(list, n);
+    free(folder);
+    return false;
+}
+
+bool models_find(const char *argument, struct model_source *s, struct error *e)
+{
+    bool starter = strcmp(argument, MODELS_STARTER) == 0;
+    if (starter && starter_get(s)) {
+        return true;
+    }
+    char *path = !starter && file_exists(argument) ? mem_strdup(argument) : NULL;
+    path = path ? path : installed_path(argument);
+    if (path) {
+        *s = (struct model_source){.name = mem_strdup(argument), .path = path};
+        return true;
+    }
+    if (starter) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "this build has no built-in model; name a model or the path of a .gguf "
+                         "file (lllm list shows what is here)");
+    }
+    return not_found(argument, e);
+}
+
+void models_release(struct model_source *s)
+{
+    free(s->name);
+    free(s->path);
+    *s = (struct model_source){0};
+}
+
+bool models_is_model(const char *argument)
+{
+    if (strcmp(argument, MODELS_STARTER) == 0) {
+        return true;
+    }
+    if (*argument && file_exists(argument)) {
+        return true;
+    }
+    char *path = installed_path(argument);
+    free(path);
+    return path != NULL;
+}
+
+void models_name_in_error(struct error *e, const char *name)
+{
+    if (!strstr(e->message, name)) {
+        error_prefix(e, "%s: ", name);
+    }
+}
+
+struct gguf *models_open_gguf(const struct model_source *s, struct error *e)
+{
+    struct gguf *g = s->path ? gguf_open(s->path, e) : gguf_open_memory(s->data, s->size_bytes, e);
+    if (!g) {
+        models_name_in_error(e, s->path ? s->path : s->name);
+    }
+    return g;
+}
+
+struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
+                                  struct error *e)
+{
+    struct engine_options how = {
+        .n_threads = o->n_threads,
+        .context_size = o->context_size,
+        .batch_size = o->batch_size,
+    };
+    struct engine *en = s->path ? engine_open(s->path, &how, e)
+                                : engine_open_memory(s->data, s->size_bytes, s->name, &how, e);
+    if (!en) {
+        models_name_in_error(e, s->path ? s->path : s->name);
+    }
+    return en;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct model_source *x = a, *y = b;
+    bool x_file = x->path != NULL, y_file = y->path != NULL;
+    return x_file != y_file ? x_file - y_file : strcmp(x->name, y->name);
+}
+
+/* The list ends with an element without a name. */
+struct model_source *models_list(size_t *n)
+{
+    size_t count = 0, capacity = 16;
+    struct model_source *list = mem_array(capacity, sizeof *list);
+    count += starter_get(&list[0]);
+    char *folder = models_folder();
+    DIR *d = folder ? opendir(folder) : NULL;
+    struct dirent *entry;
+    while (d && (entry = readdir(d))) {
+        if (entry->d_name[0] == '.' || !ends_with(entry->d_name, ".gguf")) {
+            continue;
+        }
+        if (count + 1 == capacity) {
+            capacity *= 2;
+            list = mem_resize(list, capacity * sizeof *list);
+        }
+        list[count++] = (struct model_source){
+            .name = mem_strndup(entry->d_name, strlen(entry->d_name) - 5),
+            .path = join(folder, "/", entry->d_name),
+        };
+    }
+    if (d) {
+        closedir(d);
+    }
+    free(folder);
+    list[count] = (struct model_source){0};
+    qsort(list, count, sizeof *list, by_name);
+    *n = count;
+    return list;
+}
+
+void models_list_free(struct model_source *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        models_release(&list[i]);
+    }
+    free(list);
+}

@@ -1,0 +1,50 @@
+/* models.h: what a model argument means, and which models are here.
+ *
+ *   starter          the model inside the program
+ *   a path           a .gguf file
+ *   any other name   NAME or NAME.gguf in the models folder: $LLLM_HOME/models, or
+ *                    $XDG_CACHE_HOME/lllm-lab/models, or ~/.cache/lllm-lab/models
+ */
+#ifndef LLLM_CLI_MODELS_H
+#define LLLM_CLI_MODELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/cli.h"
+#include "engine/engine.h"
+#include "gguf/gguf.h"
+
+#define MODELS_STARTER "starter"
+
+struct model_source {
+    char *name;       /* as it is shown */
+    char *path;       /* NULL: built in */
+    const void *data; /* of a built-in model, 64-byte aligned */
+    uint64_t size_bytes;
+};
+
+/* The sentence of a failure says where was looked and what to do. */
+bool models_find(const char *argument, struct model_source *s, struct error *e);
+void models_release(struct model_source *s);
+/* Whether a lone argument of `lllm run` is a model rather than a prompt. */
+bool models_is_model(const char *argument);
+
+struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
+struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
+                                  struct error *e);
+
+/* The folder, whether it exists or not; NULL where no home is known. Release with free(). */
+char *models_folder(void);
+/* A folder of this program below XDG_*_HOME: $LLLM_HOME/sub, or $variable/lllm-lab/sub, or
+ * ~/fallback/lllm-lab/sub. */
+char *models_user_path(const char *variable, const char *fallback, const char *sub);
+
+/* The built-in model, if this build has one, and the .gguf files of the folder, by name. */
+struct model_source *models_list(size_t *n);
+void models_list_free(struct model_source *list, size_t n);
+
+/* Puts "PATH: " in front of a sentence that does not name the file yet. */
+void models_name_in_error(struct error *e, const char *name);
+
+#endif

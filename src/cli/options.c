@@ -1,0 +1,317 @@
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NEAREST_MAX_BYTES = 63 };
+
+/* Levenshtein distance of two short words. */
+static size_t edit_distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    size_t row[NEAREST_MAX_BYTES + 1];
+    if (n > NEAREST_MAX_BYTES || m > NEAREST_MAX_BYTES) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= m; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            best = row[j] + 1 < best ? row[j] + 1 : best;
+            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+        }
+    }
+    return row[m];
+}
+
+const char *options_nearest(const char *word, options_candidate *next, const void *context)
+{
+    const char *best = NULL;
+    size_t n = strlen(word);
+    size_t limit = n <= 3 ? 1 : n <= 6 ? 2 : 3;
+    const char *candidate;
+    for (size_t i = 0; (candidate = next(context, i)); i++) {
+        size_t distance = edit_distance(word, candidate);
+        size_t m = strlen(candidate);
+        if (n >= 3 && m >= 3 && strncmp(candidate, word, n < m ? n : m) == 0) {
+            distance = distance < limit ? distance : limit; /* one begins with the other */
+        }
+        if (distance <= limit) {
+            limit = distance ? distance - 1 : 0;
+            best = candidate;
+        }
+    }
+    return best;
+}
+
+static const char *option_candidate(const void *context, size_t index)
+{
+    const struct option *const *tables = context;
+    for (; *tables; tables++) {
+        for (const struct option *o = *tables; o->name; o++) {
+            if (index-- == 0) {
+                return o->name;
+            }
+        }
+    }
+    return NULL;
+}
+
+bool options_read_i64(const char *text, int64_t min, int64_t max, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (errno || end == text || *end || isspace((unsigned char)*text) || value < min ||
+        value > max) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool options_read_u64(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    if (!isdigit((unsigned char)*text)) {
+        return false;
+    }
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno || *end) {
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+static bool store_integer(const struct option *o, const char *shown, void *field, const char *text,
+                          struct error *e)
+{
+    int64_t low = o->type == OPTION_INT ? INT_MIN : 0;
+    int64_t high = o->type == OPTION_INT ? INT_MAX : UINT32_MAX;
+    if (o->min < o->max) {
+        low = (int64_t)o->min;
+        high = (int64_t)o->max;
+    }
+    int64_t value;
+    if (!options_read_i64(text, low, high, &value)) {
+        return error_set(e, ERROR_USAGE,
+                         "%s takes a whole number from %" PRId64 " to %" PRId64 ", not \"%s\"",
+                         shown, low, high, text);
+    }
+    if (o->type == OPTION_INT) {
+        *(int *)field = (int)value;
+    } else {
+        *(uint32_t *)field = (uint32_t)value;
+    }
+    return true;
+}
+
+static bool store_u64(const struct option *o, const char *shown, uint64_t *field, const char *text,
+                      struct error *e)
+{
+    uint64_t value;
+    if (!options_read_u64(text, &value) || (o->max > 0 && (double)value > o->max)) {
+        return error_set(e, ERROR_USAGE, "%s takes a whole number from 0 to %.0f, not \"%s\"",
+                         shown, o->max > 0 ? o->max : 18446744073709551615.0, text);
+    }
+    *field = value;
+    return true;
+}
+
+static bool store_float(const struct option *o, const char *shown, float *field, const char *text,
+                        struct error *e)
+{
+    char *end;
+    double value = strtod(text, &end);
+    bool ranged = o->min < o->max;
+    if (end == text || *end || isspace((unsigned char)*text) || !isfinite(value) ||
+        (ranged && (value < o->min || value > o->max))) {
+        if (ranged) {
+            return error_set(e, ERROR_USAGE, "%s takes a number from %g to %g, not \"%s\"", shown,
+                             o->min, o->max, text);
+        }
+        return error_set(e, ERROR_USAGE, "%s takes a number, not \"%s\"", shown, text);
+    }
+    *field = (float)value;
+    return true;
+}
+
+static bool store(const struct option *o, const char *shown, char *into, const char *text,
+                  int most_values, struct arena *arena, struct error *e)
+{
+    void *field = into + o->offset;
+    if (o->given) {
+        *(bool *)(into + o->given) = true;
+    }
+    switch (o->type) {
+    case OPTION_FLAG:
+        *(bool *)field = true;
+        return true;
+    case OPTION_INT:
+    case OPTION_U32:
+        return store_integer(o, shown, field, text, e);
+    case OPTION_U64:
+        return store_u64(o, shown, field, text, e);
+    case OPTION_FLOAT:
+        return store_float(o, shown, field, text, e);
+    case OPTION_STRING:
+        *(const char **)field = text;
+        return true;
+    case OPTION_STRINGS: {
+        struct string_list *list = field;
+        if (!list->items) {
+            list->items = arena_alloc(arena, (size_t)most_values * sizeof *list->items);
+        }
+        list->items[list->n++] = text;
+        return true;
+    }
+    }
+    return true;
+}
+
+static const struct option *find(const struct option *const *tables, const char *name, size_t n,
+                                 char letter)
+{
+    for (; *tables; tables++) {
+        for (const struct option *o = *tables; o->name; o++) {
+            if (letter ? o->letter == letter : strncmp(o->name, name, n) == 0 && o->name[n] == 0) {
+                return o;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The state of one parse, so that the two spellings can share it. */
+struct parse {
+    const struct option *const *tables;
+    char *into;
+    int argc, at;
+    char *const *argv;
+    struct arena *arena;
+};
+
+static bool take_value(struct parse *p, const struct option *o, const char *shown,
+                       const char *attached, struct error *e)
+{
+    const char *text = attached;
+    if (o->type != OPTION_FLAG && !text) {
+        if (p->at + 1 >= p->argc) {
+            return error_set(e, ERROR_USAGE, "%s needs a value: %s %s", shown, shown, o->value);
+        }
+        text = p->argv[++p->at];
+    }
+    return store(o, shown, p->into, text, p->argc, p->arena, e);
+}
+
+static bool parse_long(struct parse *p, const char *argument, struct error *e)
+{
+    const char *name = argument + 2;
+    const char *equals = strchr(name, '=');
+    size_t n = equals ? (size_t)(equals - name) : strlen(name);
+    const struct option *o = n ? find(p->tables, name, n, 0) : NULL;
+    if (!o) {
+        char word[NEAREST_MAX_BYTES + 1];
+        snprintf(word, sizeof word, "%.*s", n > NEAREST_MAX_BYTES ? NEAREST_MAX_BYTES : (int)n,
+                 name);
+        const char *near = options_nearest(word, option_candidate, p->tables);
+        if (near) {
+            return error_set(e, ERROR_USAGE, "there is no option --%s; did you mean --%s?", word,
+                             near);
+        }
+        return error_set(e, ERROR_USAGE, "there is no option --%s", word);
+    }
+    char shown[80];
+    snprintf(shown, sizeof shown, "--%s", o->name);
+    if (o->type == OPTION_FLAG && equals) {
+        return error_set(e, ERROR_USAGE, "%s takes no value", shown);
+    }
+    return take_value(p, o, shown, equals ? equals + 1 : NULL, e);
+}
+
+static bool parse_letters(struct parse *p, const char *argument, struct error *e)
+{
+    for (const char *c = argument + 1; *c; c++) {
+        const struct option *o = find(p->tables, NULL, 0, *c);
+        if (!o) {
+            return error_set(e, ERROR_USAGE,
+                             "there is no option -%.*s; put -- in front of an argument that begins "
+                             "with a dash",
+                             (unsigned char)*c >= 0x80 ? 8 : 1, c);
+        }
+        char shown[3] = {'-', *c, 0};
+        if (o->type != OPTION_FLAG) {
+            return take_value(p, o, shown, c[1] ? c + 1 : NULL, e);
+        }
+        if (!take_value(p, o, shown, NULL, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool options_parse(const struct option *const *tables, void *into, size_t help_offset, int argc,
+                   char *const *argv, struct arena *arena, struct string_list *arguments,
+                   struct error *e)
+{
+    struct parse p = {tables, into, argc, 0, argv, arena};
+    arguments->items = arena_alloc(arena, ((size_t)argc + 1) * sizeof *arguments->items);
+    arguments->n = 0;
+    bool ended = false;
+    for (; p.at < argc; p.at++) {
+        const char *a = argv[p.at];
+        if (ended || a[0] != '-' || !a[1]) {
+            arguments->items[arguments->n++] = a;
+        } else if (strcmp(a, "--") == 0) {
+            ended = true;
+        } else if (!(a[1] == '-' ? parse_long(&p, a, e) : parse_letters(&p, a, e))) {
+            return false;
+        }
+        if (*((const bool *)into + help_offset)) {
+            return true;
+        }
+    }
+    return true;
+}
+
+enum { HELP_COLUMN = 26, HELP_WIDTH = 80 };
+
+void options_print_help(const struct option *table, FILE *out)
+{
+    for (const struct option *o = table; o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "  %c%c%s--%s%s%s", o->letter ? '-' : ' ',
+                 o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
+        int column = fprintf(out, "%s", left);
+        if (column >= HELP_COLUMN) {
+            fputc('\n', out);
+            column = 0;
+        }
+        column += fprintf(out, "%*s", HELP_COLUMN - column, "");
+        for (const char *word = o->help; *word;) {
+            size_t n = strcspn(word, " ");
+            if (column > HELP_COLUMN && column + 1 + (int)n > HELP_WIDTH) {
+                column = fprintf(out, "\n%*s", HELP_COLUMN, "") - 1;
+            } else if (column > HELP_COLUMN) {
+                column += fprintf(out, " ");
+            }
+            column += fprintf(out, "%.*s", (int)n, word);
+            word += n;
+            word += *word == ' ';
+        }
+        fputc('\n', out);
+    }
+}

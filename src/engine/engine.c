@@ -1,0 +1,184 @@
+#include "engine/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/progress.h"
+
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 256 };
+
+/* The file's own template; ChatML where it has none and the vocabulary has ChatML's tokens. One
+ * that does not parse is an error only when a chat is asked for. */
+static bool open_template(struct engine *en, struct error *e)
+{
+    struct gguf_string text = {NULL, 0};
+    if (!gguf_get_string(en->gguf, "tokenizer.chat_template", &text, e)) {
+        return false;
+    }
+    if (text.data) {
+        en->template_owned = mem_strndup(text.data, text.len);
+        en->template_text = en->template_owned;
+    } else if (tokenizer_find(en->tokenizer, "<|im_start|>", 12) != TOKENIZER_NO_TOKEN &&
+               tokenizer_find(en->tokenizer, "<|im_end|>", 10) != TOKENIZER_NO_TOKEN) {
+        en->template_text = chat_template_chatml;
+    }
+    if (en->template_text) {
+        en->template =
+            chat_template_new(en->template_text, strlen(en->template_text), &en->template_error);
+    }
+    return true;
+}
+
+static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
+                         struct error *e)
+{
+    uint32_t trained = en->model->config.n_context;
+    uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : DEFAULT_BATCH;
+    if (context == 0) {
+        context = trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
+    }
+    if (context > MODEL_MAX_CONTEXT) {
+        return error_set(e, ERROR_LIMIT, "the context size is %u, and must be at most %d", context,
+                         MODEL_MAX_CONTEXT);
+    }
+    if (batch > ENGINE_MAX_BATCH) {
+        return error_set(e, ERROR_LIMIT, "the batch size is %u, and must be at most %d", batch,
+                         ENGINE_MAX_BATCH);
+    }
+    if (context > trained) {
+        log_write(LOG_WARN,
+                  "%s was trained for a context of %u tokens, and %u were asked for: answers may "
+                  "get worse beyond %u",
+                  name, trained, context, trained);
+    }
+    en->context_size = context;
+    en->batch_size = batch < context ? batch : context;
+    return true;
+}
+
+static bool open_parts(struct engine *en, const struct engine_options *o, const char *name,
+                       struct error *e)
+{
+    if (gguf_tensor_count(en->gguf) == 0) {
+        return error_set(
+            e, ERROR_UNSUPPORTED,
+            "the file is a vocabulary without weights: it serves `lllm tokenize` only");
+    }
+    en->model = model_load(en->gguf, e);
+    if (!en->model) {
+        return false;
+    }
+    en->tokenizer = tokenizer_from_gguf(en->gguf, e);
+    if (!en->tokenizer) {
+        return false;
+    }
+    size_t n_tokens = tokenizer_count(en->tokenizer);
+    if (n_tokens == 0 || n_tokens > en->model->config.n_vocab) {
+        return error_set(e, ERROR_INPUT,
+                         "the vocabulary has %zu tokens and the weights have rows for %u: the file "
+                         "was put together wrongly",
+                         n_tokens, en->model->config.n_vocab);
+    }
+    if (!open_template(en, e) || !choose_sizes(en, o, name, e)) {
+        return false;
+    }
+    en->kernels = kernels_select();
+    en->pool = pool_new(o->n_threads, e);
+    return en->pool != NULL;
+}
+
+/* Takes g, which is NULL when opening it failed with `why`. */
+static struct engine *open_gguf(struct gguf *g, const char *name, const struct engine_options *o,
+                                double start_s, struct error *why, struct error *e)
+{
+    struct engine *en = NULL;
+    bool ok = false;
+    if (g) {
+        en = mem_zalloc(sizeof *en);
+        en->gguf = g;
+        ok = open_parts(en, o ? o : &(struct engine_options){0}, name, why);
+    }
+    if (!ok) {
+        engine_close(en);
+        if (!strstr(why->message, name)) {
+            error_prefix(why, "%s: ", name);
+        }
+        if (e) {
+            *e = *why;
+        }
+        return NULL;
+    }
+    en->load_time_s = time_now_s() - start_s;
+    return en;
+}
+
+struct engine *engine_open(const char *path, const struct engine_options *o, struct error *e)
+{
+    double start_s = time_now_s();
+    struct error why = {0};
+    struct gguf *g = gguf_open(path, &why);
+    return open_gguf(g, path, o, start_s, &why, e);
+}
+
+struct engine *engine_open_memory(const void *data, uint64_t size_bytes, const char *name,
+                                  const struct engine_options *o, struct error *e)
+{
+    double start_s = time_now_s();
+    struct error why = {0};
+    struct gguf *g = gguf_open_memory(data, size_bytes, &why);
+    return open_gguf(g, name, o, start_s, &why, e);
+}
+
+void engine_close(struct engine *en)
+{
+    if (en) {
+        pool_free(en->pool);
+        chat_template_free(en->template);
+        free(en->template_owned);
+        tokenizer_free(en->tokenizer);
+        model_free(en->model);
+        gguf_close(en->gguf);
+        free(en);
+    }
+}
+
+const struct model_config *engine_config(const struct engine *en)
+{
+    return &en->model->config;
+}
+
+const struct tokenizer *engine_tokenizer(const struct engine *en)
+{
+    return en->tokenizer;
+}
+
+const struct gguf *engine_gguf(const struct engine *en)
+{
+    return en->gguf;
+}
+
+const char *engine_kernels_name(const struct engine *en)
+{
+    return en->kernels->name;
+}
+
+int engine_threads(const struct engine *en)
+{
+    return pool_threads(en->pool);
+}
+
+uint32_t engine_context_size(const struct engine *en)
+{
+    return en->context_size;
+}
+
+double engine_load_time_s(const struct engine *en)
+{
+    return en->load_time_s;
+}
+
+const char *engine_chat_template(const struct engine *en)
+{
+    return en->template_text;
+}

@@ -1,0 +1,144 @@
+#include "engine/internal.h"
+
+#include <string.h>
+
+#include "base/progress.h"
+
+/* More than any token's bytes. */
+enum { MAX_PIECE_BYTES = 1 << 24 };
+
+static const char word_start[] = "\xE2\x96\x81"; /* U+2581 */
+
+const char *finish_reason_name(enum finish_reason r)
+{
+    switch (r) {
+    case FINISH_STOP:
+        return "stop";
+    case FINISH_LENGTH:
+        return "length";
+    case FINISH_CANCELLED:
+        return "cancelled";
+    }
+    return "unknown";
+}
+
+struct generation {
+    struct session *session;
+    const struct generation_options *o;
+    struct sampler *sampler;
+    struct stream stream;
+    struct buf piece;
+    struct generation_stats stats;
+    bool at_start; /* no visible piece has come yet */
+};
+
+/* Puts the bytes of a token on their way. False when the answer ends with it. */
+static bool put_token(struct generation *g, int32_t id)
+{
+    const struct tokenizer *t = g->session->engine->tokenizer;
+    buf_clear(&g->piece);
+    tokenizer_append_piece(t, id, g->o->show_control, &g->piece);
+    if (g->piece.len == 0) {
+        return true;
+    }
+    size_t skip = 0;
+    if (g->at_start && g->o->spm_start) {
+        struct gguf_string spelling = tokenizer_spelling(t, id);
+        if (g->piece.data[0] == ' ' && spelling.len >= 3 &&
+            memcmp(spelling.data, word_start, 3) == 0) {
+            skip = 1;
+        }
+    }
+    g->at_start = false;
+    return stream_push(&g->stream, g->piece.data + skip, g->piece.len - skip);
+}
+
+static bool is_cancelled(const struct generation *g)
+{
+    return g->stream.cancelled || (g->o->cancelled && g->o->cancelled(g->o->cancelled_context));
+}
+
+/* Draws tokens until something ends the answer. The last one drawn is not part of the timeline. */
+static bool draw_tokens(struct generation *g, double start_s, struct error *e)
+{
+    struct session *s = g->session;
+    const struct engine *en = s->engine;
+    for (;;) {
+        int32_t id = sampler_next(g->sampler, s->logits, s->tokens, s->cache.n_tokens);
+        if (g->stats.n_generated == 0) {
+            g->stats.first_token_s = time_now_s() - start_s;
+        }
+        if (!g->o->ignore_end && tokenizer_is_end(en->tokenizer, id)) {
+            g->stats.reason = FINISH_STOP;
+            return true;
+        }
+        g->stats.n_generated++;
+        if (!put_token(g, id)) {
+            g->stats.reason = g->stream.cancelled ? FINISH_CANCELLED : FINISH_STOP;
+            return true;
+        }
+        if (is_cancelled(g)) {
+            g->stats.reason = FINISH_CANCELLED;
+            return true;
+        }
+        if (g->stats.n_generated == g->o->max_tokens || s->cache.n_tokens == s->cache.capacity) {
+            g->stats.reason = FINISH_LENGTH;
+            return true;
+        }
+        if (!session_decode(s, id, e)) {
+            return false;
+        }
+    }
+}
+
+static bool run(struct generation *g, const int32_t *prompt, size_t n_prompt, struct error *e)
+{
+    double start_s = time_now_s();
+    struct error why = {0};
+    bool ok = session_prefill(g->session, prompt, n_prompt, &g->stats.n_reused, g->o->cancelled,
+                              g->o->cancelled_context, &why);
+    g->stats.prefill_s = time_now_s() - start_s;
+    if (!ok) {
+        if (why.code != ERROR_CANCELLED) {
+            if (e) {
+                *e = why;
+            }
+            return false;
+        }
+        g->stats.reason = FINISH_CANCELLED;
+        return true;
+    }
+    g->stats.n_prompt = (uint32_t)n_prompt;
+    if (!draw_tokens(g, start_s, e)) {
+        return false;
+    }
+    stream_finish(&g->stream);
+    if (g->stream.cancelled) {
+        g->stats.reason = FINISH_CANCELLED;
+    }
+    g->stats.decode_s = time_now_s() - start_s - g->stats.first_token_s;
+    return true;
+}
+
+bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
+                     const struct generation_options *o, generation_text_fn *text, void *context,
+                     struct generation_stats *stats, struct error *e)
+{
+    if (!sampling_check(&o->sampling, e)) {
+        return false;
+    }
+    /* Rows of the embedding that no token names are padding: they are never drawn. */
+    size_t n_drawn = tokenizer_count(s->engine->tokenizer);
+    struct generation g = {
+        .session = s, .o = o, .sampler = sampler_new(&o->sampling, n_drawn), .at_start = true};
+    stream_init(&g.stream, o->stop, o->n_stop, text, context);
+    buf_init(&g.piece, MAX_PIECE_BYTES);
+    bool ok = run(&g, prompt, n_prompt, e);
+    if (ok && stats) {
+        *stats = g.stats;
+    }
+    sampler_free(g.sampler);
+    stream_free(&g.stream);
+    buf_free(&g.piece);
+    return ok;
+}

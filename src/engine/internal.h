@@ -1,0 +1,48 @@
+/* internal.h: what the files of src/engine/ share. */
+#ifndef LLLM_ENGINE_INTERNAL_H
+#define LLLM_ENGINE_INTERNAL_H
+
+#include "chat/chat.h"
+#include "engine/engine.h"
+
+struct engine {
+    struct gguf *gguf;
+    struct model *model;
+    struct tokenizer *tokenizer;
+    const char *template_text;      /* NULL where the model has none */
+    char *template_owned;           /* the file's template, NUL-terminated */
+    struct chat_template *template; /* NULL where there is none or it does not parse */
+    struct error template_error;    /* why it does not parse */
+    struct pool *pool;
+    const struct kernels *kernels;
+    uint32_t context_size, batch_size;
+    double load_time_s;
+};
+
+struct session {
+    struct engine *engine;
+    struct model_cache cache;
+    struct model_scratch *scratch;
+    int32_t *tokens; /* [context_size], the first cache.n_tokens are the timeline */
+    float *logits;   /* [n_vocab] of the last position */
+};
+
+/* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop
+ * string or of a character. */
+struct stream {
+    struct buf pending, ready;
+    const char *const *stop;
+    size_t n_stop;
+    generation_text_fn *text;
+    void *context;
+    bool stopped, cancelled;
+};
+
+void stream_init(struct stream *s, const char *const *stop, size_t n_stop, generation_text_fn *text,
+                 void *context);
+/* False when nothing more is wanted: `stopped` (a stop string was completed) or `cancelled`. */
+bool stream_push(struct stream *s, const char *bytes, size_t n);
+void stream_finish(struct stream *s); /* hands out what was held back, unless stopped */
+void stream_free(struct stream *s);
+
+#endif

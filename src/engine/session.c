@@ -1,0 +1,148 @@
+#include "engine/internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SCORE_LOGIT_BYTES = 16 << 20 };
+
+struct session *session_new(struct engine *en, struct error *e)
+{
+    const struct model_config *c = &en->model->config;
+    struct session *s = mem_zalloc(sizeof *s);
+    s->engine = en;
+    s->tokens = calloc(en->context_size, sizeof *s->tokens);
+    s->logits = mem_try_alloc(c->n_vocab * sizeof *s->logits);
+    if (!s->tokens || !s->logits) {
+        error_set(e, ERROR_MEMORY,
+                  "no memory for a session of %u tokens: choose a lower --context-size",
+                  en->context_size);
+        session_free(s);
+        return NULL;
+    }
+    s->scratch = model_scratch_new(c, en->batch_size, en->context_size, pool_threads(en->pool), e);
+    if (!s->scratch || !model_cache_init(&s->cache, c, en->context_size, e)) {
+        session_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void session_free(struct session *s)
+{
+    if (s) {
+        model_cache_free(&s->cache);
+        model_scratch_free(s->scratch);
+        free(s->tokens);
+        free(s->logits);
+        free(s);
+    }
+}
+
+uint32_t session_count(const struct session *s)
+{
+    return s->cache.n_tokens;
+}
+
+const float *session_logits(const struct session *s)
+{
+    return s->logits;
+}
+
+void session_truncate(struct session *s, uint32_t n_tokens)
+{
+    if (n_tokens < s->cache.n_tokens) {
+        s->cache.n_tokens = n_tokens;
+    }
+}
+
+/* Appends n tokens (at most batch_size); logits of the last n_logits go to `logits`. */
+static bool append(struct session *s, const int32_t *tokens, uint32_t n, uint32_t n_logits,
+                   float *logits, struct error *e)
+{
+    const struct engine *en = s->engine;
+    uint32_t at = s->cache.n_tokens;
+    if (!model_forward(en->model, &s->cache, s->scratch, en->pool, en->kernels, tokens, n, n_logits,
+                       logits, e)) {
+        return false;
+    }
+    memcpy(s->tokens + at, tokens, n * sizeof *tokens);
+    return true;
+}
+
+static bool check_length(const struct session *s, size_t n, struct error *e)
+{
+    if (n == 0) {
+        return error_set(e, ERROR_USAGE, "the prompt is empty");
+    }
+    if (n > s->cache.capacity) {
+        return error_set(
+            e, ERROR_LIMIT,
+            "the prompt has %zu tokens and the context holds %u: shorten the prompt or "
+            "choose a higher --context-size",
+            n, s->cache.capacity);
+    }
+    return true;
+}
+
+bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_t *n_reused,
+                     engine_cancelled_fn *cancelled, void *context, struct error *e)
+{
+    if (!check_length(s, n, e)) {
+        return false;
+    }
+    uint32_t kept = 0;
+    while (kept < s->cache.n_tokens && kept + 1 < n && s->tokens[kept] == tokens[kept]) {
+        kept++;
+    }
+    session_truncate(s, kept);
+    if (n_reused) {
+        *n_reused = kept;
+    }
+    for (size_t at = kept; at < n;) {
+        if (cancelled && cancelled(context)) {
+            return error_set(e, ERROR_CANCELLED, "cancelled after %zu of %zu prompt tokens", at, n);
+        }
+        uint32_t step = n - at < s->engine->batch_size ? (uint32_t)(n - at) : s->engine->batch_size;
+        if (!append(s, tokens + at, step, at + step == n ? 1 : 0, s->logits, e)) {
+            return false;
+        }
+        at += step;
+    }
+    return true;
+}
+
+bool session_decode(struct session *s, int32_t token, struct error *e)
+{
+    return append(s, &token, 1, 1, s->logits, e);
+}
+
+bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,
+                   void *context, struct error *e)
+{
+    size_t n_vocab = s->engine->model->config.n_vocab;
+    if (!check_length(s, n, e)) {
+        return false;
+    }
+    size_t most = SCORE_LOGIT_BYTES / (n_vocab * sizeof(float));
+    most = most < 1 ? 1 : most > s->engine->batch_size ? s->engine->batch_size : most;
+    most = most > n ? n : most;
+    float *rows = mem_try_alloc(most * n_vocab * sizeof *rows);
+    if (!rows) {
+        return error_set(e, ERROR_MEMORY, "no memory for the logits of %zu positions", most);
+    }
+    session_truncate(s, 0);
+    bool ok = true;
+    for (size_t at = 0; ok && at < n;) {
+        size_t step = n - at < most ? n - at : most;
+        ok = append(s, tokens + at, (uint32_t)step, (uint32_t)step, rows, e);
+        for (size_t i = 0; ok && i < step; i++) {
+            row(context, at + i, rows + i * n_vocab);
+        }
+        if (ok) {
+            memcpy(s->logits, rows + (step - 1) * n_vocab, n_vocab * sizeof *rows);
+        }
+        at += step;
+    }
+    free(rows);
+    return ok;
+}

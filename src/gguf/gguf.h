@@ -1,0 +1,160 @@
+/* gguf.h: reading and writing GGUF model files.
+ *
+ * Source: the GGUF specification (ggml project, docs/gguf.md). Little endian:
+ *
+ *   offset  size  what
+ *   0       4     magic "GGUF"
+ *   4       4     u32 version: 2 or 3
+ *   8       8     u64 number of tensors
+ *   16      8     u64 number of key/value pairs
+ *   24      -     pairs: string key; u32 type; value
+ *   -       -     tensors: string name; u32 n_dims; u64 dims[n_dims], fastest first; u32 type; u64
+ * offset
+ *   -       -     padding to general.alignment (default 32)
+ *   -       -     tensor data; offsets count from here, each a multiple of the alignment
+ *
+ *   string = u64 length, then bytes (UTF-8, no NUL). array = u32 element type, u64 count, elements.
+ *
+ * Invariants that gguf_open establishes, so that no reader of a `struct gguf` checks again:
+ *   G1 every key and tensor name is unique, valid UTF-8, and not longer than its ceiling;
+ *   G2 every value lies inside the file, bools are 0 or 1, arrays nest at most GGUF_MAX_DEPTH deep;
+ *   G3 every tensor has 1..4 dimensions, none zero, the first a multiple of its format's block;
+ *   G4 every tensor's bytes lie inside the file, at a multiple of general.alignment and of what its
+ *      format needs to be read in place (at most 8), and overlap no other tensor's;
+ *   G5 the number of elements of a tensor fits in 2^62.
+ */
+#ifndef LLLM_GGUF_GGUF_H
+#define LLLM_GGUF_GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "quant/quant.h"
+
+enum gguf_value_type {
+    GGUF_U8 = 0,
+    GGUF_I8 = 1,
+    GGUF_U16 = 2,
+    GGUF_I16 = 3,
+    GGUF_U32 = 4,
+    GGUF_I32 = 5,
+    GGUF_F32 = 6,
+    GGUF_BOOL = 7,
+    GGUF_STRING = 8,
+    GGUF_ARRAY = 9,
+    GGUF_U64 = 10,
+    GGUF_I64 = 11,
+    GGUF_F64 = 12,
+};
+
+enum {
+    GGUF_MAX_DIMS = 4,
+    GGUF_MAX_DEPTH = 4,
+    GGUF_MAX_KEY_BYTES = 65535,
+    GGUF_MAX_NAME_BYTES = 255,
+    GGUF_MAX_PAIRS = 1 << 20,
+    GGUF_MAX_TENSORS = 1 << 20,
+};
+
+struct gguf;
+
+struct gguf_string {
+    const char *data; /* not NUL-terminated; points into the file */
+    uint64_t len;
+};
+
+struct gguf_value {
+    struct gguf_string key;
+    enum gguf_value_type type;
+    enum gguf_value_type element_type; /* of an array */
+    uint64_t count;                    /* of an array */
+    const uint8_t *data;               /* the value's bytes in the file (after type and count) */
+    uint64_t size_bytes;               /* how many they are */
+};
+
+struct gguf_tensor {
+    char *name; /* NUL-terminated, owned by the gguf */
+    uint32_t n_dims;
+    uint64_t dims[GGUF_MAX_DIMS]; /* fastest first; the rest are 1 */
+    uint32_t type;                /* enum tensor_type */
+    const struct quant_format *format;
+    uint64_t offset; /* from the start of the file */
+    uint64_t size_bytes;
+    const void *data;
+};
+
+/* Maps the file, or borrows memory (an embedded or fuzzed file), which must outlive the result and
+ * be 32-byte aligned for the tensors to be. Process lifetime. */
+struct gguf *gguf_open(const char *path, struct error *e);
+struct gguf *gguf_open_memory(const void *data, uint64_t size_bytes, struct error *e);
+void gguf_close(struct gguf *g);
+
+uint32_t gguf_version(const struct gguf *g);
+uint64_t gguf_alignment(const struct gguf *g);
+uint64_t gguf_file_bytes(const struct gguf *g);
+
+size_t gguf_value_count(const struct gguf *g);
+const struct gguf_value *gguf_value_at(const struct gguf *g, size_t index);
+const struct gguf_value *gguf_value_find(const struct gguf *g, const char *key);
+size_t gguf_tensor_count(const struct gguf *g);
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, size_t index);
+const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name);
+
+/* Typed reads. Integers convert between widths, and f64 to f32, when the number fits. Absent key:
+ * true and *out keeps what the caller put there (the default). A value of a wrong type or range: an
+ * error that names the key. The _required forms make absence an error too. */
+bool gguf_get_u32(const struct gguf *g, const char *key, uint32_t *out, struct error *e);
+bool gguf_get_u64(const struct gguf *g, const char *key, uint64_t *out, struct error *e);
+bool gguf_get_f32(const struct gguf *g, const char *key, float *out, struct error *e);
+bool gguf_get_bool(const struct gguf *g, const char *key, bool *out, struct error *e);
+bool gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *out,
+                     struct error *e);
+bool gguf_require_u32(const struct gguf *g, const char *key, uint32_t *out, struct error *e);
+bool gguf_require_string(const struct gguf *g, const char *key, struct gguf_string *out,
+                         struct error *e);
+
+/* Arrays. gguf_array_string walks variable-length elements: *cursor starts at 0 and each call
+ * yields the next string (bounds were checked on opening); false after the last. */
+bool gguf_array_string(const struct gguf_value *v, uint64_t *cursor, struct gguf_string *out);
+/* Element i of an array of numbers or bools as a double (exact up to 2^53) or i64 (floats are cut
+ * towards zero; what does not fit becomes the nearest that does); 0 for other values and i >=
+ * count. */
+double gguf_array_f64(const struct gguf_value *v, uint64_t i);
+int64_t gguf_array_i64(const struct gguf_value *v, uint64_t i);
+
+/* Scalars of any type for printing: false for arrays. as_i64 takes integers and bools that fit,
+ * as_f64 every number and bool, as_string strings: ask in the order string, i64, f64. */
+bool gguf_value_as_i64(const struct gguf_value *v, int64_t *out);
+bool gguf_value_as_f64(const struct gguf_value *v, double *out);
+bool gguf_value_as_string(const struct gguf_value *v, struct gguf_string *out);
+
+const char *gguf_value_type_name(enum gguf_value_type type);
+
+/* Writing: pairs and tensors are added (copied; tensor data is borrowed until commit), then written
+ * in that order, version 3, as one atomic file. Adding a key again replaces its value, in its
+ * place. The setters of pairs return nothing: the first thing that is wrong (a bad key, no memory)
+ * is what commit reports. general.alignment, when it is set, is obeyed. Any number of commits may
+ * follow. */
+struct gguf_writer;
+struct gguf_writer *gguf_writer_new(void);
+void gguf_writer_free(struct gguf_writer *w);
+void gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t value);
+void gguf_writer_u64(struct gguf_writer *w, const char *key, uint64_t value);
+void gguf_writer_i32(struct gguf_writer *w, const char *key, int32_t value);
+void gguf_writer_f32(struct gguf_writer *w, const char *key, float value);
+void gguf_writer_bool(struct gguf_writer *w, const char *key, bool value);
+void gguf_writer_string(struct gguf_writer *w, const char *key, const char *value, size_t n);
+void gguf_writer_strings(struct gguf_writer *w, const char *key, const struct gguf_string *values,
+                         size_t count);
+void gguf_writer_i32s(struct gguf_writer *w, const char *key, const int32_t *values, size_t count);
+void gguf_writer_f32s(struct gguf_writer *w, const char *key, const float *values, size_t count);
+void gguf_writer_copy(struct gguf_writer *w, const struct gguf_value *value); /* a pair of a file */
+/* dims: fastest first. data: quant_row_bytes(dims[0]) * the other dims bytes, in the file's format.
+ */
+bool gguf_writer_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
+                        const uint64_t *dims, const void *data, struct error *e);
+bool gguf_writer_commit(struct gguf_writer *w, const char *path, struct error *e);
+
+#endif

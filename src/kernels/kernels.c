@@ -1,0 +1,60 @@
+/* kernels.c: one table per rung and the choice among them. */
+#include "kernels/kernels.h"
+
+#include "base/cpu.h"
+#include "kernels/rungs.h"
+
+#define KERNELS_TABLE(rung)                                                                        \
+    {                                                                                              \
+        .name = #rung, .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,         \
+        .rope = kernel_rope_##rung, .attention = kernel_attention_##rung,                          \
+        .swiglu = kernel_swiglu_##rung, .softmax = kernel_softmax_##rung,                          \
+        .add = kernel_add_##rung, .gemm = kernel_gemm_##rung,                                      \
+    }
+
+/* Lowest rung first; a rung is usable when all of its features are there. */
+static const struct {
+    unsigned features;
+    struct kernels table;
+} rungs[] = {
+    {0, KERNELS_TABLE(ref)},
+#if defined(__x86_64__)
+    {CPU_AVX2, KERNELS_TABLE(avx2)},
+    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE(avx512)},
+#endif
+};
+
+enum { N_RUNGS = sizeof rungs / sizeof rungs[0] };
+
+const struct kernels *kernels_reference(void)
+{
+    return &rungs[0].table;
+}
+
+const struct kernels *kernels_select(void)
+{
+    unsigned features = cpu_features();
+    size_t best = 0;
+    for (size_t i = 1; i < N_RUNGS; i++) {
+        if ((rungs[i].features & ~features) == 0) {
+            best = i;
+        }
+    }
+    return &rungs[best].table;
+}
+
+const struct kernels *kernels_at(size_t index)
+{
+    unsigned features = cpu_detect();
+    for (size_t i = 0; i < N_RUNGS; i++) {
+        if ((rungs[i].features & ~features) == 0 && index-- == 0) {
+            return &rungs[i].table;
+        }
+    }
+    return NULL;
+}
+
+size_t kernels_gemm_scratch_bytes(void)
+{
+    return GEMM_SCRATCH_FLOATS * sizeof(float);
+}

@@ -1,0 +1,98 @@
+/* kernels.h: the arithmetic, one table of functions.
+ *
+ * Each operation has a slow honest twin in kernels/NAME_ref.c that accumulates in double; the files
+ * in kernels/x86/ override it, each compiled with its own flags. kernels_init fills the table from
+ * cpu_features(): reference first, then one rung per feature.
+ *
+ * The contract of every operation: a row's result depends on that row's inputs alone. It is the
+ * same bits for any number of rows in the call, any split of the work among threads, and any
+ * neighbours, on one rung. (Rungs differ from each other within the bound each header states.)
+ * Pointers need the alignment of their element only; outputs must not overlap inputs unless said.
+ */
+#ifndef LLLM_KERNELS_KERNELS_H
+#define LLLM_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/quant.h"
+
+/* The weights of a linear layer: n_rows rows of n_in elements in format `type`, row_bytes apart. */
+struct kernel_weights {
+    uint32_t type;
+    const void *data;
+    size_t n_in; /* a multiple of the format's block */
+    size_t n_rows;
+    size_t row_bytes;
+};
+
+enum kernel_rope_layout {
+    KERNEL_ROPE_ADJACENT, /* rotates (x[2i], x[2i+1]): llama */
+    KERNEL_ROPE_HALVES,   /* rotates (x[i], x[i + n_rot/2]): neox */
+};
+
+struct kernel_attention {
+    const float *q; /* [head_dim] the query of one head of one token, roped */
+    const float
+        *k; /* [n_kv, kv_stride] keys of the head's KV group; the first head_dim of each row */
+    const float *v;   /* the same for values */
+    size_t kv_stride; /* elements between consecutive positions */
+    size_t n_kv;      /* > 0 */
+    size_t head_dim;
+    float scale;   /* usually 1/sqrt(head_dim) */
+    float *scores; /* scratch [n_kv] */
+    float *out;    /* [head_dim] */
+};
+
+struct kernels {
+    const char *name; /* the highest rung in use: "ref", "avx2", "avx512" */
+
+    /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
+     * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly.
+     * |error| <= 2e-6 * sqrt(n_in) * sum_i |w_i x_i| / ... see matmul_ref.c for the bound. */
+    void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end, const float *x,
+                   size_t x_stride, size_t n_tokens, float *y, size_t y_stride);
+
+    /* y_i = x_i * weight_i / sqrt(mean(x^2) + eps). y may be x. (Zhang and Sennrich, 2019) */
+    void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
+
+    /* Rotates the first n_rot (even) of each of n_heads heads of head_dim in place by the angles
+     * whose cosines and sines are given, [n_rot/2] each. (Su et al., RoFormer, 2021) */
+    void (*rope)(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
+                 enum kernel_rope_layout layout, const float *cosines, const float *sines);
+
+    /* out = softmax(scale * q k^T) v over n_kv positions. */
+    void (*attention)(const struct kernel_attention *a);
+
+    /* y_i = silu(gate_i) * up_i, silu(z) = z / (1 + exp(-z)). y may be gate or up. (Shazeer, 2020)
+     */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
+
+    /* In place: x_i = exp(x_i - max x) / sum. -inf gives 0; all -inf gives zeros. */
+    void (*softmax)(float *x, size_t n);
+
+    /* y_i += x_i */
+    void (*add)(float *y, const float *x, size_t n);
+
+    /* General float multiply for training: rows [row_begin, row_end) of
+     *   c[i*ldc + j] = beta * c[i*ldc + j] + sum_k A(i, k) * B(k, j),  j in [0, n), k in [0,
+     * depth), A(i, k) = a[i*a_row + k*a_col],  B(k, j) = b[k*b_row + j*b_col]   (so any
+     * transposition) beta 0 (c is not read) or 1. Sums run over k in one fixed order, whatever the
+     * row range. scratch: kernels_gemm_scratch_bytes() of the calling thread, 64-byte aligned. */
+    void (*gemm)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
+                 size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col, float beta,
+                 float *c, size_t ldc, void *scratch);
+};
+
+/* The table for cpu_features() as they are now; call again after cpu_set_mask. Returned table is
+ * static, one per rung, never changes. */
+const struct kernels *kernels_select(void);
+const struct kernels *kernels_reference(void);
+/* Every table this machine (and build) could use, for the checker; NULL past the end. Index 0 is
+ * "ref". */
+const struct kernels *kernels_at(size_t index);
+
+size_t kernels_gemm_scratch_bytes(void);
+
+#endif

@@ -1,0 +1,44 @@
+/* rungs.h: the names of every rung's functions. Private to this module.
+ *
+ * A family FAMILY has its reference in FAMILY_ref.c and overrides in x86/FAMILY_avx2.c and
+ * x86/FAMILY_avx512.c; a function NAME of the table is kernel_NAME_RUNG.
+ */
+#ifndef LLLM_KERNELS_RUNGS_H
+#define LLLM_KERNELS_RUNGS_H
+
+#include "kernels/kernels.h"
+
+#define KERNELS_DECLARE(rung)                                                                      \
+    void kernel_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,    \
+                              const float *x, size_t x_stride, size_t n_tokens, float *y,          \
+                              size_t y_stride);                                                    \
+    void kernel_rms_norm_##rung(const float *x, const float *weight, size_t n, float eps,          \
+                                float *y);                                                         \
+    void kernel_rope_##rung(float *x, size_t n_heads, size_t head_dim, size_t n_rot,               \
+                            enum kernel_rope_layout layout, const float *cosines,                  \
+                            const float *sines);                                                   \
+    void kernel_attention_##rung(const struct kernel_attention *a);                                \
+    void kernel_swiglu_##rung(const float *gate, const float *up, size_t n, float *y);             \
+    void kernel_softmax_##rung(float *x, size_t n);                                                \
+    void kernel_add_##rung(float *y, const float *x, size_t n);                                    \
+    void kernel_gemm_##rung(size_t row_begin, size_t row_end, size_t n, size_t depth,              \
+                            const float *a, size_t a_row, size_t a_col, const float *b,            \
+                            size_t b_row, size_t b_col, float beta, float *c, size_t ldc,          \
+                            void *scratch)
+
+KERNELS_DECLARE(ref);
+#if defined(__x86_64__)
+KERNELS_DECLARE(avx2);
+KERNELS_DECLARE(avx512);
+#endif
+
+/* Blocks of the packed gemm, the same on every rung. depth is cut at multiples of GEMM_DEPTH, which
+ * decides the order of the sums; rows and columns are cut where it suits the caches. */
+enum {
+    GEMM_DEPTH = 256,
+    GEMM_ROWS = 168, /* a multiple of every micro-kernel's rows: 14 and 6 */
+    GEMM_COLUMNS = 1024,
+    GEMM_SCRATCH_FLOATS = (GEMM_ROWS + GEMM_COLUMNS) * GEMM_DEPTH,
+};
+
+#endif

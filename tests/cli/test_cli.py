@@ -1,0 +1,411 @@
+#!/usr/bin/env python3
+"""The command line's contract, command by command: help, wrong usage, failures, JSON, interrupts."""
+import json
+import os
+import pathlib
+import re
+import signal
+import struct
+import subprocess
+import time
+import unittest
+
+import program
+from program import LLLM, run
+
+VERBS = re.findall(r"^  (\w+) {2,}\S", run().stdout.split("Commands\n")[1].split("\n\n")[0], re.M)
+
+# What is missing or wrong: exit 2 and one sentence.
+WRONG = [
+    ["nonsense"], ["shwo"], ["--nonsense"], ["help", "nonsense"], ["help", "run", "show"],
+    ["run", "a", "b", "c"], ["run", "-m"], ["run", "-p"], ["run", "--temp", "warm", "x"],
+    ["run", "--temp", "-1", "x"], ["run", "--temp", "nan", "x"], ["run", "--temp=", "x"],
+    ["run", "--top-p", "1.5", "x"], ["run", "--seed", "-1", "x"], ["run", "--seed", "9" * 30, "x"],
+    ["run", "--max-tokens", "1e3", "x"], ["run", "--raw=yes", "x"], ["run", "--quite", "x"],
+    ["run", "-p", "x", "-f", "y"], ["run", "--raw", "--system", "s", "x"],
+    ["run", "--interactive", "--json", "x"], ["run", "--threads", "257", "x"],
+    ["run", "--threads", " 1", "x"], ["run", "--cpu-mask", "fast", "x"], ["show"],
+    ["show", "a", "b"], ["show", "--gpu-layers", "1", "a"], ["list", "a"], ["tokenize"],
+    ["tokenize", "m", "t", "-f", "f"], ["tokenize", "m", "t", "u"],
+    ["tokenize", "m", "t", "--no-special", "--parse-special"], ["logits"],
+    ["logits", "m", "--top", "0", "t"], ["logits", "m", "t", "--ids", "1"], ["import"],
+    ["import", "a.bin", "--tokenizer", "t.bin"], ["import", "a.bin", "-o", "x.gguf"],
+    ["import", "a.bin", "--tokenizer", "t.bin", "-o", "x", "--type", "q9"],
+    ["run", "-\x01\x1b[2J"], ["show", "--\xe9"],
+]
+
+
+def wait_for_handler(pid):
+    """Until the process catches SIGINT."""
+    status = pathlib.Path(f"/proc/{pid}/status")
+    for _ in range(200 if status.exists() else 20):
+        caught = re.search(r"SigCgt:\s*(\w+)", status.read_text()) if status.exists() else None
+        if caught and int(caught[1], 16) & 1 << (signal.SIGINT - 1):
+            return
+        time.sleep(0.05)
+
+
+class Usage(unittest.TestCase):
+    def one_line(self, done, status, arguments):
+        self.assertEqual(done.returncode, status, f"{arguments}: {done.stderr}")
+        self.assertRegex(done.stderr, r"\Alllm: [^\x00-\x1f]+\n\Z", arguments)
+
+    def test_overview(self):
+        self.assertTrue({"run", "show", "list", "tokenize", "logits", "import"} <= set(VERBS))
+        for arguments in ([], ["-h"], ["--help"], ["help"]):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            for verb in VERBS:
+                self.assertRegex(done.stdout, rf"(?m)^  {verb} ")
+
+    def test_version(self):
+        self.assertRegex(run("--version").stdout, r"\Alllm \d+\.\d+\.\d+\n\Z")
+
+    def test_every_verb_has_help_with_an_example(self):
+        for verb in VERBS:
+            for arguments in ([verb, "-h"], [verb, "--help"], ["help", verb], [verb, "x", "-h"]):
+                done = run(*arguments)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+                self.assertIn(f"\nExamples\n  lllm {verb}", done.stdout)
+                for option in ("--json", "--threads N", "--cpu-mask", "--quiet", "-v, ", "-h, "):
+                    self.assertIn(option, done.stdout)
+                self.assertLessEqual(max(map(len, done.stdout.splitlines())), 90, arguments)
+
+    def test_every_verb_refuses_an_unknown_option(self):
+        for verb in VERBS:
+            for option in ("--no-such-thing", "--jsn", "-Z"):
+                self.one_line(run(verb, option), 2, [verb, option])
+            self.assertIn("did you mean --json?", run(verb, "--jsn").stderr)
+
+    def test_wrong_usage(self):
+        for arguments in WRONG:
+            done = run(*arguments)
+            self.one_line(done, 2, arguments)
+            self.assertEqual(done.stdout, "")
+
+    def test_nearest_names(self):
+        for typed, meant in (("shwo", "show"), ("tokenise", "tokenize"), ("logit", "logits")):
+            self.assertIn(f"did you mean {meant}?", run(typed).stderr)
+        self.assertNotIn("did you mean", run("qwertyuiop").stderr)
+
+    def test_missing_files(self):
+        for arguments in (["run", "-m", "no-such.gguf", "-p", "x"], ["show", "no-such.gguf"],
+                          ["show", "no-such-model"], ["run", "./no-such/m.gguf", "x"],
+                          ["tokenize", "no-such.gguf", "x"], ["logits", "no-such.gguf", "x"],
+                          ["show", "/dev/null"], ["show", "/"], ["show", ""],
+                          ["import", "no.bin", "--tokenizer", "no.bin", "-o", "/tmp/no.gguf"],
+                          ["show", "new\nline\x1b[2J.gguf"], ["run", "-f", "no-such.txt", "-m", "/"],
+                          ["show", "x" * 3000]):
+            self.one_line(run(*arguments), 1, arguments)
+
+    def test_where_models_are_looked_for(self):
+        for environment, folder in (({"LLLM_HOME": "/a"}, "/a/models"),
+                                    ({"LLLM_HOME": "", "XDG_CACHE_HOME": "/b"}, "/b/lllm-lab/models"),
+                                    ({"LLLM_HOME": "", "XDG_CACHE_HOME": "", "HOME": "/c"},
+                                     "/c/.cache/lllm-lab/models")):
+            self.assertIn(f" in {folder};", run("show", "nothing", environment=environment).stderr)
+
+    def test_cpu_mask_of_the_environment(self):
+        self.one_line(run("list", environment={"LLLM_CPU_MASK": "fast"}), 2, "LLLM_CPU_MASK")
+
+    def test_malformed_files(self):
+        files = [f for f in sorted(program.CORPUS.glob("*.gguf")) if not f.name.startswith("ok_")]
+        self.assertGreater(len(files), 50)
+        for f in files:
+            self.one_line(run("show", f), 1, f.name)
+        for f in files[::9]:
+            for arguments in (["run", "-m", f, "-p", "x"], ["tokenize", f, "x"], ["logits", f, "x"]):
+                self.one_line(run(*arguments), 1, arguments)
+
+    def test_files_that_are_no_models(self):
+        for f in sorted(program.CORPUS.glob("ok_*.gguf")):
+            self.assertEqual(run("show", f).returncode, 0, f.name)
+            self.assertIsInstance(json.loads(run("show", f, "--json", "--tensors", "--metadata").stdout),
+                                  dict)
+            self.one_line(run("run", "-m", f, "-p", "x"), 1, f.name)
+            self.one_line(run("tokenize", f, "x"), 1, f.name)
+
+    def test_output_that_cannot_be_written(self):
+        for arguments in (["list", "--json"], ["-h"], ["run", "-h"]):
+            if pathlib.Path("/dev/full").exists():
+                with open("/dev/full", "w", encoding="utf-8") as full:
+                    done = subprocess.run([LLLM, *arguments], stdout=full, stderr=subprocess.PIPE,
+                                          text=True, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, r"\Alllm: standard output [^\n]+\n\Z")
+            read, write = os.pipe()
+            os.close(read)
+            done = subprocess.run([LLLM, *arguments], stdout=write, stderr=subprocess.PIPE, text=True,
+                                  check=False)
+            os.close(write)
+            self.assertEqual((done.returncode, done.stderr), (1, ""))
+
+
+class List(program.TemporaryFolder):
+    def test_folder(self):
+        models = self.folder / "models"
+        models.mkdir()
+        ok = (program.CORPUS / "ok_tensors.gguf").read_bytes()
+        (models / "zeta.gguf").write_bytes(ok)
+        (models / "alpha.gguf").write_bytes(b"not a model")
+        (models / "notes.txt").write_text("x")
+        rows = json.loads(run("list", "--json", home=self.folder).stdout)
+        self.assertEqual(rows["folder"], str(models))
+        here = {m["name"]: m for m in rows["models"]}
+        self.assertEqual([m["name"] for m in rows["models"] if not m["built_in"]], ["alpha", "zeta"])
+        self.assertIn("GGUF", here["alpha"]["error"])
+        self.assertEqual(here["zeta"]["size_bytes"], len(ok))
+        text = run("list", home=self.folder)
+        self.assertEqual(text.returncode, 0)
+        self.assertRegex(text.stdout, r"(?m)^zeta .*Q8_0")
+        for name in ("zeta", "zeta.gguf"):
+            self.assertEqual(run("show", name, home=self.folder).returncode, 0)
+        self.assertIn("did you mean zeta?", run("show", "zetta", home=self.folder).stderr)
+
+    def test_starter(self):
+        names = [m["name"] for m in json.loads(run("list", "--json").stdout)["models"] if m["built_in"]]
+        done = run("show", "starter", "--json", home=self.folder / "empty")
+        if not names:
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("this build has no built-in model", done.stderr)
+            self.skipTest("this build has no built-in model")
+        self.assertEqual(names, ["starter"])
+        facts = json.loads(done.stdout)
+        self.assertTrue(facts["built_in"])
+        self.assertIn("task", facts["description"])
+        answer = json.loads(run("run", "--json", "--temp", "0", "--max-tokens", "8",
+                                "What a fine film!").stdout)
+        self.assertEqual(answer["model"], "starter")
+        self.assertTrue(answer["content"])
+
+
+class WithModel(program.TemporaryFolder):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        (cls.folder / "models").mkdir()
+        cls.model = program.import_stories(cls.folder / "models")
+
+    def lllm(self, *arguments, **how):
+        return run(*arguments, home=self.folder, **how)
+
+    def test_run_json(self):
+        done = self.lllm("run", self.model, "Once", "--raw", "--json", "--seed", "7",
+                         "--max-tokens", "5")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        answer = json.loads(done.stdout)
+        self.assertEqual(set(answer), {"model", "content", "finish_reason", "usage", "timings",
+                                       "seed"})
+        self.assertEqual(answer["usage"], {"prompt_tokens": 2, "completion_tokens": 5})
+        self.assertEqual((answer["finish_reason"], answer["seed"]), ("length", 7))
+        self.assertEqual(set(answer["timings"]),
+                         {"load_ms", "prefill_tokens_per_second", "decode_tokens_per_second",
+                          "first_token_ms", "total_ms"})
+        again = json.loads(self.lllm("run", self.model, "Once", "--raw", "--json", "--seed", "7",
+                                     "--max-tokens", "5", "--threads", "2").stdout)
+        self.assertEqual(again["content"], answer["content"])
+
+    def test_what_the_arguments_mean(self):
+        greedy = ["--raw", "--quiet", "--temp", "0", "--max-tokens", "4"]
+        expected = self.lllm("run", self.model, "Once", *greedy).stdout
+        self.assertTrue(expected)
+        (self.folder / "prompt.txt").write_text("Once\n")
+        for arguments, stdin in ((["stories", "Once"], ""), (["-m", "stories", "Once"], ""),
+                                 (["-p", "Once", "stories.gguf"], ""), (["stories"], "Once\n"),
+                                 (["-m", "stories"], "Once"), (["-mstories", "--prompt=Once"], ""),
+                                 (["stories", "-f", self.folder / "prompt.txt"], ""),
+                                 (["-m", "stories", "--", "Once"], "")):
+            done = self.lllm("run", *greedy, *arguments, stdin=stdin)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, expected, ""),
+                             arguments)
+
+    def test_no_template(self):
+        done = self.lllm("run", "stories", "Once", "--temp", "0", "--max-tokens", "4")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("has no chat template", done.stderr)
+        done = self.lllm("run", "stories", "--interactive")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_empty_standard_input(self):
+        done = self.lllm("run", "stories", "--raw")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("standard input is empty", done.stderr)
+
+    def test_stop(self):
+        done = self.lllm("run", "stories", "", "--raw", "--temp", "0", "--quiet", "--stop", "park",
+                         "--stop", "girl named")
+        self.assertEqual(done.stdout, "Once upon a time, there was a little ")
+
+    def test_prompt_that_is_too_long(self):
+        done = self.lllm("run", "stories", "the cat " * 600, "--raw")
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+
+    def test_gpu_layers(self):
+        how = ["run", "stories", "", "--raw", "--temp", "0", "--max-tokens", "2", "--quiet"]
+        self.assertIn("no GPU", self.lllm(*how, "--gpu-layers", "3").stderr)
+        self.assertEqual(self.lllm(*how, "--gpu-layers", "0").stderr, "")
+        self.assertEqual(self.lllm(*how, "--gpu-layers", "-1", "--cpu-only").stderr, "")
+
+    def test_context_and_batch_size(self):
+        text = "One day, a little cat saw a big ball in the park and was happy. "
+        answers = {self.lllm("run", "stories", text, "--raw", "--temp", "0", "--max-tokens", "9",
+                             "--quiet", "--batch-size", n, "--context-size", c).stdout
+                   for n in (1, 7, 256) for c in (64, 512)}
+        self.assertEqual(len(answers), 1)
+
+    def test_show(self):
+        facts = json.loads(self.lllm("show", "stories", "--json", "--tensors", "--metadata").stdout)
+        self.assertEqual(facts["parameters"], 260032)
+        self.assertEqual(facts["quantization"], "F32")
+        config = facts["config"]
+        self.assertEqual([config[k] for k in ("context", "layers", "heads", "kv_heads", "embedding",
+                                              "feed_forward")], [512, 5, 8, 4, 64, 172])
+        self.assertEqual(config["memory"][-1]["kv_cache_bytes"], 512 * 5 * 2 * 32 * 4)
+        self.assertEqual(len(facts["tensors"]), 47)
+        self.assertEqual(facts["tokenizer"]["tokens"], 512)
+        self.assertIsNone(facts["chat_template"])
+        text = self.lllm("show", "stories", "--tensors").stdout
+        self.assertIn("blk.4.ffn_down.weight", text)
+        self.assertEqual(self.lllm("show", "stories", "--template").returncode, 1)
+
+    def test_tokenize(self):
+        done = self.lllm("tokenize", "stories", "Zoo <s>é", "--json")
+        tokens = json.loads(done.stdout)
+        self.assertEqual(tokens["count"], len(tokens["ids"]))
+        self.assertEqual(tokens["ids"][0], 1)
+        self.assertEqual(tokens["ids"].count(1), 1)
+        plain = self.lllm("tokenize", "stories", "Zoo <s>é", "--ids", "--no-special").stdout
+        self.assertEqual(plain, " ".join(map(str, tokens["ids"][1:])) + "\n")
+        special = self.lllm("tokenize", "stories", "Zoo <s>é", "--ids", "--parse-special").stdout
+        self.assertEqual(special.split().count("1"), 2)
+        piped = self.lllm("tokenize", "stories", "--ids", "--no-special", stdin="Zoo <s>é").stdout
+        self.assertEqual(piped, plain)
+        back = self.lllm("tokenize", "stories", "--decode", stdin=plain.replace(" ", ", "))
+        self.assertEqual(back.stdout, "Zoo <s>é")
+        table = self.lllm("tokenize", "stories", "a\tb").stdout
+        self.assertIn("\\t", table)
+        for ids in ("512", "-1", "x", "99999999999999999999", "1.5"):
+            done = self.lllm("tokenize", "stories", "--decode", "--", ids)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), ids)
+
+    def test_logits(self):
+        done = self.lllm("logits", "stories", "Zoo", "--top", "3", "--json")
+        rows = json.loads(done.stdout)["positions"]
+        self.assertEqual([r["position"] for r in rows], list(range(len(rows))))
+        for r in rows:
+            logits = [t["logit"] for t in r["top"]]
+            self.assertEqual((len(logits), logits), (3, sorted(logits, reverse=True)))
+        self.assertEqual(self.lllm("logits", "stories", "Zoo").returncode, 0)
+        all_of_them = json.loads(self.lllm("logits", "stories", "--ids", "1", "--top", "4000000",
+                                           "--json").stdout)["positions"][0]["top"]
+        self.assertEqual(sorted(t["id"] for t in all_of_them), list(range(512)))
+        for arguments in (["--ids", "512"], ["--ids", ""], ["the cat " * 600]):
+            done = self.lllm("logits", "stories", *arguments)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), arguments)
+
+    def test_interrupt(self):
+        for arguments, json_too in (([], False), (["--json"], True)):
+            with subprocess.Popen([LLLM, "run", self.model, "", "--raw", "--ignore-eos", *arguments,
+                                   "--temp", "0", "--context-size", "20000"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+                if json_too:
+                    wait_for_handler(p.pid)
+                else:
+                    self.assertEqual(p.stdout.read(4), "Once")
+                p.send_signal(signal.SIGINT)
+                out, err = p.communicate(timeout=30)
+            self.assertEqual(p.returncode, 130)
+            if json_too:
+                self.assertEqual(json.loads(out)["finish_reason"], "cancelled")
+            else:
+                self.assertRegex(err, r"interrupted\n\Z")
+
+    def test_reader_that_goes_away(self):
+        with subprocess.Popen([LLLM, "run", self.model, "", "--raw", "--ignore-eos", "--temp", "0",
+                               "--context-size", "20000", "--quiet"], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as p:
+            p.stdout.read(4)
+            p.stdout.close()
+            self.assertEqual(p.wait(timeout=30), 1)
+            self.assertEqual(p.stderr.read(), "")
+
+
+class Import(program.TemporaryFolder):
+    """Damaged checkpoints: exit 1, one sentence, no file."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        checkpoint, tokenizer = program.stories_checkpoint()
+        cls.checkpoint, cls.tokenizer = checkpoint.read_bytes(), tokenizer.read_bytes()
+
+    def refuse(self, checkpoint, tokenizer, why):
+        source, pieces, target = (self.folder / n for n in ("c.bin", "t.bin", "out.gguf"))
+        source.write_bytes(checkpoint)
+        pieces.write_bytes(tokenizer)
+        done = run("import", source, "--tokenizer", pieces, "-o", target)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), f"{why}: {done.stderr}")
+        self.assertRegex(done.stderr, r"[ct]\.bin: ", why)
+        self.assertFalse(target.exists(), why)
+
+    def test_headers(self):
+        for field in range(7):
+            for value in (0, -1, -2**31, 2**31 - 1, 7, 1, 0x616b3432):
+                if (field, value) in ((5, -1),):
+                    continue
+                header = list(struct.unpack("<7i", self.checkpoint[:28]))
+                if header[field] == value:
+                    continue
+                header[field] = value
+                self.refuse(struct.pack("<7i", *header) + self.checkpoint[28:], self.tokenizer,
+                            f"field {field} is {value}")
+
+    def test_lengths(self):
+        for n in (0, 1, 27, 28, 29, 1000, len(self.checkpoint) - 1):
+            self.refuse(self.checkpoint[:n], self.tokenizer, f"{n} bytes")
+        self.refuse(self.checkpoint + b"\0", self.tokenizer, "one byte more")
+        for n in (0, 3, 4, 5, 11, 12, 6000, len(self.tokenizer) - 1):
+            self.refuse(self.checkpoint, self.tokenizer[:n], f"tokenizer of {n} bytes")
+        self.refuse(self.checkpoint, self.tokenizer + b"\0", "tokenizer with one byte more")
+
+    def test_pieces(self):
+        for at, value in ((0, 0), (0, -1), (8, -1), (8, 2**31 - 1), (8, 6000)):
+            pieces = bytearray(self.tokenizer)
+            struct.pack_into("<i", pieces, at, value)
+            self.refuse(self.checkpoint, bytes(pieces), f"{value} at {at}")
+        pieces = bytearray(self.tokenizer)
+        pieces[12:17] = b"\xff\xfe\xfd\xfc\xfb"
+        self.refuse(self.checkpoint, bytes(pieces), "no UTF-8")
+
+    def test_wrong_places(self):
+        checkpoint, tokenizer = program.stories_checkpoint()
+        for arguments in ([checkpoint, "--tokenizer", tokenizer, "-o", self.folder / "no" / "x.gguf"],
+                          [self.folder, "--tokenizer", tokenizer, "-o", self.folder / "x.gguf"],
+                          [checkpoint, "--tokenizer", self.folder / "none", "-o", self.folder / "x"]):
+            done = run("import", *arguments)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), arguments)
+
+    def test_untied_output_and_json(self):
+        header = list(struct.unpack("<7i", self.checkpoint[:28]))
+        header[5] = -header[5]
+        source = self.folder / "untied.bin"
+        # The output matrix is the embedding turned over: other words, same sizes.
+        source.write_bytes(struct.pack("<7i", *header) + self.checkpoint[28:] +
+                           self.checkpoint[28:28 + 4 * 64 * 512])
+        target = self.folder / "untied.gguf"
+        _, tokenizer = program.stories_checkpoint()
+        done = run("import", source, "--tokenizer", tokenizer, "-o", target, "--json", "--type",
+                   "Q8_0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["tensors"], 48)
+        self.assertEqual(json.loads(done.stdout)["fallbacks"], 5)
+        facts = json.loads(run("show", target, "--json", "--tensors").stdout)
+        self.assertFalse(facts["config"]["tied_output"])
+        kinds = {t["name"]: t["type"] for t in facts["tensors"]}
+        self.assertEqual([kinds[n] for n in ("output.weight", "blk.0.ffn_down.weight",
+                                             "output_norm.weight")], ["Q8_0", "F16", "F32"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,504 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/utf8.h"
+#include "engine_models.h"
+
+static void random_prompt(int32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = (int32_t)((i * 37 + i * i * 11 + 5) % N_TOKENS);
+    }
+}
+
+/* Fails the test with the sentence when the call failed. */
+static void must(bool ok, const struct error *e)
+{
+    if (!ok) {
+        fail_msg("%s", e->message);
+    }
+}
+
+static void test_prefix_reuse(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    int32_t a[40], b[40];
+    random_prompt(a, 40);
+    memcpy(b, a, sizeof b);
+    b[21]++;
+    struct engine *en = engine_model_open(
+        &(struct engine_model){0}, &(struct engine_options){.n_threads = 2, .batch_size = 7});
+    size_t row_bytes = N_ROWS * sizeof(float);
+    struct session *fresh = session_new(en, &e), *s = session_new(en, &e);
+    uint32_t reused = 99;
+    must(session_prefill(fresh, b, 40, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 0);
+    must(session_prefill(s, a, 40, NULL, NULL, NULL, &e), &e);
+    assert_memory_not_equal(session_logits(s), session_logits(fresh), row_bytes);
+    must(session_prefill(s, b, 40, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 21);
+    assert_memory_equal(session_logits(s), session_logits(fresh), row_bytes);
+    /* The same again: the last position is computed anew. */
+    must(session_prefill(s, b, 40, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 39);
+    assert_memory_equal(session_logits(s), session_logits(fresh), row_bytes);
+    /* A prefix of it; then decoding the rest step by step. */
+    must(session_prefill(s, b, 30, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 29);
+    assert_int_equal(session_count(s), 30);
+    for (size_t i = 30; i < 40; i++) {
+        must(session_decode(s, b[i], &e), &e);
+    }
+    assert_memory_equal(session_logits(s), session_logits(fresh), row_bytes);
+    session_truncate(s, 50);
+    assert_int_equal(session_count(s), 40);
+    session_truncate(s, 3);
+    must(session_prefill(s, b, 40, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 3);
+    assert_memory_equal(session_logits(s), session_logits(fresh), row_bytes);
+    session_free(s);
+    session_free(fresh);
+    engine_close(en);
+}
+
+struct rows {
+    float *logits;
+    size_t n;
+};
+
+static void keep_row(void *context, size_t position, const float *logits)
+{
+    struct rows *r = context;
+    assert_int_equal(position, r->n);
+    memcpy(r->logits + r->n++ * N_ROWS, logits, N_ROWS * sizeof *logits);
+}
+
+static void test_scores_are_those_of_decoding(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    int32_t ids[20];
+    random_prompt(ids, 20);
+    struct engine *en = engine_model_open(
+        &(struct engine_model){0}, &(struct engine_options){.n_threads = 1, .batch_size = 6});
+    struct session *s = session_new(en, &e);
+    struct rows rows = {mem_array(20 * N_ROWS, sizeof(float)), 0};
+    must(session_score(s, ids, 20, keep_row, &rows, &e), &e);
+    assert_int_equal(rows.n, 20);
+    assert_memory_equal(session_logits(s), rows.logits + 19 * N_ROWS, N_ROWS * sizeof(float));
+    session_truncate(s, 0);
+    for (size_t i = 0; i < 20; i++) {
+        must(session_decode(s, ids[i], &e), &e);
+        assert_memory_equal(session_logits(s), rows.logits + i * N_ROWS, N_ROWS * sizeof(float));
+    }
+    free(rows.logits);
+    session_free(s);
+    engine_close(en);
+}
+
+static bool cancel_later(void *context)
+{
+    int *left = context;
+    return (*left)-- == 0;
+}
+
+static void test_session_errors(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    int32_t ids[40] = {0};
+    struct engine *en = engine_model_open(
+        &(struct engine_model){0}, &(struct engine_options){.context_size = 32, .batch_size = 8});
+    struct session *s = session_new(en, &e);
+    assert_int_equal(engine_context_size(en), 32);
+    assert_false(session_prefill(s, ids, 33, NULL, NULL, NULL, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_non_null(strstr(e.message, "33 tokens"));
+    assert_non_null(strstr(e.message, "holds 32"));
+    assert_false(session_score(s, ids, 40, NULL, NULL, &e));
+    assert_non_null(strstr(e.message, "40 tokens"));
+    assert_false(session_prefill(s, ids, 0, NULL, NULL, NULL, &e));
+    assert_int_equal(e.code, ERROR_USAGE);
+    int polls = 2;
+    assert_false(session_prefill(s, ids, 32, NULL, cancel_later, &polls, &e));
+    assert_int_equal(e.code, ERROR_CANCELLED);
+    assert_int_equal(session_count(s), 16);
+    uint32_t reused = 0;
+    must(session_prefill(s, ids, 32, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 16);
+    assert_false(session_decode(s, 1, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_int_equal(session_count(s), 32);
+    ids[3] = N_ROWS;
+    assert_false(session_prefill(s, ids, 5, NULL, NULL, NULL, &e));
+    assert_int_equal(e.code, ERROR_INPUT);
+    session_free(s);
+    session_free(NULL);
+    engine_close(en);
+}
+
+struct answer {
+    char text[1024];
+    size_t n, calls, cancel_at;
+};
+
+static bool take(void *context, const char *bytes, size_t n)
+{
+    struct answer *a = context;
+    assert_true(n > 0 && a->n + n < sizeof a->text);
+    assert_true(utf8_valid(bytes, n, NULL));
+    memcpy(a->text + a->n, bytes, n);
+    a->n += n;
+    a->text[a->n] = 0;
+    return ++a->calls != a->cancel_at;
+}
+
+static struct generation_options greedy(void)
+{
+    return (struct generation_options){
+        .sampling = {.temperature = 0, .top_p = 1, .repeat_penalty = 1}};
+}
+
+/* "Once upon a\u00e9\U0001F600 Hey<stop> and" and the end. */
+static const int32_t script[] = {BOS,
+                                 ONCE,
+                                 UPON,
+                                 FIRST_BYTE + 'a',
+                                 FIRST_BYTE + 0xC3,
+                                 FIRST_BYTE + 0xA9,
+                                 FIRST_BYTE + 0xF0,
+                                 FIRST_BYTE + 0x9F,
+                                 FIRST_BYTE + 0x98,
+                                 FIRST_BYTE + 0x80,
+                                 HEY,
+                                 STO,
+                                 P_AND,
+                                 END,
+                                 FIRST_BYTE + 'z'};
+enum { N_SCRIPT = sizeof script / sizeof *script };
+static const char whole[] = " Once upona\xC3\xA9\xF0\x9F\x98\x80Hey<stop> and";
+
+static struct engine *open_script(void)
+{
+    return engine_model_open(&(struct engine_model){.script = script, .n_script = N_SCRIPT},
+                             &(struct engine_options){.n_threads = 1});
+}
+
+static void generate(struct engine *en, const struct generation_options *o, struct answer *a,
+                     const char *text, enum finish_reason reason, uint32_t n_generated)
+{
+    struct error e = {0};
+    struct session *s = session_new(en, &e);
+    struct generation_stats stats = {0};
+    const int32_t prompt[] = {BOS};
+    must(engine_generate(s, prompt, 1, o, take, a, &stats, &e), &e);
+    assert_string_equal(a->text, text);
+    assert_string_equal(finish_reason_name(stats.reason), finish_reason_name(reason));
+    assert_int_equal(stats.n_generated, n_generated);
+    assert_int_equal(stats.n_prompt, 1);
+    assert_true(stats.first_token_s >= stats.prefill_s && stats.decode_s >= 0);
+    session_free(s);
+}
+
+static void test_an_answer(void **state)
+{
+    (void)state;
+    struct engine *en = open_script();
+    struct generation_options o = greedy();
+    generate(en, &o, &(struct answer){0}, whole, FINISH_STOP, 12);
+    o.spm_start = true;
+    generate(en, &o, &(struct answer){0}, whole + 1, FINISH_STOP, 12);
+    o.max_tokens = 2;
+    generate(en, &o, &(struct answer){0}, "Once upon", FINISH_LENGTH, 2);
+    /* The rest of a broken character at the end is replaced. */
+    o.max_tokens = 4;
+    generate(en, &o, &(struct answer){0}, "Once upona\xEF\xBF\xBD", FINISH_LENGTH, 4);
+    o = greedy();
+    o.sampling = (struct sampling){
+        .temperature = 0.5f, .top_k = 1, .top_p = 1, .repeat_penalty = 1, .seed = 3};
+    generate(en, &o, &(struct answer){0}, whole, FINISH_STOP, 12);
+    engine_close(en);
+}
+
+static void test_end_tokens(void **state)
+{
+    (void)state;
+    struct engine *en = open_script();
+    struct generation_options o = greedy();
+    o.ignore_end = true;
+    o.max_tokens = 15; /* END, 'z', END */
+    char more[64];
+    snprintf(more, sizeof more, "%sz", whole);
+    generate(en, &o, &(struct answer){0}, more, FINISH_LENGTH, 15);
+    o.show_control = true;
+    snprintf(more, sizeof more, "%s</s>z</s>", whole);
+    generate(en, &o, &(struct answer){0}, more, FINISH_LENGTH, 15);
+    engine_close(en);
+}
+
+static void test_stop_strings(void **state)
+{
+    (void)state;
+    struct engine *en = open_script();
+    struct generation_options o = greedy();
+    const char *const over_tokens[] = {"<stop>"}, *const inside[] = {"po"};
+    const char *const character[] = {"never", "\xF0\x9F\x98\x80"};
+    o.stop = over_tokens;
+    o.n_stop = 1;
+    generate(en, &o, &(struct answer){0}, " Once upona\xC3\xA9\xF0\x9F\x98\x80Hey", FINISH_STOP,
+             12);
+    o.stop = inside;
+    generate(en, &o, &(struct answer){0}, " Once u", FINISH_STOP, 2);
+    o.stop = character;
+    o.n_stop = 2;
+    generate(en, &o, &(struct answer){0}, " Once upona\xC3\xA9", FINISH_STOP, 9);
+    engine_close(en);
+}
+
+static void test_cancelling(void **state)
+{
+    (void)state;
+    struct engine *en = open_script();
+    struct generation_options o = greedy();
+    generate(en, &o, &(struct answer){.cancel_at = 2}, " Once upon", FINISH_CANCELLED, 2);
+    int polls = 3; /* one before the prompt, then one after each token */
+    o.cancelled = cancel_later;
+    o.cancelled_context = &polls;
+    generate(en, &o, &(struct answer){0}, " Once upona", FINISH_CANCELLED, 3);
+    struct error e = {0};
+    struct session *s = session_new(en, &e);
+    struct generation_stats stats = {0};
+    polls = 0;
+    const int32_t prompt[] = {BOS};
+    must(engine_generate(s, prompt, 1, &o, take, NULL, &stats, &e), &e);
+    assert_int_equal(stats.reason, FINISH_CANCELLED);
+    assert_int_equal(stats.n_generated, 0);
+    session_free(s);
+    engine_close(en);
+}
+
+static void test_full_context(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct engine *en =
+        engine_model_open(&(struct engine_model){0}, &(struct engine_options){.context_size = 12});
+    struct session *s = session_new(en, &e);
+    struct generation_options o = greedy();
+    o.ignore_end = true;
+    int32_t prompt[13];
+    random_prompt(prompt, 13);
+    struct generation_stats stats;
+    must(engine_generate(s, prompt, 10, &o, NULL, NULL, &stats, &e), &e);
+    assert_int_equal(stats.reason, FINISH_LENGTH);
+    assert_int_equal(stats.n_generated, 3); /* the last one needs no place */
+    must(engine_generate(s, prompt, 12, &o, NULL, NULL, &stats, &e), &e);
+    assert_int_equal(stats.n_generated, 1);
+    assert_int_equal(stats.n_reused, 10);
+    assert_false(engine_generate(s, prompt, 13, &o, NULL, NULL, &stats, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    o.sampling.top_p = 7;
+    assert_false(engine_generate(s, prompt, 3, &o, NULL, NULL, NULL, &e));
+    assert_non_null(strstr(e.message, "top-p"));
+    session_free(s);
+    engine_close(en);
+}
+
+/* Same seed, other threads and batch sizes: the same answer. Padding rows are never drawn. */
+static void test_answers_are_reproducible(void **state)
+{
+    (void)state;
+    struct answer first = {0};
+    for (int run = 0; run < 6; run++) {
+        struct error e = {0};
+        struct engine_options options = {.n_threads = run % 3 + 1, .batch_size = run % 2 ? 3 : 64};
+        struct engine *en = engine_model_open(&(struct engine_model){0}, &options);
+        assert_int_equal(engine_threads(en), options.n_threads);
+        struct session *s = session_new(en, &e);
+        struct generation_options o = {.max_tokens = 40, .ignore_end = true, .show_control = true};
+        sampling_defaults(&o.sampling);
+        o.sampling.repeat_penalty = 1.3f;
+        o.sampling.seed = 42;
+        int32_t prompt[9];
+        random_prompt(prompt, 9);
+        struct answer a = {0};
+        must(engine_generate(s, prompt, 9, &o, take, &a, NULL, &e), &e);
+        if (run == 0) {
+            first = a;
+            assert_true(a.n > 20);
+        }
+        assert_string_equal(a.text, first.text);
+        session_free(s);
+        engine_close(en);
+    }
+}
+
+static char last_warning[1024];
+static void keep_warning(enum log_level level, const char *line)
+{
+    assert_int_equal(level, LOG_WARN);
+    snprintf(last_warning, sizeof last_warning, "%s", line);
+}
+
+static void expect_no_engine(const struct engine_model *m, const struct engine_options *o,
+                             enum error_code code, const char *words)
+{
+    char path[4096];
+    struct error e = {0};
+    engine_model_save(m, path);
+    struct engine *en = engine_open(path, o, &e);
+    unlink(path);
+    assert_null(en);
+    if (e.code != code || !strstr(e.message, words)) {
+        fail_msg("expected \"%s\", got code %d: %s", words, e.code, e.message);
+    }
+    const char *at = strstr(e.message, path);
+    assert_non_null(at);
+    assert_null(strstr(at + 1, path));
+}
+
+static void test_opening(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    expect_no_engine(&(struct engine_model){.no_weights = true}, NULL, ERROR_UNSUPPORTED,
+                     "`lllm tokenize`");
+    expect_no_engine(&(struct engine_model){.too_small = true}, NULL, ERROR_INPUT, "100");
+    expect_no_engine(&(struct engine_model){0}, &(struct engine_options){.n_threads = -1},
+                     ERROR_USAGE, "-1");
+    expect_no_engine(&(struct engine_model){0}, &(struct engine_options){.batch_size = 1u << 20},
+                     ERROR_LIMIT, "batch size");
+    expect_no_engine(&(struct engine_model){0}, &(struct engine_options){.context_size = 1u << 30},
+                     ERROR_LIMIT, "context size");
+    assert_null(engine_open("no-such-file.gguf", NULL, &e));
+    assert_int_equal(e.code, ERROR_IO);
+    const char *at = strstr(e.message, "no-such-file.gguf");
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "no-such-file.gguf"));
+    static const char nothing[32] __attribute__((aligned(32))) = "not a model";
+    assert_null(engine_open_memory(nothing, 32, "starter", NULL, &e));
+    assert_ptr_equal(strstr(e.message, "starter: "), e.message);
+    engine_close(NULL);
+
+    log_set_sink(keep_warning);
+    last_warning[0] = 0;
+    struct engine *en = engine_model_open(&(struct engine_model){0}, NULL);
+    assert_int_equal(engine_context_size(en), 64);
+    assert_string_equal(last_warning, "");
+    engine_close(en);
+    en =
+        engine_model_open(&(struct engine_model){0}, &(struct engine_options){.context_size = 100});
+    assert_int_equal(engine_context_size(en), 100);
+    assert_non_null(strstr(last_warning, "64 tokens"));
+    engine_close(en);
+    last_warning[0] = 0;
+    en = engine_model_open(&(struct engine_model){.n_context = 100000}, NULL);
+    assert_int_equal(engine_context_size(en), 4096);
+    assert_int_equal(engine_config(en)->n_context, 100000);
+    assert_string_equal(last_warning, "");
+    log_set_sink(NULL);
+    assert_non_null(engine_kernels_name(en));
+    assert_non_null(engine_gguf(en));
+    assert_true(engine_load_time_s(en) >= 0);
+    engine_close(en);
+}
+
+static void test_text_prompts(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct engine *en = engine_model_open(&(struct engine_model){0}, NULL);
+    struct token_list l = {0};
+    must(engine_text_tokens(en, "", 0, &l, &e), &e);
+    assert_int_equal(l.n, 1);
+    assert_int_equal(l.ids[0], BOS);
+    l.n = 0;
+    must(engine_text_tokens(en, "A</s>", 5, &l, &e), &e);
+    assert_int_equal(l.ids[0], BOS);
+    for (size_t i = 1; i < l.n; i++) {
+        assert_int_not_equal(l.ids[i], END); /* people's text makes no control tokens */
+    }
+    token_list_free(&l);
+    engine_close(en);
+}
+
+static size_t count_of(const struct token_list *l, int32_t id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        n += l->ids[i] == id;
+    }
+    return n;
+}
+
+static void test_chat_prompts(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct token_list l = {0};
+    json_t *messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "Hey<|im_end|></s>");
+    /* ChatML, because the vocabulary has its tokens. */
+    struct engine *en = engine_model_open(&(struct engine_model){0}, NULL);
+    assert_non_null(engine_chat_template(en));
+    must(engine_chat_tokens(en, messages, NULL, true, &l, &e), &e);
+    assert_int_equal(l.ids[0], BOS);
+    assert_int_equal(count_of(&l, BOS), 1);
+    assert_int_equal(count_of(&l, IM_START), 2);
+    assert_int_equal(count_of(&l, IM_END), 1); /* the template's, not the message's */
+    assert_int_equal(count_of(&l, END), 0);
+    engine_close(en);
+    /* The file's own, which writes BOS itself. */
+    l.n = 0;
+    en = engine_model_open(
+        &(struct engine_model){.chat_template =
+                                   "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"},
+        NULL);
+    must(engine_chat_tokens(en, messages, NULL, false, &l, &e), &e);
+    assert_int_equal(count_of(&l, BOS), 1);
+    assert_int_equal(l.ids[0], BOS);
+    assert_int_equal(count_of(&l, IM_END), 0);
+    assert_int_equal(count_of(&l, END), 1);
+    assert_int_equal(l.ids[l.n - 1], END);
+    engine_close(en);
+    /* One that does not parse is an error when it is used, not before. */
+    en = engine_model_open(&(struct engine_model){.chat_template = "{% if %}"}, NULL);
+    assert_false(engine_chat_tokens(en, messages, NULL, true, &l, &e));
+    assert_non_null(strstr(e.message, "chat template"));
+    engine_close(en);
+    en = engine_model_open(&(struct engine_model){.no_chatml = true}, NULL);
+    assert_null(engine_chat_template(en));
+    assert_false(engine_chat_tokens(en, messages, NULL, true, &l, &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    engine_close(en);
+    json_decref(messages);
+    token_list_free(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prefix_reuse),
+        cmocka_unit_test(test_scores_are_those_of_decoding),
+        cmocka_unit_test(test_session_errors),
+        cmocka_unit_test(test_an_answer),
+        cmocka_unit_test(test_end_tokens),
+        cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_cancelling),
+        cmocka_unit_test(test_full_context),
+        cmocka_unit_test(test_answers_are_reproducible),
+        cmocka_unit_test(test_opening),
+        cmocka_unit_test(test_text_prompts),
+        cmocka_unit_test(test_chat_prompts),
+    };
+    return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+}

@@ -1,0 +1,242 @@
+/* bench.c: the speed of each kernel on each rung, on one thread.
+ *
+ * The figure is the best of several repetitions by the thread's processor time, so that other
+ * programs on the machine disturb it less.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "check.h"
+
+struct work {
+    const struct kernels *k;
+    struct kernel_weights w;
+    size_t m, n, depth, n_tokens;
+    bool a_transposed, b_transposed;
+    float *x, *y, *z;
+    void *scratch;
+};
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static float *floats(size_t n)
+{
+    float *x = mem_try_alloc((n + 16) * sizeof *x);
+    if (x == NULL) {
+        fprintf(stderr, "check: no memory for the benchmark\n");
+        exit(1);
+    }
+    struct rng r;
+    rng_seed(&r, n);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)rng_uniform(&r) - 0.5f;
+    }
+    return x;
+}
+
+/* flops and bytes are those of one call of run. */
+static void measure(const char *what, void (*run)(struct work *), struct work *work, double flops,
+                    double bytes)
+{
+    run(work);
+    double best = INFINITY, begin = cpu_seconds(), now = begin;
+    for (int i = 0; i < 3 || now - begin < 0.3; i++) {
+        double start = cpu_seconds();
+        int calls = 0;
+        do {
+            run(work);
+            calls++;
+            now = cpu_seconds();
+        } while (now - start < 1e-3);
+        best = fmin(best, (now - start) / calls);
+        if (now - begin > 2) {
+            break;
+        }
+    }
+    printf("%-7s %-44s %10.2f us %8.2f GFLOP/s %8.2f GB/s\n", work->k->name, what, best * 1e6,
+           flops / best * 1e-9, bytes / best * 1e-9);
+    fflush(stdout);
+}
+
+static void run_matmul(struct work *w)
+{
+    w->k->matmul(&w->w, 0, w->w.n_rows, w->x, w->w.n_in, w->n_tokens, w->y, w->w.n_rows);
+}
+
+static void bench_matmul(const struct kernels *k)
+{
+    static const uint32_t types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0, TENSOR_Q4_0};
+    static const size_t tokens[] = {1, 2, 4, 8, 64, 512};
+    enum { N_IN = 2048, N_ROWS = 8192, N_TOKENS = 512 }; /* 64 MiB as F32 */
+    bool slow = strcmp(k->name, "ref") == 0;
+    float *source = floats((size_t)N_IN * N_ROWS);
+    struct work w = {.k = k, .x = floats(N_IN * N_TOKENS), .y = floats((size_t)N_ROWS * N_TOKENS)};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const struct quant_format *f = quant_format_by_type(types[i]);
+        uint64_t row_bytes = 0;
+        quant_row_bytes(f, N_IN, &row_bytes);
+        uint8_t *data = mem_try_alloc((size_t)row_bytes * N_ROWS);
+        if (data == NULL) {
+            break;
+        }
+        f->quantize(source, data, (size_t)N_IN * N_ROWS);
+        for (size_t t = 0; t < (slow ? 1 : sizeof tokens / sizeof tokens[0]); t++) {
+            w.n_tokens = tokens[t];
+            size_t n_rows = tokens[t] <= 8 ? N_ROWS : 1024;
+            w.w = (struct kernel_weights){types[i], data, N_IN, n_rows, (size_t)row_bytes};
+            char what[64];
+            snprintf(what, sizeof what, "matmul %s %zux%d, %zu tokens", f->name, n_rows, N_IN,
+                     tokens[t]);
+            measure(what, run_matmul, &w, 2.0 * N_IN * (double)n_rows * (double)tokens[t],
+                    (double)row_bytes * (double)n_rows);
+        }
+        free(data);
+    }
+    free(source);
+    free(w.x);
+    free(w.y);
+}
+
+static void run_gemm(struct work *w)
+{
+    w->k->gemm(0, w->m, w->n, w->depth, w->x, w->a_transposed ? 1 : w->depth,
+               w->a_transposed ? w->m : 1, w->y, w->b_transposed ? 1 : w->n,
+               w->b_transposed ? w->depth : 1, 0, w->z, w->n, w->scratch);
+}
+
+static void bench_gemm(const struct kernels *k)
+{
+    static const size_t shapes[][3] = {
+        {1024, 768, 256}, {1024, 256, 768}, {256, 768, 1024}, {512, 2048, 512}, {64, 64, 64}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        struct work w = {.k = k, .m = shapes[i][0], .n = shapes[i][1], .depth = shapes[i][2]};
+        if (strcmp(k->name, "ref") == 0 && i < 4) {
+            continue;
+        }
+        w.x = floats(w.m * w.depth);
+        w.y = floats(w.depth * w.n);
+        w.z = floats(w.m * w.n);
+        w.scratch = floats(kernels_gemm_scratch_bytes() / sizeof(float));
+        for (int t = 0; t < 4; t++) {
+            w.a_transposed = (t & 1) != 0;
+            w.b_transposed = (t & 2) != 0;
+            char what[64];
+            snprintf(what, sizeof what, "gemm %zux%zux%zu %c%c", w.m, w.n, w.depth,
+                     w.a_transposed ? 't' : 'n', w.b_transposed ? 't' : 'n');
+            measure(what, run_gemm, &w, 2.0 * (double)(w.m * w.n * w.depth),
+                    4.0 * (double)(w.m * w.depth + w.depth * w.n + w.m * w.n));
+        }
+        free(w.x);
+        free(w.y);
+        free(w.z);
+        free(w.scratch);
+    }
+}
+
+static void run_attention(struct work *w)
+{
+    struct kernel_attention a = {.q = w->x,
+                                 .k = w->x + w->n,
+                                 .v = w->y,
+                                 .kv_stride = w->n,
+                                 .n_kv = w->m,
+                                 .head_dim = w->n,
+                                 .scale = 0.125f,
+                                 .scores = w->z,
+                                 .out = w->z + w->m};
+    w->k->attention(&a);
+}
+
+static void bench_attention(const struct kernels *k)
+{
+    static const size_t shapes[][2] = {{64, 512}, {128, 512}, {128, 4096}, {80, 1024}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        struct work w = {.k = k, .n = shapes[i][0], .m = shapes[i][1]};
+        w.x = floats((w.m + 1) * w.n);
+        w.y = floats(w.m * w.n);
+        w.z = floats(w.m + w.n);
+        char what[64];
+        snprintf(what, sizeof what, "attention head_dim %zu, %zu positions", w.n, w.m);
+        measure(what, run_attention, &w, 4.0 * (double)(w.m * w.n), 8.0 * (double)(w.m * w.n));
+        free(w.x);
+        free(w.y);
+        free(w.z);
+    }
+}
+
+static void run_rms_norm(struct work *w)
+{
+    w->k->rms_norm(w->x, w->y, w->n, 1e-5f, w->z);
+}
+
+static void run_rope_adjacent(struct work *w)
+{
+    w->k->rope(w->x, w->m, w->n, w->n, KERNEL_ROPE_ADJACENT, w->y, w->y + w->n);
+}
+
+static void run_rope_halves(struct work *w)
+{
+    w->k->rope(w->x, w->m, w->n, w->n, KERNEL_ROPE_HALVES, w->y, w->y + w->n);
+}
+
+static void run_swiglu(struct work *w)
+{
+    w->k->swiglu(w->x, w->y, w->n, w->z);
+}
+
+static void run_softmax(struct work *w)
+{
+    w->k->softmax(w->z, w->n);
+}
+
+static void run_add(struct work *w)
+{
+    w->k->add(w->z, w->x, w->n);
+}
+
+static void bench_rows(const struct kernels *k)
+{
+    struct work w = {
+        .k = k, .n = 4096, .m = 32, .x = floats(4096), .y = floats(4096), .z = floats(4096)};
+    double n = (double)w.n;
+    measure("rms_norm 4096", run_rms_norm, &w, 4 * n, 12 * n);
+    measure("swiglu 4096", run_swiglu, &w, 5 * n, 12 * n);
+    measure("softmax 4096", run_softmax, &w, 5 * n, 8 * n);
+    memset(w.x, 0, 4096 * sizeof *w.x);
+    measure("add 4096", run_add, &w, n, 12 * n);
+    w.n = 128;
+    measure("rope adjacent 32 heads of 128", run_rope_adjacent, &w, 3 * n, 8 * n);
+    measure("rope halves 32 heads of 128", run_rope_halves, &w, 3 * n, 8 * n);
+    free(w.x);
+    free(w.y);
+    free(w.z);
+}
+
+int bench_run(const char *filter)
+{
+    static const struct {
+        const char *name;
+        void (*run)(const struct kernels *);
+    } benches[] = {{"matmul", bench_matmul},
+                   {"gemm", bench_gemm},
+                   {"attention", bench_attention},
+                   {"rows", bench_rows}};
+    for (size_t b = 0; b < sizeof benches / sizeof benches[0]; b++) {
+        if (strstr(benches[b].name, filter) == NULL) {
+            continue;
+        }
+        for (size_t i = 0; kernels_at(i) != NULL; i++) {
+            benches[b].run(kernels_at(i));
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,229 @@
+/* check.c: every rung of the kernels against the reference, and their speed.
+ *
+ *   check [FILTER]            compares; the names that contain FILTER
+ *   check --bench [FILTER]    times each kernel on each rung, one thread
+ *
+ * Output is TAP. Inputs and outputs end at an inaccessible page, outputs are poisoned.
+ */
+#include "check.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cpu.h"
+
+enum { CANARY = 0xa5, MAX_REPORTS = 8 };
+#define POISON 0x7fc5a5a5u
+
+static int failures;
+
+void check_fail(const char *format, ...)
+{
+    failures++;
+    if (failures > MAX_REPORTS) {
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    printf("# ");
+    vprintf(format, arguments);
+    printf("\n");
+    va_end(arguments);
+}
+
+void check_close(double got, double expected, double bound, const char *format, ...)
+{
+    if (got == expected || (isnan(got) && isnan(expected)) || fabs(got - expected) <= bound) {
+        return;
+    }
+    char what[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    check_fail("%s: got %.9g, expected %.9g, off by %.3g, allowed %.3g", what, got, expected,
+               got - expected, bound);
+}
+
+void check_same_bits(const float *got, const float *expected, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (memcmp(got + i, expected + i, sizeof *got) != 0) {
+            check_fail("%s: element %zu is %.9g (%a), elsewhere %.9g (%a)", what, i, (double)got[i],
+                       (double)got[i], (double)expected[i], (double)expected[i]);
+            return;
+        }
+    }
+}
+
+void check_untouched(const float *x, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        if (bits != POISON) {
+            check_fail("%s: element %zu, which is none of the output, was written", what, i);
+            return;
+        }
+    }
+}
+
+size_t check_between(struct rng *r, size_t low, size_t high)
+{
+    return low + (size_t)rng_below(r, high - low + 1);
+}
+
+struct guard guard_new(size_t size_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    /* At least one page of canaries in front. */
+    size_t usable = (size_bytes + 2 * page - 1) / page * page;
+    struct guard g = {.mapped_bytes = usable + page, .size_bytes = size_bytes};
+    g.base = mmap(NULL, g.mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (g.base == MAP_FAILED || mprotect(g.base + usable, page, PROT_NONE) != 0) {
+        perror("check: mmap");
+        exit(1);
+    }
+    memset(g.base, CANARY, usable);
+    uint8_t *data = g.base + usable - size_bytes;
+    uint32_t poison = POISON;
+    for (size_t i = 0; i + sizeof poison <= size_bytes; i += sizeof poison) {
+        memcpy(data + i, &poison, sizeof poison);
+    }
+    g.data = data;
+    return g;
+}
+
+struct guard guard_floats(struct rng *r, size_t n, float scale)
+{
+    struct guard g = guard_new(n * sizeof(float));
+    float *x = g.data;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = scale * (float)rng_normal(r);
+    }
+    return g;
+}
+
+struct guard guard_copy(const struct guard *g)
+{
+    struct guard copy = guard_new(g->size_bytes);
+    memcpy(copy.data, g->data, g->size_bytes);
+    return copy;
+}
+
+void guard_free(struct guard *g, const char *what)
+{
+    for (uint8_t *p = g->base; p < (uint8_t *)g->data; p++) {
+        if (*p != CANARY) {
+            check_fail("%s: something wrote %zd bytes in front of the buffer", what,
+                       (uint8_t *)g->data - p);
+            break;
+        }
+    }
+    munmap(g->base, g->mapped_bytes);
+    *g = (struct guard){0};
+}
+
+struct guard guard_weights(struct rng *r, struct kernel_weights *w, uint32_t type, size_t n_in,
+                           size_t n_rows, size_t gap_bytes)
+{
+    const struct quant_format *f = quant_format_by_type(type);
+    uint64_t row_bytes = 0;
+    if (!quant_row_bytes(f, n_in, &row_bytes)) {
+        check_fail("a row of %zu elements is no row of %s", n_in, f->name);
+    }
+    size_t stride = (size_t)row_bytes + gap_bytes;
+    struct guard g = guard_new(stride * (n_rows - 1) + (size_t)row_bytes);
+    float *row = malloc((n_in + 1) * sizeof *row);
+    if (row == NULL) {
+        exit(1);
+    }
+    for (size_t i = 0; i < n_rows; i++) {
+        for (size_t j = 0; j < n_in; j++) {
+            row[j] = (float)rng_normal(r);
+        }
+        f->quantize(row, (uint8_t *)g.data + i * stride, n_in);
+    }
+    free(row);
+    *w = (struct kernel_weights){
+        .type = type, .data = g.data, .n_in = n_in, .n_rows = n_rows, .row_bytes = stride};
+    return g;
+}
+
+static const struct {
+    const char *name;
+    check_fn *run;
+} checks[] = {
+    {"known", check_known},       {"matmul", check_matmul},   {"matmul_nan", check_matmul_nan},
+    {"rms_norm", check_rms_norm}, {"rope", check_rope},       {"attention", check_attention},
+    {"swiglu", check_swiglu},     {"softmax", check_softmax}, {"exponential", check_exponential},
+    {"add", check_add},           {"gemm", check_gemm},       {"gemm_special", check_gemm_special},
+};
+
+/* Each mask gives the highest rung that it leaves. */
+static void check_masks(void)
+{
+    static const struct {
+        const char *mask;
+        unsigned left;
+    } masks[] = {
+        {"none", 0}, {"avx2", CPU_AVX2}, {"all", CPU_AVX2 | CPU_AVX512}, {"-avx512", CPU_AVX2}};
+    for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
+        struct error e;
+        if (!cpu_set_mask(masks[i].mask, &e)) {
+            check_fail("mask %s: %s", masks[i].mask, e.message);
+            continue;
+        }
+        unsigned features = cpu_detect() & masks[i].left;
+        const char *expected = "ref";
+        if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
+            expected = (features & CPU_AVX512) != 0 ? "avx512" : "avx2";
+        }
+        if (strcmp(kernels_select()->name, expected) != 0) {
+            check_fail("mask %s chose %s, not %s", masks[i].mask, kernels_select()->name, expected);
+        }
+    }
+    cpu_set_mask("all", NULL);
+    if (kernels_at(0) != kernels_reference() || strcmp(kernels_reference()->name, "ref") != 0) {
+        check_fail("the first table is not the reference");
+    }
+}
+
+static int result(int number, const char *name, const char *rung)
+{
+    printf("%s %d - %s %s\n", failures == 0 ? "ok" : "not ok", number, name, rung);
+    fflush(stdout);
+    int failed = failures != 0;
+    failures = 0;
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
+        return bench_run(argc > 2 ? argv[2] : "");
+    }
+    const char *filter = argc > 1 ? argv[1] : "";
+    int number = 0, failed = 0;
+    check_masks();
+    failed += result(++number, "masks", "all");
+    for (size_t i = 0; kernels_at(i) != NULL; i++) {
+        const struct kernels *k = kernels_at(i);
+        for (size_t c = 0; c < sizeof checks / sizeof checks[0]; c++) {
+            if (strstr(checks[c].name, filter) == NULL) {
+                continue;
+            }
+            struct rng r;
+            rng_seed(&r, 1 + c);
+            checks[c].run(k, &r);
+            failed += result(++number, checks[c].name, k->name);
+        }
+    }
+    printf("1..%d\n", number);
+    return failed == 0 ? 0 : 1;
+}

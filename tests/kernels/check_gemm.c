@@ -1,0 +1,145 @@
+/* check_gemm.c: the general multiply of training. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "check.h"
+
+struct shape {
+    size_t m, n, depth;
+    bool a_transposed, b_transposed;
+    size_t a_gap, b_gap, c_gap;
+    float beta;
+};
+
+static void check_shape(const struct kernels *k, struct rng *r, const struct shape *s,
+                        void *scratch)
+{
+    size_t a_row = s->a_transposed ? 1 : s->depth + s->a_gap;
+    size_t a_col = s->a_transposed ? s->m + s->a_gap : 1;
+    size_t b_row = s->b_transposed ? 1 : s->n + s->b_gap;
+    size_t b_col = s->b_transposed ? s->depth + s->b_gap : 1;
+    size_t ldc = s->n + s->c_gap, n_c = (s->m - 1) * ldc + s->n;
+    struct guard ga = guard_floats(r, (s->m - 1) * a_row + (s->depth - 1) * a_col + 1, 1);
+    struct guard gb = guard_floats(r, (s->depth - 1) * b_row + (s->n - 1) * b_col + 1, 1);
+    struct guard gc = guard_new(n_c * sizeof(float)); /* NaN everywhere: beta 0 must not read it */
+    float *a = ga.data, *b = gb.data, *c = gc.data;
+    if (s->beta != 0) {
+        for (size_t i = 0; i < s->m; i++) {
+            for (size_t j = 0; j < s->n; j++) {
+                c[i * ldc + j] = (float)rng_normal(r);
+            }
+        }
+    }
+    struct guard gold = guard_copy(&gc), gref = guard_copy(&gc), gpart = guard_copy(&gc);
+    float *old = gold.data, *ref = gref.data, *part = gpart.data;
+
+    k->gemm(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, c, ldc, scratch);
+    kernels_reference()->gemm(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta,
+                              ref, ldc, scratch);
+    for (size_t i = 0; i < s->m; i++) {
+        for (size_t j = 0; j < s->n; j++) {
+            double magnitude = s->beta != 0 ? fabs((double)old[i * ldc + j]) : 0;
+            for (size_t d = 0; d < s->depth; d++) {
+                magnitude +=
+                    fabs((double)a[i * a_row + d * a_col] * (double)b[d * b_row + j * b_col]);
+            }
+            double chain = (double)(s->depth < 256 ? s->depth : 256) + (double)s->depth / 256 + 4;
+            check_close((double)c[i * ldc + j], (double)ref[i * ldc + j], chain * UNIT * magnitude,
+                        "%s gemm %zux%zux%zu at %zu, %zu", k->name, s->m, s->n, s->depth, i, j);
+        }
+        if (i + 1 < s->m) {
+            check_untouched(c + i * ldc + s->n, s->c_gap, "gemm, between rows");
+        }
+    }
+    for (size_t row = 0; row < s->m;) {
+        size_t end = check_between(r, row + 1, s->m);
+        k->gemm(row, end, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, part, ldc,
+                scratch);
+        row = end;
+    }
+    check_same_bits(part, c, n_c, "gemm in parts");
+    guard_free(&ga, "gemm a");
+    guard_free(&gb, "gemm b");
+    guard_free(&gc, "gemm c");
+    guard_free(&gold, "gemm old c");
+    guard_free(&gref, "gemm reference c");
+    guard_free(&gpart, "gemm c in parts");
+}
+
+void check_gemm(const struct kernels *k, struct rng *r)
+{
+    struct guard scratch = guard_new(kernels_gemm_scratch_bytes());
+    for (int i = 0; i < 160; i++) {
+        /* Small odd shapes, then some that cross the blocks of depth, rows and columns. */
+        size_t most = i < 120 ? 40 : 60;
+        struct shape s = {
+            .m = check_between(r, 1, i % 7 == 0 ? 1 : most),
+            .n = check_between(r, 1, i % 11 == 0 ? 1 : most),
+            .depth = check_between(r, 1, i < 120 ? 40 : 600),
+            .a_transposed = (i & 1) != 0,
+            .b_transposed = (i & 2) != 0,
+            .a_gap = check_between(r, 0, 3),
+            .b_gap = check_between(r, 0, 3),
+            .c_gap = check_between(r, 0, 3),
+            .beta = (i & 4) != 0 ? 1 : 0,
+        };
+        if (i == 150) {
+            s.m = 341;
+        }
+        if (i == 151 || i == 154) {
+            s.n = 1061;
+        }
+        check_shape(k, r, &s, scratch.data);
+    }
+    guard_free(&scratch, "gemm scratch");
+}
+
+void check_gemm_special(const struct kernels *k, struct rng *r)
+{
+    enum { M = 17, N = 37, DEPTH = 300 };
+    struct guard scratch = guard_new(kernels_gemm_scratch_bytes());
+    struct guard ga = guard_floats(r, M * DEPTH, 1), gb = guard_floats(r, DEPTH * N, 1);
+    struct guard gc = guard_floats(r, M * N, 1);
+    float *a = ga.data, *b = gb.data, *c = gc.data;
+    /* NaN and 0 * inf reach the row and the column they belong to, and no other. */
+    a[3 * DEPTH + 299] = NAN;
+    b[270 * N + 36] = INFINITY;
+    a[5 * DEPTH + 270] = 0;
+    k->gemm(0, M, N, DEPTH, a, DEPTH, 1, b, N, 1, 0, c, N, scratch.data);
+    for (size_t i = 0; i < M; i++) {
+        for (size_t j = 0; j < N; j++) {
+            float v = c[i * N + j];
+            bool good = i == 3              ? isnan(v)
+                        : j == 36 && i == 5 ? isnan(v)
+                        : j == 36           ? isinf(v)
+                                            : isfinite(v);
+            if (!good) {
+                check_fail("%s gemm: %zu, %zu is %g", k->name, i, j, (double)v);
+            }
+        }
+    }
+    /* Nothing to add: zeros, or what was there. */
+    c[0] = 5;
+    k->gemm(0, M, N, 0, a, DEPTH, 1, b, N, 1, 1, c, N, scratch.data);
+    if (c[0] != 5) {
+        check_fail("%s gemm of depth 0 with beta 1 changed c", k->name);
+    }
+    k->gemm(0, M, N, 0, a, DEPTH, 1, b, N, 1, 0, c, N, scratch.data);
+    for (size_t i = 0; i < M * N; i++) {
+        if (c[i] != 0) {
+            check_fail("%s gemm of depth 0 with beta 0 left %g", k->name, (double)c[i]);
+            break;
+        }
+    }
+    c[0] = 5;
+    k->gemm(4, 4, N, DEPTH, a, DEPTH, 1, b, N, 1, 0, c, N, scratch.data);
+    if (c[0] != 5) {
+        check_fail("%s gemm of no rows wrote", k->name);
+    }
+    guard_free(&scratch, "gemm scratch");
+    guard_free(&ga, "gemm a");
+    guard_free(&gb, "gemm b");
+    guard_free(&gc, "gemm c");
+}

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""`lllm pretrain`: killed at random moments and resumed, it gives the bits of an undisturbed run.
+
+Also: a recipe with a fault is one sentence, Ctrl-C leaves a checkpoint, a checkpoint of another recipe or a damaged
+one is refused. LLLM names the program; LLLM_SOAK=1 kills 20 times instead of 4.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+LLLM = os.environ["LLLM"]
+KILLS = 20 if os.environ.get("LLLM_SOAK") else 4
+WORDS = ("the model reads a token and writes the next one while the cache keeps what it has seen "
+         "so that nothing is computed twice").split()
+
+
+def recipe(folder, **changes):
+    """A recipe that takes a second or two."""
+    rng = random.Random(5)
+    with open(folder / "text.txt", "w", encoding="utf-8") as out:
+        out.write(" ".join(rng.choice(WORDS) for _ in range(4000)))
+    with open(folder / "chat.jsonl", "w", encoding="utf-8") as out:
+        for _ in range(60):
+            word = rng.choice(WORDS)
+            out.write(json.dumps({"messages": [
+                {"role": "user", "content": f"Say {word}."},
+                {"role": "assistant", "content": word}]}) + "\n")
+    value = {
+        "seed": 3,
+        "model": {"layers": 2, "embedding": 64, "heads": 4, "kv_heads": 2, "feed_forward": 128,
+                  "context": 64},
+        "tokenizer": {"pre": "smollm", "tokens": 400},
+        "data": {"train": [str(folder / "text.txt"), str(folder / "chat.jsonl")],
+                 "valid": [str(folder / "chat.jsonl")], "loss_on": "answers"},
+        "batch": {"micro_tokens": 128, "lanes": 3},
+        "optimizer": {"steps": 120, "warmup_steps": 10},
+        "output": {"folder": str(folder / "out"), "type": "q8_0", "checkpoint_every": 7,
+                   "validate_every": 50},
+    }
+    for key, change in changes.items():
+        value.setdefault(key, {})
+        if isinstance(change, dict):
+            value[key].update(change)
+        else:
+            value[key] = change
+    path = folder / "recipe.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def pretrain(path, *more, **options):
+    return subprocess.run([LLLM, "pretrain", "--config", str(path), "--threads", "2", *more],
+                          capture_output=True, text=True, **options)
+
+
+def digest(folder):
+    return {name: hashlib.sha256((folder / "out" / name).read_bytes()).hexdigest()
+            for name in ("checkpoint.bin", "model.gguf")}
+
+
+class Resume(unittest.TestCase):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.temporary.name)
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def test_killed_run_ends_in_the_same_bits(self):
+        """The texts and folders of both runs are the same, so only the kills differ."""
+        path = recipe(self.folder)
+        started = time.monotonic()
+        done = pretrain(path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        whole = time.monotonic() - started
+        wanted = digest(self.folder)
+        for name in wanted:
+            (self.folder / "out" / name).unlink()
+        rng = random.Random(int(os.environ.get("LLLM_SEED", "11")))
+        killed = 0
+        while killed < KILLS:
+            process = subprocess.Popen([LLLM, "pretrain", "--config", str(path), "--threads", "2"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0.02, 0.9 * whole))
+            if process.poll() is not None:  # it finished first: start over
+                for name in wanted:
+                    (self.folder / "out" / name).unlink(missing_ok=True)
+                continue
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+        done = pretrain(path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(digest(self.folder), wanted)
+
+    def test_thread_count_does_not_change_the_weights(self):
+        path = recipe(self.folder, optimizer={"steps": 12, "warmup_steps": 2})
+        pretrain(path, "--threads", "1")
+        wanted = digest(self.folder)
+        (self.folder / "out" / "checkpoint.bin").unlink()
+        pretrain(path, "--threads", "3")
+        self.assertEqual(digest(self.folder), wanted)
+
+    def test_loss_falls(self):
+        done = pretrain(recipe(self.folder), "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        steps = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([s["step"] for s in steps], list(range(1, 121)))
+        # Random words out of a list of 23: nobody can do better than ln(number of distinct words).
+        self.assertGreater(steps[0]["loss"], 5)
+        self.assertLess(steps[-1]["loss"], 3.6)
+
+    def test_interrupt_leaves_a_checkpoint(self):
+        path = recipe(self.folder, optimizer={"steps": 100000, "warmup_steps": 2},
+                      output={"checkpoint_every": 100000})
+        process = subprocess.Popen([LLLM, "pretrain", "--config", str(path)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertIn("goes on from", stderr.splitlines()[-1])
+        self.assertTrue((self.folder / "out" / "checkpoint.bin").exists())
+
+    def test_other_or_damaged_checkpoints_are_refused(self):
+        path = recipe(self.folder, optimizer={"steps": 8, "warmup_steps": 2})
+        self.assertEqual(pretrain(path).returncode, 0)
+        again = recipe(self.folder, optimizer={"steps": 9, "warmup_steps": 2})
+        done = pretrain(again, "-q")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another recipe", done.stderr)
+        path = recipe(self.folder, optimizer={"steps": 8, "warmup_steps": 2})
+        file = self.folder / "out" / "checkpoint.bin"
+        data = bytearray(file.read_bytes())
+        data[1000] ^= 1
+        file.write_bytes(data)
+        done = pretrain(path, "-q")
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
+        self.assertIn("damaged", done.stderr)
+        file.write_bytes(data[:-100])
+        self.assertIn("cut off", pretrain(path, "-q").stderr)
+        file.write_bytes(data[:20])
+        self.assertIn("not a training checkpoint", pretrain(path, "-q").stderr)
+
+    def test_faults_of_a_recipe_are_one_sentence(self):
+        cases = [
+            ({"model": {"layer": 3}}, 'unknown key "model.layer"'),
+            ({"modle": {"layers": 3}}, 'unknown section "modle"'),
+            ({"model": {"layers": 0}}, "between 1 and 256"),
+            ({"model": {"layers": "two"}}, "must be a whole number"),
+            ({"model": {"heads": 5}}, "model.embedding"),
+            ({"model": {"kv_heads": 3}}, "multiple of model.kv_heads"),
+            ({"batch": {"micro_tokens": 32}}, "at least model.context"),
+            ({"output": {"type": "q9_9"}}, "q9_9"),
+            ({"data": {"train": ["/nonexistent.txt"]}}, "/nonexistent.txt"),
+            ({"data": {"loss_on": "some"}}, "loss_on"),
+            ({"tokenizer": {"pre": "no-such"}}, "no-such"),
+        ]
+        for change, words in cases:
+            with self.subTest(words):
+                done = pretrain(recipe(self.folder, **change), "-q")
+                self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1),
+                                 done.stderr)
+                self.assertIn(words, done.stderr)
+        path = self.folder / "broken.json"
+        path.write_text('{"seed": ')
+        self.assertIn("broken.json:1", pretrain(path, "-q").stderr)
+        bad = self.folder / "bad.jsonl"
+        bad.write_text('{"messages": []}\n{"nothing": 1}\n')
+        done = pretrain(recipe(self.folder, data={"train": [str(bad)]}), "-q")
+        self.assertIn("bad.jsonl:2", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
