@@ -243,6 +243,9 @@ struct chat_template {
     struct node *root;
 };
 
+/* Words of an error whose names were cut somewhere: makes them valid UTF-8 again. */
+void words_repair(char *words);
+
 /* ---- lexer and parser ---- */
 
 bool lex(struct arena *a, const char *source, size_t n, struct tokens *out, struct error *e);

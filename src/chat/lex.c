@@ -172,7 +172,8 @@ static size_t tag_end(const struct lexer *l, size_t pos, const char *close, bool
 static bool lex_comment(struct lexer *l)
 {
     unsigned line = l->line;
-    for (size_t i = l->pos + 2 + (l->pos + 2 < l->n && strchr("+-", l->s[l->pos + 2]) != NULL);
+    for (size_t i = l->pos + 2 +
+                    (l->pos + 2 < l->n && (l->s[l->pos + 2] == '+' || l->s[l->pos + 2] == '-'));
          i + 1 < l->n; i++) {
         size_t n = tag_end(l, i, "#}", true);
         if (n) {
@@ -310,7 +311,7 @@ static bool lex_number(struct lexer *l)
     const char *s = l->s;
     size_t i = l->pos, n = l->n;
     enum token_kind kind = T_INT;
-    if (s[i] == '0' && i + 1 < n && strchr("xXbBoO", s[i + 1])) {
+    if (s[i] == '0' && i + 1 < n && s[i + 1] && strchr("xXbBoO", s[i + 1])) {
         for (i += 2; i < n && (hex_digit(s[i]) >= 0 || s[i] == '_'); i++) {
         }
     } else {
@@ -386,8 +387,11 @@ static bool lex_operator(struct lexer *l)
         advance(l, l->pos + strlen(rows[i].text));
         return true;
     }
-    return error_set(l->e, ERROR_INPUT, "template line %u: unexpected character '%c'", l->line,
-                     l->s[l->pos]);
+    char c = l->s[l->pos];
+    return error_set(l->e, ERROR_INPUT,
+                     c < ' ' ? "template line %u: unexpected character 0x%02x"
+                             : "template line %u: unexpected character '%c'",
+                     l->line, c);
 }
 
 /* The inside of {{ }} or {% %}, up to and with its end. */

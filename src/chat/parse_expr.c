@@ -22,6 +22,7 @@ struct node *parse_fail(struct parser *p, const char *format, ...)
         va_start(list, format);
         vsnprintf(words, sizeof words, format, list);
         va_end(list);
+        words_repair(words);
         p->failed = true;
         error_set(p->e, ERROR_INPUT, "template line %u: %s", p->t->line, words);
     }

@@ -18,6 +18,18 @@ struct big_block {
     void *data;
 };
 
+void words_repair(char *words)
+{
+    for (size_t i = 0, n = strlen(words); i < n;) {
+        uint32_t cp;
+        size_t len = utf8_decode(words + i, n - i, &cp);
+        if (!len) {
+            words[i] = '?';
+        }
+        i += len ? len : 1;
+    }
+}
+
 struct value interp_fail(struct interp *in, enum error_code code, const char *format, ...)
 {
     if (!in->failed) {
@@ -26,6 +38,7 @@ struct value interp_fail(struct interp *in, enum error_code code, const char *fo
         va_start(list, format);
         vsnprintf(words, sizeof words, format, list);
         va_end(list);
+        words_repair(words);
         in->failed = true;
         error_set(in->e, code, "template line %u: %s", in->line, words);
     }

@@ -198,6 +198,8 @@ static enum line_result read_edited(struct line_reader *r, const char **line, bo
 {
     int n = 0;
     r->n_typed = 0;
+    /* Before the prompt is shown, so that a key that follows it at once is read as a key. */
+    el_set(r->editor, EL_PREP_TERM, 1);
     const char *text = el_gets(r->editor, &n);
     if (answer_interrupted()) {
         *typed = r->n_typed > 0;

@@ -236,7 +236,10 @@ static void memory_exhausted(size_t size_bytes)
 int main(int argc, char **argv)
 {
     mem_set_exhausted_handler(memory_exhausted);
-    setlocale(LC_CTYPE, "");  /* for line editing; numbers stay in the C locale */
+    setlocale(LC_CTYPE, ""); /* for line editing; numbers stay in the C locale */
+    if (MB_CUR_MAX == 1) {
+        setlocale(LC_CTYPE, "C.UTF-8");
+    }
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of the write */
     const char *verb = argc > 1 ? argv[1] : "-h";
     int status = CLI_DONE;

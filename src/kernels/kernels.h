@@ -1,13 +1,16 @@
-/* kernels.h: the arithmetic, one table of functions.
+/* kernels.h: the arithmetic, one table of functions per rung.
  *
- * Each operation has a slow honest twin in kernels/NAME_ref.c that accumulates in double; the files
- * in kernels/x86/ override it, each compiled with its own flags. kernels_init fills the table from
- * cpu_features(): reference first, then one rung per feature.
+ * Each family has a slow honest twin in kernels/FAMILY_ref.c that accumulates in double; the bodies
+ * in kernels/x86/ override it, compiled once for AVX2 and once for AVX-512, each with its own
+ * flags. kernels_select takes the highest rung that cpu_features() allows.
  *
  * The contract of every operation: a row's result depends on that row's inputs alone. It is the
  * same bits for any number of rows in the call, any split of the work among threads, and any
- * neighbours, on one rung. (Rungs differ from each other within the bound each header states.)
- * Pointers need the alignment of their element only; outputs must not overlap inputs unless said.
+ * neighbours, on one rung. Rungs differ from the reference by at most the bound that each operation
+ * states, in units of u = 2^-24 (the rounding error of one f32 operation); tests/kernels measures
+ * it. NaN comes through wherever the formula meets it. Pointers need the alignment of their element
+ * only; outputs must not overlap inputs unless said. Every function may be called from any thread
+ * and uses at most 64 KiB of stack.
  */
 #ifndef LLLM_KERNELS_KERNELS_H
 #define LLLM_KERNELS_KERNELS_H
@@ -34,9 +37,8 @@ enum kernel_rope_layout {
 
 struct kernel_attention {
     const float *q; /* [head_dim] the query of one head of one token, roped */
-    const float
-        *k; /* [n_kv, kv_stride] keys of the head's KV group; the first head_dim of each row */
-    const float *v;   /* the same for values */
+    const float *k; /* [n_kv, kv_stride] keys of the head's group; head_dim of each row are used */
+    const float *v; /* the same for values */
     size_t kv_stride; /* elements between consecutive positions */
     size_t n_kv;      /* > 0 */
     size_t head_dim;
@@ -49,50 +51,70 @@ struct kernels {
     const char *name; /* the highest rung in use: "ref", "avx2", "avx512" */
 
     /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
-     * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly.
-     * |error| <= 2e-6 * sqrt(n_in) * sum_i |w_i x_i| / ... see matmul_ref.c for the bound. */
+     * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly,
+     * exactly. |error| <= (n_in/8 + 8) u sum_i |w_i x_i|: eight or more chains of fused
+     * multiply-adds and a tree. Any format with a dequantize function; for another type nothing is
+     * written. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end, const float *x,
                    size_t x_stride, size_t n_tokens, float *y, size_t y_stride);
 
-    /* y_i = x_i * weight_i / sqrt(mean(x^2) + eps). y may be x. (Zhang and Sennrich, 2019) */
+    /* y_i = x_i * weight_i / sqrt(mean(x^2) + eps), n > 0. y may be x.
+     * |error| <= (n/16 + 10) u |y_i|. (Zhang and Sennrich, 2019) */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
 
     /* Rotates the first n_rot (even) of each of n_heads heads of head_dim in place by the angles
-     * whose cosines and sines are given, [n_rot/2] each. (Su et al., RoFormer, 2021) */
+     * whose cosines and sines are given, [n_rot/2] each: (a, b) becomes (a c - b s, b c + a s).
+     * |error| <= 3 u (|a c| + |b s|), for the second 3 u (|b c| + |a s|).
+     * (Su et al., RoFormer, 2021) */
     void (*rope)(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
                  enum kernel_rope_layout layout, const float *cosines, const float *sines);
 
-    /* out = softmax(scale * q k^T) v over n_kv positions. */
+    /* out = softmax(scale * q k^T) v over n_kv positions. With p the weights, S the largest
+     * sum_d |scale q_d k_d| of a position and D the spread of the scores,
+     * |error| <= ((head_dim/4 + 20) S + D + n_kv + 32) u sum_j p_j |v_j|.
+     * What is left in the scratch is not specified. */
     void (*attention)(const struct kernel_attention *a);
 
-    /* y_i = silu(gate_i) * up_i, silu(z) = z / (1 + exp(-z)). y may be gate or up. (Shazeer, 2020)
-     */
+    /* y_i = silu(gate_i) * up_i, silu(z) = z / (1 + exp(-z)). y may be gate or up.
+     * |error| <= 10 u |y_i| + 3e-37 |up_i| (exp overflows for gates below -88). (Shazeer, 2020) */
     void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
 
-    /* In place: x_i = exp(x_i - max x) / sum. -inf gives 0; all -inf gives zeros. */
+    /* In place: x_i = exp(x_i - max x) / sum. -inf gives 0; all -inf gives zeros; a NaN or +inf
+     * makes all NaN. With D the spread of the finite x, |error| <= (D + n/8 + 16) u y_i + 2^-148.
+     * (The vector exp itself is within 2 units in the last place.) */
     void (*softmax)(float *x, size_t n);
 
-    /* y_i += x_i */
+    /* y_i += x_i, the same bits on every rung. */
     void (*add)(float *y, const float *x, size_t n);
 
     /* General float multiply for training: rows [row_begin, row_end) of
-     *   c[i*ldc + j] = beta * c[i*ldc + j] + sum_k A(i, k) * B(k, j),  j in [0, n), k in [0,
-     * depth), A(i, k) = a[i*a_row + k*a_col],  B(k, j) = b[k*b_row + j*b_col]   (so any
-     * transposition) beta 0 (c is not read) or 1. Sums run over k in one fixed order, whatever the
-     * row range. scratch: kernels_gemm_scratch_bytes() of the calling thread, 64-byte aligned. */
+     *
+     *   c[i*ldc + j] = beta * c[i*ldc + j] + sum_k A(i, k) * B(k, j)
+     *
+     *   A(i, k) = a[i*a_row + k*a_col]
+     *
+     *   B(k, j) = b[k*b_row + j*b_col]
+     *
+     * with j in [0, n), k in [0, depth), so in any transposition; beta is 0 (c is not read) or 1.
+     * Sums run over k in one fixed order, whatever the row range.
+     *
+     * |error| <= (min(depth, 256) + depth/256 + 4) u (|beta c| + sum_k |A(i, k)| |B(k, j)|).
+     *
+     * scratch: kernels_gemm_scratch_bytes() of the calling thread, 64-byte aligned. */
     void (*gemm)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
                  size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col, float beta,
                  float *c, size_t ldc, void *scratch);
 };
 
-/* The table for cpu_features() as they are now; call again after cpu_set_mask. Returned table is
- * static, one per rung, never changes. */
+/* The table for cpu_features() as they are now; call again after cpu_set_mask. Tables are static,
+ * one per rung, and never change. */
 const struct kernels *kernels_select(void);
 const struct kernels *kernels_reference(void);
-/* Every table this machine (and build) could use, for the checker; NULL past the end. Index 0 is
- * "ref". */
+/* Every table that this machine and build could use, whatever the mask, for the checker; NULL past
+ * the end. Index 0 is "ref". */
 const struct kernels *kernels_at(size_t index);
 
+/* The same for every shape and rung: about 1.2 MiB. */
 size_t kernels_gemm_scratch_bytes(void);
 
 #endif

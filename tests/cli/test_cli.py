@@ -390,7 +390,6 @@ class Import(program.TemporaryFolder):
         header = list(struct.unpack("<7i", self.checkpoint[:28]))
         header[5] = -header[5]
         source = self.folder / "untied.bin"
-        # The output matrix is the embedding turned over: other words, same sizes.
         source.write_bytes(struct.pack("<7i", *header) + self.checkpoint[28:] +
                            self.checkpoint[28:28 + 4 * 64 * 512])
         target = self.folder / "untied.gguf"

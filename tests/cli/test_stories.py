@@ -70,7 +70,8 @@ class Stories(program.TemporaryFolder):
     def test_logits(self):
         (self.folder / "text.txt").write_text(self.computed["text"], encoding="utf-8")
         ids = " ".join(map(str, self.computed["text_tokens"]))
-        for source in (["-f", self.folder / "text.txt"], [self.computed["text"]], ["--ids", ids]):
+        for source in (["-f", self.folder / "text.txt"], [self.computed["text"]], ["--ids", ids],
+                       ["--ids", ids, "--cpu-mask", "none"], ["--ids", ids, "--cpu-mask", "avx2"]):
             done = program.run("logits", self.model, *source, "--top", "12", "--json")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.check_logits(json.loads(done.stdout)["positions"], 1e-3)
