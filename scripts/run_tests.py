@@ -50,10 +50,16 @@ def main():
     command = ["meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs"] + sys.argv[2:]
     if env.get("LLLM_SOAK"):
         command += ["--timeout-multiplier", "0"]
+    results = os.path.join(build, "meson-logs", "testlog.json")
+    if os.path.exists(results):
+        os.remove(results)
     status = subprocess.run(command, env=env).returncode
+    if not os.path.exists(results):
+        print("meson test did not run\n0 passed, 1 failed, 0 skipped")
+        return 1
     passed = failed = 0
     skipped = []
-    with open(os.path.join(build, "meson-logs", "testlog.json"), encoding="utf-8") as log:
+    with open(results, encoding="utf-8") as log:
         for line in log:
             test = json.loads(line)
             output = test.get("stdout", "") + "\n" + test.get("stderr", "")

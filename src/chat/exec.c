@@ -150,7 +150,8 @@ static void bind_extra(struct interp *in, struct scope *s, const struct node *m,
 {
     size_t rest = args->n > m->n ? args->n - m->n : 0;
     if (m->op & MACRO_VARARGS) {
-        scope_set(in, s, NAME_VARARGS, value_seq(in, SEQ_TUPLE, args->v + (args->n - rest), rest));
+        scope_set(in, s, NAME_VARARGS,
+                  value_seq(in, SEQ_TUPLE, rest ? args->v + m->n : NULL, rest));
     } else if (rest) {
         interp_fail(in, ERROR_INPUT, "macro '%.60s' takes not more than %zu argument(s)", m->name,
                     m->n);

@@ -490,7 +490,7 @@ bool value_items(struct interp *in, struct value v, struct value **items, size_t
     case V_UNDEFINED:
         return true;
     case V_SEQ:
-        *items = v.seq->v + v.seq->taken;
+        *items = v.seq->n ? v.seq->v + v.seq->taken : NULL;
         *n = v.seq->n - v.seq->taken;
         if (v.seq->kind == SEQ_GENERATOR) {
             v.seq->taken = v.seq->n;

@@ -115,7 +115,7 @@ static void test_checked(void **state)
 
 static char *in_folder(const char *name)
 {
-    static char folder[64], path[256];
+    static char folder[32], path[256];
     if (!*folder) {
         strcpy(folder, "/tmp/lllm-test-XXXXXX");
         assert_non_null(mkdtemp(folder));
@@ -169,10 +169,11 @@ static void test_file(void **state)
     file_map_close(&map);
     buf_free(&b);
     free(path);
-    char command[300];
-    snprintf(command, sizeof command, "test $(ls %s | wc -l) -eq 3 && rm -r %s", in_folder(""),
-             in_folder(""));
-    assert_int_equal(system(command), 0); /* a.txt, p, empty: no temporary file is left */
+    struct buf command;
+    buf_init(&command, 1000);
+    buf_printf(&command, "test $(ls %s | wc -l) -eq 3 && rm -r %s", in_folder(""), in_folder(""));
+    assert_int_equal(system(command.data), 0); /* a.txt, p, empty: no temporary file is left */
+    buf_free(&command);
 }
 
 struct count {

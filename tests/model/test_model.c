@@ -155,37 +155,43 @@ static void test_variants_agree_with_plain_pass(void **state)
     compare_on_all_rungs(&one);
 }
 
-/* Every chunking and every number of threads: the same bits, in logits and cache. */
+/* Every chunking with every number of threads against one thread and one chunk. */
+static void compare_bits(const struct tiny *t, struct bench *first, struct bench *b,
+                         const struct kernels *kernels, const int32_t *tokens)
+{
+    static const uint32_t steps[] = {N_TOKENS, 1, 2, 7, 16};
+    float *want = run_in_steps(first, kernels, tokens, N_TOKENS);
+    for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
+        float *have = run_in_steps(b, kernels, tokens, steps[s]);
+        if (memcmp(want, have, N_TOKENS * t->n_vocab * sizeof *have) != 0) {
+            fail_msg("%s, kernels %s: %d threads in steps of %u give other bits",
+                     quant_format_by_type(t->type)->name, kernels->name, pool_threads(b->pool),
+                     steps[s]);
+        }
+        assert_memory_equal(first->cache.k, b->cache.k, first->cache.size_bytes);
+        free(have);
+    }
+    free(want);
+}
+
 static void test_bits_do_not_depend_on_split(void **state)
 {
     (void)state;
-    static const uint32_t steps[] = {N_TOKENS, 1, 2, 7, 16};
-    for (size_t rung = 0; kernels_at(rung); rung++) {
-        for (size_t i = 0; i < N_TYPES; i++) {
-            struct tiny t = tiny_of(types[i]);
-            int32_t tokens[N_TOKENS];
-            fill_tokens(tokens, N_TOKENS, t.n_vocab);
-            struct bench first;
-            bench_open(&first, &t, 1);
-            float *want = run_in_steps(&first, kernels_at(rung), tokens, N_TOKENS);
-            for (int threads = 1; threads <= 3; threads++) {
-                struct bench b;
-                bench_open(&b, &t, threads);
-                for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
-                    float *have = run_in_steps(&b, kernels_at(rung), tokens, steps[s]);
-                    if (memcmp(want, have, N_TOKENS * t.n_vocab * sizeof *have) != 0) {
-                        fail_msg("%s, kernels %s: %d threads in steps of %u give other bits",
-                                 quant_format_by_type(t.type)->name, kernels_at(rung)->name,
-                                 threads, steps[s]);
-                    }
-                    assert_memory_equal(first.cache.k, b.cache.k, first.cache.size_bytes);
-                    free(have);
-                }
-                bench_close(&b);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct tiny t = tiny_of(types[i]);
+        int32_t tokens[N_TOKENS];
+        fill_tokens(tokens, N_TOKENS, t.n_vocab);
+        struct bench first;
+        bench_open(&first, &t, 1);
+        for (int threads = 1; threads <= 3; threads++) {
+            struct bench b;
+            bench_open(&b, &t, threads);
+            for (size_t rung = 0; kernels_at(rung); rung++) {
+                compare_bits(&t, &first, &b, kernels_at(rung), tokens);
             }
-            free(want);
-            bench_close(&first);
+            bench_close(&b);
         }
+        bench_close(&first);
     }
 }
 
