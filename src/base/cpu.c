@@ -9,12 +9,21 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static uint64_t read_xcr0(void)
 {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
+}
+
+/* The tile registers are large, so Linux gives them only to processes that ask (since 5.16). */
+static bool tiles_granted(void)
+{
+    enum { ARCH_REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
 static unsigned detect(void)
@@ -24,8 +33,8 @@ static unsigned detect(void)
         return 0;
     }
     bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
-    unsigned b7 = 0;
-    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b7, &c, &d)) {
+    unsigned b7 = 0, d7 = 0;
+    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b7, &c, &d7)) {
         return 0;
     }
     uint64_t saved = read_xcr0();
@@ -34,6 +43,12 @@ static unsigned detect(void)
         const unsigned f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
         if ((saved & 0xE6) == 0xE6 && (b7 & (f | dq | bw | vl)) == (f | dq | bw | vl)) {
             found |= CPU_AVX512;
+            const unsigned amx = 1u << 24 | 1u << 22, tile_state = 3u << 17;
+            bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
+            if (bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
+                tiles_granted()) {
+                found |= CPU_AMX_BF16;
+            }
         }
     }
     return found;
@@ -99,8 +114,9 @@ static const struct {
     unsigned only, without;
 } mask_words[] = {
     {"none", 0, ~0u},
-    {"avx2", CPU_AVX2, CPU_AVX2 | CPU_AVX512},
-    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512},
+    {"avx2", CPU_AVX2, CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16},
+    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_AMX_BF16},
+    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16, CPU_AMX_BF16},
     {"all", ~0u, 0},
 };
 
@@ -123,8 +139,8 @@ bool cpu_set_mask(const char *words, struct error *e)
         }
         if (!known) {
             return error_set(e, ERROR_USAGE,
-                             "unknown processor mask \"%.*s\": use all, none, avx2, avx512 or "
-                             "-avx512",
+                             "unknown processor mask \"%.*s\": use all, none, avx2, avx512, amx, "
+                             "-avx512 or -amx",
                              (int)n, p);
         }
         p += n + (p[n] != 0);

@@ -1,7 +1,8 @@
 /* cpu.h: what this processor can do, and a mask that switches it off.
  *
  * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "avx512" (up to
- * AVX-512), or "-avx512" to remove one rung. The flag --cpu-mask and LLLM_CPU_MASK both use it.
+ * AVX-512), or "-amx", "-avx512" to remove a rung and what stands on it. The flag --cpu-mask and
+ * LLLM_CPU_MASK both use it.
  */
 #ifndef LLLM_BASE_CPU_H
 #define LLLM_BASE_CPU_H
@@ -13,6 +14,8 @@
 enum cpu_feature {
     CPU_AVX2 = 1u << 0,   /* AVX2, FMA and F16C, with the operating system's consent */
     CPU_AVX512 = 1u << 1, /* AVX-512 F, BW, DQ and VL */
+    /* AMX tiles with bf16 and AVX-512 BF16; finding it asks the kernel for the tile registers */
+    CPU_AMX_BF16 = 1u << 2,
 };
 
 unsigned cpu_detect(void);   /* what the machine has */

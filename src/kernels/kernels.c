@@ -4,12 +4,12 @@
 #include "base/cpu.h"
 #include "kernels/rungs.h"
 
-#define KERNELS_TABLE(rung)                                                                        \
+#define KERNELS_TABLE(label, rung, bf16)                                                           \
     {                                                                                              \
-        .name = #rung, .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,         \
-        .rope = kernel_rope_##rung, .attention = kernel_attention_##rung,                          \
-        .swiglu = kernel_swiglu_##rung, .softmax = kernel_softmax_##rung,                          \
-        .add = kernel_add_##rung, .gemm = kernel_gemm_##rung,                                      \
+        .name = label, .gemm_bf16 = bf16, .matmul = kernel_matmul_##rung,                          \
+        .rms_norm = kernel_rms_norm_##rung, .rope = kernel_rope_##rung,                            \
+        .attention = kernel_attention_##rung, .swiglu = kernel_swiglu_##rung,                      \
+        .softmax = kernel_softmax_##rung, .add = kernel_add_##rung, .gemm = kernel_gemm_##rung,    \
     }
 
 /* Lowest rung first; a rung is usable when all of its features are there. */
@@ -17,10 +17,11 @@ static const struct {
     unsigned features;
     struct kernels table;
 } rungs[] = {
-    {0, KERNELS_TABLE(ref)},
+    {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref)},
 #if defined(__x86_64__)
-    {CPU_AVX2, KERNELS_TABLE(avx2)},
-    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE(avx512)},
+    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL)},
+    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16, KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx)},
 #endif
 };
 

@@ -48,7 +48,7 @@ struct kernel_attention {
 };
 
 struct kernels {
-    const char *name; /* the highest rung in use: "ref", "avx2", "avx512" */
+    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "amx" */
 
     /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
      * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly,
@@ -104,6 +104,14 @@ struct kernels {
     void (*gemm)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
                  size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col, float beta,
                  float *c, size_t ldc, void *scratch);
+
+    /* gemm with both operands rounded to bf16 (ties to even) and sums in f32: for mixed-precision
+     * training (Micikevicius et al., 2018). NULL on rungs without a unit for it. Subnormal operands
+     * and sums count as zero. With A and B the rounded operands, the same bound as gemm with
+     * min(depth, 256) + depth/256 + 4 replaced by depth + 4, and 2^-126 more for each product. */
+    void (*gemm_bf16)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
+                      size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
+                      float beta, float *c, size_t ldc, void *scratch);
 };
 
 /* The table for cpu_features() as they are now; call again after cpu_set_mask. Tables are static,

@@ -26,10 +26,18 @@
                             size_t b_row, size_t b_col, float beta, float *c, size_t ldc,          \
                             void *scratch)
 
+#define KERNELS_DECLARE_BF16(rung)                                                                 \
+    void kernel_gemm_bf16_##rung(size_t row_begin, size_t row_end, size_t n, size_t depth,         \
+                                 const float *a, size_t a_row, size_t a_col, const float *b,       \
+                                 size_t b_row, size_t b_col, float beta, float *c, size_t ldc,     \
+                                 void *scratch)
+
 KERNELS_DECLARE(ref);
+KERNELS_DECLARE_BF16(ref);
 #if defined(__x86_64__)
 KERNELS_DECLARE(avx2);
 KERNELS_DECLARE(avx512);
+KERNELS_DECLARE_BF16(amx);
 #endif
 
 /* Blocks of the packed gemm, the same on every rung. depth is cut at multiples of GEMM_DEPTH, which

@@ -9,7 +9,17 @@
 #include "base/file.h"
 #include "train/train.h"
 
-enum key_type { KEY_U32, KEY_U64, KEY_INT, KEY_F32, KEY_BOOL, KEY_STRING, KEY_FILES, KEY_LOSS };
+enum key_type {
+    KEY_U32,
+    KEY_U64,
+    KEY_INT,
+    KEY_F32,
+    KEY_BOOL,
+    KEY_STRING,
+    KEY_FILES,
+    KEY_LOSS,
+    KEY_PRECISION
+};
 
 struct key {
     const char *section, *name; /* section "": top level */
@@ -25,6 +35,7 @@ struct key {
 static const struct key keys[] = {
     {"", "seed", KEY_U64, PLACE(seed), 0, 9e15, 1, NULL, false},
     {"", "threads", KEY_INT, PLACE(n_threads), 0, 256, 0, NULL, false},
+    {"", "precision", KEY_PRECISION, PLACE(bf16), 0, 0, 0, "f32", false},
     {"model", "layers", KEY_U32, PLACE(model.n_layers), 1, 256, 6, NULL, false},
     {"model", "embedding", KEY_U32, PLACE(model.n_embd), 8, 16384, 256, NULL, false},
     {"model", "heads", KEY_U32, PLACE(model.n_heads), 1, 256, 8, NULL, false},
@@ -85,6 +96,15 @@ static void store_number(const struct key *k, void *place, double x, json_int_t 
     }
 }
 
+static bool set_precision(struct train_config *c, const char *word, struct error *e)
+{
+    c->bf16 = strcmp(word, "bf16") == 0;
+    if (!c->bf16 && strcmp(word, "f32") != 0) {
+        return error_set(e, ERROR_INPUT, "precision must be \"f32\" or \"bf16\", not \"%s\"", word);
+    }
+    return true;
+}
+
 static bool set_loss(struct train_config *c, const char *word, struct error *e)
 {
     if (strcmp(word, "all") == 0) {
@@ -123,7 +143,7 @@ static bool set_value(struct train_config *c, const struct key *k, json_t *value
     const char *dot = *k->section ? "." : "";
     static const char *const wanted[] = {"a whole number", "a whole number", "a whole number",
                                          "a number",       "true or false",  "a string",
-                                         "an array",       "a string"};
+                                         "an array",       "a string",       "a string"};
     bool fits = k->type <= KEY_INT     ? json_is_integer(value)
                 : k->type == KEY_F32   ? json_is_number(value)
                 : k->type == KEY_BOOL  ? json_is_boolean(value)
@@ -135,6 +155,9 @@ static bool set_value(struct train_config *c, const struct key *k, json_t *value
     }
     if (k->type == KEY_LOSS) {
         return set_loss(c, json_string_value(value), e);
+    }
+    if (k->type == KEY_PRECISION) {
+        return set_precision(c, json_string_value(value), e);
     }
     if (k->type == KEY_FILES) {
         return set_files(c, k, value, e);
@@ -237,7 +260,7 @@ bool train_config_read(const char *path, struct train_config *c, struct error *e
         void *place = (char *)c + k->place;
         if (k->type == KEY_STRING) {
             *(const char **)place = k->initial_text;
-        } else if (k->type != KEY_FILES && k->type != KEY_LOSS) {
+        } else if (k->type < KEY_STRING) {
             store_number(k, place, k->initial, (json_int_t)k->initial);
         }
     }

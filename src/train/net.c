@@ -30,7 +30,7 @@ struct NAME(net_work) {
     int32_t *picked_rows, *picked_targets;
     scalar *dx, *dnormed, *dq, *dk, *dv, *dattended, *dgate, *dup, *dact, *work;
     scalar *rope; /* [max_length, n_rot/2] cos, sin */
-    void *scratch;
+    struct gemm_context gemm;
     scalar *block; /* all of the above reals */
 };
 
@@ -181,7 +181,7 @@ static void lay_out(struct NAME(net_work) * w, const struct model_config *c, str
 }
 
 struct NAME(net_work) * NAME(net_work_new)(const struct model_config *c, size_t max_tokens,
-                                           size_t max_length, struct error *e)
+                                           size_t max_length, bool bf16, struct error *e)
 {
     struct NAME(net_work) *w = mem_zalloc(sizeof *w);
     w->max_tokens = max_tokens;
@@ -193,8 +193,9 @@ struct NAME(net_work) * NAME(net_work_new)(const struct model_config *c, size_t 
     lay_out(w, c, &carve);
     /* calloc, not mem_try_alloc: pages for the worst case of attention are never touched. */
     w->block = calloc(carve.used, sizeof *w->block);
-    w->scratch = mem_try_alloc(kernels_gemm_scratch_bytes());
-    if (!w->block || !w->scratch) {
+    w->gemm.bf16 = bf16;
+    w->gemm.scratch = mem_try_alloc(kernels_gemm_scratch_bytes());
+    if (!w->block || !w->gemm.scratch) {
         error_set(
             e, ERROR_MEMORY,
             "no memory for the activations of a thread (%.1f MB): lower batch.micro_tokens or "
@@ -223,7 +224,7 @@ void NAME(net_work_free)(struct NAME(net_work) * w)
         free(w->picked_rows);
         free(w->picked_targets);
         free(w->block);
-        free(w->scratch);
+        free(w->gemm.scratch);
         free(w);
     }
 }
@@ -242,20 +243,20 @@ static void layer_forward(struct NAME(net_work) * w, const struct model_config *
     size_t n = b->n_tokens, e = c->n_embd;
     struct attention_shape shape = {c->n_heads, c->n_kv_heads, c->head_dim};
     NAME(op_rms_norm)(s->input, p + l->attn_norm, n, e, (scalar)c->norm_eps, s->normed, s->rms1);
-    NAME(op_linear)(s->normed, p + l->q, n, e, q_width(c), s->q, w->scratch);
-    NAME(op_linear)(s->normed, p + l->k, n, e, kv_width(c), s->k, w->scratch);
-    NAME(op_linear)(s->normed, p + l->v, n, e, kv_width(c), s->v, w->scratch);
+    NAME(op_linear)(s->normed, p + l->q, n, e, q_width(c), s->q, &w->gemm);
+    NAME(op_linear)(s->normed, p + l->k, n, e, kv_width(c), s->k, &w->gemm);
+    NAME(op_linear)(s->normed, p + l->v, n, e, kv_width(c), s->v, &w->gemm);
     NAME(op_rope)(s->q, b->spans, b->n_spans, c->n_heads, c->head_dim, c->n_rot, w->rope, 1);
     NAME(op_rope)(s->k, b->spans, b->n_spans, c->n_kv_heads, c->head_dim, c->n_rot, w->rope, 1);
     NAME(op_attention)
-    (s->q, s->k, s->v, b->spans, b->n_spans, shape, s->p, s->attended, w->scratch);
-    NAME(op_linear)(s->attended, p + l->output, n, q_width(c), e, s->middle, w->scratch);
+    (s->q, s->k, s->v, b->spans, b->n_spans, shape, s->p, s->attended, &w->gemm);
+    NAME(op_linear)(s->attended, p + l->output, n, q_width(c), e, s->middle, &w->gemm);
     add_to(s->middle, s->input, n * e);
     NAME(op_rms_norm)(s->middle, p + l->ffn_norm, n, e, (scalar)c->norm_eps, s->normed2, s->rms2);
-    NAME(op_linear)(s->normed2, p + l->gate, n, e, c->n_ff, s->gate, w->scratch);
-    NAME(op_linear)(s->normed2, p + l->up, n, e, c->n_ff, s->up, w->scratch);
+    NAME(op_linear)(s->normed2, p + l->gate, n, e, c->n_ff, s->gate, &w->gemm);
+    NAME(op_linear)(s->normed2, p + l->up, n, e, c->n_ff, s->up, &w->gemm);
     NAME(op_swiglu)(s->gate, s->up, n * c->n_ff, s->act);
-    NAME(op_linear)(s->act, p + l->down, n, c->n_ff, e, output, w->scratch);
+    NAME(op_linear)(s->act, p + l->down, n, c->n_ff, e, output, &w->gemm);
     add_to(output, s->middle, n * e);
 }
 
@@ -267,28 +268,27 @@ static void layer_backward(struct NAME(net_work) * w, const struct model_config 
     size_t n = b->n_tokens, e = c->n_embd;
     struct attention_shape shape = {c->n_heads, c->n_kv_heads, c->head_dim};
     NAME(op_linear_backward)
-    (s->act, p + l->down, w->dx, n, c->n_ff, e, w->dact, 0, g + l->down, w->scratch);
+    (s->act, p + l->down, w->dx, n, c->n_ff, e, w->dact, 0, g + l->down, &w->gemm);
     NAME(op_swiglu_backward)(s->gate, s->up, w->dact, n * c->n_ff, w->dgate, w->dup);
     NAME(op_linear_backward)
-    (s->normed2, p + l->gate, w->dgate, n, e, c->n_ff, w->dnormed, 0, g + l->gate, w->scratch);
+    (s->normed2, p + l->gate, w->dgate, n, e, c->n_ff, w->dnormed, 0, g + l->gate, &w->gemm);
     NAME(op_linear_backward)
-    (s->normed2, p + l->up, w->dup, n, e, c->n_ff, w->dnormed, 1, g + l->up, w->scratch);
+    (s->normed2, p + l->up, w->dup, n, e, c->n_ff, w->dnormed, 1, g + l->up, &w->gemm);
     NAME(op_rms_norm_backward)
     (s->middle, p + l->ffn_norm, s->rms2, w->dnormed, n, e, w->dx, g + l->ffn_norm);
     NAME(op_linear_backward)
-    (s->attended, p + l->output, w->dx, n, q_width(c), e, w->dattended, 0, g + l->output,
-     w->scratch);
+    (s->attended, p + l->output, w->dx, n, q_width(c), e, w->dattended, 0, g + l->output, &w->gemm);
     NAME(op_attention_backward)
     (s->q, s->k, s->v, s->p, w->dattended, b->spans, b->n_spans, shape, w->work, w->dq, w->dk,
-     w->dv, w->scratch);
+     w->dv, &w->gemm);
     NAME(op_rope)(w->dq, b->spans, b->n_spans, c->n_heads, c->head_dim, c->n_rot, w->rope, -1);
     NAME(op_rope)(w->dk, b->spans, b->n_spans, c->n_kv_heads, c->head_dim, c->n_rot, w->rope, -1);
     NAME(op_linear_backward)
-    (s->normed, p + l->q, w->dq, n, e, q_width(c), w->dnormed, 0, g + l->q, w->scratch);
+    (s->normed, p + l->q, w->dq, n, e, q_width(c), w->dnormed, 0, g + l->q, &w->gemm);
     NAME(op_linear_backward)
-    (s->normed, p + l->k, w->dk, n, e, kv_width(c), w->dnormed, 1, g + l->k, w->scratch);
+    (s->normed, p + l->k, w->dk, n, e, kv_width(c), w->dnormed, 1, g + l->k, &w->gemm);
     NAME(op_linear_backward)
-    (s->normed, p + l->v, w->dv, n, e, kv_width(c), w->dnormed, 1, g + l->v, w->scratch);
+    (s->normed, p + l->v, w->dv, n, e, kv_width(c), w->dnormed, 1, g + l->v, &w->gemm);
     NAME(op_rms_norm_backward)
     (s->input, p + l->attn_norm, s->rms1, w->dnormed, n, e, w->dx, g + l->attn_norm);
 }
@@ -322,7 +322,7 @@ double NAME(net_run)(struct NAME(net_work) * w, const struct model_config *c,
         return 0;
     }
     NAME(op_linear)
-    (w->picked, parameters + at.head, n_picked, e, c->n_vocab, w->logits, w->scratch);
+    (w->picked, parameters + at.head, n_picked, e, c->n_vocab, w->logits, &w->gemm);
     double loss = NAME(op_cross_entropy)(w->logits, w->picked_targets, n_picked, c->n_vocab, scale);
     if (!gradient) {
         return loss;
@@ -330,7 +330,7 @@ double NAME(net_run)(struct NAME(net_work) * w, const struct model_config *c,
 
     NAME(op_linear_backward)
     (w->picked, parameters + at.head, w->logits, n_picked, e, c->n_vocab, w->dpicked, 0,
-     gradient + at.head, w->scratch);
+     gradient + at.head, &w->gemm);
     memset(w->dnormed, 0, n * e * sizeof *w->dnormed);
     for (size_t i = 0; i < n_picked; i++) {
         memcpy(w->dnormed + (size_t)w->picked_rows[i] * e, w->dpicked + i * e,

@@ -49,10 +49,10 @@ struct net_batch {
 #endif
 
 /* Activations and scratch of one thread. Sized once for max_tokens rows and documents of at most
- * max_length. */
+ * max_length. bf16: see struct gemm_context; it means nothing in double. */
 struct NAME(net_work);
 struct NAME(net_work) * NAME(net_work_new)(const struct model_config *c, size_t max_tokens,
-                                           size_t max_length, struct error *e);
+                                           size_t max_length, bool bf16, struct error *e);
 void NAME(net_work_free)(struct NAME(net_work) * w);
 
 /* Runs forward and, where gradient is not NULL, backward: gradient += scale * d(sum of losses).

@@ -55,10 +55,10 @@ static inline scalar sum_lanes(const scalar *acc)
 
 void NAME(op_gemm)(size_t m, size_t n, size_t depth, const scalar *a, size_t a_row, size_t a_col,
                    const scalar *b, size_t b_row, size_t b_col, scalar beta, scalar *c, size_t ldc,
-                   void *scratch)
+                   const struct gemm_context *with)
 {
 #ifdef TRAIN_DOUBLE
-    (void)scratch;
+    (void)with;
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
             scalar sum = 0;
@@ -69,24 +69,29 @@ void NAME(op_gemm)(size_t m, size_t n, size_t depth, const scalar *a, size_t a_r
         }
     }
 #else
-    kernels_select()->gemm(0, m, n, depth, a, a_row, a_col, b, b_row, b_col, beta, c, ldc, scratch);
+    const struct kernels *k = kernels_select();
+    if (with->bf16 && k->gemm_bf16) {
+        k->gemm_bf16(0, m, n, depth, a, a_row, a_col, b, b_row, b_col, beta, c, ldc, with->scratch);
+    } else {
+        k->gemm(0, m, n, depth, a, a_row, a_col, b, b_row, b_col, beta, c, ldc, with->scratch);
+    }
 #endif
 }
 
 void NAME(op_linear)(const scalar *x, const scalar *w, size_t n, size_t n_in, size_t n_out,
-                     scalar *y, void *scratch)
+                     scalar *y, const struct gemm_context *with)
 {
-    NAME(op_gemm)(n, n_out, n_in, x, n_in, 1, w, 1, n_in, 0, y, n_out, scratch);
+    NAME(op_gemm)(n, n_out, n_in, x, n_in, 1, w, 1, n_in, 0, y, n_out, with);
 }
 
 void NAME(op_linear_backward)(const scalar *x, const scalar *w, const scalar *dy, size_t n,
                               size_t n_in, size_t n_out, scalar *dx, scalar dx_beta, scalar *dw,
-                              void *scratch)
+                              const struct gemm_context *with)
 {
     if (dx) {
-        NAME(op_gemm)(n, n_in, n_out, dy, n_out, 1, w, n_in, 1, dx_beta, dx, n_in, scratch);
+        NAME(op_gemm)(n, n_in, n_out, dy, n_out, 1, w, n_in, 1, dx_beta, dx, n_in, with);
     }
-    NAME(op_gemm)(n_out, n_in, n, dy, 1, n_out, x, n_in, 1, 1, dw, n_in, scratch);
+    NAME(op_gemm)(n_out, n_in, n, dy, 1, n_out, x, n_in, 1, 1, dw, n_in, with);
 }
 
 VECTOR_CLONES
@@ -195,7 +200,8 @@ static void NAME(causal_softmax)(scalar *p, size_t length, scalar scale)
 
 void NAME(op_attention)(const scalar *q, const scalar *k, const scalar *v,
                         const struct document_span *spans, size_t n_spans,
-                        struct attention_shape shape, scalar *p, scalar *out, void *scratch)
+                        struct attention_shape shape, scalar *p, scalar *out,
+                        const struct gemm_context *with)
 {
     size_t hd = shape.head_dim, q_stride = shape.n_heads * hd, kv_stride = shape.n_kv_heads * hd;
     size_t group = shape.n_heads / shape.n_kv_heads;
@@ -207,11 +213,11 @@ void NAME(op_attention)(const scalar *q, const scalar *k, const scalar *v,
             const scalar *kh = k + start * kv_stride + h / group * hd;
             const scalar *vh = v + start * kv_stride + h / group * hd;
             NAME(op_gemm)
-            (length, length, hd, qh, q_stride, 1, kh, 1, kv_stride, 0, p, length, scratch);
+            (length, length, hd, qh, q_stride, 1, kh, 1, kv_stride, 0, p, length, with);
             NAME(causal_softmax)(p, length, scale);
             NAME(op_gemm)
             (length, hd, length, p, length, 1, vh, kv_stride, 1, 0, out + start * q_stride + h * hd,
-             q_stride, scratch);
+             q_stride, with);
         }
     }
 }
@@ -243,7 +249,8 @@ static void NAME(softmax_backward)(const scalar *p, scalar *dp, size_t length, s
 void NAME(op_attention_backward)(const scalar *q, const scalar *k, const scalar *v, const scalar *p,
                                  const scalar *dout, const struct document_span *spans,
                                  size_t n_spans, struct attention_shape shape, scalar *work,
-                                 scalar *dq, scalar *dk, scalar *dv, void *scratch)
+                                 scalar *dq, scalar *dk, scalar *dv,
+                                 const struct gemm_context *with)
 {
     size_t hd = shape.head_dim, q_stride = shape.n_heads * hd, kv_stride = shape.n_kv_heads * hd;
     size_t group = shape.n_heads / shape.n_kv_heads;
@@ -256,17 +263,17 @@ void NAME(op_attention_backward)(const scalar *q, const scalar *k, const scalar 
             scalar beta = h % group == 0 ? 0 : 1;
             NAME(op_gemm)
             (length, hd, length, p, 1, length, dout + at_q, q_stride, 1, beta, dv + at_kv,
-             kv_stride, scratch);
+             kv_stride, with);
             NAME(op_gemm)
             (length, length, hd, dout + at_q, q_stride, 1, v + at_kv, 1, kv_stride, 0, work, length,
-             scratch);
+             with);
             NAME(softmax_backward)(p, work, length, scale);
             NAME(op_gemm)
             (length, hd, length, work, length, 1, k + at_kv, kv_stride, 1, 0, dq + at_q, q_stride,
-             scratch);
+             with);
             NAME(op_gemm)
             (length, hd, length, work, 1, length, q + at_q, q_stride, 1, beta, dk + at_kv,
-             kv_stride, scratch);
+             kv_stride, with);
         }
     }
 }

@@ -17,6 +17,7 @@
 #ifndef LLLM_TRAIN_OPS_H
 #define LLLM_TRAIN_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,12 @@
  */
 struct document_span {
     uint32_t start, length;
+};
+
+/* How matrices are multiplied; of one thread. */
+struct gemm_context {
+    bool bf16;     /* operands rounded to bf16 where the processor has a unit for it (kernels.h) */
+    void *scratch; /* kernels_gemm_scratch_bytes() */
 };
 
 struct attention_shape {
@@ -43,17 +50,17 @@ struct attention_shape {
 #endif
 
 /* c[m, n] = beta c + A B with the strides of kernels.h's gemm. The float copy calls the kernel, the
- * double copy is a plain loop. scratch: kernels_gemm_scratch_bytes(), of this thread. */
+ * double copy is a plain loop and takes NULL. */
 void NAME(op_gemm)(size_t m, size_t n, size_t depth, const scalar *a, size_t a_row, size_t a_col,
                    const scalar *b, size_t b_row, size_t b_col, scalar beta, scalar *c, size_t ldc,
-                   void *scratch);
+                   const struct gemm_context *with);
 
 void NAME(op_linear)(const scalar *x, const scalar *w, size_t n, size_t n_in, size_t n_out,
-                     scalar *y, void *scratch);
+                     scalar *y, const struct gemm_context *with);
 /* dx NULL: not wanted. dx_beta 1 adds to dx instead of overwriting it. */
 void NAME(op_linear_backward)(const scalar *x, const scalar *w, const scalar *dy, size_t n,
                               size_t n_in, size_t n_out, scalar *dx, scalar dx_beta, scalar *dw,
-                              void *scratch);
+                              const struct gemm_context *with);
 
 void NAME(op_rms_norm)(const scalar *x, const scalar *w, size_t n, size_t dim, scalar eps,
                        scalar *y, scalar *inverse_rms);
@@ -70,12 +77,14 @@ void NAME(op_rope)(scalar *x, const struct document_span *spans, size_t n_spans,
  * backward. Sizes: sum over spans of n_heads * length^2. */
 void NAME(op_attention)(const scalar *q, const scalar *k, const scalar *v,
                         const struct document_span *spans, size_t n_spans,
-                        struct attention_shape shape, scalar *p, scalar *out, void *scratch);
+                        struct attention_shape shape, scalar *p, scalar *out,
+                        const struct gemm_context *with);
 /* dk and dv are overwritten; work: as large as the largest block of p. */
 void NAME(op_attention_backward)(const scalar *q, const scalar *k, const scalar *v, const scalar *p,
                                  const scalar *dout, const struct document_span *spans,
                                  size_t n_spans, struct attention_shape shape, scalar *work,
-                                 scalar *dq, scalar *dk, scalar *dv, void *scratch);
+                                 scalar *dq, scalar *dk, scalar *dv,
+                                 const struct gemm_context *with);
 
 void NAME(op_swiglu)(const scalar *gate, const scalar *up, size_t count, scalar *y);
 /* dgate and dup may be gate's and up's own memory. */

@@ -89,7 +89,8 @@ static uint64_t fingerprint(const struct run *r)
                              c->beta2,           c->epsilon,
                              c->clip_norm,       c->micro_tokens,
                              c->lanes,           c->accumulate,
-                             (double)c->seed,    c->loss_on};
+                             (double)c->seed,    c->bf16,
+                             c->loss_on};
     uint64_t h = checkpoint_hash(0, fields, sizeof fields);
     h = checkpoint_hash(h, r->train.tokens, r->train.n_tokens * sizeof *r->train.tokens);
     return checkpoint_hash(h, r->train.predict, r->train.n_tokens);
@@ -170,7 +171,7 @@ static bool prepare_memory(struct run *r, struct error *e)
     }
     r->work = mem_array((size_t)pool_threads(r->pool), sizeof *r->work);
     for (int i = 0; i < pool_threads(r->pool); i++) {
-        r->work[i] = net_work_new_f32(&r->shape, c->micro_tokens, r->shape.n_context, e);
+        r->work[i] = net_work_new_f32(&r->shape, c->micro_tokens, r->shape.n_context, c->bf16, e);
         if (!r->work[i]) {
             return false;
         }
@@ -364,10 +365,13 @@ bool train_pretrain(const struct train_config *c, const struct train_hooks *hook
     if (ok) {
         dataset_order(&r.train, c->seed, r.state.cursor.epoch, r.order);
         char text[160];
-        snprintf(text, sizeof text, "%zu parameters, %s %llu of %u steps, %d threads, %s",
+        snprintf(text, sizeof text, "%zu parameters, %s %llu of %u steps, %d threads, %s%s",
                  (size_t)r.state.n_parameters, r.state.step ? "resuming after" : "starting at",
                  (unsigned long long)r.state.step, c->steps, pool_threads(r.pool),
-                 kernels_select()->name);
+                 kernels_select()->name,
+                 !c->bf16                      ? ""
+                 : kernels_select()->gemm_bf16 ? ", bf16"
+                                               : ", no bf16 unit: f32");
         tell(&r, text);
         ok = loop(&r, path.data, e);
     }

@@ -49,6 +49,9 @@ struct train_config {
     const char *name, *description, *license, *author;
     uint64_t seed;
     int n_threads;
+    /* Products of matrices with operands rounded to bf16 where the processor has a unit for it;
+     * sums, weights, gradients and moments stay f32 (Micikevicius et al., 2018). */
+    bool bf16;
 };
 
 bool train_config_read(const char *path, struct train_config *c, struct error *e);

@@ -16,7 +16,7 @@ struct work {
     const struct kernels *k;
     struct kernel_weights w;
     size_t m, n, depth, n_tokens;
-    bool a_transposed, b_transposed;
+    bool bf16, a_transposed, b_transposed;
     float *x, *y, *z;
     void *scratch;
 };
@@ -108,17 +108,19 @@ static void bench_matmul(const struct kernels *k)
 
 static void run_gemm(struct work *w)
 {
-    w->k->gemm(0, w->m, w->n, w->depth, w->x, w->a_transposed ? 1 : w->depth,
-               w->a_transposed ? w->m : 1, w->y, w->b_transposed ? 1 : w->n,
-               w->b_transposed ? w->depth : 1, 0, w->z, w->n, w->scratch);
+    (w->bf16 ? w->k->gemm_bf16
+             : w->k->gemm)(0, w->m, w->n, w->depth, w->x, w->a_transposed ? 1 : w->depth,
+                           w->a_transposed ? w->m : 1, w->y, w->b_transposed ? 1 : w->n,
+                           w->b_transposed ? w->depth : 1, 0, w->z, w->n, w->scratch);
 }
 
-static void bench_gemm(const struct kernels *k)
+static void bench_gemm_of(const struct kernels *k, bool bf16)
 {
     static const size_t shapes[][3] = {
         {1024, 768, 256}, {1024, 256, 768}, {256, 768, 1024}, {512, 2048, 512}, {64, 64, 64}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        struct work w = {.k = k, .m = shapes[i][0], .n = shapes[i][1], .depth = shapes[i][2]};
+        struct work w = {
+            .k = k, .bf16 = bf16, .m = shapes[i][0], .n = shapes[i][1], .depth = shapes[i][2]};
         if (strcmp(k->name, "ref") == 0 && i < 4) {
             continue;
         }
@@ -130,8 +132,8 @@ static void bench_gemm(const struct kernels *k)
             w.a_transposed = (t & 1) != 0;
             w.b_transposed = (t & 2) != 0;
             char what[64];
-            snprintf(what, sizeof what, "gemm %zux%zux%zu %c%c", w.m, w.n, w.depth,
-                     w.a_transposed ? 't' : 'n', w.b_transposed ? 't' : 'n');
+            snprintf(what, sizeof what, "gemm%s %zux%zux%zu %c%c", bf16 ? "_bf16" : "", w.m, w.n,
+                     w.depth, w.a_transposed ? 't' : 'n', w.b_transposed ? 't' : 'n');
             measure(what, run_gemm, &w, 2.0 * (double)(w.m * w.n * w.depth),
                     4.0 * (double)(w.m * w.depth + w.depth * w.n + w.m * w.n));
         }
@@ -139,6 +141,18 @@ static void bench_gemm(const struct kernels *k)
         free(w.y);
         free(w.z);
         free(w.scratch);
+    }
+}
+
+static void bench_gemm(const struct kernels *k)
+{
+    bench_gemm_of(k, false);
+}
+
+static void bench_gemm_bf16(const struct kernels *k)
+{
+    if (k->gemm_bf16) {
+        bench_gemm_of(k, true);
     }
 }
 
@@ -228,6 +242,7 @@ int bench_run(const char *filter)
         void (*run)(const struct kernels *);
     } benches[] = {{"matmul", bench_matmul},
                    {"gemm", bench_gemm},
+                   {"gemm_bf16", bench_gemm_bf16},
                    {"attention", bench_attention},
                    {"rows", bench_rows}};
     for (size_t b = 0; b < sizeof benches / sizeof benches[0]; b++) {

@@ -159,10 +159,19 @@ static const struct {
     const char *name;
     check_fn *run;
 } checks[] = {
-    {"known", check_known},       {"matmul", check_matmul},   {"matmul_nan", check_matmul_nan},
-    {"rms_norm", check_rms_norm}, {"rope", check_rope},       {"attention", check_attention},
-    {"swiglu", check_swiglu},     {"softmax", check_softmax}, {"exponential", check_exponential},
-    {"add", check_add},           {"gemm", check_gemm},       {"gemm_special", check_gemm_special},
+    {"known", check_known},
+    {"matmul", check_matmul},
+    {"matmul_nan", check_matmul_nan},
+    {"rms_norm", check_rms_norm},
+    {"rope", check_rope},
+    {"attention", check_attention},
+    {"swiglu", check_swiglu},
+    {"softmax", check_softmax},
+    {"exponential", check_exponential},
+    {"add", check_add},
+    {"gemm", check_gemm},
+    {"gemm_bf16", check_gemm_bf16},
+    {"gemm_special", check_gemm_special},
 };
 
 /* Each mask gives the highest rung that it leaves. */
@@ -171,8 +180,11 @@ static void check_masks(void)
     static const struct {
         const char *mask;
         unsigned left;
-    } masks[] = {
-        {"none", 0}, {"avx2", CPU_AVX2}, {"all", CPU_AVX2 | CPU_AVX512}, {"-avx512", CPU_AVX2}};
+    } masks[] = {{"none", 0},
+                 {"avx2", CPU_AVX2},
+                 {"-avx512", CPU_AVX2},
+                 {"-amx", CPU_AVX2 | CPU_AVX512},
+                 {"all", CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16}};
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
         struct error e;
         if (!cpu_set_mask(masks[i].mask, &e)) {
@@ -182,7 +194,9 @@ static void check_masks(void)
         unsigned features = cpu_detect() & masks[i].left;
         const char *expected = "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
-            expected = (features & CPU_AVX512) != 0 ? "avx512" : "avx2";
+            expected = (features & CPU_AMX_BF16) != 0 ? "amx"
+                       : (features & CPU_AVX512) != 0 ? "avx512"
+                                                      : "avx2";
         }
         if (strcmp(kernels_select()->name, expected) != 0) {
             check_fail("mask %s chose %s, not %s", masks[i].mask, kernels_select()->name, expected);

@@ -42,8 +42,9 @@ void check_untouched(const float *x, size_t n, const char *what);
 size_t check_between(struct rng *r, size_t low, size_t high); /* both inclusive */
 
 typedef void check_fn(const struct kernels *k, struct rng *r);
-check_fn check_matmul, check_matmul_nan, check_gemm, check_gemm_special, check_rms_norm, check_rope,
-    check_attention, check_swiglu, check_softmax, check_add, check_exponential, check_known;
+check_fn check_matmul, check_matmul_nan, check_gemm, check_gemm_bf16, check_gemm_special,
+    check_rms_norm, check_rope, check_attention, check_swiglu, check_softmax, check_add,
+    check_exponential, check_known;
 
 int bench_run(const char *filter);
 

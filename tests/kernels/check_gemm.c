@@ -6,16 +6,29 @@
 #include "base/mem.h"
 #include "check.h"
 
+typedef void gemm_fn(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
+                     size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
+                     float beta, float *c, size_t ldc, void *scratch);
+
 struct shape {
+    bool bf16; /* gemm_bf16 instead of gemm */
     size_t m, n, depth;
     bool a_transposed, b_transposed;
     size_t a_gap, b_gap, c_gap;
     float beta;
 };
 
+static double operand(const struct shape *s, float x)
+{
+    return (double)(s->bf16 ? quant_bf16_to_f32(quant_f32_to_bf16(x)) : x);
+}
+
 static void check_shape(const struct kernels *k, struct rng *r, const struct shape *s,
                         void *scratch)
 {
+    gemm_fn *gemm = s->bf16 ? k->gemm_bf16 : k->gemm;
+    gemm_fn *reference = s->bf16 ? kernels_reference()->gemm_bf16 : kernels_reference()->gemm;
+    const char *name = s->bf16 ? "gemm_bf16" : "gemm";
     size_t a_row = s->a_transposed ? 1 : s->depth + s->a_gap;
     size_t a_col = s->a_transposed ? s->m + s->a_gap : 1;
     size_t b_row = s->b_transposed ? 1 : s->n + s->b_gap;
@@ -35,19 +48,21 @@ static void check_shape(const struct kernels *k, struct rng *r, const struct sha
     struct guard gold = guard_copy(&gc), gref = guard_copy(&gc), gpart = guard_copy(&gc);
     float *old = gold.data, *ref = gref.data, *part = gpart.data;
 
-    k->gemm(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, c, ldc, scratch);
-    kernels_reference()->gemm(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta,
-                              ref, ldc, scratch);
+    gemm(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, c, ldc, scratch);
+    reference(0, s->m, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, ref, ldc,
+              scratch);
     for (size_t i = 0; i < s->m; i++) {
         for (size_t j = 0; j < s->n; j++) {
             double magnitude = s->beta != 0 ? fabs((double)old[i * ldc + j]) : 0;
             for (size_t d = 0; d < s->depth; d++) {
-                magnitude +=
-                    fabs((double)a[i * a_row + d * a_col] * (double)b[d * b_row + j * b_col]);
+                magnitude += fabs(operand(s, a[i * a_row + d * a_col]) *
+                                  operand(s, b[d * b_row + j * b_col]));
             }
-            double chain = (double)(s->depth < 256 ? s->depth : 256) + (double)s->depth / 256 + 4;
+            double chain =
+                s->bf16 ? (double)s->depth + 4
+                        : (double)(s->depth < 256 ? s->depth : 256) + (double)s->depth / 256 + 4;
             check_close((double)c[i * ldc + j], (double)ref[i * ldc + j], chain * UNIT * magnitude,
-                        "%s gemm %zux%zux%zu at %zu, %zu", k->name, s->m, s->n, s->depth, i, j);
+                        "%s %s %zux%zux%zu at %zu, %zu", k->name, name, s->m, s->n, s->depth, i, j);
         }
         if (i + 1 < s->m) {
             check_untouched(c + i * ldc + s->n, s->c_gap, "gemm, between rows");
@@ -55,8 +70,8 @@ static void check_shape(const struct kernels *k, struct rng *r, const struct sha
     }
     for (size_t row = 0; row < s->m;) {
         size_t end = check_between(r, row + 1, s->m);
-        k->gemm(row, end, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, part, ldc,
-                scratch);
+        gemm(row, end, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, part, ldc,
+             scratch);
         row = end;
     }
     check_same_bits(part, c, n_c, "gemm in parts");
@@ -68,13 +83,14 @@ static void check_shape(const struct kernels *k, struct rng *r, const struct sha
     guard_free(&gpart, "gemm c in parts");
 }
 
-void check_gemm(const struct kernels *k, struct rng *r)
+static void check_shapes(const struct kernels *k, struct rng *r, bool bf16)
 {
     struct guard scratch = guard_new(kernels_gemm_scratch_bytes());
     for (int i = 0; i < 160; i++) {
         /* Small odd shapes, then some that cross the blocks of depth, rows and columns. */
         size_t most = i < 120 ? 40 : 60;
         struct shape s = {
+            .bf16 = bf16,
             .m = check_between(r, 1, i % 7 == 0 ? 1 : most),
             .n = check_between(r, 1, i % 11 == 0 ? 1 : most),
             .depth = check_between(r, 1, i < 120 ? 40 : 600),
@@ -94,6 +110,20 @@ void check_gemm(const struct kernels *k, struct rng *r)
         check_shape(k, r, &s, scratch.data);
     }
     guard_free(&scratch, "gemm scratch");
+}
+
+void check_gemm(const struct kernels *k, struct rng *r)
+{
+    check_shapes(k, r, false);
+}
+
+/* Rungs without a bf16 unit have nothing to check; the reference is checked against the rounding it
+ * names. */
+void check_gemm_bf16(const struct kernels *k, struct rng *r)
+{
+    if (k->gemm_bf16) {
+        check_shapes(k, r, true);
+    }
 }
 
 void check_gemm_special(const struct kernels *k, struct rng *r)

@@ -301,30 +301,37 @@ static void check_net(bool tied)
     const struct document_span spans[] = {{0, 4}, {4, 6}};
     t.batch = (struct net_batch){10, tokens, targets, 2, spans};
     struct error e;
-    t.work = net_work_new_f64(&t.config, 10, 8, &e);
+    t.work = net_work_new_f64(&t.config, 10, 8, false, &e);
     assert_non_null(t.work);
     double *gradient = calloc(total, sizeof *gradient);
     net_run_f64(t.work, &t.config, t.parameters, &t.batch, 1, gradient);
     CHECK(net, &t, t.parameters, gradient, total);
 
-    /* The float copy is the same function to float's precision. */
-    struct net_work_f32 *work = net_work_new_f32(&t.config, 10, 8, &e);
-    float *parameters = malloc(total * sizeof *parameters), *g = calloc(total, sizeof *g);
+    /* The float copy is the same function to float's precision, and nearly so with bf16 operands
+     * (8 bits of fraction; where there is no unit for it, float again). */
+    float *parameters = malloc(total * sizeof *parameters);
     for (size_t i = 0; i < total; i++) {
         parameters[i] = (float)t.parameters[i];
     }
-    double loss = net_run_f32(work, &t.config, parameters, &t.batch, 1, g);
-    assert_true(fabs(loss - net(&t)) < 1e-4 * fabs(loss));
-    double top = 0, worst = 0;
-    for (size_t i = 0; i < total; i++) {
-        top = fmax(top, fabs(gradient[i]));
-        worst = fmax(worst, fabs(gradient[i] - (double)g[i]));
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        double bound = bf16 ? 3e-2 : 1e-4;
+        struct net_work_f32 *work = net_work_new_f32(&t.config, 10, 8, bf16, &e);
+        float *g = calloc(total, sizeof *g);
+        double loss = net_run_f32(work, &t.config, parameters, &t.batch, 1, g);
+        assert_true(fabs(loss - net(&t)) < bound * fabs(loss));
+        double top = 0, worst = 0;
+        for (size_t i = 0; i < total; i++) {
+            top = fmax(top, fabs(gradient[i]));
+            worst = fmax(worst, fabs(gradient[i] - (double)g[i]));
+        }
+        print_message("# %s against double: %.1e of the largest entry\n", bf16 ? "bf16" : "float",
+                      worst / top);
+        assert_true(worst < bound * top);
+        net_work_free_f32(work);
+        free(g);
     }
-    print_message("# float against double: %.1e of the largest entry\n", worst / top);
-    assert_true(worst < 1e-4 * top);
-    net_work_free_f32(work);
     net_work_free_f64(t.work);
-    free(parameters), free(g), free(gradient), free(t.parameters);
+    free(parameters), free(gradient), free(t.parameters);
 }
 
 static void test_net(void **state)

@@ -45,7 +45,7 @@ def recipe(folder, **changes):
                    "validate_every": 50},
     }
     for key, change in changes.items():
-        value.setdefault(key, {})
+        value.setdefault(key, {} if isinstance(change, dict) else change)
         if isinstance(change, dict):
             value[key].update(change)
         else:
@@ -98,6 +98,20 @@ class Resume(unittest.TestCase):
             killed += 1
         done = pretrain(path)
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(digest(self.folder), wanted)
+
+    def test_resume_with_bf16(self):
+        path = recipe(self.folder, precision="bf16", optimizer={"steps": 30, "warmup_steps": 2})
+        self.assertEqual(pretrain(path).returncode, 0)
+        wanted = digest(self.folder)
+        (self.folder / "out" / "checkpoint.bin").unlink()
+        process = subprocess.Popen([LLLM, "pretrain", "--config", str(path), "--json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(17):
+            process.stdout.readline()
+        process.kill()
+        process.communicate()
+        self.assertEqual(pretrain(path).returncode, 0)
         self.assertEqual(digest(self.folder), wanted)
 
     def test_thread_count_does_not_change_the_weights(self):
@@ -161,6 +175,7 @@ class Resume(unittest.TestCase):
             ({"output": {"type": "q9_9"}}, "q9_9"),
             ({"data": {"train": ["/nonexistent.txt"]}}, "/nonexistent.txt"),
             ({"data": {"loss_on": "some"}}, "loss_on"),
+            ({"precision": "f64"}, "precision"),
             ({"tokenizer": {"pre": "no-such"}}, "no-such"),
         ]
         for change, words in cases:
