@@ -21,6 +21,7 @@ enum {
 struct run_options {
     struct common_options common;
     struct sampling sampling;
+    bool temp_given, top_k_given, top_p_given, min_p_given, penalty_given, last_n_given;
     bool seed_given, raw, interactive, ignore_eos;
     uint32_t max_tokens;
     struct string_list stop;
@@ -44,19 +45,20 @@ static const struct option table[] = {
      FIELD(max_tokens), 0, 1 << 24, 0},
     {"stop", 0, OPTION_STRINGS, "TEXT", "end before this text (may be repeated)", FIELD(stop), 0, 0,
      0},
-    {"temp", 0, OPTION_FLOAT, "X", "temperature; 0: always the likeliest token (default 0.8)",
-     FIELD(sampling.temperature), 0, 100, 0},
+    {"temp", 0, OPTION_FLOAT, "X",
+     "temperature; 0: always the likeliest token (default: what the file recommends, or 0.8)",
+     FIELD(sampling.temperature), 0, 100, FIELD(temp_given)},
     {"top-k", 0, OPTION_U32, "N", "draw among the N likeliest; 0: off (default 40)",
-     FIELD(sampling.top_k), 0, 1 << 24, 0},
+     FIELD(sampling.top_k), 0, 1 << 24, FIELD(top_k_given)},
     {"top-p", 0, OPTION_FLOAT, "X", "draw among the likeliest that sum to X; 1: off (default 0.95)",
-     FIELD(sampling.top_p), 0, 1, 0},
+     FIELD(sampling.top_p), 0, 1, FIELD(top_p_given)},
     {"min-p", 0, OPTION_FLOAT, "X",
      "drop tokens below X times the likeliest; 0: off (default 0.05)", FIELD(sampling.min_p), 0, 1,
-     0},
+     FIELD(min_p_given)},
     {"repeat-penalty", 0, OPTION_FLOAT, "X", "discourage recent tokens; 1: off (default 1)",
-     FIELD(sampling.repeat_penalty), 0, 100, 0},
+     FIELD(sampling.repeat_penalty), 0, 100, FIELD(penalty_given)},
     {"repeat-last-n", 0, OPTION_U32, "N", "how many tokens are recent (default 64)",
-     FIELD(sampling.repeat_last_n), 0, 1 << 24, 0},
+     FIELD(sampling.repeat_last_n), 0, 1 << 24, FIELD(last_n_given)},
     {"seed", 0, OPTION_U64, "N", "of the random numbers (default: another one each time)",
      FIELD(sampling.seed), 0, 9007199254740992.0, FIELD(seed_given)},
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
@@ -172,6 +174,20 @@ static struct generation_options generation_of(const struct run *r)
         .n_stop = r->o->stop.n,
         .ignore_end = r->o->ignore_eos,
     };
+}
+
+/* What was not said on the command line is as the model's file recommends. */
+static void complete_sampling(struct run *r, const struct engine *en)
+{
+    const struct run_options *o = r->o;
+    struct sampling given = r->sampling, *s = &r->sampling;
+    sampling_recommended(engine_gguf(en), s);
+    s->temperature = o->temp_given ? given.temperature : s->temperature;
+    s->top_k = o->top_k_given ? given.top_k : s->top_k;
+    s->top_p = o->top_p_given ? given.top_p : s->top_p;
+    s->min_p = o->min_p_given ? given.min_p : s->min_p;
+    s->repeat_penalty = o->penalty_given ? given.repeat_penalty : s->repeat_penalty;
+    s->repeat_last_n = o->last_n_given ? given.repeat_last_n : s->repeat_last_n;
 }
 
 static bool make_prompt(const struct run *r, const struct engine *en, bool raw,
@@ -364,6 +380,7 @@ static int run(const void *options, const struct string_list *arguments)
     } else if (!(en = models_open_engine(&source, &o->common, &e))) {
         status = cli_fail(&e);
     } else {
+        complete_sampling(&r, en);
         status = with_engine(&r, &source, en, start_s);
     }
     engine_close(en);

@@ -90,6 +90,9 @@ struct sampling {
 };
 /* 0.8, 40, 0.95, 0.05, 1.0, 64, seed 0 (the caller draws one where none was given) */
 void sampling_defaults(struct sampling *s);
+/* Takes what the file recommends (general.sampling.temp, top_k, top_p, min_p, penalty_repeat,
+ * penalty_last_n, as upstream writes them); values out of range are left alone. */
+void sampling_recommended(const struct gguf *g, struct sampling *s);
 bool sampling_check(const struct sampling *s,
                     struct error *e); /* names the field that is out of range */
 

@@ -40,6 +40,35 @@ static bool check_range(const char *name, float value, float least, float most, 
     return true;
 }
 
+static void take_recommended(const struct gguf *g, const char *key, float low, float high,
+                             float *value)
+{
+    const struct gguf_value *v = gguf_value_find(g, key);
+    double x;
+    int64_t whole;
+    if (v && gguf_value_as_i64(v, &whole)) {
+        x = (double)whole;
+    } else if (!v || !gguf_value_as_f64(v, &x)) {
+        return;
+    }
+    if (x >= (double)low && x <= (double)high) {
+        *value = (float)x;
+    }
+}
+
+void sampling_recommended(const struct gguf *g, struct sampling *s)
+{
+    float top_k = (float)s->top_k, last_n = (float)s->repeat_last_n;
+    take_recommended(g, "general.sampling.temp", 0, 100, &s->temperature);
+    take_recommended(g, "general.sampling.top_k", 0, 1 << 24, &top_k);
+    take_recommended(g, "general.sampling.top_p", 0, 1, &s->top_p);
+    take_recommended(g, "general.sampling.min_p", 0, 1, &s->min_p);
+    take_recommended(g, "general.sampling.penalty_repeat", 0.01f, 100, &s->repeat_penalty);
+    take_recommended(g, "general.sampling.penalty_last_n", 0, 1 << 24, &last_n);
+    s->top_k = (uint32_t)top_k;
+    s->repeat_last_n = (uint32_t)last_n;
+}
+
 bool sampling_check(const struct sampling *s, struct error *e)
 {
     return check_range("the temperature", s->temperature, 0, 100, e) &&

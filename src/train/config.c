@@ -70,6 +70,7 @@ static const struct key keys[] = {
     {"output", "description", KEY_STRING, PLACE(description), 0, 0, 0, NULL, false},
     {"output", "license", KEY_STRING, PLACE(license), 0, 0, 0, NULL, false},
     {"output", "author", KEY_STRING, PLACE(author), 0, 0, 0, NULL, false},
+    {"output", "temperature", KEY_F32, PLACE(temperature), 0, 100, -1, NULL, false},
     {"output", "checkpoint_every", KEY_U32, PLACE(checkpoint_every), 1, 1e8, 200, NULL, false},
     {"output", "validate_every", KEY_U32, PLACE(validate_every), 1, 1e8, 200, NULL, false},
 };

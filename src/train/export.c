@@ -27,6 +27,19 @@ bool train_export(const struct train_config *c, const struct model_config *shape
     put_text(w, "general.description", c->description);
     put_text(w, "general.license", c->license);
     put_text(w, "general.author", c->author);
+    static const struct {
+        uint32_t type, file_type; /* general.file_type: what most of the file is */
+    } kinds[] = {
+        {TENSOR_F32, 0}, {TENSOR_F16, 1}, {TENSOR_Q4_0, 2}, {TENSOR_Q8_0, 7}, {TENSOR_BF16, 32}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (kinds[i].type == f->type) {
+            gguf_writer_u32(w, "general.file_type", kinds[i].file_type);
+        }
+    }
+    gguf_writer_u32(w, "general.quantization_version", 2);
+    if (c->temperature >= 0) {
+        gguf_writer_f32(w, "general.sampling.temp", c->temperature);
+    }
     model_config_write(shape, w);
     tokenizer_spec_write(vocabulary, w);
     put_text(w, "tokenizer.chat_template", chat_template_chatml);
