@@ -38,4 +38,4 @@ starter-eval: build ## accuracy of the committed built-in model on its held-out 
 	@sh models/starter/eval.sh $(BUILD)/lllm $(STARTER_WORK)
 
 clean: ## remove the build folders
-	rm -rf $(BUILD) build-asan $(STARTER_WORK)
+	rm -rf $(BUILD) build-asan build-fuzz $(STARTER_WORK)

@@ -3,9 +3,9 @@
 
     bench/starter.py --lllm build/lllm [--reps 9] [--json]
 
-first byte: from starting the process until the first byte of the answer can be read. peak memory: the largest
-resident set, as the kernel accounts it when the process ends. Speeds are the program's own figures.
-Medians, with minimum and maximum.
+first byte: from starting the process until the first byte of the answer can be read.
+peak memory: the largest resident set, as the kernel accounts it when the process ends.
+Speeds are the program's own figures. Medians, with minimum and maximum.
 """
 import argparse
 import json

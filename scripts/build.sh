@@ -9,7 +9,7 @@ if [ ! -f "$folder/build.ninja" ]; then
         exit 1
     }
     rm -f "$folder.log"
-elif grep -q "Dependency cmocka.*NO" "$folder/meson-logs/meson-log.txt" 2>/dev/null; then
+elif grep -qi "dependency cmocka found: NO" "$folder/meson-logs/meson-log.txt" 2>/dev/null; then
     # Configured before the test packages were there.
     meson setup --reconfigure "$folder" >/dev/null
 fi

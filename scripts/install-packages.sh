@@ -26,13 +26,13 @@ if [ -r /etc/os-release ]; then
     # shellcheck disable=SC1091
     version=$(. /etc/os-release && echo "${VERSION_ID:-}")
 fi
-if [ "$id" != debian ] || ! command -v dpkg-query >/dev/null 2>&1; then
-    # Another system: fine when everything is there already (meson will say what is not).
-    if command -v meson >/dev/null 2>&1 && command -v ninja >/dev/null 2>&1; then
+if [ "$id" != debian ] || [ "$version" != 12 ] || ! command -v dpkg-query >/dev/null 2>&1; then
+    if [ -n "${LLLM_HAVE_PACKAGES:-}" ]; then
         exit 0
     fi
-    echo "This is not Debian. Install the equivalents of these Debian 12 packages, then try again:" >&2
+    echo "This is not Debian 12. Install what these Debian 12 packages hold:" >&2
     for package in $wanted; do echo "  $package" >&2; done
+    echo "and run the same command with LLLM_HAVE_PACKAGES=1 in front." >&2
     exit 1
 fi
 
@@ -43,7 +43,7 @@ for package in $wanted; do
 done
 [ -n "$missing" ] || exit 0
 
-echo "Installing$missing (Debian ${version:-?})" >&2
+echo "Installing$missing" >&2
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null 2>&1; then

@@ -12,16 +12,19 @@ import sys
 
 
 def count_tap(text):
-    """(passed, failed, [skipped reasons]) of a TAP stream."""
+    """(passed, failed, [skipped reasons]) of a TAP stream; cmocka marks a skip as "not ok"."""
     passed = failed = 0
     skipped = []
+    remark = ""
     for line in text.splitlines():
-        match = re.match(r"\s*(not )?ok\b(.*)", line)
+        if line.startswith("#"):
+            remark = line.strip("# ")
+        match = re.match(r"\s*(not )?ok\b[ \d-]*(.*)", line)
         if not match:
             continue
-        directive = re.search(r"#\s*SKIP\s*(.*)", match[2], re.I)
-        if directive:
-            skipped.append(match[2].split("#")[0].strip(" -0123456789") or directive[1])
+        if re.search(r"#\s*SKIP", match[2], re.I):
+            name, reason = re.split(r"#\s*SKIP", match[2], maxsplit=1, flags=re.I)
+            skipped.append(f"{name.strip()}: {reason.strip() or remark or 'no reason printed'}")
         elif match[1]:
             failed += 1
         else:
@@ -30,18 +33,20 @@ def count_tap(text):
 
 
 def count_unittest(text):
-    """The same of unittest's output; None where it is not one."""
+    """The same of unittest's verbose output; None where it is not one."""
     ran = re.search(r"^Ran (\d+) tests? in", text, re.M)
     if not ran:
         return None
     last = re.search(r"^(OK|FAILED)(?: \((.*)\))?$", text, re.M)
-    numbers = dict(re.findall(r"([a-z ]+)=(\d+)", last[2] or "")) if last else {"errors": "1"}
-    numbers = {k.strip(): int(v) for k, v in numbers.items()}
+    pairs = re.findall(r"([a-z ]+)=(\d+)", (last[2] or "") if last else "errors=1")
+    numbers = {name.strip(): int(count) for name, count in pairs}
     failed = numbers.get("failures", 0) + numbers.get("errors", 0)
+    reasons = re.findall(r"\.\.\. skipped ['\"](.*)['\"]$", text, re.M)
+    # A class that skips as a whole is one skip and was not counted as run.
+    whole = len(re.findall(r"^setUp(?:Class|Module) .*\.\.\. skipped", text, re.M))
     n_skipped = numbers.get("skipped", 0)
-    reasons = re.findall(r"skipped ['\"](.*)['\"]$", text, re.M)
-    skipped = (reasons + ["(no reason printed)"] * n_skipped)[:n_skipped]
-    return int(ran[1]) - failed - n_skipped, failed, skipped
+    skipped = (reasons + ["no reason printed"] * n_skipped)[:n_skipped]
+    return max(0, int(ran[1]) - failed - (n_skipped - whole)), failed, skipped
 
 
 def main():
@@ -67,7 +72,8 @@ def main():
             counts = count_unittest(output) or (tap if sum(map(bool, tap)) else None)
             bad = test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL")
             if counts is None:
-                counts = (0, 0, [test["name"]]) if test["result"] == "SKIP" else (int(not bad), 0, [])
+                skip = [test["name"]] if test["result"] == "SKIP" else []
+                counts = (int(not bad and not skip), 0, skip)
             passed += counts[0]
             # A crash or a timeout is a failure even when every check that ran passed.
             failed += max(counts[1], int(bad))

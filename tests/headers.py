@@ -5,15 +5,18 @@ import subprocess
 import sys
 
 
+COMPILE = ["cc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-x", "c"]
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent / "src"
     wrong = []
     for path in sorted(root.rglob("*.h")):
-        # Bodies that several files include, and headers of one instruction set, say so by their folder.
+        # Bodies that several files include, and headers of one instruction set, are parts of others.
         if path.name.endswith("_body.h") or path.parent.name in ("x86", "arm"):
             continue
         run = subprocess.run(
-            ["cc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-x", "c", "-I", str(root), "-"],
+            COMPILE + ["-I", str(root), "-"],
             input=f'#include "{path.relative_to(root)}"\n', text=True, capture_output=True)
         if run.returncode:
             wrong.append(f"{path.relative_to(root)}: {run.stderr.splitlines()[0]}")

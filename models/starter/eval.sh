@@ -1,5 +1,6 @@
 #!/bin/sh
-# Accuracy of the built-in model on what was held out of its training. usage: eval.sh LLLM WORK_FOLDER
+# Accuracy of the built-in model on what was held out of its training.
+# usage: eval.sh LLLM WORK_FOLDER
 set -eu
 lllm=$1 work=$2
 here=$(dirname "$0")

@@ -131,8 +131,9 @@ bool cpu_set_mask(const char *words, struct error *e)
         size_t length = n - minus;
         bool known = n == 0;
         for (size_t i = 0; i < sizeof mask_words / sizeof *mask_words; i++) {
+            bool rung = mask_words[i].without && mask_words[i].only; /* "-all", "-none": no sense */
             if (strlen(mask_words[i].word) == length &&
-                strncmp(mask_words[i].word, word, length) == 0) {
+                strncmp(mask_words[i].word, word, length) == 0 && (rung || !minus)) {
                 mask &= minus ? ~mask_words[i].without : mask_words[i].only;
                 known = true;
             }

@@ -124,7 +124,30 @@ bool file_make_directories(const char *path, struct error *e)
 struct file_writer {
     char *path, *temporary;
     FILE *file;
+    bool nameless; /* the data has no name yet: a kill leaves nothing behind */
 };
+
+/* The folder that holds path. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) {
+        return mem_strdup(".");
+    }
+    return mem_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* A file without a name where the system can give it one later; -1 where it cannot. */
+static int open_nameless(const char *path)
+{
+    if (access("/proc/self/fd", X_OK) != 0) {
+        return -1;
+    }
+    char *folder = folder_of(path);
+    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    free(folder);
+    return fd;
+}
 
 struct file_writer *file_writer_open(const char *path, struct error *e)
 {
@@ -134,22 +157,25 @@ struct file_writer *file_writer_open(const char *path, struct error *e)
     buf_init(&name, 65536);
     buf_printf(&name, "%s.XXXXXX", path);
     w->temporary = buf_take(&name, NULL);
-    int fd = mkostemp(w->temporary, O_CLOEXEC);
+    int fd = open_nameless(path);
+    w->nameless = fd >= 0;
     if (fd < 0) {
-        error_set(e, ERROR_IO, "cannot create %s: %s", path, strerror(errno));
-        free(w->temporary);
-        w->temporary = NULL;
-        file_writer_abort(w);
-        return NULL;
+        fd = mkostemp(w->temporary, O_CLOEXEC);
+        if (fd >= 0) {
+            /* mkstemp gives 0600; a plain new file would have had 0666 less the umask. */
+            mode_t mask = umask(0);
+            umask(mask);
+            (void)!fchmod(fd, 0666 & ~mask);
+        }
     }
-    /* mkstemp gives 0600; a plain new file would have had 0666 less the umask. */
-    mode_t mask = umask(0);
-    umask(mask);
-    (void)!fchmod(fd, 0666 & ~mask);
-    w->file = fdopen(fd, "wb");
+    w->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (!w->file) {
-        close(fd);
         error_set(e, ERROR_IO, "cannot create %s: %s", path, strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        } else {
+            w->nameless = true; /* nothing to remove */
+        }
         file_writer_abort(w);
         return NULL;
     }
@@ -167,24 +193,37 @@ bool file_writer_put(struct file_writer *w, const void *data, size_t n, struct e
 /* A rename is only durable once the folder that holds the name is flushed too. */
 static void sync_folder_of(const char *path)
 {
-    char *copy = mem_strdup(path);
-    char *slash = strrchr(copy, '/');
-    const char *folder = ".";
-    if (slash) {
-        *(slash == copy ? slash + 1 : slash) = 0;
-        folder = copy;
-    }
+    char *folder = folder_of(path);
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         fsync(fd);
         close(fd);
     }
-    free(copy);
+    free(folder);
+}
+
+/* Gives a nameless file the temporary name, for the moment until it is renamed. */
+static bool name_file(struct file_writer *w)
+{
+    char source[64];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", fileno(w->file));
+    for (int attempt = 0; attempt < 100; attempt++) {
+        size_t end = strlen(w->temporary);
+        snprintf(w->temporary + end - 6, 7, "%06x", (unsigned)(getpid() + attempt) & 0xFFFFFF);
+        if (linkat(AT_FDCWD, source, AT_FDCWD, w->temporary, AT_SYMLINK_FOLLOW) == 0) {
+            w->nameless = false;
+            return true;
+        }
+        if (errno != EEXIST) {
+            return false;
+        }
+    }
+    return false;
 }
 
 bool file_writer_commit(struct file_writer *w, struct error *e)
 {
-    bool ok = fflush(w->file) == 0 && fsync(fileno(w->file)) == 0;
+    bool ok = fflush(w->file) == 0 && fsync(fileno(w->file)) == 0 && (!w->nameless || name_file(w));
     int why = errno;
     if (fclose(w->file) != 0 && ok) {
         ok = false;
@@ -215,7 +254,7 @@ void file_writer_abort(struct file_writer *w)
     if (w->file) {
         fclose(w->file);
     }
-    if (w->temporary) {
+    if (w->temporary && !w->nameless) {
         unlink(w->temporary);
     }
     free(w->temporary);

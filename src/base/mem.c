@@ -140,15 +140,6 @@ static void free_blocks(struct arena_block *b)
     }
 }
 
-void arena_reset(struct arena *a)
-{
-    if (a->head) {
-        free_blocks(a->head->next);
-        a->head->next = NULL;
-        a->head->used = 0;
-    }
-}
-
 void arena_free(struct arena *a)
 {
     if (a) {

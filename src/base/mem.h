@@ -29,7 +29,6 @@ struct arena;
 struct arena *arena_new(void);
 void *arena_alloc(struct arena *a, size_t size_bytes);
 char *arena_strndup(struct arena *a, const char *text, size_t n);
-void arena_reset(struct arena *a); /* forgets all allocations, keeps one block for reuse */
 void arena_free(struct arena *a);
 
 /* A growing byte buffer with a ceiling. After an append that would pass the ceiling, `full` is set,

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,7 +48,7 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
     p->shown_s = now;
     double share = p->total ? (double)done / (double)p->total : 1;
     share = share > 1 ? 1 : share;
-    char bar[25], left[32] = "";
+    char bar[25], left[32] = "", line[320];
     for (int i = 0; i < 24; i++) {
         bar[i] = (i + 1) <= (int)(share * 24 + 0.5) ? '#' : '.';
     }
@@ -55,8 +56,19 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
     if (share > 0.001) {
         time_format((now - p->start_s) * (1 - share) / share, left, sizeof left);
     }
-    fprintf(stderr, "\r%s [%s] %3d %%%s%s%s%s\033[K", p->label, bar, (int)(share * 100),
-            *left ? "  left " : "", left, note ? "  " : "", note ? note : "");
+    /* A line that wraps could not be drawn over: on a narrow terminal the bar goes first. */
+    struct winsize size;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    for (int with_bar = 1; with_bar >= 0; with_bar--) {
+        int n =
+            snprintf(line, sizeof line, "%s %s%s%s%3d %%%s%s%s%s", p->label, with_bar ? "[" : "",
+                     with_bar ? bar : "", with_bar ? "] " : "", (int)(share * 100),
+                     *left ? "  left " : "", left, note ? "  " : "", note ? note : "");
+        if (n < columns) {
+            break;
+        }
+    }
+    fprintf(stderr, "\r%.*s\033[K", columns - 1, line);
     fflush(stderr);
 }
 

@@ -121,7 +121,13 @@ static int run(const void *options, const struct string_list *arguments)
     if (!ok) {
         cli_fail(&e);
         status = e.code == ERROR_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED;
-    } else if (!o->common.json && !o->common.quiet) {
+    } else if (o->common.json) {
+        struct buf out;
+        buf_init(&out, 1 << 16);
+        buf_printf(&out, "%s/model.gguf", config.output_folder);
+        term_print_json(json_pack("{s:o}", "model", term_json_text(out.data, out.len)), false);
+        buf_free(&out);
+    } else if (!o->common.quiet) {
         printf("%s/model.gguf\n", config.output_folder);
     }
     train_config_free(&config);
@@ -136,7 +142,9 @@ const struct command cmd_pretrain = {
         "Trains a model of the llama family from random weights, as the recipe says: texts or\n"
         "conversations, tokenizer, shape, optimiser, schedule. The output folder gets checkpoints\n"
         "and, at the end, model.gguf. Started again with the same recipe it goes on from the last\n"
-        "checkpoint, to the same weights as if it had never stopped; Ctrl-C writes one first.\n"
+        "checkpoint, to the same weights as if it had never stopped (on the same kind of "
+        "processor);\n"
+        "Ctrl-C writes one first.\n"
         "--json prints one line per step. models/starter/recipe.json is a complete example.",
     .examples = "  lllm pretrain --config recipe.json\n"
                 "  lllm pretrain --config recipe.json --threads 2 --json > log.jsonl\n",

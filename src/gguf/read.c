@@ -13,7 +13,6 @@
 #define MIN_PAIR_BYTES (8 + 1 + 4 + 1)
 /* The smallest tensor description: length, one byte of name, n_dims, one dim, type, offset. */
 #define MIN_TENSOR_BYTES (8 + 1 + 4 + 8 + 4 + 8)
-#define GGUF_DAMAGED     "the file is damaged or not a GGUF file: download it again"
 
 enum stage { IN_HEADER, IN_PAIR, IN_TENSOR };
 

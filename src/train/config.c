@@ -249,6 +249,9 @@ static bool finish(struct train_config *c, struct error *e)
             "of %u",
             f->name, f->block_elements);
     }
+    if (!c->n_train) {
+        return error_set(e, ERROR_INPUT, "data.train names no file");
+    }
     m->n_vocab = c->n_vocab;
     return model_config_check(m, e);
 }

@@ -144,8 +144,31 @@ static bool add_conversation(struct reader *r, json_t *conversation, struct erro
     return true;
 }
 
-static bool read_jsonl(struct reader *r, const char *path, const char *text, size_t n,
-                       struct error *e)
+static bool read_line(void *context, json_t *object, struct error *e)
+{
+    struct reader *r = context;
+    json_t *plain = json_object_get(object, "text");
+    if (json_is_array(json_object_get(object, "messages"))) {
+        return add_conversation(r, object, e);
+    }
+    if (!json_is_string(plain)) {
+        return error_set(e, ERROR_INPUT, "a line needs \"messages\" (an array) or \"text\"");
+    }
+    size_t start = r->data->n_tokens;
+    add_bos(r);
+    bool ok = add_text(r, json_string_value(plain), json_string_length(plain), NULL, true, e);
+    if (tokenizer_eos(r->tokenizer) != TOKENIZER_NO_TOKEN) {
+        dataset_add_token(r->data, tokenizer_eos(r->tokenizer), true);
+    }
+    dataset_end_document(r->data, start, r->context);
+    return ok;
+}
+
+/* Calls each(context, object) for every line that is not empty; errors get file and line. */
+typedef bool line_fn(void *context, json_t *object, struct error *e);
+
+static bool each_line(const char *path, const char *text, size_t n, line_fn *each, void *context,
+                      struct error *e)
 {
     size_t line = 0;
     for (const char *p = text, *end = text + n; p < end;) {
@@ -155,24 +178,8 @@ static bool read_jsonl(struct reader *r, const char *path, const char *text, siz
         if (length) {
             json_error_t why;
             json_t *object = json_loadb(p, length, 0, &why);
-            json_t *plain = object ? json_object_get(object, "text") : NULL;
-            bool ok;
-            if (!object) {
-                ok = error_set(e, ERROR_INPUT, "not JSON: %s", why.text);
-            } else if (json_is_array(json_object_get(object, "messages"))) {
-                ok = add_conversation(r, object, e);
-            } else if (json_is_string(plain)) {
-                size_t start = r->data->n_tokens;
-                add_bos(r);
-                ok =
-                    add_text(r, json_string_value(plain), json_string_length(plain), NULL, true, e);
-                if (tokenizer_eos(r->tokenizer) != TOKENIZER_NO_TOKEN) {
-                    dataset_add_token(r->data, tokenizer_eos(r->tokenizer), true);
-                }
-                dataset_end_document(r->data, start, r->context);
-            } else {
-                ok = error_set(e, ERROR_INPUT, "a line needs \"messages\" (an array) or \"text\"");
-            }
+            bool ok = object ? each(context, object, e)
+                             : error_set(e, ERROR_INPUT, "not JSON: %s", why.text);
             json_decref(object);
             if (!ok) {
                 return error_prefix(e, "%s:%zu: ", path, line);
@@ -220,9 +227,10 @@ bool dataset_read(struct dataset *d, const char *const *files, size_t n_files,
         buf_init(&text, MAX_FILE_BYTES);
         ok = file_read(files[i], MAX_FILE_BYTES, &text, e);
         if (ok && ends_with(files[i], ".jsonl")) {
-            ok = read_jsonl(&r, files[i], text.data ? text.data : "", text.len, e);
+            ok = each_line(files[i], text.data ? text.data : "", text.len, read_line, &r, e);
         } else if (ok) {
-            ok = read_plain(&r, text.data ? text.data : "", text.len, e);
+            ok = read_plain(&r, text.data ? text.data : "", text.len, e) ||
+                 error_prefix(e, "%s: ", files[i]);
         }
         buf_free(&text);
     }
@@ -352,40 +360,40 @@ static void corpus_add_rendered(struct corpus *c, const char *text)
     }
 }
 
+struct corpus_reader {
+    struct corpus *corpus;
+    const struct chat_template *template;
+};
+
+static bool corpus_line(void *context, json_t *object, struct error *e)
+{
+    struct corpus_reader *r = context;
+    json_t *plain = json_object_get(object, "text");
+    if (json_is_string(plain)) {
+        corpus_add(r->corpus, json_string_value(plain), json_string_length(plain));
+        return true;
+    }
+    struct chat_text rendered = {0};
+    size_t n = json_array_size(json_object_get(object, "messages"));
+    bool ok = render_head(r->template, object, n, false, &rendered, e);
+    if (ok) {
+        corpus_add_rendered(r->corpus, rendered.text);
+    }
+    chat_text_free(&rendered);
+    return ok;
+}
+
 static bool corpus_read(struct corpus *c, const char *path, const struct chat_template *template,
                         struct error *e)
 {
     struct buf text;
     buf_init(&text, MAX_FILE_BYTES);
     bool ok = file_read(path, MAX_FILE_BYTES, &text, e);
-    if (ok && !ends_with(path, ".jsonl")) {
+    if (ok && ends_with(path, ".jsonl")) {
+        struct corpus_reader r = {c, template};
+        ok = each_line(path, text.data ? text.data : "", text.len, corpus_line, &r, e);
+    } else if (ok) {
         corpus_add(c, text.data ? text.data : "", text.len);
-    }
-    char *save = NULL;
-    size_t number = 0;
-    char *line =
-        ok && ends_with(path, ".jsonl") && text.data ? strtok_r(text.data, "\n", &save) : NULL;
-    for (; ok && line; line = strtok_r(NULL, "\n", &save)) {
-        number++;
-        json_error_t why;
-        json_t *object = json_loads(line, 0, &why);
-        const char *plain = object ? json_string_value(json_object_get(object, "text")) : NULL;
-        if (!object) {
-            ok = error_set(e, ERROR_INPUT, "%s:%zu: not JSON: %s", path, number, why.text);
-        } else if (plain) {
-            corpus_add(c, plain, strlen(plain));
-        } else {
-            struct chat_text rendered = {0};
-            size_t n = json_array_size(json_object_get(object, "messages"));
-            ok = render_head(template, object, n, false, &rendered, e);
-            if (ok) {
-                corpus_add_rendered(c, rendered.text);
-            } else {
-                error_prefix(e, "%s:%zu: ", path, number);
-            }
-            chat_text_free(&rendered);
-        }
-        json_decref(object);
     }
     buf_free(&text);
     return ok;

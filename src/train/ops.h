@@ -2,18 +2,25 @@
  *
  * All matrices are row-major. Backward functions add to parameter gradients (dw) and overwrite
  * input gradients (dx) unless they say otherwise. n: rows (tokens).
- *
- *   linear      y[n, out] = x[n, in] w[out, in]^T
- *               dx = dy w;  dw += dy^T x
- *   rms_norm    r_t = 1/sqrt(mean(x_t^2) + eps);  y_ti = x_ti r_t w_i
- *               dx_ti = r_t (w_i dy_ti - x_ti r_t^2 mean_j(w_j dy_tj x_tj));  dw_i += sum_t dy_ti
- * x_ti r_t rope        rotates pairs (2i, 2i+1) of each head by position * base^(-2i/n_rot);
- * backward: by the negative angle attention   causal within a document: p = softmax(q k^T /
- * sqrt(head_dim)), o = p v dv = p^T do;  dp = do v^T;  ds = p (dp - sum_j p dp);  dq = ds k / sqrt;
- * dk = ds^T q / sqrt swiglu      y = silu(gate) up;  silu(z) = z sigma(z);  silu'(z) = sigma(z) (1
- * + z (1 - sigma(z))) cross_entropy  loss = -log softmax(logits)[target];  dlogits = (softmax -
- * onehot) * scale embedding   y_t = w[token_t];  dw[token_t] += dy_t
  */
+/* clang-format off
+ *
+ *   linear         y[n, out] = x[n, in] w[out, in]^T
+ *                  dx = dy w;  dw += dy^T x
+ *   rms_norm       r_t = 1/sqrt(mean(x_t^2) + eps);  y_ti = x_ti r_t w_i
+ *                  dx_ti = r_t (w_i dy_ti - x_ti r_t^2 mean_j(w_j dy_tj x_tj))
+ *                  dw_i += sum_t dy_ti x_ti r_t
+ *   rope           rotates pairs (2i, 2i+1) of each head by position * base^(-2i/n_rot)
+ *                  backward: by the negative angle
+ *   attention      causal within a document: p = softmax(q k^T / sqrt(head_dim)), o = p v
+ *                  dv = p^T do;  dp = do v^T;  ds = p (dp - sum_j p dp)
+ *                  dq = ds k / sqrt(head_dim);  dk = ds^T q / sqrt(head_dim)
+ *   swiglu         y = silu(gate) up;  silu(z) = z sigma(z);  sigma(z) = 1 / (1 + exp(-z))
+ *                  silu'(z) = sigma(z) (1 + z (1 - sigma(z)))
+ *   cross_entropy  loss = -log softmax(logits)[target];  dlogits = (softmax - onehot) * scale
+ *   embedding      y_t = w[token_t];  dw[token_t] += dy_t
+ */
+/* clang-format on */
 #ifndef LLLM_TRAIN_OPS_H
 #define LLLM_TRAIN_OPS_H
 

@@ -358,6 +358,9 @@ bool train_pretrain(const struct train_config *c, const struct train_hooks *hook
         r.state.fingerprint = fingerprint(&r);
         if (file_exists(path.data)) {
             ok = checkpoint_read(path.data, &r.state, e);
+            if (ok && (r.state.step > c->steps || r.state.cursor.next > r.train.n_documents)) {
+                ok = error_set(e, ERROR_INPUT, "%s is damaged; remove it to start anew", path.data);
+            }
         } else {
             initialise(&r);
         }

@@ -89,9 +89,6 @@ static void test_arena(void **state)
         }
         memset(p, 0xAA, size);
     }
-    arena_reset(a);
-    unsigned char *again = arena_alloc(a, 100);
-    assert_int_equal(again[0] | again[99], 0); /* zeroed though the memory was used before */
     assert_string_equal(arena_strndup(a, "abcdef", 3), "abc");
     arena_free(a);
     arena_free(NULL);
@@ -248,6 +245,8 @@ static void test_cpu_mask(void **state)
     assert_int_equal(cpu_features(), all & ~(unsigned)(CPU_AVX512 | CPU_AMX_BF16));
     assert_true(cpu_set_mask("", &e));
     assert_int_equal(cpu_features(), all);
+    assert_false(cpu_set_mask("-all", &e));
+    assert_false(cpu_set_mask("-none", &e));
     assert_false(cpu_set_mask("avx3", &e));
     assert_int_equal(e.code, ERROR_USAGE);
     assert_int_equal(cpu_features(), all);

@@ -17,7 +17,6 @@ static const char *path;
 
 static void expect_refusal(const uint8_t *data, uint64_t n)
 {
-    /* aligned_alloc wants a multiple; the tail of the block is poisoned by being another block. */
     uint8_t *copy = malloc(n ? n : 1);
     memcpy(copy, data, n);
     struct error e = {0};

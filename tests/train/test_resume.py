@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """`lllm pretrain`: killed at random moments and resumed, it gives the bits of an undisturbed run.
 
-Also: a recipe with a fault is one sentence, Ctrl-C leaves a checkpoint, a checkpoint of another recipe or a damaged
-one is refused. LLLM names the program; LLLM_SOAK=1 kills 20 times instead of 4.
+Also: a recipe with a fault is one sentence, Ctrl-C leaves a checkpoint, a checkpoint of another
+recipe or a damaged one is refused. LLLM names the program; LLLM_SOAK=1 kills 20 times instead
+of 4.
 """
 import hashlib
 import json
@@ -100,6 +101,28 @@ class Resume(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(digest(self.folder), wanted)
 
+    def test_killed_while_it_writes(self):
+        """A checkpoint after every step: most kills hit the writing. Nothing is left behind."""
+        path = recipe(self.folder, output={"checkpoint_every": 1},
+                      optimizer={"steps": 40, "warmup_steps": 2})
+        self.assertEqual(pretrain(path).returncode, 0)
+        wanted = digest(self.folder)
+        for name in wanted:
+            (self.folder / "out" / name).unlink()
+        rng = random.Random(13)
+        for _ in range(KILLS):
+            process = subprocess.Popen([LLLM, "pretrain", "--config", str(path), "--threads", "2",
+                                        "--json"], stdout=subprocess.PIPE,
+                                       stderr=subprocess.DEVNULL)
+            for _ in range(rng.randrange(1, 5)):
+                process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.01))
+            process.kill()
+            process.communicate()
+        self.assertEqual(pretrain(path).returncode, 0)
+        self.assertEqual(digest(self.folder), wanted)
+        self.assertEqual(sorted(os.listdir(self.folder / "out")), sorted(wanted))
+
     def test_resume_with_bf16(self):
         path = recipe(self.folder, precision="bf16", optimizer={"steps": 30, "warmup_steps": 2})
         self.assertEqual(pretrain(path).returncode, 0)
@@ -125,7 +148,8 @@ class Resume(unittest.TestCase):
     def test_loss_falls(self):
         done = pretrain(recipe(self.folder), "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
-        steps = [json.loads(line) for line in done.stdout.splitlines()]
+        *steps, last = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertTrue(os.path.exists(last["model"]))
         self.assertEqual([s["step"] for s in steps], list(range(1, 121)))
         # Random words out of a list of 23: nobody can do better than ln(number of distinct words).
         self.assertGreater(steps[0]["loss"], 5)
@@ -176,6 +200,7 @@ class Resume(unittest.TestCase):
             ({"data": {"train": ["/nonexistent.txt"]}}, "/nonexistent.txt"),
             ({"data": {"loss_on": "some"}}, "loss_on"),
             ({"precision": "f64"}, "precision"),
+            ({"data": {"train": []}}, "names no file"),
             ({"tokenizer": {"pre": "no-such"}}, "no-such"),
         ]
         for change, words in cases:
@@ -194,4 +219,4 @@ class Resume(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -23,7 +23,8 @@ enum {
 };
 
 _Static_assert(BLOCK_ROWS % BLOCK_LANES == 0 && BLOCK_ROWS <= (int)GEMM_ROWS, "fits the scratch");
-_Static_assert(GEMM_COLUMNS % (int)BLOCK_LANES == 0 && GEMM_DEPTH % (int)TILE_DEPTH == 0, "blocks of tiles");
+_Static_assert(GEMM_COLUMNS % (int)BLOCK_LANES == 0 && GEMM_DEPTH % (int)TILE_DEPTH == 0,
+               "blocks of tiles");
 
 struct tile_config {
     uint8_t palette, start_row, reserved[14];
