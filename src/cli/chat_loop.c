@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cli/answer.h"
 #include "cli/line_reader.h"
 #include "cli/term.h"
@@ -16,7 +17,6 @@ struct talk {
     json_t *messages;
     char *system; /* NULL: none */
     bool leave;
-    bool spoken; /* a message was answered or failed since the start */
     int status;
 };
 
@@ -53,12 +53,12 @@ static void answer_line(struct talk *t, const char *text)
     struct token_list prompt = {0};
     struct error e = {0};
     size_t before = json_array_size(t->messages);
-    t->spoken = true;
     add_message(t, "user", text, strlen(text));
     answer_forget_interrupt();
     bool ok = engine_chat_tokens(t->chat->engine, t->messages, t->chat->tools, true, &prompt, &e);
     if (ok && prompt.n >= engine_context_size(t->chat->engine)) {
         say_context_full(t);
+        t->status = CLI_FAILED;
         json_array_remove(t->messages, before);
         token_list_free(&prompt);
         return;
@@ -200,7 +200,8 @@ static void run_chat_command(struct talk *t, const char *line)
         trimmed[i - 1] = 0;
     }
     char name[32];
-    snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : (int)sizeof name - 1, line);
+    size_t shown = n < sizeof name ? n : sizeof name - 1;
+    snprintf(name, sizeof name, "%.*s", (int)(shown - utf8_incomplete_tail(line, shown)), line);
     const struct chat_command *found = NULL;
     for (size_t i = 0; i < N_CHAT_COMMANDS; i++) {
         found = strcmp(chat_commands[i].name, name) == 0 ? &chat_commands[i] : found;
@@ -271,8 +272,10 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     answer_catch_interrupt(false);
     struct line_reader *reader = line_reader_new(">>> ");
     if (!chat->quiet && line_reader_is_terminal(reader)) {
-        fprintf(stderr, "%s%s: /help lists commands, Ctrl-D leaves%s\n",
-                term_style(stderr, TERM_DIM), chat->model_name, term_style(stderr, TERM_PLAIN));
+        fputs(term_style(stderr, TERM_DIM), stderr);
+        term_print_escaped(stderr, chat->model_name, strlen(chat->model_name), 0);
+        fprintf(stderr, ": /help lists commands, Ctrl-D leaves%s\n",
+                term_style(stderr, TERM_PLAIN));
     }
     if (first_prompt) {
         answer_line(&t, first_prompt);

@@ -1,5 +1,4 @@
 /* cmd_logits.c: what the model thinks may come after each token. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,66 +32,13 @@ static void init(void *options)
     ((struct logits_options *)options)->top = 10;
 }
 
-struct best {
-    int32_t id;
-    float logit;
-};
-
 struct window {
     const struct tokenizer *tokenizer;
     const int32_t *tokens;
     size_t n_vocab, n_top;
-    struct best *top;  /* [n_top] a heap with the worst at its root */
-    json_t *positions; /* NULL: print a table */
+    struct candidate *top; /* [n_top] */
+    json_t *positions;     /* NULL: print a table */
 };
-
-/* a stands behind b: a lower logit, or the same and a higher id. NaN is lowest. */
-static bool worse(const struct best *a, const struct best *b)
-{
-    float x = isnan(a->logit) ? -INFINITY : a->logit, y = isnan(b->logit) ? -INFINITY : b->logit;
-    return x < y || (x == y && a->id > b->id);
-}
-
-static int best_first(const void *a, const void *b)
-{
-    return worse(a, b) ? 1 : -1;
-}
-
-static void sift_down(struct best *heap, size_t n, size_t at)
-{
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= n) {
-            return;
-        }
-        child += child + 1 < n && worse(&heap[child + 1], &heap[child]);
-        if (!worse(&heap[child], &heap[at])) {
-            return;
-        }
-        struct best swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-        at = child;
-    }
-}
-
-static void find_top(struct window *w, const float *logits)
-{
-    for (size_t i = 0; i < w->n_top; i++) {
-        w->top[i] = (struct best){(int32_t)i, logits[i]};
-    }
-    for (size_t i = w->n_top / 2; i-- > 0;) {
-        sift_down(w->top, w->n_top, i);
-    }
-    for (size_t i = w->n_top; i < w->n_vocab; i++) {
-        struct best candidate = {(int32_t)i, logits[i]};
-        if (worse(&w->top[0], &candidate)) {
-            w->top[0] = candidate;
-            sift_down(w->top, w->n_top, 0);
-        }
-    }
-    qsort(w->top, w->n_top, sizeof *w->top, best_first);
-}
 
 static void piece_of(const struct window *w, int32_t id, struct buf *piece)
 {
@@ -137,7 +83,10 @@ static void on_row(void *context, size_t position, const float *logits)
     struct window *w = context;
     struct buf piece;
     buf_init(&piece, SIZE_MAX / 2);
-    find_top(w, logits);
+    logits_top(logits, w->n_vocab, w->n_top, w->top);
+    for (size_t i = 0; i < w->n_top; i++) {
+        w->top[i].logit = logits[w->top[i].id]; /* a NaN is shown */
+    }
     if (w->positions) {
         add_json(w, position, &piece);
     } else {

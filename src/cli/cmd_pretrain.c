@@ -139,13 +139,12 @@ const struct command cmd_pretrain = {
     .summary = "train a small model from nothing",
     .arguments = "--config FILE",
     .description =
-        "Trains a model of the llama family from random weights, as the recipe says: texts or\n"
-        "conversations, tokenizer, shape, optimiser, schedule. The output folder gets checkpoints\n"
-        "and, at the end, model.gguf. Started again with the same recipe it goes on from the last\n"
-        "checkpoint, to the same weights as if it had never stopped (on the same kind of "
-        "processor);\n"
-        "Ctrl-C writes one first.\n"
-        "--json prints one line per step. models/starter/recipe.json is a complete example.",
+        "Trains a model of the llama family from random weights by a recipe: texts or\n"
+        "conversations, tokenizer, shape, optimiser, schedule. The output folder gets\n"
+        "checkpoints and, at the end, model.gguf. Started again with the same recipe it goes\n"
+        "on from the last checkpoint, to the same weights as if it had never stopped (on the\n"
+        "same kind of processor); Ctrl-C writes a checkpoint first. --json prints one line\n"
+        "per step. models/starter/recipe.json is a complete example.",
     .examples = "  lllm pretrain --config recipe.json\n"
                 "  lllm pretrain --config recipe.json --threads 2 --json > log.jsonl\n",
     .options = table,

@@ -5,11 +5,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/progress.h"
 #include "cli/answer.h"
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/models.h"
 #include "cli/term.h"
 
@@ -123,9 +123,8 @@ static bool sort_arguments(struct run *r, const struct string_list *arguments, s
 
 static bool read_prompt(struct run *r, const char *file, struct error *e)
 {
-    bool standard = strcmp(file, "-") == 0;
-    if (!file_read(standard ? "/dev/stdin" : file, PROMPT_MAX_BYTES, &r->input, e)) {
-        return standard ? error_prefix(e, "standard input: ") : false;
+    if (!input_read(file, PROMPT_MAX_BYTES, &r->input, e)) {
+        return false;
     }
     if (r->input.len && r->input.data[r->input.len - 1] == '\n') {
         r->input.data[--r->input.len] = 0; /* the one that ends the last line */
@@ -133,7 +132,7 @@ static bool read_prompt(struct run *r, const char *file, struct error *e)
     r->prompt = r->input.data ? r->input.data : "";
     if (memchr(r->prompt, 0, r->input.len)) {
         return error_set(e, ERROR_INPUT, "%s holds a zero byte, so it is no text",
-                         standard ? "standard input" : file);
+                         input_name(file));
     }
     return true;
 }
@@ -142,7 +141,7 @@ static bool read_tools(struct run *r, struct error *e)
 {
     struct buf text;
     buf_init(&text, TOOLS_MAX_BYTES);
-    if (!file_read(r->o->tools, TOOLS_MAX_BYTES, &text, e)) {
+    if (!input_read(r->o->tools, TOOLS_MAX_BYTES, &text, e)) {
         buf_free(&text);
         return false;
     }
@@ -150,15 +149,15 @@ static bool read_tools(struct run *r, struct error *e)
     json_t *all = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &why);
     buf_free(&text);
     if (!all) {
-        return error_set(e, ERROR_INPUT, "%s is no JSON (line %d): %s", r->o->tools, why.line,
-                         why.text);
+        return error_set(e, ERROR_INPUT, "%s is no JSON (line %d): %s", input_name(r->o->tools),
+                         why.line, why.text);
     }
     json_t *array = json_is_object(all) ? json_object_get(all, "tools") : all;
     if (!json_is_array(array)) {
         json_decref(all);
         return error_set(e, ERROR_INPUT,
                          "%s: expected an array of tool definitions, or an object with \"tools\"",
-                         r->o->tools);
+                         input_name(r->o->tools));
     }
     r->tools = json_incref(array);
     json_decref(all);

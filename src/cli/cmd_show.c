@@ -329,11 +329,15 @@ static void print_json(const struct facts *f, const struct show_options *o)
     term_print_json(all, true);
 }
 
-static int print_template(const struct facts *f)
+static int print_template(const struct facts *f, bool json)
 {
     if (!f->template) {
         term_message("%s has no chat template", f->source->name);
         return CLI_FAILED;
+    }
+    if (json) {
+        term_print_json(json_pack("{s:o}", "template", text_or_null(f->template)), true);
+        return CLI_DONE;
     }
     size_t n = strlen(f->template);
     term_write_text(stdout, f->template, n);
@@ -363,7 +367,7 @@ static int run(const void *options, const struct string_list *arguments)
         f.gguf = g;
         gather(&f);
         if (o->template) {
-            status = print_template(&f);
+            status = print_template(&f, o->common.json);
         } else if (o->common.json) {
             print_json(&f, o);
         } else {

@@ -4,7 +4,32 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/term.h"
+
+const char *input_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error *e)
+{
+    struct error why = {0};
+    if (file_read(path, max_bytes, b, &why)) {
+        return true;
+    }
+    if (strcmp(path, "-") != 0) {
+        *e = why;
+        return false;
+    }
+    if (why.code == ERROR_LIMIT) {
+        return error_set(e, ERROR_LIMIT,
+                         "standard input is larger than %zu bytes, the most that is read here",
+                         max_bytes);
+    }
+    const char *reason = strchr(why.message, ':');
+    return error_set(e, why.code, "cannot read standard input%s", reason ? reason : "");
+}
 
 bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
                 struct error *e)
@@ -19,16 +44,10 @@ bool input_text(struct buf *b, const struct string_list *arguments, size_t first
         }
         return true;
     }
-    if (file && strcmp(file, "-") != 0) {
-        return file_read(file, INPUT_MAX_BYTES, b, e);
-    }
     if (!file && isatty(STDIN_FILENO)) {
         term_message("reading from the terminal; Ctrl-D ends the text");
     }
-    if (!file_read("/dev/stdin", INPUT_MAX_BYTES, b, e)) {
-        return error_prefix(e, "standard input: ");
-    }
-    return true;
+    return input_read(file ? file : "-", INPUT_MAX_BYTES, b, e);
 }
 
 bool input_ids(const char *text, size_t n_vocab, struct token_list *ids, struct error *e)
@@ -43,7 +62,8 @@ bool input_ids(const char *text, size_t n_vocab, struct token_list *ids, struct 
         }
         char word[24];
         uint64_t id;
-        snprintf(word, sizeof word, "%.*s", n < sizeof word ? (int)n : (int)sizeof word - 1, c);
+        size_t shown = n < sizeof word ? n : sizeof word - 1;
+        snprintf(word, sizeof word, "%.*s", (int)(shown - utf8_incomplete_tail(c, shown)), c);
         if (n >= sizeof word || !options_read_u64(word, &id) || id >= n_vocab) {
             return error_set(e, ERROR_INPUT,
                              "\"%s\" is no token id of this model: they are 0 to "

@@ -8,6 +8,12 @@
 
 enum { INPUT_MAX_BYTES = 1 << 28 };
 
+/* Appends the bytes of a file, or of standard input from where it stands ("-"), to b. Errors name
+ * the one or the other. */
+bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error *e);
+/* The path, or "standard input". */
+const char *input_name(const char *path);
+
 /* Fills b (which is initialised here and is the caller's to free in every case): the arguments from
  * `first` on, joined by spaces; or the file ("-": standard input); or, without either, standard
  * input. The bytes are taken as they are. */

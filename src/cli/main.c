@@ -233,8 +233,15 @@ static void memory_exhausted(size_t size_bytes)
     _exit(CLI_FAILED);
 }
 
+static void show_log(enum log_level level, const char *line)
+{
+    (void)level;
+    term_message("%s", line);
+}
+
 int main(int argc, char **argv)
 {
+    log_set_sink(show_log);
     mem_set_exhausted_handler(memory_exhausted);
     setlocale(LC_CTYPE, ""); /* for line editing; numbers stay in the C locale */
     if (MB_CUR_MAX == 1) {

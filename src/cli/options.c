@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum { NEAREST_MAX_BYTES = 63 };
 
 /* Levenshtein distance of two short words. */
@@ -224,8 +226,8 @@ static bool parse_long(struct parse *p, const char *argument, struct error *e)
     const struct option *o = n ? find(p->tables, name, n, 0) : NULL;
     if (!o) {
         char word[NEAREST_MAX_BYTES + 1];
-        snprintf(word, sizeof word, "%.*s", n > NEAREST_MAX_BYTES ? NEAREST_MAX_BYTES : (int)n,
-                 name);
+        size_t cut = n > NEAREST_MAX_BYTES ? NEAREST_MAX_BYTES : n;
+        snprintf(word, sizeof word, "%.*s", (int)(cut - utf8_incomplete_tail(name, cut)), name);
         const char *near = options_nearest(word, option_candidate, p->tables);
         if (near) {
             return error_set(e, ERROR_USAGE, "there is no option --%s; did you mean --%s?", word,
@@ -246,10 +248,12 @@ static bool parse_letters(struct parse *p, const char *argument, struct error *e
     for (const char *c = argument + 1; *c; c++) {
         const struct option *o = find(p->tables, NULL, 0, *c);
         if (!o) {
+            uint32_t cp;
+            size_t len = utf8_decode(c, strlen(c), &cp);
             return error_set(e, ERROR_USAGE,
                              "there is no option -%.*s; put -- in front of an argument that begins "
                              "with a dash",
-                             (unsigned char)*c >= 0x80 ? 8 : 1, c);
+                             len ? (int)len : 1, c);
         }
         char shown[3] = {'-', *c, 0};
         if (o->type != OPTION_FLAG) {

@@ -56,15 +56,31 @@ void term_message(const char *format, ...)
     char line[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    int wanted = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    for (char *c = line; *c; c++) {
-        if (is_control((unsigned char)*c) && (unsigned char)*c < 0x80) {
-            *c = ' ';
+    size_t n = strlen(line);
+    if (wanted >= (int)sizeof line) {
+        n -= utf8_incomplete_tail(line, n);
+    }
+    /* On the stack, because exhausted memory is one of the messages; each byte may become \xNN. */
+    char shown[4 * sizeof line];
+    size_t used = 0;
+    for (size_t at = 0, len; at < n; at += len) {
+        uint32_t cp = 0;
+        len = utf8_decode(line + at, n - at, &cp);
+        if (!len) {
+            used += (size_t)snprintf(shown + used, 5, "\\x%02X", (unsigned char)line[at]);
+            len = 1;
+        } else if (is_control(cp)) {
+            shown[used++] = ' ';
+        } else {
+            memcpy(shown + used, line + at, len);
+            used += len;
         }
     }
+    shown[used] = 0;
     fprintf(stderr, "%slllm:%s %s\n", term_style(stderr, TERM_RED), term_style(stderr, TERM_PLAIN),
-            line);
+            shown);
 }
 
 void term_append_escaped(struct buf *out, const char *text, size_t n)

@@ -23,7 +23,8 @@ const char *term_style(FILE *stream, enum term_style style);
  * bytes could not be written. */
 bool term_write_text(FILE *stream, const char *text, size_t n);
 
-/* "lllm: SENTENCE" on standard error, in one line whatever the sentence holds. */
+/* "lllm: SENTENCE" on standard error, in one line whatever the sentence holds: control characters
+ * become spaces, invalid UTF-8 becomes \xNN. */
 void term_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Appends text on one line: control characters, quotes excepted, as \n, \t or \xNN, invalid UTF-8

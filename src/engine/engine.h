@@ -96,6 +96,14 @@ void sampling_recommended(const struct gguf *g, struct sampling *s);
 bool sampling_check(const struct sampling *s,
                     struct error *e); /* names the field that is out of range */
 
+/* The k highest of logits[n] (all where k > n), highest first, equal ones by lower id; NaN counts
+ * as -inf. Returns how many there are. */
+struct candidate {
+    float logit;
+    int32_t id;
+};
+size_t logits_top(const float *logits, size_t n, size_t k, struct candidate *top);
+
 /* The order is: repetition penalty (over distinct recent tokens; Keskar et al., CTRL, 2019), top-k,
  * top-p (Holtzman et al., 2020) and min-p, both on the probabilities at temperature 1, and last the
  * temperature. A choice depends on how, the logits, the recent tokens and how many choices were

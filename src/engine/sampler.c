@@ -7,11 +7,6 @@
 
 #include "base/rng.h"
 
-struct candidate {
-    float logit;
-    int32_t id;
-};
-
 struct sampler {
     struct sampling how;
     struct rng rng;
@@ -173,25 +168,21 @@ static void make_heap(struct candidate *heap, size_t n, bool first_on_top)
     }
 }
 
-/* The k first of work in order: a heap of the best so far, whose root is the one to beat. */
-static size_t take_top_k(struct sampler *s, size_t k)
+size_t logits_top(const float *logits, size_t n, size_t k, struct candidate *top)
 {
-    struct candidate *c = s->chosen;
-    size_t n = 0;
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        struct candidate next = {s->work[i], (int32_t)i};
-        if (n < k) {
-            c[n++] = next;
-            if (n == k) {
-                make_heap(c, n, false);
-            }
-        } else if (next.logit > c[0].logit) { /* an equal one has a higher id */
-            c[0] = next;
-            sift_down(c, n, 0, false);
+    k = k < n ? k : n;
+    for (size_t i = 0; i < k; i++) {
+        top[i] = (struct candidate){isnan(logits[i]) ? -INFINITY : logits[i], (int32_t)i};
+    }
+    make_heap(top, k, false); /* of the best so far: its root is the one to beat */
+    for (size_t i = k; k && i < n; i++) {
+        if (logits[i] > top[0].logit) { /* an equal one has a higher id, and NaN is never above */
+            top[0] = (struct candidate){logits[i], (int32_t)i};
+            sift_down(top, k, 0, false);
         }
     }
-    qsort(c, n, sizeof *c, compare);
-    return n;
+    qsort(top, k, sizeof *top, compare);
+    return k;
 }
 
 static double weight(struct candidate c, float most, float temperature)
@@ -276,7 +267,7 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
     }
     size_t n;
     if (s->how.top_k > 0 && s->how.top_k < s->n_vocab) {
-        n = cut_top_p(s, take_top_k(s, s->how.top_k), most);
+        n = cut_top_p(s, logits_top(s->work, s->n_vocab, s->how.top_k, s->chosen), most);
     } else {
         n = take_top_p_of_all(s, most);
     }

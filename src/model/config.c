@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/arch.h"
 
 enum { KEY_BYTES = 128 };
@@ -78,6 +79,13 @@ bool model_config_check(const struct model_config *c, struct error *e)
            check_real("the rope scale (rope.scaling.factor)", c->rope_scale, 1e-6, 1e6, e);
 }
 
+/* How much of a text from the file an error shows: at most 64 bytes of whole characters. */
+static int shown_bytes(struct gguf_string s)
+{
+    size_t n = s.len > 64 ? 64 : s.len;
+    return (int)(n - utf8_incomplete_tail(s.data, n));
+}
+
 static bool read_arch(const struct gguf *g, struct model_config *c, struct error *e)
 {
     struct gguf_string name;
@@ -88,7 +96,7 @@ static bool read_arch(const struct gguf *g, struct model_config *c, struct error
     if (!c->arch) {
         char known[256];
         model_arch_list(known, sizeof known);
-        int shown = name.len > 64 ? 64 : (int)name.len;
+        int shown = shown_bytes(name);
         return error_set(e, ERROR_UNSUPPORTED,
                          "the architecture \"%.*s\" is not supported; supported: %s", shown,
                          name.data, known);
@@ -126,7 +134,7 @@ static bool read_rope_scale(const struct gguf *g, struct model_config *c, struct
     bool none = type.len == 4 && memcmp(type.data, "none", 4) == 0;
     bool linear = type.len == 0 || (type.len == 6 && memcmp(type.data, "linear", 6) == 0);
     if (!none && !linear) {
-        int shown = type.len > 64 ? 64 : (int)type.len;
+        int shown = shown_bytes(type);
         return error_set(e, ERROR_UNSUPPORTED,
                          "%s is \"%.*s\": only \"none\" and \"linear\" are supported", key, shown,
                          type.data);

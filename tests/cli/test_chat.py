@@ -31,20 +31,25 @@ class Piped(WithChatModel):
                    stdin="".join(line + "\n" for line in lines), home=self.folder / "home")
 
     def test_the_file_has_the_template(self):
-        self.assertEqual(run("show", self.model, "--template").stdout.rstrip("\n"), program.TEMPLATE)
+        shown = run("show", self.model, "--template").stdout
+        self.assertEqual(shown.rstrip("\n"), program.TEMPLATE)
+        shown = json.loads(run("show", self.model, "--template", "--json").stdout)
+        self.assertEqual(shown, {"template": program.TEMPLATE})
 
     def test_turns_are_remembered_and_saved(self):
         saved, text = self.folder / "talk.json", self.folder / "talk.txt"
-        done = self.chat("The cat sat.", "", "Then what?", f"/save {saved}", f"/save {text}", "/exit",
-                         "not read")
+        done = self.chat("The cat sat.", "", "Then what?", f"/save {saved}", f"/save {text}",
+                         "/exit", "not read")
         self.assertEqual(done.returncode, 0, done.stderr)
         talk = json.loads(saved.read_text(encoding="utf-8"))
         self.assertEqual([m["role"] for m in talk["messages"]], ["user", "assistant"] * 2)
-        self.assertEqual([m["content"] for m in talk["messages"]][::2], ["The cat sat.", "Then what?"])
+        self.assertEqual([m["content"] for m in talk["messages"]][::2],
+                         ["The cat sat.", "Then what?"])
         answers = [m["content"] for m in talk["messages"]][1::2]
         self.assertTrue(all(answers))
         self.assertEqual(done.stdout, "".join(a if a.endswith("\n") else a + "\n" for a in answers))
-        self.assertTrue(text.read_text(encoding="utf-8").startswith("user:\nThe cat sat.\n\nassistant:\n"))
+        self.assertTrue(text.read_text(encoding="utf-8")
+                        .startswith("user:\nThe cat sat.\n\nassistant:\n"))
 
     def test_the_second_turn_reuses_the_first(self):
         done = self.chat("The cat sat.", "Then what?", options=["-v"])
@@ -64,7 +69,8 @@ class Piped(WithChatModel):
         one = self.chat("The cat sat.").stdout
         self.assertEqual(self.chat("The cat sat.", "/clear", "The cat sat.").stdout, one * 2)
         saved = self.folder / "system.json"
-        self.chat("Hello", "/system  Be brief. ", f"/save {saved}", options=["--system", "Be long."])
+        self.chat("Hello", "/system  Be brief. ", f"/save {saved}",
+                  options=["--system", "Be long."])
         self.assertEqual(json.loads(saved.read_text())["messages"],
                          [{"role": "system", "content": "Be brief."}])
         self.chat("/system", f"/save {saved}", options=["--system", "Be long."])
@@ -91,17 +97,23 @@ class Piped(WithChatModel):
         done = self.chat("one", "the cat " * 100, "/clear", "one", options=small)
         self.assertEqual(done.stdout, self.chat("one", options=small).stdout * 2)
         self.assertRegex(done.stderr, r"(?m)^lllm: [^\n]*/clear")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.chat("one", options=small).returncode, 0)
         done = self.chat("one", options=["--context-size", "32", "--max-tokens", "0"])
         self.assertRegex(done.stderr, r"(?m)^lllm: [^\n]*32 tokens; /clear")
 
     def test_tools_file(self):
         tools = self.folder / "tools.json"
-        for text, status in (('[{"type":"function","function":{"name":"f"}}]', 0), ('{"tools":[]}', 0),
-                             ("{}", 1), ("[", 1)):
+        for text, status in (('[{"type":"function","function":{"name":"f"}}]', 0),
+                             ('{"tools":[]}', 0), ("{}", 1), ("[", 1)):
             tools.write_text(text)
             done = run("run", self.model, "x", "--max-tokens", "1", "--quiet", "--tools", tools)
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertEqual(done.stderr.count("\n"), status)
+            done = run("run", self.model, "x", "--max-tokens", "1", "--quiet", "--tools", "-",
+                       stdin=text)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertTrue(not status or "standard input" in done.stderr, done.stderr)
 
 
 class Terminal:
@@ -150,8 +162,9 @@ class Terminal:
 class AtTheTerminal(WithChatModel):
     def start(self, *options):
         return Terminal("run", self.model, "--temp", "0", "--ignore-eos", "--context-size", "20000",
-                        *options, environment={"LLLM_HOME": str(self.folder / "home"),
-                                               "TERM": "xterm", "NO_COLOR": "1", "LC_ALL": "C.UTF-8"})
+                        *options,
+                        environment={"LLLM_HOME": str(self.folder / "home"), "TERM": "xterm",
+                                     "NO_COLOR": "1", "LC_ALL": "C.UTF-8"})
 
     def test_answers_and_ctrl_d(self):
         t = self.start("--max-tokens", "4")
@@ -212,6 +225,17 @@ class AtTheTerminal(WithChatModel):
         t.wait_for_end()
         self.assertNotIn("\x1b", t.seen)
 
+    def test_a_file_name_drives_no_terminal(self):
+        model = self.folder / "a\u009b31mb\x1b[2J.gguf"
+        os.symlink(self.model, model)
+        t = Terminal("run", "-m", model, environment={"NO_COLOR": "1", "TERM": "dumb",
+                                                      "LLLM_HOME": str(self.folder / "home")})
+        name = t.wait_for(": /help")
+        t.wait_for(">>> ")
+        t.type("\x04")
+        t.wait_for_end()
+        self.assertRegex(name, r"\A[^\x00-\x1f\x7f-\x9f]+\Z")
+
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The command line's contract, command by command: help, wrong usage, failures, JSON, interrupts."""
+"""The command line's contract, by command: help, wrong usage, failures, JSON, interrupts."""
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -94,16 +95,29 @@ class Usage(unittest.TestCase):
                           ["tokenize", "no-such.gguf", "x"], ["logits", "no-such.gguf", "x"],
                           ["show", "/dev/null"], ["show", "/"], ["show", ""],
                           ["import", "no.bin", "--tokenizer", "no.bin", "-o", "/tmp/no.gguf"],
-                          ["show", "new\nline\x1b[2J.gguf"], ["run", "-f", "no-such.txt", "-m", "/"],
-                          ["show", "x" * 3000]):
+                          ["show", "new\nline\x1b[2J.gguf"],
+                          ["run", "-f", "no-such.txt", "-m", "/"], ["show", "x" * 3000]):
             self.one_line(run(*arguments), 1, arguments)
 
     def test_where_models_are_looked_for(self):
         for environment, folder in (({"LLLM_HOME": "/a"}, "/a/models"),
-                                    ({"LLLM_HOME": "", "XDG_CACHE_HOME": "/b"}, "/b/lllm-lab/models"),
+                                    ({"LLLM_HOME": "", "XDG_CACHE_HOME": "/b"},
+                                     "/b/lllm-lab/models"),
                                     ({"LLLM_HOME": "", "XDG_CACHE_HOME": "", "HOME": "/c"},
                                      "/c/.cache/lllm-lab/models")):
             self.assertIn(f" in {folder};", run("show", "nothing", environment=environment).stderr)
+
+    def test_no_control_characters_reach_the_terminal(self):
+        for name, shown in (("a\u009b31mb\u0085c.gguf", "a 31mb c.gguf"),
+                            ("tab\tdel\x7f.gguf", "tab del .gguf"),
+                            (os.fsdecode(b"a\xffb\xc3.gguf"), "a\\xFFb\\xC3.gguf"),
+                            ("é\u00a0中.gguf", "é\u00a0中.gguf")):
+            done = subprocess.run([LLLM, "show", name], capture_output=True, check=False)
+            message = done.stderr.decode(errors="surrogateescape")
+            self.assertIn(shown, message)
+            self.assertRegex(message, r"\Alllm: [^\x00-\x1f\x7f-\x9f]+\n\Z")
+        for n in range(4):  # a sentence that is cut ends with a whole character
+            self.assertNotIn("\\x", run("x" * n + "\U0001f600" * 900).stderr)
 
     def test_cpu_mask_of_the_environment(self):
         self.one_line(run("list", environment={"LLLM_CPU_MASK": "fast"}), 2, "LLLM_CPU_MASK")
@@ -114,14 +128,15 @@ class Usage(unittest.TestCase):
         for f in files:
             self.one_line(run("show", f), 1, f.name)
         for f in files[::9]:
-            for arguments in (["run", "-m", f, "-p", "x"], ["tokenize", f, "x"], ["logits", f, "x"]):
+            for arguments in (["run", "-m", f, "-p", "x"], ["tokenize", f, "x"],
+                              ["logits", f, "x"]):
                 self.one_line(run(*arguments), 1, arguments)
 
     def test_files_that_are_no_models(self):
         for f in sorted(program.CORPUS.glob("ok_*.gguf")):
             self.assertEqual(run("show", f).returncode, 0, f.name)
-            self.assertIsInstance(json.loads(run("show", f, "--json", "--tensors", "--metadata").stdout),
-                                  dict)
+            facts = run("show", f, "--json", "--tensors", "--metadata").stdout
+            self.assertIsInstance(json.loads(facts), dict)
             self.one_line(run("run", "-m", f, "-p", "x"), 1, f.name)
             self.one_line(run("tokenize", f, "x"), 1, f.name)
 
@@ -135,8 +150,8 @@ class Usage(unittest.TestCase):
                 self.assertRegex(done.stderr, r"\Alllm: standard output [^\n]+\n\Z")
             read, write = os.pipe()
             os.close(read)
-            done = subprocess.run([LLLM, *arguments], stdout=write, stderr=subprocess.PIPE, text=True,
-                                  check=False)
+            done = subprocess.run([LLLM, *arguments], stdout=write, stderr=subprocess.PIPE,
+                                  text=True, check=False)
             os.close(write)
             self.assertEqual((done.returncode, done.stderr), (1, ""))
 
@@ -152,7 +167,8 @@ class List(program.TemporaryFolder):
         rows = json.loads(run("list", "--json", home=self.folder).stdout)
         self.assertEqual(rows["folder"], str(models))
         here = {m["name"]: m for m in rows["models"]}
-        self.assertEqual([m["name"] for m in rows["models"] if not m["built_in"]], ["alpha", "zeta"])
+        self.assertEqual([m["name"] for m in rows["models"] if not m["built_in"]],
+                         ["alpha", "zeta"])
         self.assertIn("GGUF", here["alpha"]["error"])
         self.assertEqual(here["zeta"]["size_bytes"], len(ok))
         text = run("list", home=self.folder)
@@ -163,7 +179,8 @@ class List(program.TemporaryFolder):
         self.assertIn("did you mean zeta?", run("show", "zetta", home=self.folder).stderr)
 
     def test_starter(self):
-        names = [m["name"] for m in json.loads(run("list", "--json").stdout)["models"] if m["built_in"]]
+        models = json.loads(run("list", "--json").stdout)["models"]
+        names = [m["name"] for m in models if m["built_in"]]
         done = run("show", "starter", "--json", home=self.folder / "empty")
         if not names:
             self.assertEqual(done.returncode, 1)
@@ -231,6 +248,51 @@ class WithModel(program.TemporaryFolder):
         done = self.lllm("run", "stories", "--raw")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("standard input is empty", done.stderr)
+
+    def test_standard_input_is_read_where_it_stands(self):
+        how = ["tokenize", "stories", "--ids", "--no-special"]
+        expected = self.lllm(*how, "the cat sat").stdout
+        story = ["run", "stories", "--raw", "--quiet", "--temp", "0", "--max-tokens", "4"]
+        told = self.lllm(*story, "the cat sat").stdout
+        self.assertTrue(expected and told)
+        env = dict(os.environ, LLLM_HOME=str(self.folder))
+        text = self.folder / "lines.txt"
+        text.write_text("first line\nthe cat sat")
+        for arguments, output in ((how, expected), ([*how, "-f", "-"], expected), (story, told)):
+            with open(text, "rb", buffering=0) as file:
+                self.assertEqual(file.read(11), b"first line\n")
+                done = subprocess.run([LLLM, *arguments], stdin=file, env=env, capture_output=True,
+                                      text=True, check=False)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, output, ""))
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                ours.sendall(b"the cat sat")
+                ours.shutdown(socket.SHUT_WR)
+                done = subprocess.run([LLLM, *arguments], stdin=theirs, env=env, text=True,
+                                      capture_output=True, check=False)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, output, ""))
+            folder = os.open(self.folder, os.O_RDONLY)
+            done = subprocess.run([LLLM, *arguments], stdin=folder, env=env, capture_output=True,
+                                  text=True, check=False)
+            os.close(folder)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertRegex(done.stderr, r"\Alllm: cannot read standard input: [^\n]+\n\Z")
+
+    def test_architecture_of_many_bytes(self):
+        data = self.model.read_bytes()
+        for name, cut in (("x" + "é" * 34, "é\" is not supported"), ("x\u009b" + "y" * 66, "x y"),
+                          ("\U0001f600" * 9 + "z" * 33, "z\" is not supported")):
+            name = name.encode()
+            self.assertEqual(len(name), 69)  # 64 more than "llama": the tensor data stays aligned
+            before = b"general.architecture" + struct.pack("<IQ", 8, 5) + b"llama"
+            after = b"general.architecture" + struct.pack("<IQ", 8, 69) + name
+            self.assertEqual(data.count(before), 1)
+            path = self.folder / "other.gguf"
+            path.write_bytes(data.replace(before, after))
+            done = self.lllm("run", path, "x")
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(cut, done.stderr)
+            self.assertRegex(done.stderr, r"\Alllm: [^\x00-\x1f\x7f-\x9f\\]+\n\Z")
 
     def test_stop(self):
         done = self.lllm("run", "stories", "", "--raw", "--temp", "0", "--quiet", "--stop", "park",
@@ -300,9 +362,27 @@ class WithModel(program.TemporaryFolder):
         all_of_them = json.loads(self.lllm("logits", "stories", "--ids", "1", "--top", "4000000",
                                            "--json").stdout)["positions"][0]["top"]
         self.assertEqual(sorted(t["id"] for t in all_of_them), list(range(512)))
+        for n in (1, 2, 3, 7, 100, 511):
+            first = json.loads(self.lllm("logits", "stories", "--ids", "1", "--top", n, "--json")
+                               .stdout)["positions"][0]["top"]
+            self.assertEqual(first, all_of_them[:n])
         for arguments in (["--ids", "512"], ["--ids", ""], ["the cat " * 600]):
             done = self.lllm("logits", "stories", *arguments)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), arguments)
+
+    def test_equal_logits_go_by_id(self):
+        facts = json.loads(self.lllm("show", "stories", "--json", "--tensors").stdout)
+        embedding = next(t for t in facts["tensors"] if t["name"] == "token_embd.weight")
+        data = bytearray(self.model.read_bytes())
+        start, size = embedding["offset"], embedding["size_bytes"]
+        data[start:start + size] = bytes(size)  # the output is tied to it: every logit is 0
+        flat = self.folder / "flat.gguf"
+        flat.write_bytes(data)
+        for n in (1, 3, 512):
+            top = json.loads(self.lllm("logits", flat, "--ids", "1", "--top", n, "--json")
+                             .stdout)["positions"][0]["top"]
+            self.assertEqual([t["id"] for t in top], list(range(n)))
+            self.assertEqual({t["logit"] for t in top}, {0})
 
     def test_interrupt(self):
         for arguments, json_too in (([], False), (["--json"], True)):
@@ -323,8 +403,8 @@ class WithModel(program.TemporaryFolder):
 
     def test_reader_that_goes_away(self):
         with subprocess.Popen([LLLM, "run", self.model, "", "--raw", "--ignore-eos", "--temp", "0",
-                               "--context-size", "20000", "--quiet"], text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as p:
+                               "--context-size", "20000", "--quiet"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
             p.stdout.read(4)
             p.stdout.close()
             self.assertEqual(p.wait(timeout=30), 1)
@@ -345,7 +425,8 @@ class Import(program.TemporaryFolder):
         source.write_bytes(checkpoint)
         pieces.write_bytes(tokenizer)
         done = run("import", source, "--tokenizer", pieces, "-o", target)
-        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), f"{why}: {done.stderr}")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1),
+                         f"{why}: {done.stderr}")
         self.assertRegex(done.stderr, r"[ct]\.bin: ", why)
         self.assertFalse(target.exists(), why)
 
@@ -380,9 +461,10 @@ class Import(program.TemporaryFolder):
 
     def test_wrong_places(self):
         checkpoint, tokenizer = program.stories_checkpoint()
-        for arguments in ([checkpoint, "--tokenizer", tokenizer, "-o", self.folder / "no" / "x.gguf"],
-                          [self.folder, "--tokenizer", tokenizer, "-o", self.folder / "x.gguf"],
-                          [checkpoint, "--tokenizer", self.folder / "none", "-o", self.folder / "x"]):
+        for source, pieces, target in ((checkpoint, tokenizer, "no/x.gguf"),
+                                       (self.folder, tokenizer, "x.gguf"),
+                                       (checkpoint, self.folder / "none", "x")):
+            arguments = [source, "--tokenizer", pieces, "-o", self.folder / target]
             done = run("import", *arguments)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), arguments)
 
@@ -407,4 +489,4 @@ class Import(program.TemporaryFolder):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

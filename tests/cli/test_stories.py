@@ -26,7 +26,8 @@ class Stories(program.TemporaryFolder):
     def test_greedy_story(self):
         done = self.answer("--max-tokens", "200", self.model, "")
         self.assertEqual(done.stdout, self.expected["greedy_200_steps_llama2c_test_all_py"])
-        self.assertRegex(done.stderr, r"^load [\d.]+ ms \| 1 prompt token at .* \| 200 tokens at .*/s\n$")
+        self.assertRegex(done.stderr,
+                         r"^load [\d.]+ ms \| 1 prompt token at .* \| 200 tokens at .*/s\n$")
 
     def test_greedy_story_to_the_full_context(self):
         tokens = len(self.computed["greedy_full_tokens"])
@@ -91,4 +92,4 @@ class Stories(program.TemporaryFolder):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)
