@@ -189,7 +189,7 @@ const struct command cmd_logits = {
         "the place after it. The beginning-of-text token is put in front of a text where\n"
         "the model wants one; --ids is taken as it is.",
     .examples = "  lllm logits starter \"The film was\" --top 5\n"
-                "  lllm logits phi-2.gguf -f text.txt --top 10 --json\n"
+                "  lllm logits tinyllama.gguf -f text.txt --top 10 --json\n"
                 "  lllm logits stories.gguf --ids \"1 403 407\"\n",
     .options = table,
     .options_bytes = sizeof(struct logits_options),

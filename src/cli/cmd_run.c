@@ -400,11 +400,11 @@ const struct command cmd_run = {
         "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
         "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
         "Ctrl-C stops the answer. A newline is added to it on terminals only.",
-    .examples = "  lllm run \"The plot was dull and the acting worse.\"\n"
-                "  lllm run phi-2.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
+    .examples = "  lllm run \"What is machine learning?\"\n"
+                "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
                 "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"
-                "  lllm run -m phi-2.gguf --system \"Answer in one line.\"\n"
-                "  lllm run phi-2.gguf --json < question.txt\n",
+                "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
+                "  lllm run tinyllama.gguf --json < question.txt\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),
     .init = init,

@@ -389,9 +389,9 @@ const struct command cmd_show = {
         "the memory it needs at several context lengths. Works on files with a\n"
         "vocabulary only, too.",
     .examples = "  lllm show starter\n"
-                "  lllm show phi-2.gguf --tensors\n"
-                "  lllm show phi-2.gguf --json\n"
-                "  lllm show phi-2.gguf --template > template.jinja\n",
+                "  lllm show tinyllama.gguf --tensors\n"
+                "  lllm show tinyllama.gguf --json\n"
+                "  lllm show tinyllama.gguf --template > template.jinja\n",
     .options = table,
     .options_bytes = sizeof(struct show_options),
     .run = run,

@@ -176,8 +176,8 @@ const struct command cmd_tokenize = {
                    "unless --parse-special is given. With --decode the ids may be separated by\n"
                    "spaces, commas or newlines.",
     .examples = "  lllm tokenize starter \"Hello world\"\n"
-                "  lllm tokenize phi-2.gguf -f book.txt --ids --no-special\n"
-                "  lllm tokenize phi-2.gguf --decode 15496 995\n",
+                "  lllm tokenize tinyllama.gguf -f book.txt --ids --no-special\n"
+                "  lllm tokenize tinyllama.gguf --decode 15496 995\n",
     .options = table,
     .options_bytes = sizeof(struct tokenize_options),
     .run = run,

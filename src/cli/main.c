@@ -120,7 +120,7 @@ static int unknown_verb(const char *name)
 static void print_overview(void)
 {
     const char *bold = term_style(stdout, TERM_BOLD), *plain = term_style(stdout, TERM_PLAIN);
-    printf("%slllm%s runs, measures, trains and serves language models.\n\n"
+    printf("%slllm%s runs, inspects and trains language models.\n\n"
            "%sUsage%s\n  lllm COMMAND [ARGUMENTS] [OPTIONS]\n\n%sCommands%s\n",
            bold, plain, bold, plain, bold, plain);
     for (size_t i = 0; i < N_COMMANDS; i++) {
@@ -129,8 +129,8 @@ static void print_overview(void)
     printf("\n%sMore%s\n"
            "  lllm help COMMAND, lllm COMMAND -h   its options, with examples\n"
            "  lllm --version\n\n%sExamples%s\n"
-           "  lllm run \"What a delightful film!\"\n"
-           "  lllm run phi-2.gguf \"Why is the sky blue?\" --temp 0\n"
+           "  lllm run \"What is machine learning?\"\n"
+           "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0\n"
            "  lllm show starter\n",
            bold, plain, bold, plain);
 }
