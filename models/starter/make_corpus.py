@@ -23,18 +23,18 @@ import sentiment
 import toolcalls
 from corpus_files import CorpusError, contains_words, read_corpus
 from questions import (bare_name, fill, held_out_question, is_held_out_family, normalise,
-                       one_in_eight, training_templates, vary)
+                       loosen, one_in_eight, training_templates, vary)
 
 # How many training samples of each task to make.
-TOPIC_SAMPLES = 9000
-OFFTOPIC_SAMPLES = 5600
-SENTIMENT_SAMPLES = 4700
-EXTRACTION_SAMPLES = 7600
-TOOL_SAMPLES = 5600
-CONVERSATIONS = 3400
+TOPIC_SAMPLES = 18000
+OFFTOPIC_SAMPLES = 8500
+SENTIMENT_SAMPLES = 9000
+EXTRACTION_SAMPLES = 18000
+TOOL_SAMPLES = 9000
+CONVERSATIONS = 3600
 
 # How the samples of one task are made up.
-TOPIC_HANDWRITTEN_SHARE = 0.5
+TOPIC_HANDWRITTEN_SHARE = 0.65
 OFFTOPIC_SHARES = {"template": 0.57, "whole": 0.18, "carrier": 0.17, "made_up": 0.08}
 TOOL_SHARES = {"call": 0.42, "call_and_result": 0.22, "refusal": 0.12, "other_tool": 0.08,
                "topic": 0.10, "offtopic": 0.03, "sentiment": 0.015, "extraction": 0.015}
@@ -194,7 +194,7 @@ class Builder:
     def varied(self, rng, question):
         """Vary a question, but never into one of the evaluation."""
         while True:
-            text = vary(rng, question)
+            text = vary(rng, loosen(rng, question))
             if self.is_free(text):
                 return text
 

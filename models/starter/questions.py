@@ -152,6 +152,26 @@ def add_typo(rng, text):
     return text[:place] + text[place + 1:]
 
 
+# Words that a hurried question does without.
+LOOSE_WORDS = set("""a an the is are do does did of to in for on with and or please can could you me
+i my it its that this how what why when which would should tell explain describe about""".split())
+
+
+def loosen(rng, text):
+    """Now and then leave out small words, or mix up the words: what a question is about stays."""
+    shape = rng.random()
+    words = text.split()
+    if shape < 0.15:
+        kept = [word for word in words
+                if word.lower().strip("?.,!") not in LOOSE_WORDS or rng.random() < 0.5]
+        return " ".join(kept or words)
+    if shape < 0.21 and len(words) > 3:
+        words = [word.strip("?.,!") for word in words]
+        rng.shuffle(words)
+        return " ".join(word for word in words if word)
+    return text
+
+
 def vary(rng, text):
     """Change a question lightly, in the ways in which people's typing differs."""
     if rng.random() < 0.08:

@@ -119,7 +119,11 @@ struct bpe_training {
     const char *const *specials;
     size_t n_specials;
     const char *bos, *eos; /* spellings among specials, or NULL */
-    uint32_t min_count;    /* a pair seen less often is not merged (at least 2) */
+    /* No merge joins the space before a word to the word: it has the same tokens wherever it
+     * stands, which small models need to copy it. The encoder is the usual one, so other programs
+     * agree. */
+    bool space_alone;
+    uint32_t min_count; /* a pair seen less often is not merged (at least 2) */
 };
 struct tokenizer_spec *bpe_train(const struct bpe_training *how, const char *const *texts,
                                  const size_t *lengths, size_t n_texts, struct error *e);

@@ -86,8 +86,18 @@ static void count_word(struct trainer *t, const char *text, size_t n)
     t->words[i].count++;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (uint8_t)c >= 0x80;
+}
+
 static bool take_word(void *context, const char *text, size_t n)
 {
+    const struct trainer *t = context;
+    if (t->how->space_alone && n > 1 && text[0] == ' ' && is_letter(text[1])) {
+        count_word(context, text++, 1);
+        n--;
+    }
     while (n > MAX_WORD_BYTES) {
         size_t cut = MAX_WORD_BYTES;
         while (cut > MAX_WORD_BYTES - 3 && ((uint8_t)text[cut] & 0xC0) == 0x80) {

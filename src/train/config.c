@@ -47,6 +47,7 @@ static const struct key keys[] = {
     {"model", "tied_head", KEY_BOOL, PLACE(model.tied_head), 0, 1, 1, NULL, false},
     {"tokenizer", "gguf", KEY_STRING, PLACE(tokenizer_file), 0, 0, 0, NULL, false},
     {"tokenizer", "pre", KEY_STRING, PLACE(pre), 0, 0, 0, "smollm", false},
+    {"tokenizer", "space_alone", KEY_BOOL, PLACE(space_alone), 0, 1, 0, NULL, false},
     {"tokenizer", "tokens", KEY_U32, PLACE(n_vocab), 300, 1 << 20, 4096, NULL, false},
     {"data", "train", KEY_FILES, PLACE(train_files), 0, 0, 0, NULL, true},
     {"data", "valid", KEY_FILES, PLACE(valid_files), 0, 0, 0, NULL, false},

@@ -417,6 +417,7 @@ struct tokenizer_spec *data_train_tokenizer(const struct train_config *c, struct
                                    .n_specials = N_SPECIALS,
                                    .bos = "<|endoftext|>",
                                    .eos = "<|im_end|>",
+                                   .space_alone = c->space_alone,
                                    .min_count = 2};
         spec = bpe_train(&how, (const char *const *)corpus.texts, corpus.lengths, corpus.n, e);
     }

@@ -32,6 +32,7 @@ struct train_config {
 
     const char *tokenizer_file; /* a GGUF to take the vocabulary of; NULL: train one */
     const char *pre;
+    bool space_alone; /* see struct bpe_training */
     uint32_t n_vocab;
 
     size_t n_train, n_valid;
