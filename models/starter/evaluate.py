@@ -115,7 +115,7 @@ class Runner:
     def run(self, record):
         """Return what the model answers."""
         prompt = record["messages"][-1]["content"]
-        command = [self.lllm, "run", self.model, prompt, "--temp", "0",
+        command = [self.lllm, "run", "-m", self.model, "-p", prompt, "--temp", "0",
                    "--max-tokens", str(MAX_TOKENS), "--quiet"]
         if record.get("tools"):
             command += ["--tools", str(self.files[json.dumps(record["tools"])])]

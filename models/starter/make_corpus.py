@@ -100,7 +100,7 @@ def split_questions(topic):
                 if is_held_out_family(question)}
     free = [index for index in range(len(topic.questions)) if index not in held_out]
     ranked = sorted(free, key=lambda index: hash_rank(f"{topic.slug} {index}"))
-    held_out.update(ranked[:max(1, round(len(topic.questions) / 8))])
+    held_out.update(ranked[:-(-len(topic.questions) // 8)])
     return ([q for i, q in enumerate(topic.questions) if i not in held_out],
             [q for i, q in enumerate(topic.questions) if i in held_out])
 

@@ -67,7 +67,6 @@ class SplitTest(unittest.TestCase):
             for record in records:
                 question = record["messages"][0]["content"]
                 self.assertNotIn(normalise(question), asked, name)
-                self.assertFalse(question.startswith("-"), "would be read as an option")
 
     def test_no_held_out_family_in_train(self):
         """No question has the form of the held-out family, hand-written or not."""
@@ -165,7 +164,7 @@ class SampleTest(unittest.TestCase):
     def test_sizes(self):
         """There are as many samples as asked for and enough off-topic subjects."""
         self.assertGreater(len(Made.train), 30000)
-        self.assertLess(len(Made.train), 36000)
+        self.assertLess(len(Made.train), 70000)
         self.assertGreaterEqual(len(Made.offtopic.subjects), 1200)
         self.assertGreaterEqual(len(Made.offtopic.questions), 250)
         for name, size in (("sentiment", 200), ("extraction", 200), ("tools", 200)):
