@@ -17,14 +17,13 @@ def count_tap(text):
     skipped = []
     remark = ""
     for line in text.splitlines():
-        if line.startswith("#"):
-            remark = line.strip("# ")
         match = re.match(r"\s*(not )?ok\b[ \d-]*(.*)", line)
         if not match:
+            remark = line.strip("# ")
             continue
         if re.search(r"#\s*SKIP", match[2], re.I):
-            name, reason = re.split(r"#\s*SKIP", match[2], maxsplit=1, flags=re.I)
-            skipped.append(f"{name.strip()}: {reason.strip() or remark or 'no reason printed'}")
+            name = re.sub(r"#\s*SKIP", "", match[2], flags=re.I).strip()
+            skipped.append(f"{name}: {remark or 'no reason printed'}")
         elif match[1]:
             failed += 1
         else:
