@@ -90,6 +90,13 @@ bool file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool file_is_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 bool file_is_directory(const char *path)
 {
     struct stat st;
@@ -149,15 +156,33 @@ static int open_nameless(const char *path)
     return fd;
 }
 
+/* The file that path means: the target of a link that leads somewhere, otherwise path itself. NULL
+ * for what a rename would destroy: devices, pipes, folders. */
+static char *target_of(const char *path, struct error *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        error_set(e, ERROR_IO, "%s is %s; name a file to write", path,
+                  S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
+        return NULL;
+    }
+    char *real = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+    return real ? real : mem_strdup(path);
+}
+
 struct file_writer *file_writer_open(const char *path, struct error *e)
 {
+    char *target = target_of(path, e);
+    if (!target) {
+        return NULL;
+    }
     struct file_writer *w = mem_zalloc(sizeof *w);
-    w->path = mem_strdup(path);
+    w->path = target;
     struct buf name;
     buf_init(&name, 65536);
-    buf_printf(&name, "%s.XXXXXX", path);
+    buf_printf(&name, "%s.XXXXXX", target);
     w->temporary = buf_take(&name, NULL);
-    int fd = open_nameless(path);
+    int fd = open_nameless(target);
     w->nameless = fd >= 0;
     if (fd < 0) {
         fd = mkostemp(w->temporary, O_CLOEXEC);

@@ -23,12 +23,14 @@ bool file_read(const char *path, size_t max_bytes, struct buf *b, struct error *
 
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
+bool file_is_same(const char *a, const char *b); /* both exist and are one file */
 
 /* Creates a directory and its parents; one that exists is fine. */
 bool file_make_directories(const char *path, struct error *e);
 
 /* Writing that leaves either the old file or the whole new one: data goes to a temporary file in
- * the same folder, which is flushed to disk and renamed over the target on commit. */
+ * the same folder, which is flushed to disk and renamed over the target on commit. A link is
+ * followed; a device, pipe or folder is refused. */
 struct file_writer;
 struct file_writer *file_writer_open(const char *path, struct error *e);
 bool file_writer_put(struct file_writer *w, const void *data, size_t n, struct error *e);

@@ -17,6 +17,8 @@ enum { SPIN_ROUNDS = 4000 };
 
 struct pool {
     int n_threads;
+    int spin_rounds; /* none where threads share processors: a spinning one would keep out the
+                        others */
     pthread_t *threads;
     pool_task *task;
     void *context;
@@ -46,7 +48,7 @@ static inline void relax(void)
 
 static unsigned wait_for_run(struct pool *p, unsigned seen)
 {
-    for (int i = 0; i < SPIN_ROUNDS; i++) {
+    for (int i = 0; i < p->spin_rounds; i++) {
         unsigned now = atomic_load_explicit(&p->generation, memory_order_acquire);
         if (now != seen) {
             return now;
@@ -113,6 +115,7 @@ struct pool *pool_new(int n_threads, struct error *e)
     pthread_cond_init(&p->wake, NULL);
     p->threads = mem_array((size_t)n_threads, sizeof *p->threads);
     p->n_threads = 1;
+    p->spin_rounds = n_threads <= cpu_count() ? SPIN_ROUNDS : 1;
     for (int i = 1; i < n_threads; i++) {
         struct worker *w = mem_alloc(sizeof *w);
         *w = (struct worker){p, i};
@@ -162,7 +165,7 @@ void pool_run(struct pool *p, pool_task *task, void *context)
     announce(p);
     task(context, 0, p->n_threads);
     for (int i = 0; atomic_load_explicit(&p->working, memory_order_acquire) != 0; i++) {
-        if (i < SPIN_ROUNDS) {
+        if (i < p->spin_rounds) {
             relax();
         } else {
             /* More threads than processors: let the others run. */
@@ -183,7 +186,7 @@ void pool_barrier(struct pool *p)
         return;
     }
     for (int i = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; i++) {
-        if (i < SPIN_ROUNDS) {
+        if (i < p->spin_rounds) {
             relax();
         } else {
             sched_yield();

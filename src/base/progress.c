@@ -39,6 +39,20 @@ void progress_begin(struct progress *p, const char *label, uint64_t total)
     p->active = enabled && isatty(STDERR_FILENO);
 }
 
+void progress_resume(struct progress *p, const char *label, uint64_t total, uint64_t done)
+{
+    progress_begin(p, label, total);
+    p->first = done;
+}
+
+void progress_hide(struct progress *p)
+{
+    if (p->active) {
+        fputs("\r\033[K", stderr);
+        fflush(stderr);
+    }
+}
+
 void progress_update(struct progress *p, uint64_t done, const char *note)
 {
     double now = time_now_s();
@@ -46,6 +60,7 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
         return;
     }
     p->shown_s = now;
+    done = done < p->total ? done : p->total;
     double share = p->total ? (double)done / (double)p->total : 1;
     share = share > 1 ? 1 : share;
     char bar[25], left[32] = "", line[320];
@@ -53,8 +68,9 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
         bar[i] = (i + 1) <= (int)(share * 24 + 0.5) ? '#' : '.';
     }
     bar[24] = 0;
-    if (share > 0.001) {
-        time_format((now - p->start_s) * (1 - share) / share, left, sizeof left);
+    if (done > p->first && now - p->start_s > 0.5) {
+        double rate = (double)(done - p->first) / (now - p->start_s);
+        time_format((double)(p->total - done) / rate, left, sizeof left);
     }
     /* A line that wraps could not be drawn over: on a narrow terminal the bar goes first. */
     struct winsize size;
@@ -74,9 +90,6 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
 
 void progress_end(struct progress *p)
 {
-    if (p->active) {
-        fputs("\r\033[K", stderr);
-        fflush(stderr);
-    }
+    progress_hide(p);
     p->active = false;
 }

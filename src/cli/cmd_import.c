@@ -105,6 +105,11 @@ static int run(const void *options, const struct string_list *arguments)
     if (!o->tokenizer) {
         return cli_usage("import", "a llama2.c checkpoint needs --tokenizer FILE.bin");
     }
+    if (file_is_same(source, o->output) || file_is_same(o->tokenizer, o->output)) {
+        error_set(&e, ERROR_USAGE, "%s is what is being imported; give the output another name",
+                  o->output);
+        return cli_fail(&e);
+    }
     char *name = o->name ? mem_strdup(o->name) : name_of(source);
     struct import_result result;
     int status = CLI_DONE;

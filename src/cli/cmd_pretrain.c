@@ -26,7 +26,7 @@ struct display {
     const struct pretrain_options *options;
     struct progress bar;
     struct train_status last;
-    bool begun;
+    bool begun, reader_gone;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -39,8 +39,8 @@ static void on_interrupt(int signal_number)
 
 static bool was_interrupted(void *context)
 {
-    (void)context;
-    return interrupted;
+    const struct display *d = context;
+    return interrupted || d->reader_gone;
 }
 
 static json_t *status_json(const struct train_status *s)
@@ -70,24 +70,22 @@ static void show_step(void *context, const struct train_status *s)
     if (d->options->common.json) {
         json_t *line = status_json(s);
         char *text = json_dumps(line, JSON_COMPACT);
-        puts(text);
-        fflush(stdout);
+        d->reader_gone = puts(text) < 0 || fflush(stdout) != 0;
         free(text);
         json_decref(line);
         return;
     }
     if (!d->begun) {
-        progress_begin(&d->bar, "training", s->steps);
+        progress_resume(&d->bar, "training", s->steps, s->step - 1);
         d->begun = true;
     }
     if (!isnan(s->valid_loss) && !d->options->common.quiet) {
         char left[32];
         time_format(s->seconds_left, left, sizeof left);
-        progress_end(&d->bar);
+        progress_hide(&d->bar);
         fprintf(stderr,
                 "step %u/%u  epoch %.2f  loss %.4f  validation %.4f  %.0f tokens/s  %s left\n",
                 s->step, s->steps, s->epoch, s->loss, s->valid_loss, s->tokens_per_second, left);
-        progress_begin(&d->bar, "training", s->steps);
     }
     char note[96];
     snprintf(note, sizeof note, "step %u  loss %.3f  %.0f tokens/s", s->step, s->loss,
@@ -118,7 +116,9 @@ static int run(const void *options, const struct string_list *arguments)
     progress_end(&display.bar);
     sigaction(SIGINT, &before, NULL);
     int status = CLI_DONE;
-    if (!ok) {
+    if (!ok && display.reader_gone) {
+        status = CLI_FAILED; /* cli_flush says why */
+    } else if (!ok) {
         cli_fail(&e);
         status = e.code == ERROR_CANCELLED ? CLI_INTERRUPTED : CLI_FAILED;
     } else if (o->common.json) {
@@ -144,7 +144,7 @@ const struct command cmd_pretrain = {
         "checkpoints and, at the end, model.gguf. Started again with the same recipe it goes\n"
         "on from the last checkpoint, to the same weights as if it had never stopped (on the\n"
         "same kind of processor); Ctrl-C writes a checkpoint first. --json prints one line\n"
-        "per step. models/starter/recipe.json is a complete example.",
+        "per step. docs/pretrain.md lists the keys of a recipe, with an example.",
     .examples = "  lllm pretrain --config recipe.json\n"
                 "  lllm pretrain --config recipe.json --threads 2 --json > log.jsonl\n",
     .options = table,

@@ -71,6 +71,7 @@ static const struct key keys[] = {
     {"output", "description", KEY_STRING, PLACE(description), 0, 0, 0, NULL, false},
     {"output", "license", KEY_STRING, PLACE(license), 0, 0, 0, NULL, false},
     {"output", "author", KEY_STRING, PLACE(author), 0, 0, 0, NULL, false},
+    {"output", "chat_template", KEY_STRING, PLACE(chat_template_file), 0, 0, 0, NULL, false},
     {"output", "temperature", KEY_F32, PLACE(temperature), 0, 100, -1, NULL, false},
     {"output", "checkpoint_every", KEY_U32, PLACE(checkpoint_every), 1, 1e8, 200, NULL, false},
     {"output", "validate_every", KEY_U32, PLACE(validate_every), 1, 1e8, 200, NULL, false},
@@ -249,6 +250,11 @@ static bool finish(struct train_config *c, struct error *e)
             "output.type %s needs model.embedding and model.feed_forward to be multiples "
             "of %u",
             f->name, f->block_elements);
+    }
+    if (c->warmup_steps >= c->steps) {
+        return error_set(e, ERROR_INPUT,
+                         "optimizer.warmup_steps (%u) must be below optimizer.steps (%u)",
+                         c->warmup_steps, c->steps);
     }
     if (!c->n_train) {
         return error_set(e, ERROR_INPUT, "data.train names no file");

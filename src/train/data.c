@@ -149,6 +149,7 @@ static bool read_line(void *context, json_t *object, struct error *e)
     struct reader *r = context;
     json_t *plain = json_object_get(object, "text");
     if (json_is_array(json_object_get(object, "messages"))) {
+        r->data->has_conversations = true;
         return add_conversation(r, object, e);
     }
     if (!json_is_string(plain)) {
@@ -193,6 +194,10 @@ static bool each_line(const char *path, const char *text, size_t n, line_fn *eac
 /* A plain text is cut into stretches that fill the context; no token is lost between them. */
 static bool read_plain(struct reader *r, const char *text, size_t n, struct error *e)
 {
+    if (r->loss_on == LOSS_ON_ANSWERS) {
+        return error_set(e, ERROR_INPUT,
+                         "a plain text has no answers to learn; set data.loss_on to \"all\"");
+    }
     struct token_list all = {0};
     if (!tokenizer_encode(r->tokenizer, text, n, NULL, &all, e)) {
         token_list_free(&all);

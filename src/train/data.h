@@ -21,6 +21,7 @@ struct dataset {
     size_t *starts; /* [n_documents + 1] */
     size_t n_documents, document_capacity;
     size_t n_too_long;
+    bool has_conversations;
 };
 
 /* Trains the recipe's tokenizer on its training files, or reads it from its GGUF file. */

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "chat/chat.h"
 #include "gguf/gguf.h"
 #include "quant/quant.h"
 #include "train/net.h"
@@ -17,8 +16,8 @@ static void put_text(struct gguf_writer *w, const char *key, const char *value)
 }
 
 bool train_export(const struct train_config *c, const struct model_config *shape,
-                  const struct tokenizer_spec *vocabulary, const float *weights, const char *path,
-                  struct error *e)
+                  const struct tokenizer_spec *vocabulary, const char *chat_template,
+                  const float *weights, const char *path, struct error *e)
 {
     const struct quant_format *f = quant_format_by_name(c->output_type);
     struct gguf_writer *w = gguf_writer_new();
@@ -42,7 +41,7 @@ bool train_export(const struct train_config *c, const struct model_config *shape
     }
     model_config_write(shape, w);
     tokenizer_spec_write(vocabulary, w);
-    put_text(w, "tokenizer.chat_template", chat_template_chatml);
+    put_text(w, "tokenizer.chat_template", chat_template);
 
     size_t total, n = net_tensors(shape, NULL, 0, &total);
     struct net_tensor *list = mem_array(n, sizeof *list);

@@ -5,10 +5,10 @@
 #include "tokenizer/tokenizer.h"
 #include "train/train.h"
 
-/* Matrices in the recipe's output.type, norms in f32, vocabulary and chat template included;
- * written atomically. */
+/* Matrices in the recipe's output.type, norms in f32, vocabulary and chat template (NULL: none)
+ * included; written atomically. */
 bool train_export(const struct train_config *c, const struct model_config *shape,
-                  const struct tokenizer_spec *vocabulary, const float *weights, const char *path,
-                  struct error *e);
+                  const struct tokenizer_spec *vocabulary, const char *chat_template,
+                  const float *weights, const char *path, struct error *e);
 
 #endif

@@ -1,7 +1,10 @@
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -31,6 +34,7 @@ struct run {
     struct gguf *vocabulary_file; /* where the vocabulary is not trained; it points into this */
     struct tokenizer_spec *vocabulary;
     struct tokenizer *tokenizer;
+    struct buf chat_template; /* of the recipe's file, where it names one */
     struct dataset train, valid;
     uint32_t *order;
     struct train_state state;
@@ -119,6 +123,23 @@ static bool prepare_tokenizer(struct run *r, struct error *e)
     return r->tokenizer != NULL;
 }
 
+/* Read and parsed before the training, so that a fault in it does not wait for the end. */
+static bool prepare_template(struct run *r, struct error *e)
+{
+    const char *file = r->config->chat_template_file;
+    buf_init(&r->chat_template, CHAT_MAX_TEMPLATE_BYTES);
+    if (!file) {
+        return true;
+    }
+    if (!file_read(file, CHAT_MAX_TEMPLATE_BYTES, &r->chat_template, e)) {
+        return false;
+    }
+    struct buf *t = &r->chat_template;
+    struct chat_template *parsed = chat_template_new(t->data ? t->data : "", t->len, e);
+    chat_template_free(parsed);
+    return parsed || error_prefix(e, "%s: ", file);
+}
+
 static bool prepare_data(struct run *r, struct error *e)
 {
     const struct train_config *c = r->config;
@@ -202,6 +223,7 @@ static void run_free(struct run *r)
     free(r->order);
     dataset_free(&r->train);
     dataset_free(&r->valid);
+    buf_free(&r->chat_template);
     tokenizer_free(r->tokenizer);
     tokenizer_spec_free(r->vocabulary);
     gguf_close(r->vocabulary_file);
@@ -346,14 +368,29 @@ static bool loop(struct run *r, const char *checkpoint, struct error *e)
     return true;
 }
 
+/* Two runs in one folder would overwrite each other's checkpoints. The lock goes with the process.
+ */
+static bool lock_folder(const char *folder, int *fd, struct error *e)
+{
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        return error_set(e, ERROR_IO,
+                         "another run is using %s; wait for it, or name another output.folder",
+                         folder);
+    }
+    return true;
+}
+
 bool train_pretrain(const struct train_config *c, const struct train_hooks *hooks, struct error *e)
 {
     struct run r = {.config = c, .hooks = hooks, .shape = c->model};
     struct buf path;
     buf_init(&path, 65536);
     buf_printf(&path, "%s/checkpoint.bin", c->output_folder);
-    bool ok = file_make_directories(c->output_folder, e) && prepare_tokenizer(&r, e) &&
-              prepare_data(&r, e) && prepare_memory(&r, e);
+    int lock = -1;
+    bool ok = file_make_directories(c->output_folder, e) &&
+              lock_folder(c->output_folder, &lock, e) && prepare_template(&r, e) &&
+              prepare_tokenizer(&r, e) && prepare_data(&r, e) && prepare_memory(&r, e);
     if (ok) {
         r.state.fingerprint = fingerprint(&r);
         if (file_exists(path.data)) {
@@ -381,9 +418,16 @@ bool train_pretrain(const struct train_config *c, const struct train_hooks *hook
     if (ok) {
         buf_clear(&path);
         buf_printf(&path, "%s/model.gguf", c->output_folder);
-        ok = train_export(c, &r.shape, r.vocabulary, r.state.weights, path.data, e);
+        ok = train_export(c, &r.shape, r.vocabulary,
+                          c->chat_template_file       ? r.chat_template.data
+                          : r.train.has_conversations ? chat_template_chatml
+                                                      : NULL,
+                          r.state.weights, path.data, e);
     }
     buf_free(&path);
     run_free(&r);
+    if (lock >= 0) {
+        close(lock);
+    }
     return ok;
 }

@@ -48,7 +48,8 @@ struct train_config {
     const char *output_folder;
     const char *output_type; /* "f32", "f16", "q8_0", ... for matrices; norms stay f32 */
     const char *name, *description, *license, *author;
-    float temperature; /* written as general.sampling.temp; below 0: not written */
+    const char *chat_template_file; /* NULL: ChatML where the data has conversations, else none */
+    float temperature;              /* written as general.sampling.temp; below 0: not written */
     uint64_t seed;
     int n_threads;
     /* Products of matrices with operands rounded to bf16 where the processor has a unit for it;

@@ -154,6 +154,26 @@ static void test_file(void **state)
     assert_non_null(strstr(e.message, "No such file"));
     assert_false(file_map_open("/tmp", &map, &e));
     assert_null(file_writer_open(in_folder("none/x"), &e));
+    /* Links are followed, what is no file is refused and stays. */
+    char *link = mem_strdup(in_folder("link"));
+    assert_int_equal(symlink("a.txt", link), 0);
+    assert_true(file_write_atomic(link, "by link", 7, &e));
+    buf_clear(&b);
+    assert_true(file_read(path, 100, &b, &e));
+    assert_string_equal(b.data, "by link");
+    struct stat st;
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    assert_true(file_is_same(link, path));
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(mkfifo(link, 0600), 0);
+    assert_null(file_writer_open(link, &e));
+    assert_true(lstat(link, &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_false(file_is_same(link, path));
+    assert_int_equal(unlink(link), 0);
+    free(link);
+    assert_null(file_writer_open("/dev/null", &e));
+    assert_null(file_writer_open("/tmp", &e));
+    assert_non_null(strstr(e.message, "a folder"));
     assert_true(file_make_directories(in_folder("p/q/r"), &e));
     assert_true(file_make_directories(in_folder("p/q/r"), &e));
     assert_false(file_make_directories(in_folder("a.txt/x"), &e));

@@ -39,7 +39,7 @@ def recipe(folder, **changes):
                   "context": 64},
         "tokenizer": {"pre": "smollm", "tokens": 400},
         "data": {"train": [str(folder / "text.txt"), str(folder / "chat.jsonl")],
-                 "valid": [str(folder / "chat.jsonl")], "loss_on": "answers"},
+                 "valid": [str(folder / "chat.jsonl")]},
         "batch": {"micro_tokens": 128, "lanes": 3},
         "optimizer": {"steps": 120, "warmup_steps": 10},
         "output": {"folder": str(folder / "out"), "type": "q8_0", "checkpoint_every": 7,
@@ -155,6 +155,39 @@ class Resume(unittest.TestCase):
         self.assertGreater(steps[0]["loss"], 5)
         self.assertLess(steps[-1]["loss"], 3.6)
 
+    def template_of(self):
+        done = subprocess.run([LLLM, "show", str(self.folder / "out" / "model.gguf"), "--template"],
+                              capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else None
+
+    def test_chat_template(self):
+        """ChatML where there are conversations, none for plain text, or the recipe's own."""
+        short = {"steps": 3, "warmup_steps": 1}
+        self.assertEqual(pretrain(recipe(self.folder, optimizer=short)).returncode, 0)
+        self.assertIn("<|im_start|>", self.template_of())
+        plain = recipe(self.folder, optimizer=short, data={"train": [str(self.folder / "text.txt")],
+                                                           "valid": []})
+        (self.folder / "out" / "checkpoint.bin").unlink()
+        self.assertEqual(pretrain(plain).returncode, 0)
+        self.assertIsNone(self.template_of())
+        own = self.folder / "own.jinja"
+        own.write_text("mine: {{ messages[0].content }}")
+        given = recipe(self.folder, optimizer=short, output={"chat_template": str(own)})
+        (self.folder / "out" / "checkpoint.bin").unlink()
+        self.assertEqual(pretrain(given).returncode, 0)
+        self.assertEqual(self.template_of().strip(), own.read_text())
+
+    def test_one_run_per_folder(self):
+        path = recipe(self.folder, optimizer={"steps": 100000, "warmup_steps": 2})
+        first = subprocess.Popen([LLLM, "pretrain", "--config", str(path), "--json"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        first.stdout.readline()
+        second = pretrain(path, "-q")
+        self.assertEqual(second.returncode, 1)
+        self.assertIn("another run", second.stderr)
+        first.stdout.close()  # nobody reads any more: it stops by itself
+        self.assertEqual(first.wait(timeout=60), 1)
+
     def test_interrupt_leaves_a_checkpoint(self):
         path = recipe(self.folder, optimizer={"steps": 100000, "warmup_steps": 2},
                       output={"checkpoint_every": 100000})
@@ -200,9 +233,13 @@ class Resume(unittest.TestCase):
             ({"data": {"train": ["/nonexistent.txt"]}}, "/nonexistent.txt"),
             ({"data": {"loss_on": "some"}}, "loss_on"),
             ({"precision": "f64"}, "precision"),
+            ({"data": {"loss_on": "answers"}}, "has no answers"),
+            ({"optimizer": {"warmup_steps": 500}}, "below optimizer.steps"),
+            ({"output": {"chat_template": str(self.folder / "bad.jinja")}}, "bad.jinja"),
             ({"data": {"train": []}}, "names no file"),
             ({"tokenizer": {"pre": "no-such"}}, "no-such"),
         ]
+        (self.folder / "bad.jinja").write_text("{% for %}")
         for change, words in cases:
             with self.subTest(words):
                 done = pretrain(recipe(self.folder, **change), "-q")
