@@ -1,7 +1,9 @@
 #include "cli/answer.h"
 
+#include <errno.h>
 #include <signal.h>
 
+#include "cli/cli.h"
 #include "cli/term.h"
 
 enum { ANSWER_MAX_BYTES = 1 << 28 };
@@ -48,7 +50,8 @@ static bool on_text(void *context, const char *bytes, size_t n)
 {
     struct answer *a = context;
     if (a->stream && (!term_write_text(a->stream, bytes, n) || fflush(a->stream) != 0)) {
-        a->reader_gone = true;
+        cli_output_failed(errno);
+        a->output_failed = true;
         return false;
     }
     return buf_append(&a->text, bytes, n) && !interrupt_seen;
@@ -76,6 +79,12 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
         a->stats.reason = FINISH_CANCELLED;
     }
     return true;
+}
+
+bool answer_filled_context(const struct answer *a, const struct generation_options *how)
+{
+    return a->stats.reason == FINISH_LENGTH &&
+           (!how->max_tokens || a->stats.n_generated < how->max_tokens);
 }
 
 double answer_prefill_rate(const struct generation_stats *s)

@@ -15,9 +15,9 @@ bool answer_interrupted(void);
 void answer_forget_interrupt(void);
 
 struct answer {
-    FILE *stream;    /* where the text goes as it comes; NULL: nowhere */
-    struct buf text; /* all of it */
-    bool reader_gone;
+    FILE *stream;       /* where the text goes as it comes; NULL: nowhere */
+    struct buf text;    /* all of it */
+    bool output_failed; /* the stream took no more of it; that has been said */
     struct generation_stats stats;
 };
 
@@ -28,6 +28,9 @@ void answer_free(struct answer *a);
  * (stats.reason = FINISH_CANCELLED); false only on an error. */
 bool answer_generate(struct answer *a, struct session *s, const struct token_list *prompt,
                      const struct generation_options *how, struct error *e);
+
+/* Whether the answer was cut because no position was left in the context. */
+bool answer_filled_context(const struct answer *a, const struct generation_options *how);
 
 /* "load 4 ms | 12 prompt tokens at 3,200/s | 46 tokens at 410/s"; load_s < 0: without it. */
 void answer_print_figures(const struct answer *a, double load_s, FILE *stream);

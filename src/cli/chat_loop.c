@@ -34,13 +34,6 @@ static void start_anew(struct talk *t)
     }
 }
 
-/* Whether the answer was cut because no position was left. */
-static bool context_is_full(const struct talk *t)
-{
-    return t->answer.stats.reason == FINISH_LENGTH &&
-           (!t->chat->how.max_tokens || t->answer.stats.n_generated < t->chat->how.max_tokens);
-}
-
 static void say_context_full(const struct talk *t)
 {
     term_message("the conversation fills the context of %u tokens; /clear starts a new one "
@@ -57,7 +50,13 @@ static void answer_line(struct talk *t, const char *text)
     answer_forget_interrupt();
     bool ok = engine_chat_tokens(t->chat->engine, t->messages, t->chat->tools, true, &prompt, &e);
     if (ok && prompt.n >= engine_context_size(t->chat->engine)) {
-        say_context_full(t);
+        if (before > (t->system != NULL)) {
+            say_context_full(t);
+        } else {
+            term_message("this message does not fit the context of %u tokens; shorten it "
+                         "(--context-size sets how much fits)",
+                         engine_context_size(t->chat->engine));
+        }
         t->status = CLI_FAILED;
         json_array_remove(t->messages, before);
         token_list_free(&prompt);
@@ -66,7 +65,7 @@ static void answer_line(struct talk *t, const char *text)
     ok = ok && answer_generate(&t->answer, t->session, &prompt, &t->chat->how, &e);
     token_list_free(&prompt);
     const struct buf *said = &t->answer.text;
-    if (t->answer.reader_gone) {
+    if (t->answer.output_failed) {
         t->leave = true;
         t->status = CLI_FAILED;
         return;
@@ -83,7 +82,7 @@ static void answer_line(struct talk *t, const char *text)
     fflush(stdout);
     add_message(t, "assistant", said->data ? said->data : "", said->len);
     answer_forget_interrupt();
-    if (context_is_full(t)) {
+    if (answer_filled_context(&t->answer, &t->chat->how)) {
         say_context_full(t);
     } else if (t->chat->verbose && !t->chat->quiet) {
         answer_print_figures(&t->answer, -1, stderr);
@@ -97,7 +96,7 @@ static void command_clear(struct talk *t, const char *argument)
     (void)argument;
     start_anew(t);
     if (!t->chat->quiet) {
-        term_message("a new conversation");
+        term_note("a new conversation");
     }
 }
 
@@ -107,8 +106,8 @@ static void command_system(struct talk *t, const char *argument)
     t->system = *argument ? mem_strdup(argument) : NULL;
     start_anew(t);
     if (!t->chat->quiet) {
-        term_message(t->system ? "a new conversation with this system message"
-                               : "a new conversation without a system message");
+        term_note(t->system ? "a new conversation with this system message"
+                            : "a new conversation without a system message");
     }
 }
 
@@ -130,6 +129,7 @@ static void command_save(struct talk *t, const char *argument)
     size_t n = strlen(argument);
     if (!n) {
         term_message("/save needs a file: /save chat.json, or any other name for plain text");
+        t->status = CLI_FAILED;
         return;
     }
     struct buf out;
@@ -149,8 +149,10 @@ static void command_save(struct talk *t, const char *argument)
     struct error e = {0};
     if (!file_write_atomic(argument, out.data ? out.data : "", out.len, &e)) {
         term_message("%s", e.message);
+        t->status = CLI_FAILED;
     } else if (!t->chat->quiet) {
-        term_message("saved %zu messages to %s", json_array_size(t->messages), argument);
+        size_t n_messages = json_array_size(t->messages);
+        term_note("saved %zu message%s to %s", n_messages, n_messages == 1 ? "" : "s", argument);
     }
     buf_free(&out);
 }
@@ -166,7 +168,7 @@ static const struct chat_command {
     void (*run)(struct talk *t, const char *argument);
 } chat_commands[] = {
     {"/help", "", "this list", command_help},
-    {"/clear", "", "forget the conversation", command_clear},
+    {"/clear", "", "forget the conversation, but not the system message", command_clear},
     {"/save", "FILE", "write the conversation (JSON for a name in .json, else text)", command_save},
     {"/system", "TEXT", "a new conversation with this system message; without TEXT: with none",
      command_system},
@@ -241,17 +243,15 @@ static void loop(struct talk *t, struct line_reader *reader)
             }
             asked_to_leave = !typed;
             if (!typed) {
-                term_message("Ctrl-C again, Ctrl-D or /exit leaves");
+                term_note("Ctrl-C again, Ctrl-D or /exit leaves");
             }
             continue;
         }
         asked_to_leave = false;
-        if (line[strspn(line, " \t")] == 0) {
-            continue;
-        }
-        if (line[0] == '/') {
-            run_chat_command(t, line);
-        } else {
+        const char *text = line + strspn(line, " \t");
+        if (*text == '/') {
+            run_chat_command(t, text);
+        } else if (*text) {
             answer_line(t, line);
         }
     }
@@ -281,6 +281,9 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
         answer_line(&t, first_prompt);
     }
     loop(&t, reader);
+    if (line_reader_is_terminal(reader) && !t.answer.output_failed) {
+        t.status = CLI_DONE; /* a person has seen what failed, and left */
+    }
     line_reader_free(reader);
     answer_free(&t.answer);
     session_free(t.session);

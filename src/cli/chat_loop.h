@@ -17,7 +17,8 @@ struct chat_loop {
 };
 
 /* Reads lines until /exit or the end of input. first_prompt (may be NULL) is answered before the
- * first line is read. Returns an exit status. */
+ * first line is read. Returns an exit status: of lines that are no person's, CLI_FAILED when one
+ * could not be answered or saved. */
 int chat_loop_run(const struct chat_loop *chat, const char *first_prompt);
 
 #endif

@@ -52,6 +52,9 @@ int cli_fail(const struct error *e);
 int cli_wrong(const struct error *e);
 int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Says once that standard output cannot be written, and why (an errno); nothing for EPIPE: a reader
+ * may go away. */
+void cli_output_failed(int reason);
 /* Writes what standard output still holds. CLI_DONE, or CLI_FAILED: with a sentence unless the
  * reader has gone away, which is its right. */
 int cli_flush(void);

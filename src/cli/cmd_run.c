@@ -41,8 +41,9 @@ static const struct option table[] = {
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
      FIELD(interactive), 0, 0, 0},
-    {"max-tokens", 'n', OPTION_U32, "N", "tokens to generate (default: until the context is full)",
-     FIELD(max_tokens), 0, 1 << 24, 0},
+    {"max-tokens", 'n', OPTION_U32, "N",
+     "tokens to generate (0, the default: until the context is full)", FIELD(max_tokens), 0,
+     1 << 24, 0},
     {"stop", 0, OPTION_STRINGS, "TEXT", "end before this text (may be repeated)", FIELD(stop), 0, 0,
      0},
     {"temp", 0, OPTION_FLOAT, "X",
@@ -50,13 +51,14 @@ static const struct option table[] = {
      FIELD(sampling.temperature), 0, 100, FIELD(temp_given)},
     {"top-k", 0, OPTION_U32, "N", "draw among the N likeliest; 0: off (default 40)",
      FIELD(sampling.top_k), 0, 1 << 24, FIELD(top_k_given)},
-    {"top-p", 0, OPTION_FLOAT, "X", "draw among the likeliest that sum to X; 1: off (default 0.95)",
+    {"top-p", 0, OPTION_FLOAT, "X",
+     "draw among the likeliest that sum to X; 0: the likeliest alone, 1: off (default 0.95)",
      FIELD(sampling.top_p), 0, 1, FIELD(top_p_given)},
     {"min-p", 0, OPTION_FLOAT, "X",
      "drop tokens below X times the likeliest; 0: off (default 0.05)", FIELD(sampling.min_p), 0, 1,
      FIELD(min_p_given)},
     {"repeat-penalty", 0, OPTION_FLOAT, "X", "discourage recent tokens; 1: off (default 1)",
-     FIELD(sampling.repeat_penalty), 0, 100, FIELD(penalty_given)},
+     FIELD(sampling.repeat_penalty), 0.01, 100, FIELD(penalty_given)},
     {"repeat-last-n", 0, OPTION_U32, "N", "how many tokens are recent (default 64)",
      FIELD(sampling.repeat_last_n), 0, 1 << 24, FIELD(last_n_given)},
     {"seed", 0, OPTION_U64, "N", "of the random numbers (default: another one each time)",
@@ -86,6 +88,7 @@ struct run {
     struct sampling sampling;
     const char *model, *prompt; /* prompt NULL: none was given */
     struct buf input;           /* what was read from a file or standard input */
+    const char *empty;          /* where a prompt should be and none is; NULL: nowhere */
     bool chat;
     json_t *tools;
 };
@@ -111,8 +114,13 @@ static bool sort_arguments(struct run *r, const struct string_list *arguments, s
         r->prompt = arguments->items[1];
     } else if (n == 1) {
         const char *only = arguments->items[0];
-        if (prompt_elsewhere || (!o->model && models_is_model(only))) {
+        if (!o->model && models_is_model(only)) {
             r->model = only;
+        } else if (prompt_elsewhere) {
+            return error_set(e, ERROR_USAGE,
+                             "the prompt is given twice, with %s and as \"%.100s\", which is not a "
+                             "model",
+                             o->prompt ? "-p" : "-f", only);
         } else {
             r->prompt = only;
         }
@@ -149,7 +157,7 @@ static bool read_tools(struct run *r, struct error *e)
     json_t *all = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &why);
     buf_free(&text);
     if (!all) {
-        return error_set(e, ERROR_INPUT, "%s is no JSON (line %d): %s", input_name(r->o->tools),
+        return error_set(e, ERROR_INPUT, "%s is not JSON (line %d): %s", input_name(r->o->tools),
                          why.line, why.text);
     }
     json_t *array = json_is_object(all) ? json_object_get(all, "tools") : all;
@@ -280,13 +288,18 @@ static int answer_once(const struct run *r, const char *name, struct engine *en,
             fflush(stdout);
         }
         status = cli_fail(&e);
-    } else if (a.reader_gone) {
+    } else if (a.output_failed) {
         status = CLI_FAILED;
     } else {
         if (json) {
             print_result(r, name, en, &a, time_now_s() - start_s);
         } else {
             finish_output(r, en, &a);
+        }
+        if (!r->o->common.quiet && answer_filled_context(&a, &how)) {
+            term_message("the answer stops here because the context of %u tokens is full; "
+                         "--context-size makes it larger",
+                         engine_context_size(en));
         }
         status = a.stats.reason == FINISH_CANCELLED ? CLI_INTERRUPTED : CLI_DONE;
     }
@@ -301,6 +314,10 @@ static int with_engine(const struct run *r, const struct model_source *source, s
 {
     const struct run_options *o = r->o;
     struct error e = {0};
+    if (r->empty) {
+        error_set(&e, ERROR_INPUT, "there is no prompt: %s is empty", r->empty);
+        return cli_fail(&e);
+    }
     bool has_template = engine_chat_template(en) != NULL;
     if (!has_template && (r->chat || o->system || o->tools) && !o->raw) {
         error_set(&e, ERROR_UNSUPPORTED,
@@ -327,23 +344,31 @@ static int with_engine(const struct run *r, const struct model_source *source, s
     return answer_once(r, source->name, en, o->raw || !has_template, start_s);
 }
 
-static bool prepare(struct run *r, struct model_source *source, struct error *e)
+static bool find_model(const struct run *r, const struct string_list *arguments,
+                       struct model_source *source, struct error *e)
+{
+    struct error why = {0};
+    if (models_find(r->model, source, &why)) {
+        return true;
+    }
+    bool words = arguments->n == 2 && !models_is_path(r->model);
+    return error_set(e, why.code, "%s%s", why.message,
+                     words ? " (a prompt of several words needs quotes around it)" : "");
+}
+
+static bool prepare(struct run *r, const struct string_list *arguments, struct model_source *source,
+                    struct error *e)
 {
     const struct run_options *o = r->o;
-    if (!models_find(r->model, source, e) || (o->tools && !read_tools(r, e))) {
+    if (!find_model(r, arguments, source, e) || (o->tools && !read_tools(r, e))) {
         return false;
     }
-    if (o->file) {
-        if (!read_prompt(r, o->file, e)) {
-            return false;
-        }
-    } else if (!r->prompt && !o->interactive && !isatty(STDIN_FILENO)) {
-        if (!read_prompt(r, "-", e)) {
-            return false;
-        }
-        if (!*r->prompt) {
-            return error_set(e, ERROR_INPUT, "there is no prompt: standard input is empty");
-        }
+    bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
+    if ((o->file || piped) && !read_prompt(r, piped ? "-" : o->file, e)) {
+        return false;
+    }
+    if (r->prompt && !*r->prompt && (piped || !o->raw)) {
+        r->empty = piped ? "standard input" : o->file ? input_name(o->file) : "the text given";
     }
     r->chat = o->interactive || !r->prompt;
     return true;
@@ -372,7 +397,7 @@ static int run(const void *options, const struct string_list *arguments)
     }
     int status;
     struct engine *en = NULL;
-    if (!prepare(&r, &source, &e)) {
+    if (!prepare(&r, arguments, &source, &e)) {
         status = cli_fail(&e);
     } else if (r.chat && (o->raw || o->common.json)) {
         status = cli_usage("run", "%s needs a prompt", o->raw ? "--raw" : "--json");
@@ -393,13 +418,12 @@ const struct command cmd_run = {
     .name = "run",
     .summary = "answer one prompt, or chat",
     .arguments = "[MODEL] [\"PROMPT\"]",
-    .description =
-        "The answer is streamed to standard output, and a line of figures follows on\n"
-        "standard error. One argument that names an installed model or an existing path\n"
-        "is the model, and a chat opens (the prompt is read from standard input when\n"
-        "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
-        "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
-        "Ctrl-C stops the answer. A newline is added to it on terminals only.",
+    .description = "The answer is streamed to standard output, and a line of figures follows on\n"
+                   "standard error. One argument that names an installed model, or is a path,\n"
+                   "is the model, and a chat opens (the prompt is read from standard input when\n"
+                   "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
+                   "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
+                   "Ctrl-C stops the answer. A newline is added to it on terminals only.",
     .examples = "  lllm run \"What is machine learning?\"\n"
                 "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
                 "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"

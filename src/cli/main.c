@@ -25,7 +25,7 @@ enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static const struct option common_table[] = {
     {"json", 0, OPTION_FLAG, NULL, "print the result as JSON", COMMON(json), 0, 0, 0},
-    {"threads", 0, OPTION_INT, "N", "threads to compute with (default: one per processor)",
+    {"threads", 0, OPTION_INT, "N", "threads to compute with (0, the default: one per processor)",
      COMMON(n_threads), 0, POOL_MAX_THREADS, 0},
     {"cpu-mask", 0, OPTION_STRING, "WORDS",
      "processor features that may be used: all, none, avx2, avx512, -amx, ... (also LLLM_CPU_MASK)",
@@ -39,13 +39,16 @@ static const struct option common_table[] = {
 };
 
 static const struct option engine_table[] = {
-    {"context-size", 0, OPTION_U32, "N", "tokens of context (default: the model's, at most 4096)",
-     COMMON(context_size), 0, 1 << 24, 0},
-    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (default 256)",
+    {"context-size", 0, OPTION_U32, "N",
+     "tokens of context (0, the default: the model's, at most 4096)", COMMON(context_size), 0,
+     1 << 24, 0},
+    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (0, the default: 256)",
      COMMON(batch_size), 0, 1 << 16, 0},
-    {"gpu-layers", 0, OPTION_INT, "N", "layers on the GPU; 0: none, -1: all", COMMON(gpu_layers),
-     -1, 1 << 16, COMMON(gpu_layers_given)},
-    {"cpu-only", 0, OPTION_FLAG, NULL, "use no GPU", COMMON(cpu_only), 0, 0, 0},
+    {"gpu-layers", 0, OPTION_INT, "N",
+     "layers on the GPU; 0: none, -1: all (this build has no GPU backend)", COMMON(gpu_layers), -1,
+     1 << 16, COMMON(gpu_layers_given)},
+    {"cpu-only", 0, OPTION_FLAG, NULL, "use no GPU (this build has no GPU backend)",
+     COMMON(cpu_only), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -72,6 +75,16 @@ int cli_usage(const char *verb, const char *format, ...)
     return CLI_USAGE;
 }
 
+static bool output_has_failed;
+
+void cli_output_failed(int reason)
+{
+    if (reason != EPIPE && !output_has_failed) {
+        term_message("standard output cannot be written: %s", strerror(reason));
+    }
+    output_has_failed = true;
+}
+
 int cli_flush(void)
 {
     errno = 0;
@@ -81,9 +94,10 @@ int cli_flush(void)
         return CLI_DONE;
     }
     struct stat target;
-    if (failed && reason != EPIPE) {
-        term_message("standard output cannot be written: %s", strerror(reason));
-    } else if (!failed && fstat(STDOUT_FILENO, &target) == 0 && S_ISREG(target.st_mode)) {
+    if (failed) {
+        cli_output_failed(reason);
+    } else if (!output_has_failed && fstat(STDOUT_FILENO, &target) == 0 &&
+               S_ISREG(target.st_mode)) {
         term_message("standard output could not be written; what is there is incomplete");
     }
     return CLI_FAILED;
@@ -138,8 +152,9 @@ static void print_overview(void)
 static void print_command(const struct command *c)
 {
     const char *bold = term_style(stdout, TERM_BOLD), *plain = term_style(stdout, TERM_PLAIN);
-    printf("%slllm %s%s: %s\n\n%sUsage%s\n  lllm %s %s [OPTIONS]\n\n%s\n", bold, c->name, plain,
-           c->summary, bold, plain, c->name, c->arguments, c->description);
+    printf("%slllm %s%s: %s\n\n%sUsage%s\n  lllm %s%s%s [OPTIONS]\n\n%s\n", bold, c->name, plain,
+           c->summary, bold, plain, c->name, *c->arguments ? " " : "", c->arguments,
+           c->description);
     if (c->options && c->options->name) {
         printf("\n%sOptions%s\n", bold, plain);
         options_print_help(c->options, stdout);
@@ -183,6 +198,11 @@ static bool apply_common(const struct command *c, const struct common_options *o
     }
     log_set_level(o->quiet ? LOG_ERROR : o->verbose ? LOG_INFO : LOG_WARN);
     progress_enable(!o->quiet);
+    int n_processors = cpu_count();
+    if (o->n_threads > n_processors && !o->quiet) {
+        term_message("%d threads on %d processor%s: more threads than processors only slow it down",
+                     o->n_threads, n_processors, n_processors == 1 ? "" : "s");
+    }
     if (c->uses_engine && o->gpu_layers_given && o->gpu_layers != 0 && !o->cpu_only) {
         term_message("this build has no GPU backend: --gpu-layers %d runs on the CPU",
                      o->gpu_layers);

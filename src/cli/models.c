@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 
@@ -64,6 +65,11 @@ static bool ends_with(const char *text, const char *tail)
     return n > m && strcmp(text + n - m, tail) == 0;
 }
 
+static bool is_file(const char *path)
+{
+    return file_exists(path) && !file_is_directory(path);
+}
+
 /* The file that a bare name means, or NULL. */
 static char *installed_path(const char *name)
 {
@@ -73,13 +79,18 @@ static char *installed_path(const char *name)
     }
     char *stem = join(folder, "/", name);
     char *path = join(stem, ".gguf", "");
-    if (!file_exists(path) || file_is_directory(path)) {
+    if (!is_file(path)) {
         free(path);
-        path = ends_with(stem, ".gguf") && file_exists(stem) ? mem_strdup(stem) : NULL;
+        path = ends_with(stem, ".gguf") && is_file(stem) ? mem_strdup(stem) : NULL;
     }
     free(stem);
     free(folder);
     return path;
+}
+
+bool models_is_path(const char *argument)
+{
+    return strchr(argument, '/') || ends_with(argument, ".gguf");
 }
 
 static const char *list_candidate(const void *context, size_t index)
@@ -88,16 +99,28 @@ static const char *list_candidate(const void *context, size_t index)
     return list[index].name;
 }
 
+/* The name in the list that differs from the argument in the case of letters alone, or NULL. */
+static const char *other_case(const struct model_source *list, const char *argument)
+{
+    for (; list->name; list++) {
+        if (strcasecmp(list->name, argument) == 0 && strcmp(list->name, argument) != 0) {
+            return list->name;
+        }
+    }
+    return NULL;
+}
+
 static bool not_found(const char *argument, struct error *e)
 {
-    if (strchr(argument, '/') || ends_with(argument, ".gguf")) {
+    if (models_is_path(argument)) {
         return error_set(e, ERROR_IO, "there is no file \"%s\"; give the path of a .gguf file",
                          argument);
     }
     char *folder = models_folder();
     size_t n;
     struct model_source *list = models_list(&n);
-    const char *near = options_nearest(argument, list_candidate, list);
+    const char *near = other_case(list, argument);
+    near = near ? near : options_nearest(argument, list_candidate, list);
     error_set(e, ERROR_IO,
               "there is no model \"%.100s\" in %.200s; give the path of a .gguf file or put one "
               "there%s%.60s%s",
@@ -114,7 +137,7 @@ bool models_find(const char *argument, struct model_source *s, struct error *e)
     if (starter && starter_get(s)) {
         return true;
     }
-    char *path = !starter && file_exists(argument) ? mem_strdup(argument) : NULL;
+    char *path = !starter && is_file(argument) ? mem_strdup(argument) : NULL;
     path = path ? path : installed_path(argument);
     if (path) {
         *s = (struct model_source){.name = mem_strdup(argument), .path = path};
@@ -124,6 +147,9 @@ bool models_find(const char *argument, struct model_source *s, struct error *e)
         return error_set(e, ERROR_UNSUPPORTED,
                          "this build has no built-in model; name a model or the path of a .gguf "
                          "file (lllm list shows what is here)");
+    }
+    if (file_is_directory(argument)) {
+        return error_set(e, ERROR_IO, "%s is a folder; give the path of a .gguf file", argument);
     }
     return not_found(argument, e);
 }
@@ -143,9 +169,16 @@ bool models_is_model(const char *argument)
     if (*argument && file_exists(argument)) {
         return true;
     }
+    if (!argument[strcspn(argument, " \t\n")] && models_is_path(argument)) {
+        return true;
+    }
     char *path = installed_path(argument);
+    size_t n;
+    struct model_source *list = models_list(&n);
+    bool meant = path || other_case(list, argument);
+    models_list_free(list, n);
     free(path);
-    return path != NULL;
+    return meant;
 }
 
 void models_name_in_error(struct error *e, const char *name)

@@ -27,7 +27,10 @@ struct model_source {
 /* The sentence of a failure says where was looked and what to do. */
 bool models_find(const char *argument, struct model_source *s, struct error *e);
 void models_release(struct model_source *s);
-/* Whether a lone argument of `lllm run` is a model rather than a prompt. */
+/* Whether an argument is spelled as a path: with a slash, or a name in .gguf. */
+bool models_is_path(const char *argument);
+/* Whether a lone argument of `lllm run` is meant as a model rather than a prompt: the model or path
+ * exists, or it is spelled as a path without blanks, or as a model in other letter case. */
 bool models_is_model(const char *argument);
 
 struct gguf *models_open_gguf(const struct model_source *s, struct error *e);

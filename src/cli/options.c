@@ -43,6 +43,9 @@ const char *options_nearest(const char *word, options_candidate *next, const voi
     size_t limit = n <= 3 ? 1 : n <= 6 ? 2 : 3;
     const char *candidate;
     for (size_t i = 0; (candidate = next(context, i)); i++) {
+        if (strcmp(word, candidate) == 0) {
+            continue;
+        }
         size_t distance = edit_distance(word, candidate);
         size_t m = strlen(candidate);
         if (n >= 3 && m >= 3 && strncmp(candidate, word, n < m ? n : m) == 0) {

@@ -52,8 +52,8 @@ bool options_parse(const struct option *const *tables, void *into, size_t help_o
 /* One line per option, wrapped to 80 columns. */
 void options_print_help(const struct option *table, FILE *out);
 
-/* The candidate that is nearest to word by edit distance; NULL when none is near enough to have
- * been meant. next(context, i) gives the candidates, NULL past the last. */
+/* The candidate other than word that is nearest to it by edit distance; NULL when none is near
+ * enough to have been meant. next(context, i) gives the candidates, NULL past the last. */
 typedef const char *options_candidate(const void *context, size_t index);
 const char *options_nearest(const char *word, options_candidate *next, const void *context);
 

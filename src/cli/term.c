@@ -51,13 +51,10 @@ bool term_write_text(FILE *stream, const char *text, size_t n)
     return true;
 }
 
-void term_message(const char *format, ...)
+static void print_line(bool prefixed, const char *format, va_list args)
 {
     char line[1024];
-    va_list args;
-    va_start(args, format);
     int wanted = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
     size_t n = strlen(line);
     if (wanted >= (int)sizeof line) {
         n -= utf8_incomplete_tail(line, n);
@@ -79,8 +76,26 @@ void term_message(const char *format, ...)
         }
     }
     shown[used] = 0;
-    fprintf(stderr, "%slllm:%s %s\n", term_style(stderr, TERM_RED), term_style(stderr, TERM_PLAIN),
-            shown);
+    if (prefixed) {
+        fprintf(stderr, "%slllm:%s ", term_style(stderr, TERM_RED), term_style(stderr, TERM_PLAIN));
+    }
+    fprintf(stderr, "%s\n", shown);
+}
+
+void term_message(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(true, format, args);
+    va_end(args);
+}
+
+void term_note(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line(false, format, args);
+    va_end(args);
 }
 
 void term_append_escaped(struct buf *out, const char *text, size_t n)

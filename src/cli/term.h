@@ -27,6 +27,9 @@ bool term_write_text(FILE *stream, const char *text, size_t n);
  * become spaces, invalid UTF-8 becomes \xNN. */
 void term_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same without "lllm: ": what a person at the chat is told. */
+void term_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Appends text on one line: control characters, quotes excepted, as \n, \t or \xNN, invalid UTF-8
  * as \xNN. */
 void term_append_escaped(struct buf *out, const char *text, size_t n);
