@@ -51,7 +51,8 @@ bool term_write_text(FILE *stream, const char *text, size_t n)
     return true;
 }
 
-static void print_line(bool prefixed, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void print_line(bool prefixed, const char *format,
+                                                             va_list args)
 {
     char line[1024];
     int wanted = vsnprintf(line, sizeof line, format, args);

@@ -84,13 +84,25 @@ class Piped(WithChatModel):
 
     def test_commands_that_fail_are_sentences(self):
         done = self.chat("/clera", "/nonsense", "/save", "/save /no/such/folder/x.json", "/help")
-        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
         lines = done.stderr.splitlines()
         self.assertIn("did you mean /clear?", lines[0])
         self.assertNotIn("did you mean", lines[1])
         self.assertTrue(all(line.startswith("lllm: ") for line in lines[:4]))
         for name in ("/help", "/clear", "/save", "/system", "/exit"):
             self.assertRegex(done.stderr, rf"(?m)^  {name} ")
+
+    def test_notes_and_leading_blanks(self):
+        saved = self.folder / "one.txt"
+        done = self.chat(" /clear", f"\t/save {saved}", options=["--system", "Be brief."])
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertEqual(done.stderr, f"a new conversation\nsaved 1 message to {saved}\n")
+
+    def test_message_that_is_too_long(self):
+        for options in ([], ["--system", "x"]):
+            done = self.chat("the cat " * 100, options=["--context-size", "64", *options])
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertRegex(done.stderr, r"\Alllm: [^\n]* 64 tokens; shorten it [^\n]*\n\Z")
 
     def test_full_context(self):
         small = ["--context-size", "64"]
@@ -172,6 +184,16 @@ class AtTheTerminal(WithChatModel):
         t.type("The cat sat.\r")
         t.wait_for(">>> ")
         t.type("\x04")
+        self.assertEqual(t.wait_for_end(), 0)
+
+    def test_leaving_is_no_failure(self):
+        t = self.start("-i", "-p", "the cat " * 100, "--context-size", "64")
+        t.wait_for("shorten it")
+        t.wait_for(">>> ")
+        t.type("/save /no/such/folder/x\r")
+        t.wait_for("lllm:")
+        t.wait_for(">>> ")
+        t.type("/exit\r")
         self.assertEqual(t.wait_for_end(), 0)
 
     def test_ctrl_c_stops_the_answer_and_not_the_program(self):

@@ -24,6 +24,7 @@ WRONG = [
     ["run", "--top-p", "1.5", "x"], ["run", "--seed", "-1", "x"], ["run", "--seed", "9" * 30, "x"],
     ["run", "--max-tokens", "1e3", "x"], ["run", "--raw=yes", "x"], ["run", "--quite", "x"],
     ["run", "-p", "x", "-f", "y"], ["run", "--raw", "--system", "s", "x"],
+    ["run", "-p", "x", "x y"], ["run", "-f", "x", "y"], ["run", "--repeat-penalty", "0", "x"],
     ["run", "--interactive", "--json", "x"], ["run", "--threads", "257", "x"],
     ["run", "--threads", " 1", "x"], ["run", "--cpu-mask", "fast", "x"], ["show"],
     ["show", "a", "b"], ["show", "--gpu-layers", "1", "a"], ["list", "a"], ["tokenize"],
@@ -94,6 +95,7 @@ class Usage(unittest.TestCase):
                           ["show", "no-such-model"], ["run", "./no-such/m.gguf", "x"],
                           ["tokenize", "no-such.gguf", "x"], ["logits", "no-such.gguf", "x"],
                           ["show", "/dev/null"], ["show", "/"], ["show", ""],
+                          ["run", "no-such.gguf"], ["run", "no/such"],
                           ["import", "no.bin", "--tokenizer", "no.bin", "-o", "/tmp/no.gguf"],
                           ["show", "new\nline\x1b[2J.gguf"],
                           ["run", "-f", "no-such.txt", "-m", "/"], ["show", "x" * 3000]):
@@ -118,6 +120,18 @@ class Usage(unittest.TestCase):
             self.assertRegex(message, r"\Alllm: [^\x00-\x1f\x7f-\x9f]+\n\Z")
         for n in range(4):  # a sentence that is cut ends with a whole character
             self.assertNotIn("\\x", run("x" * n + "\U0001f600" * 900).stderr)
+
+    def test_more_threads_than_processors(self):
+        done = run("list", "--threads", "256")
+        if (os.cpu_count() or 1) < 256:
+            self.assertRegex(done.stderr, r"\Alllm: 256 threads on \d+ processors?: ")
+        self.assertEqual(run("list", "--threads", "256", "--quiet").stderr, "")
+        self.assertEqual(run("list", "--threads", "1", "--quiet").stderr, "")
+
+    def test_usage_has_single_spaces(self):
+        for verb in VERBS:
+            usage = run(verb, "-h").stdout.split("Usage\n")[1].split("\n")[0]
+            self.assertRegex(usage, rf"\A  lllm {verb}( \S+)* \[OPTIONS\]\Z")
 
     def test_cpu_mask_of_the_environment(self):
         self.one_line(run("list", environment={"LLLM_CPU_MASK": "fast"}), 2, "LLLM_CPU_MASK")
@@ -177,6 +191,20 @@ class List(program.TemporaryFolder):
         for name in ("zeta", "zeta.gguf"):
             self.assertEqual(run("show", name, home=self.folder).returncode, 0)
         self.assertIn("did you mean zeta?", run("show", "zetta", home=self.folder).stderr)
+        for arguments in (["run", "ZETA"], ["show", "ZETA"]):
+            done = run(*arguments, home=self.folder)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("did you mean zeta?", done.stderr)
+        for arguments, hint in ((["hello", "world"], True), (["hello.gguf", "world"], False),
+                                (["-m", "hello", "world"], False)):
+            done = run("run", *arguments, home=self.folder)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1))
+            self.assertEqual("needs quotes" in done.stderr, hint, arguments)
+        (models / "d.gguf").mkdir()
+        done = run("show", "d", home=self.folder)
+        self.assertIn('no model "d"', done.stderr)
+        self.assertNotIn("did you mean", done.stderr)
+        self.assertIn("is a folder; ", run("run", models, home=self.folder).stderr)
 
     def test_starter(self):
         models = json.loads(run("list", "--json").stdout)["models"]
@@ -248,6 +276,35 @@ class WithModel(program.TemporaryFolder):
         done = self.lllm("run", "stories", "--raw")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("standard input is empty", done.stderr)
+
+    def test_empty_prompts(self):
+        (self.folder / "none.txt").write_text("\n")
+        for arguments, status in ((["-f", "-"], 1), (["-p", ""], 1), (["-m", "stories", ""], 1),
+                                  (["-f", self.folder / "none.txt"], 1), ([], 1),
+                                  (["--raw", "-p", ""], 0), (["--raw", "-f", "-"], 0)):
+            model = [] if "-m" in arguments else ["stories"]
+            done = self.lllm("run", *model, *arguments, "--max-tokens", "1", "--quiet")
+            self.assertEqual(done.returncode, status, arguments)
+            self.assertEqual("there is no prompt: " in done.stderr, status == 1, arguments)
+        (self.folder / "empty.gguf").touch()
+        self.assertIn("file is empty", self.lllm("run", self.folder / "empty.gguf").stderr)
+
+    def test_answer_that_fills_the_context(self):
+        how = ["run", "stories", "Once", "--raw", "--temp", "0", "--ignore-eos", "--context-size",
+               "16"]
+        note = "because the context of 16 tokens is full"
+        self.assertIn(note, self.lllm(*how).stderr)
+        self.assertNotIn(note, self.lllm(*how, "--max-tokens", "4").stderr)
+        self.assertEqual(self.lllm(*how, "--quiet").stderr, "")
+
+    def test_answer_that_cannot_be_written(self):
+        command = [LLLM, "run", self.model, "Once", "--raw", "--max-tokens", "4", "--quiet"]
+        for target in (["/dev/full"] if pathlib.Path("/dev/full").exists() else []) + ["&-"]:
+            done = subprocess.run(["sh", "-c", f'"$0" "$@" >{target}', *command],
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr,
+                             r"\Alllm: standard output cannot be written: [^\n]+\n\Z")
 
     def test_standard_input_is_read_where_it_stands(self):
         how = ["tokenize", "stories", "--ids", "--no-special"]
