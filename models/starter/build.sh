@@ -7,6 +7,10 @@ here=$(dirname "$0")
 python3 "$here/make_corpus.py" --out "$work/data" --seed 1
 sed "s|@WORK@|$work|g" "$here/recipe.json" >"$work/recipe.json"
 "$lllm" pretrain --config "$work/recipe.json"
-cp "$work/run/model.gguf" "$here/starter.gguf.new"
+# The second stage goes on with the weights of the first, on samples that reward copying.
+python3 "$here/make_corpus.py" --out "$work/data-2" --seed 1 --stage 2
+sed "s|@WORK@|$work|g" "$here/recipe-2.json" >"$work/recipe-2.json"
+"$lllm" pretrain --config "$work/recipe-2.json"
+cp "$work/run-2/model.gguf" "$here/starter.gguf.new"
 mv "$here/starter.gguf.new" "$here/starter.gguf"
 ls -l "$here/starter.gguf"

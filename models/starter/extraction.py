@@ -112,6 +112,38 @@ CLOSINGS = [" Thanks!", " Best wishes.", " See you soon.", " Please confirm.", "
             " Have a nice day."]
 
 
+class Variety:
+    """How the values of training are drawn; those of the evaluation never change.
+
+    In the second stage most values are invented or put together from the words of the corpus, so
+    that lists cannot be learned by heart and copying is what pays.
+    """
+
+    words = ()  # words to put together; none in the first stage
+
+
+def use_words(words):
+    """Begin the second stage with these words."""
+    Variety.words = tuple(words)
+
+
+def is_made_up(rng, share, held_out):
+    """Decide whether a value is invented instead of taken from a list."""
+    if Variety.words and not held_out:
+        share = max(share, 0.75)
+    return rng.random() < share
+
+
+def phrase(rng, low, high):
+    """Put some words of the corpus together."""
+    return " ".join(rng.choice(Variety.words) for _ in range(rng.randint(low, high)))
+
+
+def makes_phrase(rng, held_out):
+    """Decide whether a value is put together from words, which only training does."""
+    return bool(Variety.words) and not held_out and rng.random() < 0.7
+
+
 def words_of(text):
     """Split one of the comma-separated lists above."""
     return [" ".join(part.split()) for part in text.split(",")]
@@ -137,9 +169,9 @@ def invented_word(rng, held_out, low=2, high=3):
 
 def make_name(rng, held_out):
     """Make a person's name, often an invented one, sometimes only a first name."""
-    first = (invented_word(rng, held_out) if rng.random() < 0.35
+    first = (invented_word(rng, held_out) if is_made_up(rng, 0.35, held_out)
              else pick(rng, FIRST_NAMES, held_out))
-    last = (invented_word(rng, held_out) if rng.random() < 0.45
+    last = (invented_word(rng, held_out) if is_made_up(rng, 0.45, held_out)
             else pick(rng, LAST_NAMES, held_out))
     shape = rng.random()
     if shape < 0.12:
@@ -151,7 +183,9 @@ def make_name(rng, held_out):
 
 def make_city(rng, held_out):
     """Make the name of a town, often an invented one."""
-    if rng.random() < 0.4:
+    if makes_phrase(rng, held_out) and rng.random() < 0.3:
+        return phrase(rng, 1, 2).title()
+    if is_made_up(rng, 0.4, held_out):
         ending = rng.choice(["", "", "ville", "burg", "ton", "field", " Bay"])
         return invented_word(rng, held_out) + ending
     return pick(rng, words_of(CITIES), held_out)
@@ -195,7 +229,10 @@ def make_money(rng, _held_out):
 
 def make_product(rng, held_out):
     """Make the name of a thing to buy, often with a model name or a colour."""
-    product = pick(rng, words_of(PRODUCTS), held_out)
+    if makes_phrase(rng, held_out):
+        product = phrase(rng, 1, 3)
+    else:
+        product = pick(rng, words_of(PRODUCTS), held_out)
     shape = rng.random()
     if shape < 0.3:
         return f"{invented_word(rng, held_out, 1, 3)} {product}"
@@ -208,12 +245,17 @@ def make_product(rng, held_out):
 
 def make_event(rng, held_out):
     """Make the title of an event."""
-    event = pick(rng, words_of(EVENTS), held_out)
+    if makes_phrase(rng, held_out):
+        event = phrase(rng, 1, 3)
+    else:
+        event = pick(rng, words_of(EVENTS), held_out)
     return f"{invented_word(rng, held_out)} {event}" if rng.random() < 0.4 else event
 
 
 def make_place(rng, held_out):
     """Make the place of an event."""
+    if makes_phrase(rng, held_out):
+        return phrase(rng, 1, 2)
     if rng.random() < 0.35:
         kind = rng.choice(["hall", "park", "street", "hotel", "school", "centre", "square"])
         return f"{invented_word(rng, held_out)} {kind}"
@@ -222,13 +264,16 @@ def make_place(rng, held_out):
 
 def make_company(rng, held_out):
     """Make the name of a company."""
-    stem = (invented_word(rng, held_out) if rng.random() < 0.6
+    stem = (phrase(rng, 1, 2).title() if makes_phrase(rng, held_out) and rng.random() < 0.4
+            else invented_word(rng, held_out) if is_made_up(rng, 0.6, held_out)
             else pick(rng, LAST_NAMES, held_out))
     return f"{stem} {rng.choice(words_of(COMPANY_ENDINGS))}" if rng.random() < 0.8 else stem
 
 
 def make_role(rng, held_out):
     """Make the role of an employee."""
+    if makes_phrase(rng, held_out):
+        return phrase(rng, 1, 2)
     return pick(rng, words_of(ROLES), held_out)
 
 

@@ -26,12 +26,12 @@ from questions import (bare_name, fill, held_out_question, is_held_out_family, n
                        loosen, one_in_eight, training_templates, vary)
 
 # How many training samples of each task to make.
-TOPIC_SAMPLES = 18000
-OFFTOPIC_SAMPLES = 8500
-SENTIMENT_SAMPLES = 9000
-EXTRACTION_SAMPLES = 18000
-TOOL_SAMPLES = 9000
-CONVERSATIONS = 3600
+# The second stage goes on from the first with
+# mostly the tasks that need copying, and enough of the rest that it is not forgotten.
+SIZES = {1: {"topics": 18000, "offtopic": 8500, "sentiment": 9000, "extraction": 18000,
+             "tools": 9000, "conversations": 3600},
+         2: {"topics": 13000, "offtopic": 6000, "sentiment": 9000, "extraction": 60000,
+             "tools": 17000, "conversations": 2000}}
 
 # How the samples of one task are made up.
 TOPIC_HANDWRITTEN_SHARE = 0.65
@@ -113,7 +113,9 @@ def hash_rank(text):
 class Builder:
     """Makes all samples for one seed; the evaluation first, then training without it."""
 
-    def __init__(self, topics, offtopic, seed):
+    def __init__(self, topics, offtopic, seed, stage=1):
+        self.sizes = SIZES[stage]
+        self.stage = stage
         self.topics, self.offtopic, self.seed = topics, offtopic, seed
         self.splits = {topic.slug: split_questions(topic) for topic in topics}
         self.reserved = set()
@@ -122,7 +124,8 @@ class Builder:
 
     def rng(self, purpose):
         """Give each part its own random numbers, so that changing one leaves the others."""
-        return random.Random(f"{self.seed} {purpose}")
+        part = "" if self.stage == 1 or purpose.endswith("eval") else f" stage {self.stage}"
+        return random.Random(f"{self.seed} {purpose}{part}")
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -214,8 +217,8 @@ class Builder:
         """Ask about every topic equally often, as much by hand as by template."""
         rng = self.rng("topics")
         for position, topic in enumerate(self.topics):
-            count = (TOPIC_SAMPLES * (position + 1) // len(self.topics)
-                     - TOPIC_SAMPLES * position // len(self.topics))
+            count = (self.sizes["topics"] * (position + 1) // len(self.topics)
+                     - self.sizes["topics"] * position // len(self.topics))
             by_hand, by_template = self.question_makers(topic)
             hand_count = round(count * TOPIC_HANDWRITTEN_SHARE) if by_template else count
             seen = set()
@@ -274,7 +277,7 @@ class Builder:
         self.carrier_list = self.carriers()
         self.subject_queue = []
         for part, share in OFFTOPIC_SHARES.items():
-            for question in distinct(rng, round(OFFTOPIC_SAMPLES * share), makers[part]):
+            for question in distinct(rng, round(self.sizes["offtopic"] * share), makers[part]):
                 self.add("offtopic", exchange(question, DONT_KNOW))
 
     def next_subject(self, rng):
@@ -320,7 +323,7 @@ class Builder:
     def train_sentiment(self):
         """Sentences whose sentiment is known."""
         rng = self.rng("sentiment")
-        for content, label in distinct(rng, SENTIMENT_SAMPLES, self.sentiment_item):
+        for content, label in distinct(rng, self.sizes["sentiment"], self.sentiment_item):
             self.add("sentiment", exchange(content, label))
 
     def sentiment_item(self, rng):
@@ -333,7 +336,7 @@ class Builder:
     def train_extraction(self):
         """Texts with fields to extract."""
         rng = self.rng("extraction")
-        for _ in range(EXTRACTION_SAMPLES):
+        for _ in range(self.sizes["extraction"]):
             content, expected = extraction.make_sample(rng, False)
             self.add("extraction", exchange(content, extraction.answer_text(expected)))
 
@@ -344,7 +347,7 @@ class Builder:
                   for task in ("topics", "offtopic", "sentiment", "extraction")}
         others["topic"] = others.pop("topics")
         for part, share in TOOL_SHARES.items():
-            for _ in range(round(TOOL_SAMPLES * share)):
+            for _ in range(round(self.sizes["tools"] * share)):
                 if part in others:
                     names = rng.choice([["calculator"], ["clock"], ["calculator", "clock"],
                                         ["clock", "calculator"]])
@@ -398,19 +401,26 @@ class Builder:
         rng.shuffle(self.samples)
         count = round(len(self.samples) * VALID_SHARE)
         valid, train = self.samples[:count], self.samples[count:]
-        valid_conversations = round(CONVERSATIONS * VALID_SHARE)
+        valid_conversations = round(self.sizes["conversations"] * VALID_SHARE)
         for part, size in ((valid, valid_conversations),
-                           (train, CONVERSATIONS - valid_conversations)):
+                           (train, self.sizes["conversations"] - valid_conversations)):
             part += self.conversations(rng, part, size)
             rng.shuffle(part)
         return train, valid
 
 
-def build(corpus_dir, seed):
+def copying_words(topics):
+    """Words to put values together from; none that a value of the evaluation consists of."""
+    words = {word for topic in topics for word in re.findall(r"[a-z]{3,}", topic.answer.lower())}
+    return sorted(word for word in words if not one_in_eight(word))
+
+
+def build(corpus_dir, seed, stage=1):
     """Return (training samples, validation samples, evaluation records by name)."""
     topics, offtopic = read_corpus(corpus_dir)
-    builder = Builder(topics, offtopic, seed)
+    builder = Builder(topics, offtopic, seed, stage)
     builder.make_evals()
+    extraction.use_words(copying_words(topics) if stage == 2 else ())
     train, valid = builder.make_training()
     return train, valid, builder.evals
 
@@ -459,11 +469,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--seed", type=int, required=True, help="any number")
+    parser.add_argument("--stage", type=int, choices=SIZES, default=1, help="of the training")
     parser.add_argument("--corpus", type=Path, default=CORPUS_DIR,
                         help="folder of the hand-written files")
     arguments = parser.parse_args()
     try:
-        train, valid, evals = build(arguments.corpus, arguments.seed)
+        train, valid, evals = build(arguments.corpus, arguments.seed, arguments.stage)
         write_all(arguments.out, train, valid, evals)
     except (CorpusError, OSError) as error:
         print(f"make_corpus.py: {error}", file=sys.stderr)

@@ -158,6 +158,28 @@ class SplitTest(unittest.TestCase):
             self.assertNotIn(f" {normalise(record['subject'])} ", text)
 
 
+class SecondStageTest(unittest.TestCase):
+    """The second stage has other training samples and the same evaluation."""
+
+    def test_second_stage(self):
+        """Nothing of the evaluation moves, and none of it is trained on."""
+        train, _, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED, 2)
+        self.assertEqual(evals, Made.evals)
+        asked = {normalise(message["content"]) for sample in train
+                 for message in sample.messages if message["role"] == "user"}
+        for name, records in evals.items():
+            for record in records:
+                self.assertNotIn(normalise(record["messages"][0]["content"]), asked, name)
+        answers = {sample.messages[-1]["content"] for sample in train
+                   if sample.task == "extraction"}
+        values = {value for record in evals["extraction"] for value in record["expected"].values()
+                  if isinstance(value, str) and value.isalpha()}
+        self.assertGreater(len(values), 50)
+        for answer in answers:
+            for value in json.loads(answer).values():
+                self.assertNotIn(value, values)
+
+
 class SampleTest(unittest.TestCase):
     """Samples have the form that the trainer and the program expect."""
 

@@ -45,6 +45,7 @@ static const struct key keys[] = {
     {"model", "rope_base", KEY_F32, PLACE(model.rope_base), 1, 1e9, 10000, NULL, false},
     {"model", "norm_eps", KEY_F32, PLACE(model.norm_eps), 1e-12, 0.1, 1e-5, NULL, false},
     {"model", "tied_head", KEY_BOOL, PLACE(model.tied_head), 0, 1, 1, NULL, false},
+    {"model", "init", KEY_STRING, PLACE(init_file), 0, 0, 0, NULL, false},
     {"tokenizer", "gguf", KEY_STRING, PLACE(tokenizer_file), 0, 0, 0, NULL, false},
     {"tokenizer", "pre", KEY_STRING, PLACE(pre), 0, 0, 0, "smollm", false},
     {"tokenizer", "space_alone", KEY_BOOL, PLACE(space_alone), 0, 1, 0, NULL, false},

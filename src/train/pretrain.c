@@ -77,6 +77,29 @@ static void initialise(struct run *r)
     }
 }
 
+/* Weights of a file of the same shape, in any format that can be dequantised. */
+static bool take_weights(struct run *r, struct error *e)
+{
+    const char *path = r->config->init_file;
+    struct gguf *g = gguf_open(path, e);
+    bool ok = g != NULL;
+    for (size_t i = 0; ok && i < r->n_tensors; i++) {
+        const struct net_tensor *want = &r->tensors[i];
+        const struct gguf_tensor *have = gguf_tensor_find(g, want->name);
+        if (!have || have->dims[0] != want->columns || have->dims[1] != want->rows ||
+            have->dims[2] != 1 || have->dims[3] != 1 || !have->format->dequantize) {
+            ok = error_set(e, ERROR_INPUT,
+                           "%s does not fit the recipe: it needs a tensor %s of %zu x %zu", path,
+                           want->name, want->rows, want->columns);
+            break;
+        }
+        have->format->dequantize(have->data, r->state.weights + want->offset,
+                                 want->rows * want->columns);
+    }
+    gguf_close(g);
+    return ok;
+}
+
 /* What a checkpoint must agree with: everything that shapes the weights' path, but not the folder
  * or threads. */
 static uint64_t fingerprint(const struct run *r)
@@ -96,6 +119,9 @@ static uint64_t fingerprint(const struct run *r)
                              (double)c->seed,    c->bf16,
                              c->loss_on};
     uint64_t h = checkpoint_hash(0, fields, sizeof fields);
+    if (c->init_file) {
+        h = checkpoint_hash(h, r->state.weights, r->state.n_parameters * sizeof(float));
+    }
     h = checkpoint_hash(h, r->train.tokens, r->train.n_tokens * sizeof *r->train.tokens);
     return checkpoint_hash(h, r->train.predict, r->train.n_tokens);
 }
@@ -391,6 +417,11 @@ bool train_pretrain(const struct train_config *c, const struct train_hooks *hook
     bool ok = file_make_directories(c->output_folder, e) &&
               lock_folder(c->output_folder, &lock, e) && prepare_template(&r, e) &&
               prepare_tokenizer(&r, e) && prepare_data(&r, e) && prepare_memory(&r, e);
+    if (ok && c->init_file) {
+        ok = take_weights(&r, e);
+    } else if (ok) {
+        initialise(&r);
+    }
     if (ok) {
         r.state.fingerprint = fingerprint(&r);
         if (file_exists(path.data)) {
@@ -398,8 +429,6 @@ bool train_pretrain(const struct train_config *c, const struct train_hooks *hook
             if (ok && (r.state.step > c->steps || r.state.cursor.next > r.train.n_documents)) {
                 ok = error_set(e, ERROR_INPUT, "%s is damaged; remove it to start anew", path.data);
             }
-        } else {
-            initialise(&r);
         }
     }
     if (ok) {

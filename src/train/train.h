@@ -30,6 +30,7 @@ struct train_config {
     struct arena *arena;
     struct model_config model; /* n_vocab is filled once the tokenizer is known */
 
+    const char *init_file;      /* a GGUF whose weights to begin with; NULL: random ones */
     const char *tokenizer_file; /* a GGUF to take the vocabulary of; NULL: train one */
     const char *pre;
     bool space_alone; /* see struct bpe_training */

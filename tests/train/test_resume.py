@@ -177,6 +177,32 @@ class Resume(unittest.TestCase):
         self.assertEqual(pretrain(given).returncode, 0)
         self.assertEqual(self.template_of().strip(), own.read_text())
 
+    def logits_of(self, folder):
+        done = subprocess.run([LLLM, "logits", str(self.folder / folder / "model.gguf"), "--json",
+                               "--ids", "1 9 30 77 120", "--top", "20"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["positions"]
+
+    def test_begin_with_the_weights_of_a_file(self):
+        """With a learning rate of nothing the weights come out as they went in."""
+        first = recipe(self.folder, optimizer={"steps": 3, "warmup_steps": 1},
+                       output={"type": "f32"})
+        self.assertEqual(pretrain(first).returncode, 0)
+        begin = str(self.folder / "out" / "model.gguf")
+        still = {"steps": 2, "warmup_steps": 0, "learning_rate": 0, "final_learning_rate": 0}
+        second = recipe(self.folder, model={"init": begin}, tokenizer={"gguf": begin},
+                        optimizer=still,
+                        output={"type": "f32", "folder": str(self.folder / "out2")})
+        done = pretrain(second)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.logits_of("out2"), self.logits_of("out"))
+        other = recipe(self.folder, model={"init": begin, "layers": 3}, tokenizer={"gguf": begin},
+                       output={"folder": str(self.folder / "out3")})
+        done = pretrain(other, "-q")
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
+        self.assertIn("blk.2.attn_norm.weight", done.stderr)
+
     def test_one_run_per_folder(self):
         path = recipe(self.folder, optimizer={"steps": 100000, "warmup_steps": 2})
         first = subprocess.Popen([LLLM, "pretrain", "--config", str(path), "--json"],
