@@ -412,7 +412,8 @@ class Builder:
 def copying_words(topics):
     """Words to put values together from; none that a value of the evaluation consists of."""
     words = {word for topic in topics for word in re.findall(r"[a-z]{3,}", topic.answer.lower())}
-    return sorted(word for word in words if not one_in_eight(word))
+    return sorted(word for word in words
+                  if not one_in_eight(word) and not one_in_eight(word.title()))
 
 
 def build(corpus_dir, seed, stage=1):
