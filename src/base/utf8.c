@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 
 size_t utf8_decode(const char *text, size_t n, uint32_t *cp)
@@ -100,6 +102,26 @@ size_t utf8_incomplete_tail(const char *text, size_t n)
         return back;
     }
     return 0;
+}
+
+const char *utf8_quote(char out[UTF8_QUOTE_BYTES], const char *text, size_t n)
+{
+    size_t used = 0, i = 0;
+    out[used++] = '"';
+    while (i < n && used + 4 + sizeof "...\"" <= UTF8_QUOTE_BYTES) {
+        uint32_t cp = 0;
+        size_t length = utf8_decode(text + i, n - i, &cp);
+        if (length == 0 || cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) {
+            out[used++] = '?';
+            i += length == 0 ? 1 : length;
+            continue;
+        }
+        memcpy(out + used, text + i, length);
+        used += length;
+        i += length;
+    }
+    memcpy(out + used, i < n ? "...\"" : "\"", i < n ? 5 : 2);
+    return out;
 }
 
 bool utf8_append_repaired(struct buf *out, const char *text, size_t n)

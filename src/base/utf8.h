@@ -19,6 +19,11 @@ bool utf8_valid(const char *text, size_t n, size_t *position);
 /* How many bytes at the end are the beginning of a character whose rest may still come (0..3). */
 size_t utf8_incomplete_tail(const char *text, size_t n);
 
+/* Text from outside for a sentence: in quotes, cut at a character, without bytes that a terminal
+ * obeys. Returns out. */
+enum { UTF8_QUOTE_BYTES = 96 };
+const char *utf8_quote(char out[UTF8_QUOTE_BYTES], const char *text, size_t n);
+
 /* Appends text with each invalid byte sequence replaced by U+FFFD. */
 struct buf;
 bool utf8_append_repaired(struct buf *out, const char *text, size_t n);

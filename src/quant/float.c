@@ -1,4 +1,4 @@
-/* float.c: F32, F16 (IEEE 754-2019 binary16) and BF16. */
+/* float.c: F32, F16 (IEEE 754-2019 binary16), BF16 and F64. */
 #include <string.h>
 
 #include "quant/quant_rows.h"
@@ -115,9 +115,48 @@ static void bf16_quantize(const float *x, void *blocks, size_t n)
     }
 }
 
-const struct quant_format quant_format_f32 = {TENSOR_F32, "F32",          1,
-                                              4,          f32_dequantize, f32_quantize};
-const struct quant_format quant_format_f16 = {TENSOR_F16, "F16",          1,
-                                              2,          f16_dequantize, f16_quantize};
-const struct quant_format quant_format_bf16 = {TENSOR_BF16, "BF16",          1,
-                                               2,           bf16_dequantize, bf16_quantize};
+/* Rounded to the nearest f32, ties to even; what is larger than every f32 becomes infinite. */
+static void f64_dequantize(const void *blocks, float *x, size_t n)
+{
+    const uint8_t *p = blocks;
+    for (size_t i = 0; i < n; i++) {
+        double v;
+        memcpy(&v, p + i * sizeof v, sizeof v);
+        x[i] = (float)v;
+    }
+}
+
+const struct quant_format quant_format_f32 = {
+    .type = TENSOR_F32,
+    .name = "F32",
+    .block_elements = 1,
+    .block_bytes = 4,
+    .dequantize = f32_dequantize,
+    .quantize = f32_quantize,
+};
+
+const struct quant_format quant_format_f16 = {
+    .type = TENSOR_F16,
+    .name = "F16",
+    .block_elements = 1,
+    .block_bytes = 2,
+    .dequantize = f16_dequantize,
+    .quantize = f16_quantize,
+};
+
+const struct quant_format quant_format_bf16 = {
+    .type = TENSOR_BF16,
+    .name = "BF16",
+    .block_elements = 1,
+    .block_bytes = 2,
+    .dequantize = bf16_dequantize,
+    .quantize = bf16_quantize,
+};
+
+const struct quant_format quant_format_f64 = {
+    .type = TENSOR_F64,
+    .name = "F64",
+    .block_elements = 1,
+    .block_bytes = 8,
+    .dequantize = f64_dequantize,
+};

@@ -1,10 +1,5 @@
-/* q4_0.c: 32 elements in 18 bytes: f16 d, 16 bytes of nibbles; value = d * (nibble - 8).
- *
- * The element of largest magnitude (the first of equals) becomes nibble 0, that is -8: d is that
- * element over -8, so that it is met exactly but for the rounding of d.
- */
-#include <math.h>
-
+/* q4_0.c: 32 elements in 18 bytes: f16 d, 16 bytes of nibbles; value = d * (nibble - 8). */
+#include "quant/fit.h"
 #include "quant/quant_rows.h"
 
 enum { BLOCK_ELEMENTS = 32, HALF = 16, BLOCK_BYTES = 18 };
@@ -21,38 +16,32 @@ static void dequantize(const void *blocks, float *x, size_t n)
     }
 }
 
-static uint8_t nibble(float scaled)
-{
-    int q = (int)(scaled + 8.5f);
-    return (uint8_t)(q < 15 ? q : 15);
-}
-
-static void quantize(const float *x, void *blocks, size_t n)
+static void quantize_weighted(const float *x, const float *importance, void *blocks, size_t n)
 {
     uint8_t *p = blocks;
+    static const struct search_grid grid = {.low = -8, .high = 7};
     for (size_t i = 0; i < n; i += BLOCK_ELEMENTS, p += BLOCK_BYTES) {
-        float largest = 0;
-        bool finite = true;
-        for (size_t j = 0; j < BLOCK_ELEMENTS; j++) {
-            if (fabsf(x[i + j]) > fabsf(largest)) {
-                largest = x[i + j];
-            }
-            finite = finite && isfinite(x[i + j]);
-        }
-        float d = largest / -8;
-        float inverse = d != 0 ? 1 / d : 0;
-        if (!finite || isinf(inverse)) { /* as in q8_0.c */
-            inverse = 0;
-        }
-        quant_store_u16(p, finite ? quant_f32_to_f16(d) : QUANT_F16_NAN);
+        uint16_t d;
+        int8_t q[BLOCK_ELEMENTS];
+        fit_single(x + i, importance ? importance + i : NULL, BLOCK_ELEMENTS, &grid, &d, q);
+        quant_store_u16(p, d);
         for (size_t j = 0; j < HALF; j++) {
-            uint8_t low = finite ? nibble(x[i + j] * inverse) : 8;
-            uint8_t high = finite ? nibble(x[i + HALF + j] * inverse) : 8;
-            p[2 + j] = (uint8_t)(low | high << 4);
+            p[2 + j] = (uint8_t)((q[j] + 8) | (q[HALF + j] + 8) << 4);
         }
     }
 }
 
+static void quantize(const float *x, void *blocks, size_t n)
+{
+    quantize_weighted(x, NULL, blocks, n);
+}
+
 const struct quant_format quant_format_q4_0 = {
-    TENSOR_Q4_0, "Q4_0", BLOCK_ELEMENTS, BLOCK_BYTES, dequantize, quantize,
+    .type = TENSOR_Q4_0,
+    .name = "Q4_0",
+    .block_elements = BLOCK_ELEMENTS,
+    .block_bytes = BLOCK_BYTES,
+    .dequantize = dequantize,
+    .quantize = quantize,
+    .quantize_weighted = quantize_weighted,
 };

@@ -1,8 +1,11 @@
 /* q8_0.c: 32 elements in 34 bytes: f16 d, i8 q[32]; value = d * q.
  *
- * d is the largest magnitude over 127; q is x / d rounded to nearest, halves away from zero.
+ * d is the largest magnitude over 127; q is x / d rounded to nearest, halves away from zero. There
+ * is nothing to be won by a search with so many steps, and these are the bits that other programs
+ * write too, but for blocks so small that d is coarse.
  */
 #include <math.h>
+#include <string.h>
 
 #include "quant/quant_rows.h"
 
@@ -19,30 +22,55 @@ static void dequantize(const void *blocks, float *x, size_t n)
     }
 }
 
+/* roundf without the call, for |t| < 2^24. */
+static int round_away(float t)
+{
+    float a = fabsf(t);
+    int whole = (int)a;
+    whole += a - (float)whole >= 0.5f;
+    return t < 0 ? -whole : whole;
+}
+
+/* The rounded d, and in `inverse` what to multiply by. */
+static uint16_t choose_scale(float largest, float *inverse)
+{
+    const float least_normal = 0x1p-14f, most = 65504;
+    float d = largest / 127;
+    uint16_t half = quant_f32_to_f16(d > most ? most : d);
+    if (d < least_normal || d > most) {
+        /* Here the rounded d may be far from the exact one, so the numbers are those for it; it is
+         * rounded upwards where the largest element would be out of reach by half a step. */
+        half += quant_f16_to_f32(half) * 127.5f < largest && d < most;
+        d = quant_f16_to_f32(half);
+    }
+    *inverse = d > 0 ? 1 / d : 0;
+    return half;
+}
+
 static void quantize(const float *x, void *blocks, size_t n)
 {
     uint8_t *p = blocks;
     for (size_t i = 0; i < n; i += BLOCK_ELEMENTS, p += BLOCK_BYTES) {
-        float largest = 0;
-        bool finite = true;
-        for (size_t j = 0; j < BLOCK_ELEMENTS; j++) {
-            largest = fmaxf(largest, fabsf(x[i + j]));
-            finite = finite && isfinite(x[i + j]);
+        float largest = quant_largest(x + i, BLOCK_ELEMENTS), inverse;
+        if (!isfinite(largest)) { /* for everyone to see, rather than that it vanish in the block */
+            quant_store_u16(p, QUANT_F16_NAN);
+            memset(p + 2, 0, BLOCK_ELEMENTS);
+            continue;
         }
-        float d = largest / 127;
-        float inverse = d != 0 ? 1 / d : 0;
-        /* 1/d overflows only where d rounds to zero in f16 anyway. A NaN or an infinity spoils
-         * the whole block rather than vanish in it. */
-        if (!finite || isinf(inverse)) {
-            inverse = 0;
-        }
-        quant_store_u16(p, finite ? quant_f32_to_f16(d) : QUANT_F16_NAN);
+        quant_store_u16(p, choose_scale(largest, &inverse));
         for (size_t j = 0; j < BLOCK_ELEMENTS; j++) {
-            p[2 + j] = finite ? (uint8_t)(int8_t)roundf(x[i + j] * inverse) : 0;
+            float t = x[i + j] * inverse;
+            t = t > 127 ? 127 : t;
+            p[2 + j] = (uint8_t)(int8_t)round_away(t < -127 ? -127 : t);
         }
     }
 }
 
 const struct quant_format quant_format_q8_0 = {
-    TENSOR_Q8_0, "Q8_0", BLOCK_ELEMENTS, BLOCK_BYTES, dequantize, quantize,
+    .type = TENSOR_Q8_0,
+    .name = "Q8_0",
+    .block_elements = BLOCK_ELEMENTS,
+    .block_bytes = BLOCK_BYTES,
+    .dequantize = dequantize,
+    .quantize = quantize,
 };
