@@ -8,27 +8,6 @@
 #include "base/utf8.h"
 #include "gguf/gguf_internal.h"
 
-const char *gguf_name_text(char out[GGUF_NAME_TEXT_BYTES], const char *name, uint64_t n)
-{
-    size_t used = 0;
-    uint64_t i = 0;
-    out[used++] = '"';
-    while (i < n && used + 4 + sizeof "...\"" <= GGUF_NAME_TEXT_BYTES) {
-        uint32_t cp = 0;
-        size_t length = utf8_decode(name + i, (size_t)(n - i), &cp);
-        if (length == 0 || cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) {
-            out[used++] = '?';
-            i += length == 0 ? 1 : length;
-            continue;
-        }
-        memcpy(out + used, name + i, length);
-        used += length;
-        i += length;
-    }
-    snprintf(out + used, GGUF_NAME_TEXT_BYTES - used, "%s\"", i < n ? "..." : "");
-    return out;
-}
-
 /* A sentence about a file that is read, with its position and what to do; or about one that is to
  * be written (GGUF_NO_POSITION), whose caller is at fault. */
 static bool complain(struct error *e, enum error_code code, uint64_t position, const char *format,
@@ -57,7 +36,7 @@ static uint64_t at(uint64_t position, uint64_t offset)
 bool gguf_check_name(const char *name, uint64_t n, uint64_t max_bytes, uint64_t position,
                      const char *what, struct error *e)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     size_t bad = 0;
     if (n == 0) {
         return complain(e, ERROR_INPUT, position, "%s is empty", what);
@@ -69,12 +48,12 @@ bool gguf_check_name(const char *name, uint64_t n, uint64_t max_bytes, uint64_t 
     }
     if (!utf8_valid(name, (size_t)n, &bad)) {
         return complain(e, ERROR_INPUT, at(position, bad), "%s (%s) is not valid UTF-8", what,
-                        gguf_name_text(text, name, n));
+                        utf8_quote(text, name, n));
     }
     const char *nul = memchr(name, 0, (size_t)n);
     if (nul != NULL) {
         return complain(e, ERROR_INPUT, at(position, (uint64_t)(nul - name)),
-                        "%s (%s) has a NUL byte", what, gguf_name_text(text, name, n));
+                        "%s (%s) has a NUL byte", what, utf8_quote(text, name, n));
     }
     return true;
 }
@@ -105,6 +84,13 @@ bool gguf_check_shape(struct gguf_tensor *t, uint32_t type, uint32_t n_dims, con
     }
     t->type = type;
     t->format = quant_format_by_type(type);
+    const struct quant_withdrawn *old = quant_withdrawn_by_type(type);
+    if (old != NULL) {
+        return complain(e, ERROR_UNSUPPORTED, position_type,
+                        "tensor %s has number format %" PRIu32
+                        ", %s, which was withdrawn; get the file anew in %s",
+                        name, type, old->name, old->instead);
+    }
     if (t->format == NULL) {
         return complain(e, ERROR_UNSUPPORTED, position_type,
                         "tensor %s has number format %" PRIu32

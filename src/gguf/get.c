@@ -21,6 +21,11 @@ uint64_t gguf_file_bytes(const struct gguf *g)
     return g->size_bytes;
 }
 
+uint32_t gguf_file_count(const struct gguf *g)
+{
+    return g->n_files;
+}
+
 size_t gguf_value_count(const struct gguf *g)
 {
     return g->n_values;
@@ -130,18 +135,18 @@ static uint64_t value_position(const struct gguf *g, const struct gguf_value *v)
 static bool wrong_type(const struct gguf *g, const struct gguf_value *v, const char *wanted,
                        struct error *e)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     return error_set_at(e, ERROR_INPUT, value_position(g, v),
                         "the key %s holds a value of type %s where %s is needed",
-                        gguf_name_text(text, v->key.data, v->key.len),
-                        gguf_value_type_name(v->type), wanted);
+                        utf8_quote(text, v->key.data, v->key.len), gguf_value_type_name(v->type),
+                        wanted);
 }
 
 static bool wrong_range(const struct gguf *g, const struct gguf_value *v, const char *wanted,
                         struct error *e)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
-    gguf_name_text(text, v->key.data, v->key.len);
+    char text[UTF8_QUOTE_BYTES];
+    utf8_quote(text, v->key.data, v->key.len);
     if (is_float(v->type)) {
         return error_set_at(e, ERROR_INPUT, value_position(g, v),
                             "the key %s is %g, which does not fit in %s", text,
@@ -241,14 +246,14 @@ bool gguf_get_string(const struct gguf *g, const char *key, struct gguf_string *
 
 static bool require(const struct gguf *g, const char *key, struct error *e)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     if (gguf_value_find(g, key) != NULL) {
         return true;
     }
     return error_set(e, ERROR_INPUT,
                      "the key %s is missing; the file is not a complete model of its kind: use "
                      "another one or convert it again",
-                     gguf_name_text(text, key, strlen(key)));
+                     utf8_quote(text, key, strlen(key)));
 }
 
 bool gguf_require_u32(const struct gguf *g, const char *key, uint32_t *out, struct error *e)

@@ -22,6 +22,12 @@
  *   G4 every tensor's bytes lie inside the file, at a multiple of general.alignment and of what its
  *      format needs to be read in place (at most 8), and overlap no other tensor's;
  *   G5 the number of elements of a tensor fits in 2^62.
+ *
+ * A model may be spread over several files, NAME-00001-of-00003.gguf and so on: the keys
+ * split.count (how many), split.no (which, from 0) and split.tensors.count (of all together) say
+ * so, and the other keys stand in the first. Opening any of them opens all as one. G4 then holds in
+ * each file and G1 over all, every file has its place by name and number alike, and the tensors are
+ * as many as promised; the keys split.* are no longer there.
  */
 #ifndef LLLM_GGUF_GGUF_H
 #define LLLM_GGUF_GGUF_H
@@ -80,20 +86,27 @@ struct gguf_tensor {
     uint64_t dims[GGUF_MAX_DIMS]; /* fastest first; the rest are 1 */
     uint32_t type;                /* enum tensor_type */
     const struct quant_format *format;
-    uint64_t offset; /* from the start of the file */
+    uint32_t shard;  /* which of the files, from 0 */
+    uint64_t offset; /* from the start of that file */
     uint64_t size_bytes;
     const void *data;
 };
 
-/* Maps the file, or borrows memory (an embedded or fuzzed file), which must outlive the result and
- * be 32-byte aligned for the tensors to be. Process lifetime. */
+/* Maps the file (and the others of a model in several), or borrows memory (an embedded or fuzzed
+ * file), which must outlive the result and be 32-byte aligned for the tensors to be. Memory is one
+ * file, also where it says that it is one of several. Process lifetime. */
 struct gguf *gguf_open(const char *path, struct error *e);
 struct gguf *gguf_open_memory(const void *data, uint64_t size_bytes, struct error *e);
 void gguf_close(struct gguf *g);
 
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_alignment(const struct gguf *g);
-uint64_t gguf_file_bytes(const struct gguf *g);
+uint64_t gguf_file_bytes(const struct gguf *g); /* of all files together */
+uint32_t gguf_file_count(const struct gguf *g); /* 0: made by gguf_open_writer */
+/* The number of a file that is one of several by its name, from 1, and how many they are:
+ * "DIR/NAME-00002-of-00003.gguf". False for other names. */
+enum { GGUF_SHARD_TAIL_BYTES = 20 }; /* "-00002-of-00003.gguf" */
+bool gguf_shard_name(const char *path, uint32_t *number, uint32_t *count);
 
 size_t gguf_value_count(const struct gguf *g);
 const struct gguf_value *gguf_value_at(const struct gguf *g, size_t index);
@@ -148,13 +161,31 @@ void gguf_writer_bool(struct gguf_writer *w, const char *key, bool value);
 void gguf_writer_string(struct gguf_writer *w, const char *key, const char *value, size_t n);
 void gguf_writer_strings(struct gguf_writer *w, const char *key, const struct gguf_string *values,
                          size_t count);
+void gguf_writer_u8s(struct gguf_writer *w, const char *key, const uint8_t *values, size_t count);
 void gguf_writer_i32s(struct gguf_writer *w, const char *key, const int32_t *values, size_t count);
 void gguf_writer_f32s(struct gguf_writer *w, const char *key, const float *values, size_t count);
+void gguf_writer_bools(struct gguf_writer *w, const char *key, const bool *values, size_t count);
 void gguf_writer_copy(struct gguf_writer *w, const struct gguf_value *value); /* a pair of a file */
 /* dims: fastest first. data: quant_row_bytes(dims[0]) * the other dims bytes, in the file's format.
  */
 bool gguf_writer_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
                         const uint64_t *dims, const void *data, struct error *e);
+/* The same for a tensor whose data is made when it is written, in bounded memory: `rows` is asked
+ * for one piece after the other, each of n rows from row `first` on (a row is dims[0] elements; the
+ * pieces have at most GGUF_PIECE_BYTES, or one row), and fills `out`; false, with a sentence, ends
+ * the commit. `context` must live until then. */
+enum { GGUF_PIECE_BYTES = 8 << 20 };
+typedef bool gguf_rows_fn(void *context, uint64_t first, uint64_t n, void *out, struct error *e);
+bool gguf_writer_tensor_rows(struct gguf_writer *w, const char *name, uint32_t type,
+                             uint32_t n_dims, const uint64_t *dims, gguf_rows_fn *rows,
+                             void *context, struct error *e);
 bool gguf_writer_commit(struct gguf_writer *w, const char *path, struct error *e);
+
+/* What commit would write, open without a file: the pairs are copied, the tensors' data stays where
+ * it is (all must have been added with data, aligned as G4 says). Offsets and gguf_file_bytes are
+ * those that the file would have. release(context) (may be NULL) is called by gguf_close, when the
+ * data is no longer needed; not on failure. The writer may be freed. Process lifetime. */
+struct gguf *gguf_open_writer(struct gguf_writer *w, void (*release)(void *context), void *context,
+                              struct error *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/strmap.h"
+#include "base/utf8.h"
 #include "gguf/gguf.h"
 
 enum {
@@ -14,7 +15,6 @@ enum {
     GGUF_DEFAULT_ALIGNMENT = 32,
     GGUF_MAX_ALIGNMENT = 65536,
     GGUF_TYPE_COUNT = 13, /* value types are 0..12 */
-    GGUF_NAME_TEXT_BYTES = 96,
 };
 
 /* Elements of a tensor: at most 2^62 (invariant G5). */
@@ -30,6 +30,11 @@ struct gguf {
     struct file_map map; /* data is NULL when the memory is borrowed */
     const uint8_t *data;
     uint64_t size_bytes;
+    uint32_t n_files;
+    struct gguf **shards; /* [n_files] of a model in several files, which own what is here */
+    uint8_t *metadata;    /* what data is for a gguf from a writer; owned */
+    void (*release)(void *context);
+    void *release_context;
     uint32_t version;
     uint64_t alignment;
     struct gguf_value *values;
@@ -58,6 +63,18 @@ static inline unsigned gguf_scalar_bytes(uint32_t type)
     return type < GGUF_TYPE_COUNT ? bytes[type] : 0;
 }
 
+/* Reads metadata (header, pairs, tensor descriptions) whose tensor data lies elsewhere: tensor i at
+ * data[i]. file_bytes: of the file as it would be. Takes the memory of metadata, also on failure.
+ */
+struct gguf *gguf_open_parts(uint8_t *metadata, uint64_t metadata_bytes, uint64_t file_bytes,
+                             const void *const *data, struct error *e);
+
+/* Opens the files that belong to g, the one at path, which says that it is one of several. Takes g,
+ * also on failure. Errors name the file. */
+struct gguf *gguf_open_shards(struct gguf *g, const char *path, struct error *e);
+/* Maps one file, whatever it says about others. */
+struct gguf *gguf_open_file(const char *path, struct error *e);
+
 /* What a tensor's data needs for its blocks to be read in place: the largest power of two that
  * divides the size of a block, at most 8. A file's own alignment may be smaller. */
 static inline uint64_t gguf_natural_alignment(const struct quant_format *f)
@@ -65,10 +82,6 @@ static inline uint64_t gguf_natural_alignment(const struct quant_format *f)
     uint32_t low_bit = f->block_bytes & (~f->block_bytes + 1);
     return low_bit > 8 ? 8 : low_bit;
 }
-
-/* A name for a sentence: in quotes, cut at a character, without bytes that a terminal obeys.
- * Returns out. */
-const char *gguf_name_text(char out[GGUF_NAME_TEXT_BYTES], const char *name, uint64_t n);
 
 /* G1: neither empty nor over the ceiling, valid UTF-8, no NUL. `what` begins the sentence ("the key
  * of pair 3"); position is that of the first byte. */

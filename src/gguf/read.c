@@ -19,6 +19,8 @@ enum stage { IN_HEADER, IN_PAIR, IN_TENSOR };
 struct reader {
     const uint8_t *data;
     uint64_t size;
+    uint64_t file_size;           /* where the tensors' data must end */
+    const void *const *elsewhere; /* where it is when it does not follow; NULL: it does */
     uint64_t pos;
     struct error *e;
     /* where we are, for sentences */
@@ -29,11 +31,11 @@ struct reader {
 
 /* ---- sentences ------------------------------------------------------------------------------- */
 
-enum { PLACE_BYTES = GGUF_NAME_TEXT_BYTES + 80 };
+enum { PLACE_BYTES = UTF8_QUOTE_BYTES + 80 };
 
 static const char *place(const struct reader *r, char out[PLACE_BYTES])
 {
-    char name[GGUF_NAME_TEXT_BYTES];
+    char name[UTF8_QUOTE_BYTES];
     if (r->stage == IN_HEADER) {
         return "the header";
     }
@@ -41,7 +43,7 @@ static const char *place(const struct reader *r, char out[PLACE_BYTES])
                      r->stage == IN_PAIR ? "key/value pair" : "tensor", r->index + 1, r->count);
     if (r->name.len > 0 && n > 0) {
         snprintf(out + n, PLACE_BYTES - (size_t)n, " (%s)",
-                 gguf_name_text(name, r->name.data, r->name.len));
+                 utf8_quote(name, r->name.data, r->name.len));
     }
     return out;
 }
@@ -224,7 +226,7 @@ static bool read_pair(struct reader *r, struct gguf_value *v)
 
 static bool read_pairs(struct reader *r, struct gguf *g, size_t count)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     g->value_index = strmap_new(count);
     if (count > 0 && (g->values = mem_try_alloc(count * sizeof *g->values)) == NULL) {
         return error_set(r->e, ERROR_MEMORY, "no memory for %zu key/value pairs", count);
@@ -242,7 +244,7 @@ static bool read_pairs(struct reader *r, struct gguf *g, size_t count)
         if (!strmap_add(g->value_index, v->key.data, (size_t)v->key.len, (uint32_t)i)) {
             return error_set_at(r->e, ERROR_INPUT, begin,
                                 "the key %s is there twice; " GGUF_DAMAGED,
-                                gguf_name_text(text, v->key.data, v->key.len));
+                                utf8_quote(text, v->key.data, v->key.len));
         }
         g->n_values = i + 1;
     }
@@ -278,13 +280,13 @@ static bool read_alignment(struct reader *r, struct gguf *g)
 /* Leaves in t->offset the position of the offset field: where the data begins is not known yet. */
 static bool read_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     uint32_t n_dims, type;
     uint64_t dims[GGUF_MAX_DIMS] = {0}, offset;
     if (!read_name(r, GGUF_MAX_NAME_BYTES)) {
         return false;
     }
-    gguf_name_text(text, r->name.data, r->name.len);
+    utf8_quote(text, r->name.data, r->name.len);
     uint64_t position_dims = r->pos;
     if (!read_u32(r, &n_dims)) {
         return false;
@@ -316,10 +318,10 @@ static bool read_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t)
 static bool place_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t,
                          uint64_t data_begin)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     uint64_t position = t->offset, end;
     uint64_t offset = gguf_load(r->data + position, 8);
-    gguf_name_text(text, t->name, strlen(t->name));
+    utf8_quote(text, t->name, strlen(t->name));
     if (offset % g->alignment != 0) {
         return error_set_at(r->e, ERROR_INPUT, position,
                             "the offset of tensor %s is %" PRIu64
@@ -327,20 +329,22 @@ static bool place_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t
                             text, offset, g->alignment);
     }
     if (!checked_add_u64(data_begin, offset, &t->offset) ||
-        !checked_add_u64(t->offset, t->size_bytes, &end) || end > r->size) {
+        !checked_add_u64(t->offset, t->size_bytes, &end) || end > r->file_size) {
         return error_set_at(r->e, ERROR_INPUT, position,
                             "tensor %s (%" PRIu64 " bytes at offset %" PRIu64
                             " of the data) lies past the end of the file, which has %" PRIu64
                             " bytes; it is cut off: download it again",
-                            text, t->size_bytes, offset, r->size);
+                            text, t->size_bytes, offset, r->file_size);
     }
-    if (t->offset % gguf_natural_alignment(t->format) != 0) {
+    const uint8_t *elsewhere = r->elsewhere ? r->elsewhere[t - g->tensors] : NULL;
+    uint64_t address = elsewhere ? (uintptr_t)elsewhere : t->offset;
+    if (address % gguf_natural_alignment(t->format) != 0) {
         return error_set_at(r->e, ERROR_UNSUPPORTED, position,
                             "tensor %s is not aligned to the %" PRIu64
                             " bytes that format %s needs; write the file with general.alignment 32",
                             text, gguf_natural_alignment(t->format), t->format->name);
     }
-    t->data = r->data + t->offset;
+    t->data = elsewhere ? elsewhere : r->data + t->offset;
     return true;
 }
 
@@ -354,7 +358,7 @@ static int compare_offsets(const void *a, const void *b)
 /* G4: no two overlap. None is empty (G3), so neighbours in order of offset tell. */
 static bool check_overlap(struct reader *r, const struct gguf *g)
 {
-    char text[2][GGUF_NAME_TEXT_BYTES];
+    char text[2][UTF8_QUOTE_BYTES];
     if (g->n_tensors < 2) {
         return true;
     }
@@ -372,8 +376,8 @@ static bool check_overlap(struct reader *r, const struct gguf *g)
         if (b->offset - a->offset < a->size_bytes) {
             ok = error_set_at(r->e, ERROR_INPUT, b->offset,
                               "the data of tensors %s and %s overlap; " GGUF_DAMAGED,
-                              gguf_name_text(text[0], a->name, strlen(a->name)),
-                              gguf_name_text(text[1], b->name, strlen(b->name)));
+                              utf8_quote(text[0], a->name, strlen(a->name)),
+                              utf8_quote(text[1], b->name, strlen(b->name)));
         }
     }
     free(order);
@@ -382,7 +386,7 @@ static bool check_overlap(struct reader *r, const struct gguf *g)
 
 static bool read_tensors(struct reader *r, struct gguf *g, size_t count)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     uint64_t data_begin;
     g->tensor_index = strmap_new(count);
     g->names = arena_new();
@@ -404,7 +408,7 @@ static bool read_tensors(struct reader *r, struct gguf *g, size_t count)
         /* G1: unique. */
         if (!strmap_add(g->tensor_index, t->name, strlen(t->name), (uint32_t)i)) {
             return error_set_at(r->e, ERROR_INPUT, begin, "tensor %s is there twice; " GGUF_DAMAGED,
-                                gguf_name_text(text, t->name, strlen(t->name)));
+                                utf8_quote(text, t->name, strlen(t->name)));
         }
         g->n_tensors = i + 1;
     }
@@ -525,20 +529,43 @@ static bool read_all(struct reader *r, struct gguf *g)
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
-struct gguf *gguf_open_memory(const void *data, uint64_t size_bytes, struct error *e)
+static struct gguf *open_reader(struct reader *r, uint32_t n_files)
 {
     struct gguf *g = mem_zalloc(sizeof *g);
-    struct reader r = {.data = data, .size = size_bytes, .e = e};
-    g->data = data;
-    g->size_bytes = size_bytes;
-    if (!read_all(&r, g)) {
+    g->data = r->data;
+    g->size_bytes = r->file_size;
+    g->n_files = n_files;
+    if (!read_all(r, g)) {
         gguf_close(g);
         return NULL;
     }
     return g;
 }
 
-struct gguf *gguf_open(const char *path, struct error *e)
+struct gguf *gguf_open_memory(const void *data, uint64_t size_bytes, struct error *e)
+{
+    struct reader r = {.data = data, .size = size_bytes, .file_size = size_bytes, .e = e};
+    return open_reader(&r, 1);
+}
+
+struct gguf *gguf_open_parts(uint8_t *metadata, uint64_t metadata_bytes, uint64_t file_bytes,
+                             const void *const *data, struct error *e)
+{
+    struct reader r = {.data = metadata,
+                       .size = metadata_bytes,
+                       .file_size = file_bytes,
+                       .elsewhere = data,
+                       .e = e};
+    struct gguf *g = open_reader(&r, 0);
+    if (g == NULL) {
+        free(metadata);
+        return NULL;
+    }
+    g->metadata = metadata;
+    return g;
+}
+
+struct gguf *gguf_open_file(const char *path, struct error *e)
 {
     struct file_map map;
     if (!file_map_open(path, &map, e)) {
@@ -554,6 +581,15 @@ struct gguf *gguf_open(const char *path, struct error *e)
     return g;
 }
 
+struct gguf *gguf_open(const char *path, struct error *e)
+{
+    struct gguf *g = gguf_open_file(path, e);
+    if (g != NULL && gguf_value_find(g, "split.count") != NULL) {
+        return gguf_open_shards(g, path, e);
+    }
+    return g;
+}
+
 void gguf_close(struct gguf *g)
 {
     if (g == NULL) {
@@ -564,8 +600,16 @@ void gguf_close(struct gguf *g)
     arena_free(g->names);
     free(g->values);
     free(g->tensors);
+    for (uint32_t i = 0; g->shards != NULL && i < g->n_files; i++) {
+        gguf_close(g->shards[i]);
+    }
+    free(g->shards);
+    free(g->metadata);
     if (g->map.data != NULL) {
         file_map_close(&g->map);
+    }
+    if (g->release != NULL) {
+        g->release(g->release_context);
     }
     free(g);
 }

@@ -18,11 +18,18 @@ struct pair {
     size_t size_bytes;
 };
 
+/* Where the data of a tensor comes from when it is not there yet. */
+struct source {
+    gguf_rows_fn *rows; /* NULL: it is there */
+    void *context;
+};
+
 struct gguf_writer {
     struct pair *pairs;
     size_t n_pairs, pairs_capacity;
     struct strmap *pair_index;
     struct gguf_tensor *tensors; /* name is owned, data borrowed; offset counts from the data */
+    struct source *sources;      /* [n_tensors] */
     size_t n_tensors, tensors_capacity;
     struct strmap *tensor_index;
     struct error problem; /* the first that a setter met; ERROR_NONE: none */
@@ -52,6 +59,7 @@ void gguf_writer_free(struct gguf_writer *w)
     }
     free(w->pairs);
     free(w->tensors);
+    free(w->sources);
     free(w);
 }
 
@@ -69,7 +77,7 @@ static void store(uint8_t *p, uint64_t n, unsigned n_bytes)
 static uint8_t *put(struct gguf_writer *w, const char *key, uint64_t key_len, uint32_t type,
                     uint64_t size_bytes)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     uint32_t i;
     if (w->problem.code != ERROR_NONE) {
         return NULL;
@@ -81,7 +89,7 @@ static uint8_t *put(struct gguf_writer *w, const char *key, uint64_t key_len, ui
     uint8_t *data = size_bytes <= SIZE_MAX ? mem_try_alloc((size_t)size_bytes) : NULL;
     if (data == NULL) {
         error_set(&w->problem, ERROR_MEMORY, "no memory for the %" PRIu64 " bytes of key %s",
-                  size_bytes, gguf_name_text(text, key, key_len));
+                  size_bytes, utf8_quote(text, key, key_len));
         return NULL;
     }
     if (!strmap_get(w->pair_index, key, (size_t)key_len, &i)) {
@@ -215,6 +223,22 @@ void gguf_writer_f32s(struct gguf_writer *w, const char *key, const float *value
     }
 }
 
+void gguf_writer_u8s(struct gguf_writer *w, const char *key, const uint8_t *values, size_t count)
+{
+    uint8_t *p = put_array(w, key, strlen(key), GGUF_U8, count, count);
+    if (p != NULL && count > 0) {
+        memcpy(p, values, count);
+    }
+}
+
+void gguf_writer_bools(struct gguf_writer *w, const char *key, const bool *values, size_t count)
+{
+    uint8_t *p = put_array(w, key, strlen(key), GGUF_BOOL, count, count);
+    for (size_t i = 0; p != NULL && i < count; i++) {
+        p[i] = values[i];
+    }
+}
+
 void gguf_writer_copy(struct gguf_writer *w, const struct gguf_value *value)
 {
     uint8_t *p = value->type == GGUF_ARRAY
@@ -228,19 +252,20 @@ void gguf_writer_copy(struct gguf_writer *w, const struct gguf_value *value)
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-bool gguf_writer_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
-                        const uint64_t *dims, const void *data, struct error *e)
+static bool add_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
+                       const uint64_t *dims, const void *data, struct source source,
+                       struct error *e)
 {
-    char text[GGUF_NAME_TEXT_BYTES];
+    char text[UTF8_QUOTE_BYTES];
     struct gguf_tensor t = {.data = data};
     size_t n = strlen(name);
-    gguf_name_text(text, name, n);
+    utf8_quote(text, name, n);
     /* G1; G3 and G5 */
     if (!gguf_check_name(name, n, GGUF_MAX_NAME_BYTES, GGUF_NO_POSITION, "a tensor's name", e) ||
         !gguf_check_shape(&t, type, n_dims, dims, text, GGUF_NO_POSITION, GGUF_NO_POSITION, e)) {
         return false;
     }
-    if (data == NULL) {
+    if (data == NULL && source.rows == NULL) {
         return error_set(e, ERROR_USAGE, "tensor %s to write has no data", text);
     }
     if (w->n_tensors == GGUF_MAX_TENSORS) {
@@ -255,23 +280,41 @@ bool gguf_writer_tensor(struct gguf_writer *w, const char *name, uint32_t type, 
     if (w->n_tensors == w->tensors_capacity) {
         w->tensors_capacity = w->tensors_capacity == 0 ? 64 : 2 * w->tensors_capacity;
         w->tensors = mem_resize(w->tensors, w->tensors_capacity * sizeof *w->tensors);
+        w->sources = mem_resize(w->sources, w->tensors_capacity * sizeof *w->sources);
     }
     t.name = copy;
+    w->sources[w->n_tensors] = source;
     w->tensors[w->n_tensors++] = t;
     return true;
+}
+
+bool gguf_writer_tensor(struct gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
+                        const uint64_t *dims, const void *data, struct error *e)
+{
+    return add_tensor(w, name, type, n_dims, dims, data, (struct source){0}, e);
+}
+
+bool gguf_writer_tensor_rows(struct gguf_writer *w, const char *name, uint32_t type,
+                             uint32_t n_dims, const uint64_t *dims, gguf_rows_fn *rows,
+                             void *context, struct error *e)
+{
+    return add_tensor(w, name, type, n_dims, dims, NULL, (struct source){rows, context}, e);
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
 struct output {
-    struct file_writer *file;
+    struct file_writer *file; /* NULL: into memory, which is long enough */
+    uint8_t *memory;
     uint64_t pos;
     struct error *e;
 };
 
 static bool out_bytes(struct output *o, const void *data, uint64_t n)
 {
-    if (n > 0 && !file_writer_put(o->file, data, (size_t)n, o->e)) {
+    if (n > 0 && o->file == NULL) {
+        memcpy(o->memory + o->pos, data, (size_t)n);
+    } else if (n > 0 && !file_writer_put(o->file, data, (size_t)n, o->e)) {
         return false;
     }
     o->pos += n;
@@ -388,30 +431,61 @@ static bool write_metadata(const struct gguf_writer *w, struct output *o)
     return true;
 }
 
+/* Rows that are made now, piece after piece. */
+static bool write_rows(const struct gguf_tensor *t, const struct source *source, struct output *o)
+{
+    uint64_t row_bytes, n_rows = t->dims[1] * t->dims[2] * t->dims[3];
+    quant_row_bytes(t->format, t->dims[0], &row_bytes); /* G3 and G5: no overflow */
+    uint64_t step = row_bytes < GGUF_PIECE_BYTES ? GGUF_PIECE_BYTES / row_bytes : 1;
+    step = step < n_rows ? step : n_rows;
+    void *piece = mem_try_alloc((size_t)(step * row_bytes));
+    if (piece == NULL) {
+        return error_set(o->e, ERROR_MEMORY, "no memory for %" PRIu64 " rows of tensor %s", step,
+                         t->name);
+    }
+    bool ok = true;
+    for (uint64_t first = 0; ok && first < n_rows; first += step) {
+        uint64_t n = n_rows - first < step ? n_rows - first : step;
+        ok = source->rows(source->context, first, n, piece, o->e) &&
+             out_bytes(o, piece, n * row_bytes);
+    }
+    free(piece);
+    return ok;
+}
+
 static bool write_data(const struct gguf_writer *w, struct output *o, uint64_t data_begin,
                        uint64_t end)
 {
     for (size_t i = 0; i < w->n_tensors; i++) {
         const struct gguf_tensor *t = &w->tensors[i];
-        if (!out_zeros(o, data_begin + t->offset) || !out_bytes(o, t->data, t->size_bytes)) {
+        if (!out_zeros(o, data_begin + t->offset) ||
+            !(w->sources[i].rows ? write_rows(t, &w->sources[i], o)
+                                 : out_bytes(o, t->data, t->size_bytes))) {
             return false;
         }
     }
     return out_zeros(o, end);
 }
 
-bool gguf_writer_commit(struct gguf_writer *w, const char *path, struct error *e)
+/* Where the data section begins and the file ends; false for what a setter found wrong, too. */
+static bool lay_out(struct gguf_writer *w, uint64_t *data_begin, uint64_t *end, struct error *e)
 {
-    uint64_t alignment, data_begin, end = 0;
-    struct output o = {.e = e};
+    uint64_t alignment;
     if (w->problem.code != ERROR_NONE) {
         return error_set(e, w->problem.code, "%s", w->problem.message);
     }
     if (!find_alignment(w, &alignment, e)) {
         return false;
     }
-    data_begin = (metadata_bytes(w) + alignment - 1) & ~(alignment - 1);
-    if (!place_tensors(w, alignment, data_begin, &end, e)) {
+    *data_begin = (metadata_bytes(w) + alignment - 1) & ~(alignment - 1);
+    return place_tensors(w, alignment, *data_begin, end, e);
+}
+
+bool gguf_writer_commit(struct gguf_writer *w, const char *path, struct error *e)
+{
+    uint64_t data_begin, end = 0;
+    struct output o = {.e = e};
+    if (!lay_out(w, &data_begin, &end, e)) {
         return false;
     }
     o.file = file_writer_open(path, e);
@@ -424,4 +498,37 @@ bool gguf_writer_commit(struct gguf_writer *w, const char *path, struct error *e
         return false;
     }
     return file_writer_commit(o.file, e);
+}
+
+struct gguf *gguf_open_writer(struct gguf_writer *w, void (*release)(void *context), void *context,
+                              struct error *e)
+{
+    uint64_t data_begin, end = 0;
+    if (!lay_out(w, &data_begin, &end, e)) {
+        return NULL;
+    }
+    const void **data = mem_array(w->n_tensors + 1, sizeof *data);
+    for (size_t i = 0; i < w->n_tensors; i++) {
+        if (w->sources[i].rows) {
+            error_set(e, ERROR_USAGE, "tensor %s has no data to be opened", w->tensors[i].name);
+            free(data);
+            return NULL;
+        }
+        data[i] = w->tensors[i].data;
+    }
+    uint64_t n_bytes = metadata_bytes(w);
+    struct output o = {.memory = mem_try_alloc((size_t)n_bytes), .e = e};
+    struct gguf *g = NULL;
+    if (o.memory == NULL) {
+        error_set(e, ERROR_MEMORY, "no memory for the %" PRIu64 " bytes of metadata", n_bytes);
+    } else {
+        write_metadata(w, &o);
+        g = gguf_open_parts(o.memory, n_bytes, end, data, e);
+    }
+    if (g != NULL) {
+        g->release = release;
+        g->release_context = context;
+    }
+    free(data);
+    return g;
 }
