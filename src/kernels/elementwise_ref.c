@@ -1,4 +1,4 @@
-/* elementwise_ref.c: norm, rotation, activation and addition over one row, in double. */
+/* elementwise_ref.c: norms, rotation and addition over one row, in double. */
 #include <math.h>
 
 #include "kernels/rungs.h"
@@ -11,7 +11,25 @@ void kernel_rms_norm_ref(const float *x, const float *weight, size_t n, float ep
     }
     double scale = 1 / sqrt(sum / (double)n + (double)eps);
     for (size_t i = 0; i < n; i++) {
-        y[i] = (float)((double)x[i] * scale * (double)weight[i]);
+        y[i] = (float)((double)x[i] * scale * (weight ? (double)weight[i] : 1));
+    }
+}
+
+void kernel_layer_norm_ref(const float *x, const float *weight, const float *bias, size_t n,
+                           float eps, float *y)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i];
+    }
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    }
+    double scale = 1 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++) {
+        double z = ((double)x[i] - mean) * scale;
+        y[i] = (float)(z * (weight ? (double)weight[i] : 1) + (bias ? (double)bias[i] : 0));
     }
 }
 
@@ -31,17 +49,16 @@ void kernel_rope_ref(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
     }
 }
 
-void kernel_swiglu_ref(const float *gate, const float *up, size_t n, float *y)
-{
-    for (size_t i = 0; i < n; i++) {
-        double z = (double)gate[i];
-        y[i] = (float)(z / (1 + exp(-z)) * (double)up[i]);
-    }
-}
-
 void kernel_add_ref(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         y[i] += x[i];
+    }
+}
+
+void kernel_add_scaled_ref(float *y, float a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = fmaf(a, x[i], y[i]);
     }
 }

@@ -1,15 +1,20 @@
 /* kernels.c: one table per rung and the choice among them. */
 #include "kernels/kernels.h"
 
+#include <string.h>
+
 #include "base/cpu.h"
 #include "kernels/rungs.h"
 
 #define KERNELS_TABLE(label, rung, bf16)                                                           \
     {                                                                                              \
         .name = label, .gemm_bf16 = bf16, .matmul = kernel_matmul_##rung,                          \
-        .rms_norm = kernel_rms_norm_##rung, .rope = kernel_rope_##rung,                            \
-        .attention = kernel_attention_##rung, .swiglu = kernel_swiglu_##rung,                      \
-        .softmax = kernel_softmax_##rung, .add = kernel_add_##rung, .gemm = kernel_gemm_##rung,    \
+        .rms_norm = kernel_rms_norm_##rung, .layer_norm = kernel_layer_norm_##rung,                \
+        .rope = kernel_rope_##rung, .attention = kernel_attention_##rung,                          \
+        .activate = kernel_activate_##rung, .gate = kernel_gate_##rung,                            \
+        .soft_cap = kernel_soft_cap_##rung, .softmax = kernel_softmax_##rung,                      \
+        .add = kernel_add_##rung, .add_scaled = kernel_add_scaled_##rung,                          \
+        .gemm = kernel_gemm_##rung,                                                                \
     }
 
 /* Lowest rung first; a rung is usable when all of its features are there. */
@@ -58,4 +63,23 @@ const struct kernels *kernels_at(size_t index)
 size_t kernels_gemm_scratch_bytes(void)
 {
     return GEMM_SCRATCH_FLOATS * sizeof(float);
+}
+
+void kernels_top_k(const float *x, size_t n, size_t k, uint32_t *indices)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = found;
+        /* Past what is not larger; a NaN that is already there gives way to any number. */
+        while (at > 0 && (x[i] > x[indices[at - 1]] ||
+                          (x[indices[at - 1]] != x[indices[at - 1]] && x[i] == x[i]))) {
+            at--;
+        }
+        if (at == k) {
+            continue;
+        }
+        found += found < k;
+        memmove(indices + at + 1, indices + at, (found - 1 - at) * sizeof *indices);
+        indices[at] = (uint32_t)i;
+    }
 }

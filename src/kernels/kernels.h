@@ -40,11 +40,26 @@ struct kernel_attention {
     const float *k; /* [n_kv, kv_stride] keys of the head's group; head_dim of each row are used */
     const float *v; /* the same for values */
     size_t kv_stride; /* elements between consecutive positions */
-    size_t n_kv;      /* > 0 */
+    size_t n_kv;      /* > 0; a sliding window is k and v moved up and n_kv cut by the caller */
     size_t head_dim;
-    float scale;   /* usually 1/sqrt(head_dim) */
-    float *scores; /* scratch [n_kv] */
-    float *out;    /* [head_dim] */
+    float scale;       /* usually 1/sqrt(head_dim) */
+    float softcap;     /* > 0: scores become softcap * tanh(score / softcap); 0: off (Gemma 2) */
+    const float *sink; /* one more logit in the softmax, without a value (gpt-oss); or NULL */
+    float *scores;     /* scratch [n_kv] */
+    float *out;        /* [head_dim] */
+};
+
+/* The nonlinear function of a feed-forward block. With sigma(z) = 1 / (1 + exp(-z)): */
+enum kernel_activation {
+    KERNEL_SILU,       /* z sigma(z) (Elfwing et al., 2017) */
+    KERNEL_GELU,       /* z Phi(z) = z/2 (1 + erf(z / sqrt 2)) (Hendrycks and Gimpel, 2016) */
+    KERNEL_GELU_TANH,  /* z sigma(2 sqrt(2/pi) (z + 0.044715 z^3)): its "tanh" approximation */
+    KERNEL_GELU_QUICK, /* z sigma(1.702 z): its "sigmoid" approximation */
+    KERNEL_RELU,       /* max(z, 0) */
+    KERNEL_TANH,       /* tanh(z): the pooling layer of BERT */
+    /* min(z, 7) sigma(1.702 min(z, 7)); as a gate, the other factor is 1 + up with up cut to
+     * [-7, 7] (gpt-oss model card, 2025). */
+    KERNEL_SWIGLU_CLAMPED,
 };
 
 struct kernels {
@@ -58,9 +73,19 @@ struct kernels {
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end, const float *x,
                    size_t x_stride, size_t n_tokens, float *y, size_t y_stride);
 
-    /* y_i = x_i * weight_i / sqrt(mean(x^2) + eps), n > 0. y may be x.
+    /* y_i = x_i * weight_i / sqrt(mean(x^2) + eps), n > 0. weight NULL counts as ones. y may be x.
      * |error| <= (n/16 + 10) u |y_i|. (Zhang and Sennrich, 2019) */
     void (*rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y);
+
+    /* y_i = z_i weight_i + bias_i, z_i = (x_i - mean x) / sqrt(variance x + eps), n > 0; the
+     * variance is that of the population. weight NULL counts as ones, bias NULL as zeros. y may be
+     * x. With m = mean |x| / sqrt(variance x + eps), as long as (n + 50) u m < 1,
+     *
+     * |error| <= (n/16 + 12) u (|z_i weight_i| + |bias_i|) + (n/8 + 8) u m |weight_i|.
+     *
+     * (Ba, Kiros and Hinton, 2016) */
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n, float eps,
+                       float *y);
 
     /* Rotates the first n_rot (even) of each of n_heads heads of head_dim in place by the angles
      * whose cosines and sines are given, [n_rot/2] each: (a, b) becomes (a c - b s, b c + a s).
@@ -69,15 +94,26 @@ struct kernels {
     void (*rope)(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
                  enum kernel_rope_layout layout, const float *cosines, const float *sines);
 
-    /* out = softmax(scale * q k^T) v over n_kv positions. With p the weights, S the largest
-     * sum_d |scale q_d k_d| of a position and D the spread of the scores,
-     * |error| <= ((head_dim/4 + 20) S + D + n_kv + 32) u sum_j p_j |v_j|.
+    /* out = softmax(scale * q k^T) v over n_kv positions, bidirectional or causal as the caller
+     * chose them. With p the weights, S the largest sum_d |scale q_d k_d| of a position (and at
+     * least |sink|) and D the spread of the scores, sink included,
+     * |error| <= ((head_dim/4 + 40) S + D + n_kv + 32) u sum_j p_j |v_j|.
      * What is left in the scratch is not specified. */
     void (*attention)(const struct kernel_attention *a);
 
-    /* y_i = silu(gate_i) * up_i, silu(z) = z / (1 + exp(-z)). y may be gate or up.
-     * |error| <= 10 u |y_i| + 3e-37 |up_i| (exp overflows for gates below -88). (Shazeer, 2020) */
-    void (*swiglu)(const float *gate, const float *up, size_t n, float *y);
+    /* y_i = activation(x_i). y may be x. With a the argument of the exponential where that is
+     * positive, else 0,
+     * |error| <= (24 + 4 a) u |y_i| + 3e-37 |x_i| (exp overflows beyond 88). */
+    void (*activate)(enum kernel_activation kind, const float *x, size_t n, float *y);
+
+    /* y_i = activation(gate_i) * up_i, for KERNEL_SWIGLU_CLAMPED as said there. y may be gate or
+     * up. The error of activate, times |up_i|, and 2 u |y_i| more. (Shazeer, 2020) */
+    void (*gate)(enum kernel_activation kind, const float *gate, const float *up, size_t n,
+                 float *y);
+
+    /* In place: x_i = cap * tanh(x_i / cap), cap > 0. |error| <= 16 u |x_i| of the result.
+     * (Gemma 2, 2024) */
+    void (*soft_cap)(float *x, size_t n, float cap);
 
     /* In place: x_i = exp(x_i - max x) / sum. -inf gives 0; all -inf gives zeros; a NaN or +inf
      * makes all NaN. With D the spread of the finite x, |error| <= (D + n/8 + 16) u y_i + 2^-148.
@@ -86,6 +122,9 @@ struct kernels {
 
     /* y_i += x_i, the same bits on every rung. */
     void (*add)(float *y, const float *x, size_t n);
+
+    /* y_i += a x_i with one rounding, the same bits on every rung. */
+    void (*add_scaled)(float *y, float a, const float *x, size_t n);
 
     /* General float multiply for training: rows [row_begin, row_end) of
      *
@@ -121,6 +160,10 @@ const struct kernels *kernels_reference(void);
 /* Every table that this machine and build could use, whatever the mask, for the checker; NULL past
  * the end. Index 0 is "ref". */
 const struct kernels *kernels_at(size_t index);
+
+/* The indices of the k largest of x[0..n), the largest first, equal ones in the order of their
+ * indices; NaN counts as less than everything. 0 < k <= n. The choice of a mixture's experts. */
+void kernels_top_k(const float *x, size_t n, size_t k, uint32_t *indices);
 
 /* The same for every shape and rung: about 1.2 MiB. */
 size_t kernels_gemm_scratch_bytes(void);

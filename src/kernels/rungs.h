@@ -14,13 +14,19 @@
                               size_t y_stride);                                                    \
     void kernel_rms_norm_##rung(const float *x, const float *weight, size_t n, float eps,          \
                                 float *y);                                                         \
+    void kernel_layer_norm_##rung(const float *x, const float *weight, const float *bias,          \
+                                  size_t n, float eps, float *y);                                  \
     void kernel_rope_##rung(float *x, size_t n_heads, size_t head_dim, size_t n_rot,               \
                             enum kernel_rope_layout layout, const float *cosines,                  \
                             const float *sines);                                                   \
     void kernel_attention_##rung(const struct kernel_attention *a);                                \
-    void kernel_swiglu_##rung(const float *gate, const float *up, size_t n, float *y);             \
+    void kernel_activate_##rung(enum kernel_activation kind, const float *x, size_t n, float *y);  \
+    void kernel_gate_##rung(enum kernel_activation kind, const float *gate, const float *up,       \
+                            size_t n, float *y);                                                   \
+    void kernel_soft_cap_##rung(float *x, size_t n, float cap);                                    \
     void kernel_softmax_##rung(float *x, size_t n);                                                \
     void kernel_add_##rung(float *y, const float *x, size_t n);                                    \
+    void kernel_add_scaled_##rung(float *y, float a, const float *x, size_t n);                    \
     void kernel_gemm_##rung(size_t row_begin, size_t row_end, size_t n, size_t depth,              \
                             const float *a, size_t a_row, size_t a_col, const float *b,            \
                             size_t b_row, size_t b_col, float beta, float *c, size_t ldc,          \
@@ -38,7 +44,15 @@ KERNELS_DECLARE_BF16(ref);
 KERNELS_DECLARE(avx2);
 KERNELS_DECLARE(avx512);
 KERNELS_DECLARE_BF16(amx);
+
+/* Of peak.h */
+double kernel_peak_fma_avx2(size_t rounds);
+double kernel_peak_fma_avx512(size_t rounds);
+double kernel_peak_tiles_amx(size_t rounds);
+unsigned kernel_read_avx2(const void *data, size_t stretch_bytes, int n_streams);
+unsigned kernel_read_avx512(const void *data, size_t stretch_bytes, int n_streams);
 #endif
+unsigned kernel_read_ref(const void *data, size_t stretch_bytes, int n_streams);
 
 /* Blocks of the packed gemm, the same on every rung. depth is cut at multiples of GEMM_DEPTH, which
  * decides the order of the sums; rows and columns are cut where it suits the caches. */

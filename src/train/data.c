@@ -102,9 +102,9 @@ static bool add_conversation(struct reader *r, json_t *conversation, struct erro
 {
     json_t *messages = json_object_get(conversation, "messages");
     size_t n = json_array_size(messages), done = 0, start = r->data->n_tokens;
-    bool ok = true;
+    bool ok = true, cut = false;
     add_bos(r);
-    for (size_t i = 0; ok && i <= n; i++) {
+    for (size_t i = 0; ok && !cut && i <= n; i++) {
         const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
         bool answer = role && strcmp(role, "assistant") == 0;
         if (!answer && i < n) {
@@ -124,10 +124,14 @@ static bool add_conversation(struct reader *r, json_t *conversation, struct erro
             if (ok && (after.n < done || memcmp(after.text, before.text, done) != 0)) {
                 ok = error_set(e, ERROR_INPUT, "the chat template rewrites earlier messages");
             }
-            /* White space that the template puts after the end-of-turn token is not the answer's.
-             */
+            cut = json_is_true(json_object_get(json_array_get(messages, i), "cut"));
+            if (ok && cut && i + 1 < n) {
+                ok = error_set(e, ERROR_INPUT, "only the last message can have \"cut\"");
+            }
+            /* White space that the template puts after the end-of-turn token is not the answer's,
+             * and what ends a turn is no part of an answer that is cut. */
             size_t end = ok ? after.n : 0;
-            while (end > done && after.trusted[end - 1] && after.text[end - 1] == '\n') {
+            while (end > done && after.trusted[end - 1] && (cut || after.text[end - 1] == '\n')) {
                 end--;
             }
             ok = ok && add_text(r, after.text + done, end - done, after.trusted + done, true, e);

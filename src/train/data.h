@@ -4,7 +4,9 @@
  * one text (a line with
  * {"text": ...}), or a stretch of at most `context` tokens of a plain text file. Conversations are
  * rendered by the chat template; with LOSS_ON_ANSWERS only the tokens of assistant messages and the
- * token that ends them are predicted. Documents longer than the context are left out and counted.
+ * token that ends them are predicted. A last assistant message with "cut": true is the beginning of
+ * an answer: the document ends in its midst, and no end is learned. Documents longer than the
+ * context are left out and counted.
  */
 #ifndef LLLM_TRAIN_DATA_H
 #define LLLM_TRAIN_DATA_H

@@ -14,6 +14,7 @@
 
 struct work {
     const struct kernels *k;
+    const char *const *words; /* all of them are in the lines that are wanted; up to a NULL */
     struct kernel_weights w;
     size_t m, n, depth, n_tokens;
     bool bf16, a_transposed, b_transposed;
@@ -43,10 +44,25 @@ static float *floats(size_t n)
     return x;
 }
 
+static bool wanted(const struct work *work, const char *what)
+{
+    char line[128];
+    snprintf(line, sizeof line, "%s %s", work->k->name, what);
+    for (const char *const *word = work->words; *word != NULL; word++) {
+        if (strstr(line, *word) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* flops and bytes are those of one call of run. */
 static void measure(const char *what, void (*run)(struct work *), struct work *work, double flops,
                     double bytes)
 {
+    if (!wanted(work, what)) {
+        return;
+    }
     run(work);
     double best = INFINITY, begin = cpu_seconds(), now = begin;
     for (int i = 0; i < 3 || now - begin < 0.3; i++) {
@@ -72,36 +88,62 @@ static void run_matmul(struct work *w)
     w->k->matmul(&w->w, 0, w->w.n_rows, w->x, w->w.n_in, w->n_tokens, w->y, w->w.n_rows);
 }
 
-static void bench_matmul(const struct kernels *k)
+/* The rows of a benchmark. A few are made and repeated: some formats take long to write. */
+static uint8_t *matmul_rows(const struct quant_format *f, size_t n_in, size_t n_rows)
 {
-    static const uint32_t types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0, TENSOR_Q4_0};
+    enum { N_MADE = 64 };
+    uint64_t row_bytes = 0;
+    quant_row_bytes(f, n_in, &row_bytes);
+    uint8_t *data = mem_try_alloc((size_t)row_bytes * n_rows);
+    if (data == NULL) {
+        fprintf(stderr, "check: no memory for the benchmark\n");
+        exit(1);
+    }
+    float *source = floats(n_in * N_MADE);
+    f->quantize(source, data, n_in * N_MADE);
+    free(source);
+    for (size_t r = N_MADE; r < n_rows; r += N_MADE) {
+        memcpy(data + r * row_bytes, data, N_MADE * row_bytes);
+    }
+    return data;
+}
+
+static void bench_matmul(const struct kernels *k, const char *const *words)
+{
+    static const uint32_t types[] = {TENSOR_F32,  TENSOR_F16,    TENSOR_BF16,   TENSOR_Q8_0,
+                                     TENSOR_Q5_1, TENSOR_Q5_0,   TENSOR_Q4_1,   TENSOR_Q4_0,
+                                     TENSOR_Q6_K, TENSOR_Q5_K,   TENSOR_Q4_K,   TENSOR_Q3_K,
+                                     TENSOR_Q2_K, TENSOR_IQ4_XS, TENSOR_IQ4_NL, TENSOR_MXFP4};
     static const size_t tokens[] = {1, 2, 4, 8, 64, 512};
     enum { N_IN = 2048, N_ROWS = 8192, N_TOKENS = 512 }; /* 64 MiB as F32 */
     bool slow = strcmp(k->name, "ref") == 0;
-    float *source = floats((size_t)N_IN * N_ROWS);
-    struct work w = {.k = k, .x = floats(N_IN * N_TOKENS), .y = floats((size_t)N_ROWS * N_TOKENS)};
+    struct work w = {.k = k,
+                     .words = words,
+                     .x = floats(N_IN * N_TOKENS),
+                     .y = floats((size_t)N_ROWS * N_TOKENS)};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         const struct quant_format *f = quant_format_by_type(types[i]);
         uint64_t row_bytes = 0;
         quant_row_bytes(f, N_IN, &row_bytes);
-        uint8_t *data = mem_try_alloc((size_t)row_bytes * N_ROWS);
-        if (data == NULL) {
-            break;
-        }
-        f->quantize(source, data, (size_t)N_IN * N_ROWS);
+        uint8_t *data = NULL;
         for (size_t t = 0; t < (slow ? 1 : sizeof tokens / sizeof tokens[0]); t++) {
             w.n_tokens = tokens[t];
             size_t n_rows = tokens[t] <= 8 ? N_ROWS : 1024;
-            w.w = (struct kernel_weights){types[i], data, N_IN, n_rows, (size_t)row_bytes};
             char what[64];
             snprintf(what, sizeof what, "matmul %s %zux%d, %zu tokens", f->name, n_rows, N_IN,
                      tokens[t]);
+            if (!wanted(&w, what)) {
+                continue;
+            }
+            if (data == NULL) {
+                data = matmul_rows(f, N_IN, N_ROWS);
+            }
+            w.w = (struct kernel_weights){types[i], data, N_IN, n_rows, (size_t)row_bytes};
             measure(what, run_matmul, &w, 2.0 * N_IN * (double)n_rows * (double)tokens[t],
                     (double)row_bytes * (double)n_rows);
         }
         free(data);
     }
-    free(source);
     free(w.x);
     free(w.y);
 }
@@ -114,13 +156,17 @@ static void run_gemm(struct work *w)
                            w->b_transposed ? w->depth : 1, 0, w->z, w->n, w->scratch);
 }
 
-static void bench_gemm_of(const struct kernels *k, bool bf16)
+static void bench_gemm_of(const struct kernels *k, const char *const *words, bool bf16)
 {
     static const size_t shapes[][3] = {
         {1024, 768, 256}, {1024, 256, 768}, {256, 768, 1024}, {512, 2048, 512}, {64, 64, 64}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        struct work w = {
-            .k = k, .bf16 = bf16, .m = shapes[i][0], .n = shapes[i][1], .depth = shapes[i][2]};
+        struct work w = {.k = k,
+                         .words = words,
+                         .bf16 = bf16,
+                         .m = shapes[i][0],
+                         .n = shapes[i][1],
+                         .depth = shapes[i][2]};
         if (strcmp(k->name, "ref") == 0 && i < 4) {
             continue;
         }
@@ -144,15 +190,15 @@ static void bench_gemm_of(const struct kernels *k, bool bf16)
     }
 }
 
-static void bench_gemm(const struct kernels *k)
+static void bench_gemm(const struct kernels *k, const char *const *words)
 {
-    bench_gemm_of(k, false);
+    bench_gemm_of(k, words, false);
 }
 
-static void bench_gemm_bf16(const struct kernels *k)
+static void bench_gemm_bf16(const struct kernels *k, const char *const *words)
 {
     if (k->gemm_bf16) {
-        bench_gemm_of(k, true);
+        bench_gemm_of(k, words, true);
     }
 }
 
@@ -170,11 +216,11 @@ static void run_attention(struct work *w)
     w->k->attention(&a);
 }
 
-static void bench_attention(const struct kernels *k)
+static void bench_attention(const struct kernels *k, const char *const *words)
 {
     static const size_t shapes[][2] = {{64, 512}, {128, 512}, {128, 4096}, {80, 1024}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        struct work w = {.k = k, .n = shapes[i][0], .m = shapes[i][1]};
+        struct work w = {.k = k, .words = words, .n = shapes[i][0], .m = shapes[i][1]};
         w.x = floats((w.m + 1) * w.n);
         w.y = floats(w.m * w.n);
         w.z = floats(w.m + w.n);
@@ -202,9 +248,24 @@ static void run_rope_halves(struct work *w)
     w->k->rope(w->x, w->m, w->n, w->n, KERNEL_ROPE_HALVES, w->y, w->y + w->n);
 }
 
-static void run_swiglu(struct work *w)
+static void run_layer_norm(struct work *w)
 {
-    w->k->swiglu(w->x, w->y, w->n, w->z);
+    w->k->layer_norm(w->x, w->y, w->y, w->n, 1e-5f, w->z);
+}
+
+static void run_silu(struct work *w)
+{
+    w->k->gate(KERNEL_SILU, w->x, w->y, w->n, w->z);
+}
+
+static void run_gelu(struct work *w)
+{
+    w->k->activate(KERNEL_GELU, w->x, w->n, w->z);
+}
+
+static void run_soft_cap(struct work *w)
+{
+    w->k->soft_cap(w->z, w->n, 30);
 }
 
 static void run_softmax(struct work *w)
@@ -217,13 +278,21 @@ static void run_add(struct work *w)
     w->k->add(w->z, w->x, w->n);
 }
 
-static void bench_rows(const struct kernels *k)
+static void bench_rows(const struct kernels *k, const char *const *words)
 {
-    struct work w = {
-        .k = k, .n = 4096, .m = 32, .x = floats(4096), .y = floats(4096), .z = floats(4096)};
+    struct work w = {.k = k,
+                     .words = words,
+                     .n = 4096,
+                     .m = 32,
+                     .x = floats(4096),
+                     .y = floats(4096),
+                     .z = floats(4096)};
     double n = (double)w.n;
     measure("rms_norm 4096", run_rms_norm, &w, 4 * n, 12 * n);
-    measure("swiglu 4096", run_swiglu, &w, 5 * n, 12 * n);
+    measure("layer_norm 4096", run_layer_norm, &w, 7 * n, 16 * n);
+    measure("silu gate 4096", run_silu, &w, 5 * n, 12 * n);
+    measure("gelu 4096", run_gelu, &w, 5 * n, 8 * n);
+    measure("soft_cap 4096", run_soft_cap, &w, 5 * n, 8 * n);
     measure("softmax 4096", run_softmax, &w, 5 * n, 8 * n);
     memset(w.x, 0, 4096 * sizeof *w.x);
     measure("add 4096", run_add, &w, n, 12 * n);
@@ -235,11 +304,11 @@ static void bench_rows(const struct kernels *k)
     free(w.z);
 }
 
-int bench_run(const char *filter)
+int bench_run(const char *filter, const char *const *words)
 {
     static const struct {
         const char *name;
-        void (*run)(const struct kernels *);
+        void (*run)(const struct kernels *, const char *const *);
     } benches[] = {{"matmul", bench_matmul},
                    {"gemm", bench_gemm},
                    {"gemm_bf16", bench_gemm_bf16},
@@ -250,7 +319,7 @@ int bench_run(const char *filter)
             continue;
         }
         for (size_t i = 0; kernels_at(i) != NULL; i++) {
-            benches[b].run(kernels_at(i));
+            benches[b].run(kernels_at(i), words);
         }
     }
     return 0;

@@ -1,7 +1,8 @@
 /* check.c: every rung of the kernels against the reference, and their speed.
  *
- *   check [FILTER]            compares; the names that contain FILTER
- *   check --bench [FILTER]    times each kernel on each rung, one thread
+ *   check [FILTER]                      compares; the names that contain FILTER
+ *   check --bench [FILTER [WORD...]]    times each kernel on each rung, one thread; the lines that
+ *                                       contain all words ("avx2", "Q4_K", " 1 tokens")
  *
  * Output is TAP. Inputs and outputs end at an inaccessible page, outputs are poisoned.
  */
@@ -129,6 +130,29 @@ void guard_free(struct guard *g, const char *what)
     *g = (struct guard){0};
 }
 
+/* Random bits that mean finite numbers of a usual size, for formats of blocks: searching for the
+ * best blocks would take most of the time. */
+static void random_row(struct rng *r, const struct quant_format *f, uint8_t *row, size_t n)
+{
+    enum { MAX_BLOCK = 256 };
+    float values[MAX_BLOCK];
+    for (size_t i = 0; i < n; i += f->block_elements, row += f->block_bytes) {
+        float largest;
+        do {
+            for (size_t b = 0; b < f->block_bytes; b += sizeof(uint64_t)) {
+                uint64_t bits = rng_next(r);
+                size_t left = f->block_bytes - b;
+                memcpy(row + b, &bits, left < sizeof bits ? left : sizeof bits);
+            }
+            f->dequantize(row, values, f->block_elements);
+            largest = 0;
+            for (size_t j = 0; j < f->block_elements; j++) {
+                largest = isnan(values[j]) ? INFINITY : fmaxf(largest, fabsf(values[j]));
+            }
+        } while (!(largest > 1e-3f && largest < 1e3f));
+    }
+}
+
 struct guard guard_weights(struct rng *r, struct kernel_weights *w, uint32_t type, size_t n_in,
                            size_t n_rows, size_t gap_bytes)
 {
@@ -144,6 +168,17 @@ struct guard guard_weights(struct rng *r, struct kernel_weights *w, uint32_t typ
         exit(1);
     }
     for (size_t i = 0; i < n_rows; i++) {
+        if (type == TENSOR_F64) {
+            for (size_t j = 0; j < n_in; j++) {
+                double value = rng_normal(r);
+                memcpy((uint8_t *)g.data + i * stride + j * sizeof value, &value, sizeof value);
+            }
+            continue;
+        }
+        if (f->block_elements > 1) {
+            random_row(r, f, (uint8_t *)g.data + i * stride, n_in);
+            continue;
+        }
         for (size_t j = 0; j < n_in; j++) {
             row[j] = (float)rng_normal(r);
         }
@@ -163,12 +198,18 @@ static const struct {
     {"matmul", check_matmul},
     {"matmul_nan", check_matmul_nan},
     {"rms_norm", check_rms_norm},
+    {"layer_norm", check_layer_norm},
     {"rope", check_rope},
     {"attention", check_attention},
-    {"swiglu", check_swiglu},
+    {"activate", check_activate},
+    {"gate", check_gate},
+    {"activation_known", check_activation_known},
+    {"soft_cap", check_soft_cap},
+    {"top_k", check_top_k},
     {"softmax", check_softmax},
     {"exponential", check_exponential},
     {"add", check_add},
+    {"add_scaled", check_add_scaled},
     {"gemm", check_gemm},
     {"gemm_bf16", check_gemm_bf16},
     {"gemm_special", check_gemm_special},
@@ -220,7 +261,7 @@ static int result(int number, const char *name, const char *rung)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
-        return bench_run(argc > 2 ? argv[2] : "");
+        return bench_run(argc > 2 ? argv[2] : "", (const char *const *)argv + (argc > 2 ? 3 : 2));
     }
     const char *filter = argc > 1 ? argv[1] : "";
     int number = 0, failed = 0;

@@ -18,12 +18,70 @@ void check_rms_norm(const struct kernels *k, struct rng *r)
                         ((double)n / 16 + 10) * UNIT * fabs((double)ref[i]),
                         "%s rms_norm of %zu at %zu", k->name, n, i);
         }
+        struct guard gones = guard_new(n * sizeof(float)), gplain = guard_new(n * sizeof(float));
+        float *ones = gones.data;
+        for (size_t i = 0; i < n; i++) {
+            ones[i] = 1;
+        }
+        k->rms_norm(x, NULL, n, 1e-5f, gplain.data);
+        k->rms_norm(x, ones, n, 1e-5f, ones);
+        check_same_bits(gplain.data, ones, n, "rms_norm without weight");
+        guard_free(&gones, "rms_norm ones");
+        guard_free(&gplain, "rms_norm without weight");
         k->rms_norm(x, gw.data, n, 1e-5f, x);
         check_same_bits(x, y, n, "rms_norm in place");
         guard_free(&gx, "rms_norm x");
         guard_free(&gw, "rms_norm weight");
         guard_free(&gy, "rms_norm y");
         guard_free(&gref, "rms_norm reference");
+    }
+}
+
+/* shift moves all x: the mean must not eat the digits of what is left. */
+static void check_layer_norm_row(const struct kernels *k, struct rng *r, size_t n, float shift,
+                                 bool has_weight, bool has_bias)
+{
+    const float eps = 1e-5f;
+    struct guard gx = guard_floats(r, n, 3), gw = guard_floats(r, n, 1), gb = guard_floats(r, n, 1);
+    struct guard gy = guard_new(n * sizeof(float)), gref = guard_new(n * sizeof(float));
+    float *x = gx.data, *y = gy.data, *ref = gref.data;
+    const float *weight = has_weight ? gw.data : NULL, *bias = has_bias ? gb.data : NULL;
+    double mean = 0, magnitude = 0, variance = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] += shift;
+        mean += (double)x[i] / (double)n;
+        magnitude += fabs((double)x[i]) / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+    }
+    double scale = 1 / sqrt(variance + (double)eps);
+    k->layer_norm(x, weight, bias, n, eps, y);
+    kernels_reference()->layer_norm(x, weight, bias, n, eps, ref);
+    for (size_t i = 0; i < n; i++) {
+        double w = has_weight ? fabs((double)weight[i]) : 1, z = ((double)x[i] - mean) * scale;
+        double b = has_bias ? fabs((double)bias[i]) : 0;
+        double bound = ((double)n / 16 + 12) * UNIT * (fabs(z) * w + b) +
+                       ((double)n / 8 + 8) * UNIT * magnitude * scale * w;
+        check_close((double)y[i], (double)ref[i], bound, "%s layer_norm of %zu about %g at %zu",
+                    k->name, n, (double)shift, i);
+    }
+    k->layer_norm(x, weight, bias, n, eps, x);
+    check_same_bits(x, y, n, "layer_norm in place");
+    guard_free(&gx, "layer_norm x");
+    guard_free(&gw, "layer_norm weight");
+    guard_free(&gb, "layer_norm bias");
+    guard_free(&gy, "layer_norm y");
+    guard_free(&gref, "layer_norm reference");
+}
+
+void check_layer_norm(const struct kernels *k, struct rng *r)
+{
+    for (size_t n = 1; n < 1100; n += n < 70 ? 1 : 97) {
+        check_layer_norm_row(k, r, n, 0, true, true);
+        check_layer_norm_row(k, r, n, 1, false, true);
+        check_layer_norm_row(k, r, n, -20, true, false);
+        check_layer_norm_row(k, r, n, 1000, false, false);
     }
 }
 
@@ -80,8 +138,13 @@ void check_rope(const struct kernels *k, struct rng *r)
     }
 }
 
+/* What changes the scores: see struct kernel_attention. A sink of 0 is none here. */
+struct twist {
+    float softcap, sink;
+};
+
 static void check_attention_shape(const struct kernels *k, struct rng *r, size_t head_dim,
-                                  size_t n_kv, size_t gap, float spread)
+                                  size_t n_kv, size_t gap, float spread, struct twist twist)
 {
     size_t stride = head_dim + gap, n = (n_kv - 1) * stride + head_dim;
     struct guard gq = guard_floats(r, head_dim, spread), gk = guard_floats(r, n, 1);
@@ -96,6 +159,8 @@ static void check_attention_shape(const struct kernels *k, struct rng *r, size_t
                                  .n_kv = n_kv,
                                  .head_dim = head_dim,
                                  .scale = 1 / sqrtf((float)head_dim),
+                                 .softcap = twist.softcap,
+                                 .sink = twist.sink != 0 ? &twist.sink : NULL,
                                  .scores = gs.data,
                                  .out = gout.data};
     k->attention(&a);
@@ -106,6 +171,10 @@ static void check_attention_shape(const struct kernels *k, struct rng *r, size_t
 
     /* The reference leaves the probabilities in its scratch. */
     double worst = 0, low = INFINITY, high = -INFINITY;
+    if (a.sink) {
+        worst = fabs((double)twist.sink);
+        low = high = (double)twist.sink;
+    }
     for (size_t j = 0; j < n_kv; j++) {
         double sum = 0, magnitude = 0;
         for (size_t d = 0; d < head_dim; d++) {
@@ -118,7 +187,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r, size_t
         worst = fmax(worst, magnitude);
     }
     double relative =
-        (2 * ((double)head_dim / 8 + 10) * worst + (high - low) + (double)n_kv + 32) * UNIT;
+        (((double)head_dim / 4 + 40) * worst + (high - low) + (double)n_kv + 32) * UNIT;
     for (size_t d = 0; d < head_dim; d++) {
         double magnitude = 0;
         for (size_t j = 0; j < n_kv; j++) {
@@ -155,15 +224,20 @@ static void check_attention_shape(const struct kernels *k, struct rng *r, size_t
 
 void check_attention(const struct kernels *k, struct rng *r)
 {
+    static const struct twist none = {0}, twists[] = {{0}, {5, 0}, {0, 2.5f}, {30, -1}, {0, 40}};
     for (size_t head_dim = 1; head_dim <= 140; head_dim++) {
-        check_attention_shape(k, r, head_dim, check_between(r, 1, 40), head_dim % 4, 1);
+        check_attention_shape(k, r, head_dim, check_between(r, 1, 40), head_dim % 4, 1,
+                              twists[head_dim % 5]);
     }
     for (size_t n_kv = 1; n_kv <= 40; n_kv++) {
-        check_attention_shape(k, r, 64, n_kv, 0, 1);
-        check_attention_shape(k, r, 80, n_kv, 16, 30); /* sharp: most weights underflow */
+        for (size_t i = 0; i < sizeof twists / sizeof twists[0]; i++) {
+            check_attention_shape(k, r, 64, n_kv, 0, 1, twists[i]);
+        }
+        check_attention_shape(k, r, 80, n_kv, 16, 30, none); /* sharp: most weights underflow */
+        check_attention_shape(k, r, 80, n_kv, 16, 30, twists[3]);
     }
-    check_attention_shape(k, r, 128, 1500, 0, 2);
-    check_attention_shape(k, r, 256, 333, 64, 2);
+    check_attention_shape(k, r, 128, 1500, 0, 2, none);
+    check_attention_shape(k, r, 256, 333, 64, 2, twists[1]);
 }
 
 void check_softmax(const struct kernels *k, struct rng *r)
@@ -213,33 +287,6 @@ void check_softmax(const struct kernels *k, struct rng *r)
     }
 }
 
-void check_swiglu(const struct kernels *k, struct rng *r)
-{
-    for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
-        struct guard gg = guard_floats(r, n, n % 2 ? 2 : 50), gu = guard_floats(r, n, 1);
-        struct guard gy = guard_new(n * sizeof(float)), gref = guard_new(n * sizeof(float));
-        float *gate = gg.data, *up = gu.data, *y = gy.data, *ref = gref.data;
-        k->swiglu(gate, up, n, y);
-        kernels_reference()->swiglu(gate, up, n, ref);
-        for (size_t i = 0; i < n; i++) {
-            double bound =
-                10 * UNIT * fabs((double)ref[i]) + 3e-37 * fabs((double)up[i]) + 0x1p-149;
-            check_close((double)y[i], (double)ref[i], bound, "%s swiglu of %zu at %zu", k->name, n,
-                        i);
-        }
-        struct guard gu2 = guard_copy(&gu);
-        k->swiglu(gate, gu2.data, n, gu2.data);
-        check_same_bits(gu2.data, y, n, "swiglu into up");
-        k->swiglu(gate, up, n, gate);
-        check_same_bits(gate, y, n, "swiglu into gate");
-        guard_free(&gg, "swiglu gate");
-        guard_free(&gu, "swiglu up");
-        guard_free(&gu2, "swiglu up");
-        guard_free(&gy, "swiglu y");
-        guard_free(&gref, "swiglu reference");
-    }
-}
-
 void check_add(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
@@ -251,6 +298,21 @@ void check_add(const struct kernels *k, struct rng *r)
         guard_free(&gx, "add x");
         guard_free(&gy, "add y");
         guard_free(&gref, "add reference");
+    }
+}
+
+void check_add_scaled(const struct kernels *k, struct rng *r)
+{
+    for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
+        struct guard gy = guard_floats(r, n, 1), gx = guard_floats(r, n, 1);
+        struct guard gref = guard_copy(&gy);
+        float a = (float)rng_normal(r);
+        k->add_scaled(gy.data, a, gx.data, n);
+        kernels_reference()->add_scaled(gref.data, a, gx.data, n);
+        check_same_bits(gy.data, gref.data, n, "add_scaled");
+        guard_free(&gx, "add_scaled x");
+        guard_free(&gy, "add_scaled y");
+        guard_free(&gref, "add_scaled reference");
     }
 }
 
@@ -291,17 +353,38 @@ void check_known(const struct kernels *k, struct rng *r)
     check_close((double)logits[1], 0.375, 1e-7, "%s softmax", k->name);
     check_close((double)logits[2], 0.5, 1e-7, "%s softmax", k->name);
 
-    float gate[3] = {0, 1, -1000}, up[3] = {7, 2, 1}, y[3];
-    k->swiglu(gate, up, 3, y);
-    check_close((double)y[0], 0, 0, "%s swiglu of 0", k->name);
-    check_close((double)y[1], 2 / (1 + exp(-1)), 1e-6, "%s swiglu of 1", k->name);
-    check_close((double)y[2], 0, 0, "%s swiglu of -1000", k->name);
+    float row[2] = {1, 3}, one_half[2] = {1, 2}, shift[2] = {10, 20}; /* mean 2, variance 1 */
+    k->layer_norm(row, one_half, shift, 2, 0, row);
+    check_same_bits(row, (float[2]){9, 22}, 2, "layer_norm");
 
     /* Two equal keys share; a key far below has no weight. */
     float q[1] = {1}, keys[3] = {1, 1, -500}, values[3] = {2, 4, 1000}, scores[3], out[1];
-    struct kernel_attention a = {q, keys, values, 1, 3, 1, 1, scores, out};
+    struct kernel_attention a = {.q = q,
+                                 .k = keys,
+                                 .v = values,
+                                 .kv_stride = 1,
+                                 .n_kv = 3,
+                                 .head_dim = 1,
+                                 .scale = 1,
+                                 .scores = scores,
+                                 .out = out};
     k->attention(&a);
     check_close((double)out[0], 3, 1e-6, "%s attention", k->name);
+    /* A sink as large as they are takes a third. Capped to 1, the far key comes back: the scores
+     * are 1 tanh(1), twice, and 1 tanh(-500). */
+    a.sink = &q[0];
+    k->attention(&a);
+    check_close((double)out[0], 2, 1e-6, "%s attention with a sink", k->name);
+    float beyond = 500; /* above all scores by more than exp can hold */
+    a.sink = &beyond;
+    k->attention(&a);
+    check_close((double)out[0], 0, 0, "%s attention with a sink far above", k->name);
+    a.sink = NULL;
+    a.softcap = 1;
+    double near = exp(tanh(1)), far = exp(-1);
+    k->attention(&a);
+    check_close((double)out[0], (6 * near + 1000 * far) / (2 * near + far), 1e-3,
+                "%s capped attention", k->name);
 
     float w[6] = {1, 2, 3, 4, 5, 6}, in[3] = {1, 10, 100}, result[2];
     struct kernel_weights layer = {TENSOR_F32, w, 3, 2, 3 * sizeof(float)};

@@ -2,13 +2,14 @@
  *
  * Orders that never change: a score is one vector accumulator along head_dim; the sum of the
  * exponentials is one vector accumulator along the positions; an output element adds its even and
- * its odd positions apart and then together.
+ * its odd positions apart and then together. A sink's exponential is added to the sum last.
  */
 #include "kernels/rungs.h"
 #include "kernels/x86/vec.h"
 
-/* x_i = exp(x_i - max x); returns the reciprocal of their sum, 0 when all are 0. */
-static float exp_in_place(float *x, size_t n)
+/* x_i = exp(x_i - max x); returns the reciprocal of their sum, 0 when all are 0. The sink, where
+ * there is one, counts for the maximum and the sum. */
+static float exp_in_place(float *x, size_t n, const float *sink)
 {
     size_t tail = n % VEC_LANES, whole = n - tail;
     vec largest = vec_set1(-INFINITY);
@@ -20,6 +21,9 @@ static float exp_in_place(float *x, size_t n)
         largest = vec_max(v, largest);
     }
     float max = vec_reduce_max(largest);
+    if (sink != NULL && !(*sink <= max)) {
+        max = *sink;
+    }
     if (max == -INFINITY) {
         max = 0; /* all -inf: every exponential below is 0; a NaN still comes through */
     }
@@ -35,12 +39,15 @@ static float exp_in_place(float *x, size_t n)
         total = vec_add(total, vec_fill_tail(e, tail, 0));
     }
     float sum = vec_sum(total);
+    if (sink != NULL) {
+        sum += vec_first(vec_exp(vec_set1(*sink - max)));
+    }
     return sum == 0 ? 0 : 1.0f / sum;
 }
 
 void RUNG(kernel_softmax)(float *x, size_t n)
 {
-    float inverse = exp_in_place(x, n);
+    float inverse = exp_in_place(x, n, NULL);
     size_t tail = n % VEC_LANES, whole = n - tail;
     for (size_t i = 0; i < whole; i += VEC_LANES) {
         vec_store(x + i, vec_mul(vec_load(x + i), vec_set1(inverse)));
@@ -131,7 +138,10 @@ VEC_INLINE void mix(const struct kernel_attention *a, size_t d, int n_vecs, size
 void RUNG(kernel_attention)(const struct kernel_attention *a)
 {
     score(a);
-    float inverse = exp_in_place(a->scores, a->n_kv);
+    if (a->softcap > 0) {
+        RUNG(kernel_soft_cap)(a->scores, a->n_kv, a->softcap);
+    }
+    float inverse = exp_in_place(a->scores, a->n_kv, a->sink);
     size_t d = 0;
     for (; d + 4 * VEC_LANES <= a->head_dim; d += 4 * VEC_LANES) {
         mix(a, d, 4, 0, inverse);

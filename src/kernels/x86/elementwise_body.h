@@ -1,4 +1,4 @@
-/* elementwise_body.h: norm, rotation, activation and addition over one row, for both widths.
+/* elementwise_body.h: norms, rotation and addition over one row, for both widths.
  * Elements past the last whole vector go through masked loads and the same instructions. */
 #include "kernels/rungs.h"
 #include "kernels/x86/vec.h"
@@ -17,11 +17,50 @@ void RUNG(kernel_rms_norm)(const float *x, const float *weight, size_t n, float 
     }
     vec scale = vec_set1(1.0f / sqrtf(vec_sum(sum) / (float)n + eps));
     for (size_t i = 0; i < whole; i += VEC_LANES) {
-        vec_store(y + i, vec_mul(vec_mul(vec_load(x + i), scale), vec_load(weight + i)));
+        vec v = vec_mul(vec_load(x + i), scale);
+        vec_store(y + i, weight ? vec_mul(v, vec_load(weight + i)) : v);
     }
     if (tail != 0) {
         vec v = vec_mul(vec_load_tail(x + whole, tail), scale);
-        vec_store_tail(y + whole, tail, vec_mul(v, vec_load_tail(weight + whole, tail)));
+        v = weight ? vec_mul(v, vec_load_tail(weight + whole, tail)) : v;
+        vec_store_tail(y + whole, tail, v);
+    }
+}
+
+/* Twice over x before the last time: the sum of squares of what is left after the mean does not
+ * cancel, as that of the squares alone less the mean's would. */
+void RUNG(kernel_layer_norm)(const float *x, const float *weight, const float *bias, size_t n,
+                             float eps, float *y)
+{
+    size_t tail = n % VEC_LANES, whole = n - tail;
+    vec sum = vec_zero(), squares = vec_zero();
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        sum = vec_add(sum, vec_load(x + i));
+    }
+    if (tail != 0) {
+        sum = vec_add(sum, vec_load_tail(x + whole, tail));
+    }
+    vec mean = vec_set1(vec_sum(sum) / (float)n);
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        vec v = vec_sub(vec_load(x + i), mean);
+        squares = vec_fma(v, v, squares);
+    }
+    if (tail != 0) {
+        vec v = vec_sub(vec_load_tail(x + whole, tail), mean);
+        v = vec_fill_tail(v, tail, 0);
+        squares = vec_fma(v, v, squares);
+    }
+    vec scale = vec_set1(1.0f / sqrtf(vec_sum(squares) / (float)n + eps));
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        vec v = vec_mul(vec_sub(vec_load(x + i), mean), scale);
+        v = weight ? vec_mul(v, vec_load(weight + i)) : v;
+        vec_store(y + i, bias ? vec_add(v, vec_load(bias + i)) : v);
+    }
+    if (tail != 0) {
+        vec v = vec_mul(vec_sub(vec_load_tail(x + whole, tail), mean), scale);
+        v = weight ? vec_mul(v, vec_load_tail(weight + whole, tail)) : v;
+        v = bias ? vec_add(v, vec_load_tail(bias + whole, tail)) : v;
+        vec_store_tail(y + whole, tail, v);
     }
 }
 
@@ -70,25 +109,6 @@ void RUNG(kernel_rope)(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
     }
 }
 
-VEC_INLINE vec swiglu(vec gate, vec up)
-{
-    vec one = vec_set1(1.0f);
-    vec denominator = vec_add(one, vec_exp(vec_sub(vec_zero(), gate)));
-    return vec_mul(vec_div(gate, denominator), up);
-}
-
-void RUNG(kernel_swiglu)(const float *gate, const float *up, size_t n, float *y)
-{
-    size_t tail = n % VEC_LANES, whole = n - tail;
-    for (size_t i = 0; i < whole; i += VEC_LANES) {
-        vec_store(y + i, swiglu(vec_load(gate + i), vec_load(up + i)));
-    }
-    if (tail != 0) {
-        vec v = swiglu(vec_load_tail(gate + whole, tail), vec_load_tail(up + whole, tail));
-        vec_store_tail(y + whole, tail, v);
-    }
-}
-
 void RUNG(kernel_add)(float *y, const float *x, size_t n)
 {
     size_t tail = n % VEC_LANES, whole = n - tail;
@@ -97,6 +117,19 @@ void RUNG(kernel_add)(float *y, const float *x, size_t n)
     }
     if (tail != 0) {
         vec v = vec_add(vec_load_tail(y + whole, tail), vec_load_tail(x + whole, tail));
+        vec_store_tail(y + whole, tail, v);
+    }
+}
+
+void RUNG(kernel_add_scaled)(float *y, float a, const float *x, size_t n)
+{
+    size_t tail = n % VEC_LANES, whole = n - tail;
+    vec factor = vec_set1(a);
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        vec_store(y + i, vec_fma(factor, vec_load(x + i), vec_load(y + i)));
+    }
+    if (tail != 0) {
+        vec v = vec_fma(factor, vec_load_tail(x + whole, tail), vec_load_tail(y + whole, tail));
         vec_store_tail(y + whole, tail, v);
     }
 }

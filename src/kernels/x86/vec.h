@@ -125,6 +125,24 @@ VEC_INLINE vec vec_scale(vec a, vec n)
     return _mm512_scalef_ps(a, n);
 }
 
+VEC_INLINE vec vec_abs(vec a)
+{
+    return _mm512_abs_ps(a);
+}
+
+/* |a| with the sign of b. */
+VEC_INLINE vec vec_copy_sign(vec a, vec b)
+{
+    vec sign = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, b));
+}
+
+/* yes where the sign bit of a is set, else no. */
+VEC_INLINE vec vec_where_negative(vec a, vec yes, vec no)
+{
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), no, yes);
+}
+
 VEC_INLINE vec vec_swap_pairs(vec a)
 {
     return _mm512_permute_ps(a, 0xb1);
@@ -146,6 +164,11 @@ VEC_INLINE __m256 vec_fold(vec a)
 VEC_INLINE float vec_reduce_max(vec a)
 {
     return _mm512_reduce_max_ps(a);
+}
+
+VEC_INLINE float vec_first(vec a)
+{
+    return _mm512_cvtss_f32(a);
 }
 
 #else
@@ -254,6 +277,22 @@ VEC_INLINE vec vec_scale(vec a, vec n)
     return _mm256_mul_ps(scaled, vec_power_of_two(_mm256_sub_epi32(whole, half)));
 }
 
+VEC_INLINE vec vec_abs(vec a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+
+VEC_INLINE vec vec_copy_sign(vec a, vec b)
+{
+    vec sign = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b));
+}
+
+VEC_INLINE vec vec_where_negative(vec a, vec yes, vec no)
+{
+    return _mm256_blendv_ps(no, yes, a);
+}
+
 VEC_INLINE vec vec_swap_pairs(vec a)
 {
     return _mm256_permute_ps(a, 0xb1);
@@ -275,6 +314,11 @@ VEC_INLINE float vec_reduce_max(vec a)
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     m = _mm_max_ps(m, _mm_movehl_ps(m, m));
     return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
+
+VEC_INLINE float vec_first(vec a)
+{
+    return _mm256_cvtss_f32(a);
 }
 
 #endif
@@ -305,23 +349,46 @@ VEC_INLINE float vec_sum(vec a)
     return _mm_cvtss_f32(vec_sum4(a, a, a, a));
 }
 
-/* exp(x) within 1 unit in the last place or so: x = n ln 2 + r, exp(r) = 1 + r + r^2 q(r) with q of
- * degree 4 fitted to the least relative error (3e-9) for |r| <= ln 2 / 2. -inf gives 0, NaN NaN. */
-VEC_INLINE vec vec_exp(vec x)
+/* x = n ln 2 + r with n integral and |r| <= ln 2 / 2; returns exp(r) - 1 = r + r^2 q(r) with q of
+ * degree 4 fitted to the least relative error of exp(r) (3e-9). */
+VEC_INLINE vec vec_exp_reduced(vec x, vec *n)
 {
-    /* Beyond these the result rounds to 0 and to inf. A NaN is the second operand and stays. */
+    /* Beyond these exp(x) rounds to 0 and to inf. A NaN is the second operand and stays. */
     x = vec_max(vec_set1(-104.0f), x);
     x = vec_min(vec_set1(89.0f), x);
-    vec n = vec_round(vec_mul(x, vec_set1(0x1.715476p+0f)));
-    vec r = vec_fnma(n, vec_set1(0x1.63p-1f), x); /* exact: ln 2 cut to 9 bits */
-    r = vec_fnma(n, vec_set1(-0x1.bd0106p-13f), r);
+    *n = vec_round(vec_mul(x, vec_set1(0x1.715476p+0f)));
+    vec r = vec_fnma(*n, vec_set1(0x1.63p-1f), x); /* exact: ln 2 cut to 9 bits */
+    r = vec_fnma(*n, vec_set1(-0x1.bd0106p-13f), r);
     vec q = vec_set1(0x1.6a241cp-10f);
     q = vec_fma(q, r, vec_set1(0x1.123a3cp-7f));
     q = vec_fma(q, r, vec_set1(0x1.5558f4p-5f));
     q = vec_fma(q, r, vec_set1(0x1.555490p-3f));
     q = vec_fma(q, r, vec_set1(0x1.fffffcp-2f));
-    vec p = vec_fma(vec_mul(r, r), q, r);
+    return vec_fma(vec_mul(r, r), q, r);
+}
+
+/* exp(x) within 1 unit in the last place or so. -inf gives 0, NaN NaN. */
+VEC_INLINE vec vec_exp(vec x)
+{
+    vec n, p = vec_exp_reduced(x, &n);
     return vec_scale(vec_add(p, vec_set1(1.0f)), n);
+}
+
+/* tanh(x) = -m / (2 + m) with m = exp(-2|x|) - 1 = 2^n p + (2^n - 1), which keeps its digits where
+ * x is small: n is 0 there. Within 4 units in the last place. */
+VEC_INLINE vec vec_tanh(vec x)
+{
+    vec one = vec_set1(1.0f);
+    vec n, p = vec_exp_reduced(vec_mul(vec_abs(x), vec_set1(-2.0f)), &n);
+    vec power = vec_scale(one, n);
+    vec m = vec_fma(power, p, vec_sub(power, one));
+    return vec_copy_sign(vec_div(m, vec_add(vec_set1(2.0f), m)), x);
+}
+
+/* cap tanh(x / cap) */
+VEC_INLINE vec vec_soft_cap(vec x, vec cap)
+{
+    return vec_mul(cap, vec_tanh(vec_div(x, cap)));
 }
 
 #endif
