@@ -1,4 +1,6 @@
-/* Binds the tensors of a file to the places that the architecture's row names. */
+/* Binds the tensors of a file to the places that the architecture's row names: once over the
+ * tensors, each of which must have a place, and once over the places, each of which must be filled
+ * that has to be. */
 #include "model/model.h"
 
 #include <stdio.h>
@@ -9,6 +11,15 @@
 #include "model/arch.h"
 
 enum { NAME_BYTES = 128, SHAPE_BYTES = 128 };
+
+/* A tensor and the rows of the architecture that it fills: one, or the parts of a fused one. */
+struct binding {
+    struct model *m;
+    const struct gguf_tensor *t;
+    const struct arch_tensor *rows;
+    size_t n_rows;
+    uint32_t layer;
+};
 
 static const char *shape_text(uint32_t n_dims, const uint64_t *dims, char out[SHAPE_BYTES])
 {
@@ -21,128 +32,261 @@ static const char *shape_text(uint32_t n_dims, const uint64_t *dims, char out[SH
     return out;
 }
 
-static bool check_tensor(const struct gguf_tensor *t, const struct arch_tensor *row,
-                         const struct model_config *c, struct error *e)
+static void *place_of(struct model *m, const struct arch_tensor *row, uint32_t layer)
 {
-    uint64_t want[2] = {arch_dim_value(c, row->n_in), arch_dim_value(c, row->n_rows)};
-    if (t->dims[0] != want[0] || t->dims[1] != want[1] || t->dims[2] != 1 || t->dims[3] != 1) {
+    return (arch_per_layer(row) ? (char *)&m->layers[layer] : (char *)m) + row->place;
+}
+
+/* Parts follow each other along the rows of a matrix and along a vector. */
+static bool check_shape(const struct binding *b, struct error *e)
+{
+    const struct gguf_tensor *t = b->t;
+    const struct model_config *c = &b->m->config;
+    enum arch_kind kind = b->rows->kind;
+    uint64_t want[GGUF_MAX_DIMS] = {arch_dim_value(c, b->rows->n_in),
+                                    arch_dim_value(c, b->rows->n_rows), 1, 1};
+    for (size_t i = 1; i < b->n_rows; i++) {
+        want[kind != ARCH_VECTOR] +=
+            arch_dim_value(c, kind == ARCH_VECTOR ? b->rows[i].n_in : b->rows[i].n_rows);
+    }
+    want[2] = kind == ARCH_EXPERT3 ? c->n_experts : 1;
+    if (memcmp(t->dims, want, sizeof want) != 0) {
+        uint32_t n_dims = kind == ARCH_EXPERT3 ? 3 : want[1] > 1 || kind != ARCH_VECTOR ? 2 : 1;
         char has[SHAPE_BYTES], wanted[SHAPE_BYTES];
         return error_set(e, ERROR_INPUT,
                          "the tensor %s has the shape %s where %s was expected from the "
                          "configuration: the file is damaged or was converted wrongly",
                          t->name, shape_text(t->n_dims, t->dims, has),
-                         shape_text(row->matrix ? 2 : 1, want, wanted));
-    }
-    if (!t->format->dequantize) {
-        return error_set(e, ERROR_UNSUPPORTED,
-                         "the tensor %s has the format %s, which cannot be computed with", t->name,
-                         t->format->name);
-    }
-    if (t->format->block_elements == 1 && (uintptr_t)t->data % t->format->block_bytes != 0) {
-        return error_set(e, ERROR_INPUT,
-                         "the tensor %s is not aligned to its elements of %u bytes: write the file "
-                         "again with an alignment of 32",
-                         t->name, t->format->block_bytes);
+                         shape_text(n_dims, want, wanted));
     }
     return true;
 }
 
-static void bind_matrix(const struct gguf_tensor *t, struct kernel_weights *w)
+static bool check_format(const struct binding *b, struct error *e)
+{
+    const struct quant_format *f = b->t->format;
+    if (!f->dequantize) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the tensor %s has the format %s, which cannot be computed with",
+                         b->t->name, f->name);
+    }
+    if (f->block_elements == 1 && (uintptr_t)b->t->data % f->block_bytes != 0) {
+        return error_set(e, ERROR_INPUT,
+                         "the tensor %s is not aligned to its elements of %u bytes: write the file "
+                         "again with an alignment of 32",
+                         b->t->name, f->block_bytes);
+    }
+    if (b->rows->kind == ARCH_VECTOR && f->block_elements != 1) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the tensor %s is a vector in the format %s: vectors are expected in F32, "
+                         "F16 or BF16",
+                         b->t->name, f->name);
+    }
+    return true;
+}
+
+static bool is_filled(const struct arch_tensor *row, const void *place)
+{
+    const struct model_experts *experts = place;
+    const struct model_linear *linear = place;
+    const float *vector;
+    switch (row->kind) {
+    case ARCH_VECTOR:
+        memcpy(&vector, place, sizeof vector);
+        return vector != NULL;
+    case ARCH_MATRIX:
+        return linear->w.data != NULL;
+    default:
+        return experts->w.data != NULL;
+    }
+}
+
+static struct kernel_weights weights_of(const struct gguf_tensor *t, uint64_t first_row,
+                                        uint64_t n_rows)
 {
     uint64_t row_bytes = 0;
     quant_row_bytes(t->format, t->dims[0], &row_bytes);
-    *w = (struct kernel_weights){.type = t->type,
-                                 .data = t->data,
-                                 .n_in = t->dims[0],
-                                 .n_rows = t->dims[1],
-                                 .row_bytes = row_bytes};
+    return (struct kernel_weights){.type = t->type,
+                                   .data = (const char *)t->data + first_row * row_bytes,
+                                   .n_in = t->dims[0],
+                                   .n_rows = n_rows,
+                                   .row_bytes = row_bytes};
 }
 
-static const float *bind_vector(struct model *m, const struct gguf_tensor *t)
+static const float *vector_of(struct model *m, const struct gguf_tensor *t)
 {
     if (t->type == TENSOR_F32) {
         return t->data;
     }
-    float *x = arena_alloc(m->arena, t->dims[0] * sizeof *x);
-    t->format->dequantize(t->data, x, t->dims[0]);
+    uint64_t n = t->dims[0] * t->dims[1];
+    float *x = arena_alloc(m->arena, n * sizeof *x);
+    t->format->dequantize(t->data, x, n);
     return x;
 }
 
-static bool bind(struct model *m, const struct arch_tensor *row, uint32_t layer, struct error *e)
+/* The tensors of all experts at once, so that memory follows what the file has. */
+static bool bind_each_expert(const struct binding *b, struct model_experts *place, struct error *e)
 {
+    uint32_t n = b->m->config.n_experts;
     char name[NAME_BYTES];
-    arch_tensor_name(row, layer, name, sizeof name);
-    const struct gguf_tensor *t = gguf_tensor_find(m->gguf, name);
-    char *place = (row->per_layer ? (char *)&m->layers[layer] : (char *)m) + row->field;
-    if (row->need == ARCH_IGNORED) {
-        return true;
-    }
-    if (!t) {
-        if (row->need == ARCH_OR_EMBEDDING) {
-            memcpy(place, &m->embedding, sizeof m->embedding);
-        }
-        if (row->need == ARCH_REQUIRED) {
+    for (uint32_t i = 0; i < n; i++) {
+        arch_name_write(b->rows->name, b->layer, i, name, sizeof name);
+        if (!gguf_tensor_find(b->m->gguf, name)) {
             return error_set(e, ERROR_INPUT, "the tensor %s is missing: the file is incomplete",
                              name);
         }
-        return true;
     }
-    if (!check_tensor(t, row, &m->config, e)) {
-        return false;
+    struct model_linear *each = arena_alloc(b->m->arena, n * sizeof *each);
+    for (uint32_t i = 0; i < n; i++) {
+        arch_name_write(b->rows->name, b->layer, i, name, sizeof name);
+        struct binding one = *b;
+        one.t = gguf_tensor_find(b->m->gguf, name);
+        if (!check_shape(&one, e) || !check_format(&one, e)) {
+            return false;
+        }
+        each[i] =
+            (struct model_linear){.w = weights_of(one.t, 0, one.t->dims[1]), .name = one.t->name};
     }
-    if (row->matrix) {
-        struct kernel_weights w;
-        bind_matrix(t, &w);
-        memcpy(place, &w, sizeof w);
+    place->each = each;
+    place->w = each[0].w;
+    return true;
+}
+
+static bool bind_part(const struct binding *b, const struct arch_tensor *row, uint64_t first,
+                      uint64_t n_rows, const float *vector, struct error *e)
+{
+    void *place = place_of(b->m, row, b->layer);
+    struct kernel_weights w = weights_of(b->t, first, n_rows);
+    if (is_filled(row, place)) {
+        return error_set(e, ERROR_INPUT,
+                         "the tensor %s stands for what another tensor of the file holds already: "
+                         "the file was put together wrongly",
+                         b->t->name);
+    }
+    if (row->kind == ARCH_VECTOR) {
+        vector += first;
+        memcpy(place, &vector, sizeof vector);
+    } else if (row->kind == ARCH_MATRIX) {
+        struct model_linear *linear = place;
+        linear->w = w;
+        linear->name = b->t->name;
+    } else if (row->kind == ARCH_EXPERT3) {
+        struct model_experts *experts = place;
+        experts->w = w;
+        experts->expert_bytes = b->t->dims[1] * w.row_bytes;
+        experts->name = b->t->name;
     } else {
-        const float *x = bind_vector(m, t);
-        memcpy(place, &x, sizeof x);
+        return bind_each_expert(b, place, e);
     }
     return true;
 }
 
-/* A tensor that has no place (a bias, an expert) would change the model's answers if it were
- * skipped without a word. */
-static bool known_tensor(const struct model_config *c, const char *name)
+static bool bind(const struct binding *b, struct error *e)
 {
-    uint32_t layer = 0;
-    if (strncmp(name, "blk.", 4) == 0) {
-        char *end;
-        unsigned long n = strtoul(name + 4, &end, 10);
-        if (n >= c->n_layers) {
+    if (!check_shape(b, e) || !check_format(b, e)) {
+        return false;
+    }
+    const struct model_config *c = &b->m->config;
+    bool is_vector = b->rows->kind == ARCH_VECTOR;
+    const float *vector = is_vector ? vector_of(b->m, b->t) : NULL;
+    uint64_t first = 0;
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const struct arch_tensor *row = &b->rows[i];
+        uint64_t n = arch_dim_value(c, is_vector ? row->n_in : row->n_rows);
+        if (!bind_part(b, row, first, n, vector, e)) {
             return false;
         }
-        layer = (uint32_t)n;
+        first += n;
     }
-    for (size_t i = 0; i < c->arch->n_tensors; i++) {
-        char known[NAME_BYTES];
-        arch_tensor_name(&c->arch->tensors[i], layer, known, sizeof known);
-        if (strcmp(known, name) == 0) {
-            return true;
+    return true;
+}
+
+/* The rows that a tensor fills; false where it has no place in this model. *expert: its number, for
+ * a tensor of one expert. */
+static bool find_rows(struct binding *b, uint32_t *expert)
+{
+    const struct model_config *c = &b->m->config;
+    const struct model_arch *a = c->arch;
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const struct arch_tensor *row = &a->tensors[i];
+        b->layer = *expert = 0;
+        if (!arch_name_match(row->name, b->t->name, &b->layer, expert) || b->layer >= c->n_layers ||
+            (row->kind == ARCH_EXPERT1 && *expert >= c->n_experts) ||
+            arch_dim_value(c, row->n_in) * arch_dim_value(c, row->n_rows) == 0) {
+            continue;
         }
+        b->rows = row;
+        b->n_rows = 1;
+        while (i + b->n_rows < a->n_tensors && strcmp(row[b->n_rows].name, row->name) == 0) {
+            b->n_rows++;
+        }
+        return true;
     }
     return false;
 }
 
-static bool bind_all(struct model *m, struct error *e)
+/* A tensor that has no place (a bias, an expert) would change the model's answers if it were
+ * skipped without a word. */
+static bool bind_tensors(struct model *m, struct error *e)
+{
+    for (size_t i = 0; i < gguf_tensor_count(m->gguf); i++) {
+        struct binding b = {.m = m, .t = gguf_tensor_at(m->gguf, i)};
+        uint32_t expert;
+        if (!find_rows(&b, &expert)) {
+            char shown[ARCH_SHOWN_BYTES];
+            return error_set(e, ERROR_UNSUPPORTED,
+                             "the tensor %s has no place in the architecture \"%s\" with %u "
+                             "layers as it is supported here",
+                             arch_shown(b.t->name, strlen(b.t->name), shown), m->config.arch->name,
+                             m->config.n_layers);
+        }
+        bool follows = b.rows->kind == ARCH_EXPERT1 && expert > 0;
+        if (b.rows->need != ARCH_IGNORED && !follows && !bind(&b, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_place(struct model *m, const struct arch_tensor *row, uint32_t layer,
+                        struct error *e)
+{
+    void *place = place_of(m, row, layer);
+    if (is_filled(row, place)) {
+        return true;
+    }
+    if (row->need == ARCH_OR_EMBEDDING) {
+        struct model_linear *head = place;
+        head->w = m->embedding.w;
+        head->name = m->embedding.name;
+        return true;
+    }
+    char name[NAME_BYTES];
+    arch_name_write(row->name, layer, 0, name, sizeof name);
+    return error_set(e, ERROR_INPUT, "the tensor %s is missing: the file is incomplete", name);
+}
+
+static bool check_places(struct model *m, struct error *e)
 {
     const struct model_config *c = &m->config;
     for (size_t i = 0; i < c->arch->n_tensors; i++) {
         const struct arch_tensor *row = &c->arch->tensors[i];
-        for (uint32_t l = 0; l < (row->per_layer ? c->n_layers : 1); l++) {
-            if (!bind(m, row, l, e)) {
+        bool wanted = row->need == ARCH_REQUIRED || row->need == ARCH_OR_EMBEDDING;
+        if (!wanted || arch_dim_value(c, row->n_in) * arch_dim_value(c, row->n_rows) == 0) {
+            continue;
+        }
+        for (uint32_t l = 0; l < (arch_per_layer(row) ? c->n_layers : 1); l++) {
+            if (!check_place(m, row, l, e)) {
                 return false;
             }
         }
     }
-    for (size_t i = 0; i < gguf_tensor_count(m->gguf); i++) {
-        const char *name = gguf_tensor_at(m->gguf, i)->name;
-        if (!known_tensor(c, name)) {
-            return error_set(e, ERROR_UNSUPPORTED,
-                             "the tensor %.100s has no place in the architecture \"%s\" with %u "
-                             "layers as it is supported here",
-                             name, c->arch->name, c->n_layers);
-        }
+    /* A row without dense parts (or without experts) in a file whose keys say the other. */
+    if (!m->layers[0].up.w.data && !m->layers[0].expert_up.w.data) {
+        return error_set(e, ERROR_INPUT,
+                         "the layers have no feed-forward part: the architecture \"%s\" has "
+                         "experts, and %s.expert_count is %u",
+                         c->arch->name, c->arch->name, c->n_experts);
     }
     return true;
 }
@@ -158,7 +302,7 @@ struct model *model_load(const struct gguf *g, struct error *e)
     m->gguf = g;
     m->arena = arena_new();
     m->layers = arena_alloc(m->arena, config.n_layers * sizeof *m->layers);
-    if (!bind_all(m, e)) {
+    if (!bind_tensors(m, e) || !check_places(m, e)) {
         model_free(m);
         return NULL;
     }

@@ -1,22 +1,10 @@
 /* model.h: architectures as data rows, weights in place, one forward pass.
  *
- * model/arch.c has one row per family: GGUF key prefix, kind of rope, tensor name patterns and
- * which parts are optional. model/load.c reads a row, checks every tensor's shape against the
- * configuration and keeps pointers into the mapped file. model/forward.c reads the row, never the
- * family's name.
- *
- * Tensors of the llama row (GGUF names; shapes fastest dimension first):
- *   token_embd.weight          [n_embd, n_vocab]
- *   blk.N.attn_norm.weight     [n_embd]
- *   blk.N.attn_q.weight        [n_embd, n_heads * head_dim]
- *   blk.N.attn_k.weight        [n_embd, n_kv_heads * head_dim]      attn_v alike
- *   blk.N.attn_output.weight   [n_heads * head_dim, n_embd]
- *   blk.N.ffn_norm.weight      [n_embd]
- *   blk.N.ffn_gate.weight      [n_embd, n_ff]                       ffn_up alike
- *   blk.N.ffn_down.weight      [n_ff, n_embd]
- *   output_norm.weight         [n_embd]
- *   output.weight              [n_embd, n_vocab]   absent: tied to token_embd
- *   rope_freqs.weight          [n_rot/2]           optional divisors of the frequencies (llama 3)
+ * model/arch_*.c have one row per family (arch.h): its tensors and keys by their GGUF names, its
+ * norms, rope, activation and the order of a layer's parts. config.c reads the keys by a table,
+ * load.c binds every tensor of the file to the place that the row names, and the forward pass
+ * (forward.c, attention.c, feed.c, experts.c, rope.c) reads the row and what was bound, never the
+ * family's name. docs/add-an-architecture.md shows how a row is added.
  */
 #ifndef LLLM_MODEL_MODEL_H
 #define LLLM_MODEL_MODEL_H
@@ -37,17 +25,71 @@ enum {
     MODEL_MAX_FF = 1 << 20,
     MODEL_MAX_VOCAB = 1 << 22,
     MODEL_MAX_CONTEXT = 1 << 24,
+    MODEL_MAX_EXPERTS = 1024,
+    MODEL_MAX_EXPERTS_USED = 64,
 };
 
-struct model_arch; /* a row of model/arch.c */
+struct model_arch; /* a row of model/arch_*.c */
 
+/* How the vectors of a sequence's tokens become one: the values of GGUF's pooling_type. */
+enum model_pooling {
+    MODEL_POOLING_NONE = 0,
+    MODEL_POOLING_MEAN = 1,
+    MODEL_POOLING_CLS = 2,  /* the first token's */
+    MODEL_POOLING_LAST = 3, /* the last token's */
+    MODEL_POOLING_RANK = 4, /* the scores of the classification head */
+};
+
+enum model_rope_scaling {
+    MODEL_ROPE_LINEAR = 0,   /* positions divided by rope_scale (1: no scaling) */
+    MODEL_ROPE_NONE = 1,     /* rope_scale is not used */
+    MODEL_ROPE_YARN = 2,     /* Peng et al., "YaRN", 2023 */
+    MODEL_ROPE_LONGROPE = 3, /* divisors for short and long contexts, as tensors */
+};
+
+enum model_classifier_activation {
+    MODEL_CLASSIFIER_AUTO = 0, /* config_read puts another in its place */
+    MODEL_CLASSIFIER_TANH = 1,
+    MODEL_CLASSIFIER_RELU = 2,
+    MODEL_CLASSIFIER_GELU = 3,
+};
+
+/* Values of window_period that are no period: the others say that each layer of that number (the
+ * last of the period) sees everything. */
+enum {
+    MODEL_WINDOW_NONE = 0,
+    MODEL_WINDOW_ALL = 1,
+};
+
+/* Numbers of a model. Where 0 stands for something, it is said. */
 struct model_config {
     const struct model_arch *arch;
     uint32_t n_layers, n_embd, n_heads, n_kv_heads, head_dim, n_ff, n_vocab;
     uint32_t n_context; /* what the model was trained for */
-    uint32_t n_rot;
-    float rope_base, rope_scale, norm_eps; /* rope_scale: linear; positions are divided by it */
+    uint32_t n_rot;     /* dimensions of a head that are rotated; 0: none */
+    uint32_t n_experts; /* 0: dense, and so the following */
+    uint32_t n_experts_used, n_ff_expert;
+    uint32_t n_ff_shared;        /* 0: no shared expert */
+    uint32_t window;             /* a token sees itself and window - 1 before; 0: all */
+    uint32_t window_period;      /* which layers have the window */
+    uint32_t n_context_original; /* before rope scaling; 0: n_context */
+    enum model_rope_scaling rope_scaling;
+    float rope_base, rope_scale;          /* rope_scale 0 is 1 */
+    float rope_base_local;                /* of layers with a window, unscaled; 0: as the others */
+    float rope_attention_factor;          /* on rotated queries and keys; 0 is 1 */
+    float yarn_beta_fast, yarn_beta_slow; /* 0: 32 and 1 */
+    float norm_eps;
+    float attention_scale;                  /* 0: 1 / sqrt(head_dim) */
+    float attention_softcap, logit_softcap; /* 0: none */
+    float experts_scale;                    /* on the sum of the experts; 0 is 1 */
+    uint32_t n_token_types;                 /* 0: none */
+    uint32_t n_labels;                      /* of the classification head; 0: none */
+    enum model_classifier_activation classifier_activation;
+    enum model_pooling pooling; /* what the file asks for */
+    bool experts_normed;        /* the weights of a token's experts add up to 1 */
     bool tied_head;
+    bool bidirectional; /* each token sees all others */
+    bool label_tokens;  /* the classification head is for tokens, not sequences */
 };
 
 const struct model_arch *model_arch_find(const char *name, size_t n); /* NULL when unknown */
@@ -61,24 +103,53 @@ bool model_config_read(const struct gguf *g, struct model_config *c, struct erro
 void model_config_write(const struct model_config *c, struct gguf_writer *w);
 uint64_t model_config_parameters(const struct model_config *c);
 
+/* y = w x + bias. Absent: w.data is NULL. */
+struct model_linear {
+    struct kernel_weights w;
+    const float *bias; /* [n_rows] or NULL */
+    const char *name;  /* of the tensor in the file */
+};
+
+struct model_norm {
+    const float *weight, *bias; /* [n_embd], NULL where the family has none */
+};
+
+/* The same matrix of all experts. In one tensor (each NULL), expert e begins expert_bytes * e
+ * behind w.data. */
+struct model_experts {
+    struct kernel_weights w; /* of expert 0 */
+    uint64_t expert_bytes;
+    const struct model_linear *each; /* [n_experts] where each has a tensor of its own */
+    const float *bias;               /* [n_experts, n_rows] or NULL */
+    const char *name;
+};
+
+/* The parts of a layer; what a family lacks is absent. In families that put their norms behind
+ * (ARCH_POST_NORM) only the post norms are there. */
 struct model_layer {
-    const float *attn_norm, *ffn_norm; /* [n_embd] f32 */
-    struct kernel_weights q, k, v, output, gate, up, down;
+    struct model_norm attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;
+    struct model_linear q, k, v, output;
+    const float *q_norm, *k_norm;       /* [head_dim] */
+    const float *sinks;                 /* [n_heads] */
+    struct model_linear gate, up, down; /* with experts: the shared one */
+    struct model_linear router, shared_router;
+    struct model_experts expert_gate, expert_up, expert_down;
 };
 
 struct model {
     struct model_config config;
-    const struct gguf *gguf; /* borrowed: the caller keeps it open */
-    struct kernel_weights embedding, head;
-    const float *output_norm;   /* [n_embd] */
-    const float *rope_divisors; /* [n_rot/2] or NULL */
-    struct model_layer *layers; /* [n_layers] */
-    struct arena
-        *arena; /* norms converted to f32 where the file has another format; process lifetime */
+    const struct gguf *gguf;                               /* borrowed: the caller keeps it open */
+    struct model_linear embedding, positions, token_types; /* one row for each id */
+    struct model_norm embedding_norm, output_norm;
+    struct model_linear head;
+    struct model_linear classifier, labels;
+    const float *rope_divisors, *rope_long, *rope_short; /* [n_rot/2] or NULL */
+    struct model_layer *layers;                          /* [n_layers] */
+    struct arena *arena; /* vectors converted to f32 where the file has another format */
 };
 
 /* Binds the tensors; every missing or misshapen one is an error that names it, what the file has
- * and what was expected. */
+ * and what was expected, and so is every tensor that has no place in the architecture. */
 struct model *model_load(const struct gguf *g, struct error *e);
 void model_free(struct model *m);
 
@@ -95,6 +166,12 @@ bool model_cache_init(struct model_cache *c, const struct model_config *config, 
                       struct error *e);
 void model_cache_free(struct model_cache *c);
 uint64_t model_cache_bytes(const struct model_config *config, uint32_t capacity);
+/* From one layer's keys to the next's. */
+static inline size_t model_cache_layer_floats(const struct model_cache *c,
+                                              const struct model_config *config)
+{
+    return (size_t)c->capacity * config->n_kv_heads * config->head_dim;
+}
 
 /* Scratch of one forward pass of at most max_tokens rows. Session lifetime. */
 struct model_scratch;
@@ -108,9 +185,63 @@ uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tok
  * the cache. n_logits: how many of the last rows need logits, written to logits: [n_logits,
  * n_vocab] f32 (0: none). The result for a row has the same bits for any chunking, any number of
  * threads (kernels.h). False with ERROR_LIMIT when the cache is too small; token ids must be below
- * n_vocab. */
+ * n_vocab.
+ *
+ * Models with rope factors for short and long contexts (LongRoPE) take the long ones when the
+ * cache's capacity exceeds the original context length, so that keys that are there stay valid;
+ * transformers, which computes a sequence anew when it grows past that length, chooses by its
+ * length so far. Both agree when the capacity is no larger than what is needed. */
 bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
                    struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
                    uint32_t n_tokens, uint32_t n_logits, float *logits, struct error *e);
+
+/* What an importance matrix wants to see: the inputs of each matrix. tensor_name: as in the file
+ * ("blk.3.ffn_down.weight", "blk.3.ffn_up_exps.weight"); parts of a fused tensor are told once.
+ * expert: which matrix of a tensor that holds all experts, else -1. x: [n_tokens, n_in] f32, rows
+ * x_stride apart; experts that no token chose are not told, nor is the embedding's lookup. Rows
+ * whose output nobody wants end in the last layer after their keys and values: ask for the logits
+ * of all rows to see all inputs. */
+struct model_observer {
+    void (*matrix_input)(void *context, const char *tensor_name, int32_t expert, const float *x,
+                         size_t x_stride, size_t n_tokens, size_t n_in);
+    void *context;
+};
+/* Calls of later passes with this scratch; NULL: none. Only one thread calls, between barriers, in
+ * the order of the arithmetic. Borrowed. */
+void model_scratch_observe(struct model_scratch *s, const struct model_observer *observer);
+
+/* Runs one whole sequence from position 0 and writes what comes out of the last norm, before any
+ * head: hidden: [n_tokens, n_embd] f32. types: [n_tokens] token types (segment ids) or NULL for
+ * zeros; only encoders that have them look at them.
+ *
+ * A bidirectional model (config.bidirectional) takes the sequence at once: n_tokens is at most the
+ * scratch's max_tokens, and cache is NULL. A causal model empties the cache, fills it in steps of
+ * max_tokens, and needs room in it for n_tokens. The bits depend on neither threads nor steps. */
+bool model_encode(const struct model *m, struct model_cache *cache, struct model_scratch *s,
+                  struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
+                  const int32_t *types, uint32_t n_tokens, float *hidden, struct error *e);
+
+/* Several sequences in one pass, which reads the weights once for all of them. They stand one after
+ * the other in `tokens`, have lengths[n_sequences] tokens each (their sum at most the scratch's
+ * max_tokens) and see nothing of each other: the bits are those of model_encode for each alone.
+ * hidden: [sum of lengths, n_embd]. Bidirectional models only. */
+bool model_encode_batch(const struct model *m, struct model_scratch *s, struct pool *pool,
+                        const struct kernels *kernels, const int32_t *tokens, const int32_t *types,
+                        const uint32_t *lengths, uint32_t n_sequences, float *hidden,
+                        struct error *e);
+
+/* One vector of a sequence: hidden [n_tokens, n_embd] -> out [n_embd]. For NONE and RANK, the
+ * vector that the model's head looks at: the first token's of a bidirectional model, the last
+ * token's of a causal one. n_tokens > 0. */
+void model_pool(const struct model_config *c, enum model_pooling pooling, const float *hidden,
+                uint32_t n_tokens, float *out);
+
+/* Classification heads: config.n_labels > 0. config.label_tokens tells a head that labels every
+ * token (entities) from one that labels a sequence by its pooled vector (model_pool with RANK).
+ * hidden: [n_rows, n_embd] -> scores: [n_rows, n_labels], logits without softmax. */
+void model_classify(const struct model *m, struct model_scratch *s, const struct kernels *kernels,
+                    const float *hidden, uint32_t n_rows, float *scores);
+/* The name of a label ("POSITIVE"); false when the file names none for it. */
+bool model_label(const struct model *m, uint32_t label, struct gguf_string *name);
 
 #endif

@@ -306,8 +306,14 @@ static void test_missing_and_misshapen_tensors(void **state)
     gguf_close(g);
     arena_free(a);
     struct tiny bias = whole;
-    bias.extra = "blk.1.attn_q.bias";
-    expect_refusal(&bias, NULL, ERROR_UNSUPPORTED, "blk.1.attn_q.bias", "no place");
+    bias.extra = "blk.1.attn_sinks.weight";
+    expect_refusal(&bias, NULL, ERROR_UNSUPPORTED, "blk.1.attn_sinks.weight", "no place");
+    bias.extra = "blk.1.attn_q.bias"; /* has a place, but is as long as the embedding here */
+    expect_refusal(&bias, NULL, ERROR_INPUT, "blk.1.attn_q.bias", "where [60] was expected");
+    bias.extra = "blk.01.attn_output.bias";
+    expect_refusal(&bias, NULL, ERROR_UNSUPPORTED, "blk.01.attn_output.bias", "no place");
+    bias.extra = "blk.1.ffn_gate_inp.weight"; /* of models with experts */
+    expect_refusal(&bias, NULL, ERROR_UNSUPPORTED, "blk.1.ffn_gate_inp.weight", "no place");
     bias.extra = "blk.2.attn_norm.weight";
     expect_refusal(&bias, NULL, ERROR_UNSUPPORTED, "blk.2.attn_norm.weight", "2 layers");
 }
@@ -331,7 +337,7 @@ CHANGE(values_differ, gguf_writer_u32(w, "llama.attention.value_length", 8))
 CHANGE(odd_rot, gguf_writer_u32(w, "llama.rope.dimension_count", 5))
 CHANGE(no_rot, gguf_writer_u32(w, "llama.rope.dimension_count", 0))
 CHANGE(much_rot, gguf_writer_u32(w, "llama.rope.dimension_count", 12))
-CHANGE(yarn, gguf_writer_string(w, "llama.rope.scaling.type", "yarn", 4))
+CHANGE(dynamic, gguf_writer_string(w, "llama.rope.scaling.type", "dynamic", 7))
 CHANGE(bad_factor, gguf_writer_f32(w, "llama.rope.scaling.factor", -2))
 CHANGE(nan_base, gguf_writer_f32(w, "llama.rope.freq_base", NAN))
 CHANGE(nan_eps, gguf_writer_f32(w, "llama.attention.layer_norm_rms_epsilon", NAN))
@@ -342,6 +348,16 @@ CHANGE(huge_ff, gguf_writer_u32(w, "llama.feed_forward_length", 1u << 30))
 CHANGE(huge_vocab, gguf_writer_u32(w, "llama.vocab_size", 1u << 30))
 CHANGE(other_vocab, gguf_writer_u32(w, "llama.vocab_size", 98))
 CHANGE(experts, gguf_writer_u32(w, "llama.expert_count", 8))
+CHANGE(capped, gguf_writer_f32(w, "llama.attn_logit_softcapping", 50))
+CHANGE(clamped, gguf_writer_f32(w, "llama.attention.clamp_kqv", 8))
+CHANGE(sigmoid, gguf_writer_u32(w, "llama.expert_gating_func", 2))
+CHANGE(mixed_heads,
+       gguf_writer_i32s(w, "llama.attention.head_count_kv", (const int32_t[]){2, 2, 1}, 3))
+CHANGE(few_heads, gguf_writer_i32s(w, "llama.attention.head_count_kv", (const int32_t[]){2, 2}, 2))
+CHANGE(real_heads,
+       gguf_writer_f32s(w, "llama.attention.head_count_kv", (const float[]){2, 2, 2}, 3))
+CHANGE(no_scores, gguf_writer_bool(w, "llama.attention.causal", false);
+       gguf_writer_u32(w, "llama.attention.sliding_window", 4))
 
 static void test_bad_configurations(void **state)
 {
@@ -365,7 +381,7 @@ static void test_bad_configurations(void **state)
         {odd_rot, ERROR_INPUT, "rope.dimension_count", "even"},
         {no_rot, ERROR_INPUT, "rope.dimension_count", "is 0"},
         {much_rot, ERROR_INPUT, "rope.dimension_count", "is 12"},
-        {yarn, ERROR_UNSUPPORTED, "rope.scaling.type", "\"yarn\""},
+        {dynamic, ERROR_UNSUPPORTED, "rope.scaling.type", "\"dynamic\""},
         {bad_factor, ERROR_INPUT, "rope.scaling.factor", "-2"},
         {nan_base, ERROR_INPUT, "rope.freq_base", "nan"},
         {nan_eps, ERROR_INPUT, "layer_norm_rms_epsilon", "nan"},
@@ -375,7 +391,14 @@ static void test_bad_configurations(void **state)
         {huge_ff, ERROR_INPUT, "feed_forward_length", ""},
         {huge_vocab, ERROR_INPUT, "vocab_size", ""},
         {other_vocab, ERROR_INPUT, "token_embd.weight", "[35, 98]"},
-        {experts, ERROR_UNSUPPORTED, "expert_count", "is 8"},
+        {experts, ERROR_INPUT, "expert_used_count", "is 0"},
+        {capped, ERROR_UNSUPPORTED, "llama.attn_logit_softcapping", "is 50"},
+        {clamped, ERROR_UNSUPPORTED, "llama.attention.clamp_kqv", "is 8"},
+        {sigmoid, ERROR_UNSUPPORTED, "llama.expert_gating_func", "is 2"},
+        {mixed_heads, ERROR_UNSUPPORTED, "head_count_kv", "differs between layers"},
+        {few_heads, ERROR_INPUT, "head_count_kv", "each of the 3 layers"},
+        {real_heads, ERROR_INPUT, "head_count_kv", "each of the 3 layers"},
+        {no_scores, ERROR_UNSUPPORTED, "sliding_window", "causal"},
     };
     struct tiny t = tiny_odd(TENSOR_F32);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -473,9 +496,10 @@ static void test_configuration_round_trip(void **state)
         gguf_close(g);
         arena_free(a);
     }
-    char list[64], cut[3];
+    char list[256], cut[3];
     model_arch_list(list, sizeof list);
-    assert_string_equal(list, "llama");
+    assert_memory_equal(list, "llama, qwen2, ", 14);
+    assert_non_null(strstr(list, ", nomic-bert"));
     model_arch_list(cut, sizeof cut);
     assert_string_equal(cut, "ll");
     assert_null(model_arch_find("llama2", 6));

@@ -31,4 +31,8 @@ struct gguf *tiny_open(struct gguf_writer *w);
 /* The same, but the file stays and its path is put in `path`. */
 void tiny_save(struct gguf_writer *w, char path[4096]);
 
+/* Temporary files go to memory where the system has a place for that: writing thousands of files,
+ * each of which is flushed to disk, takes minutes. Call before the first. */
+void tiny_in_memory(void);
+
 #endif

@@ -1,0 +1,44 @@
+/* The feed-forward part of a layer: two matrices with an activation between them, or three of which
+ * one gates (Shazeer, "GLU Variants Improve Transformer", 2020). */
+#include "model/pass.h"
+
+void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
+                     struct rows in)
+{
+    const struct model_arch *a = f->m->config.arch;
+    struct model_scratch *s = f->s;
+    size_t n_ff = layer->up.w.n_rows, n_embd = f->m->config.n_embd, begin, end;
+    bool gated = layer->gate.w.data != NULL;
+    pass_observe(f, p, &layer->up, in);
+    if (gated && layer->gate.name != layer->up.name) {
+        pass_observe(f, p, &layer->gate, in);
+    }
+    pool_share(n_ff, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
+    if (gated) {
+        pass_multiply(f, &layer->gate, begin, end, in, s->gate, n_ff);
+    }
+    pass_multiply(f, &layer->up, begin, end, in, s->up, n_ff);
+    for (size_t t = in.first; begin < end && t < f->n_tokens; t++) {
+        float *up = s->up + t * n_ff + begin;
+        if (gated) {
+            f->kernels->gate(a->activation, s->gate + t * n_ff + begin, up, end - begin, up);
+        } else {
+            f->kernels->activate(a->activation, up, end - begin, up);
+        }
+    }
+    pass_barrier(f, p);
+    struct rows inner = {s->up, n_ff, in.first};
+    pass_observe(f, p, &layer->down, inner);
+    pool_share(n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
+    pass_multiply(f, &layer->down, begin, end, inner, s->added, n_embd);
+}
+
+void pass_feed(const struct pass *f, struct place p, const struct model_layer *layer,
+               struct rows in)
+{
+    if (f->m->config.n_experts != 0) {
+        pass_feed_experts(f, p, layer, in);
+    } else {
+        pass_feed_dense(f, p, layer, in);
+    }
+}

@@ -1,0 +1,127 @@
+/* pass.h: what the files of the forward pass share. Private to src/model/.
+ *
+ * One pool_run per pass. Each stage is split over the threads (multiplies by output row, attention
+ * by token and head, norms by token) and stages that read what other threads wrote are separated by
+ * barriers. Every output element is computed by exactly one kernel call whose result depends on its
+ * row alone (kernels.h), so neither the split nor the chunk changes a bit.
+ */
+#ifndef LLLM_MODEL_PASS_H
+#define LLLM_MODEL_PASS_H
+
+#include "model/arch.h"
+
+/* Output rows are dealt in multiples of a cache line of floats. */
+enum { ROW_GRAIN = 16 };
+
+/* Cosines and sines of all rotated dimensions at the positions of a pass. */
+struct rope_table {
+    double *frequencies; /* [n_rot / 2] */
+    float *cosines;      /* [max_tokens, n_rot / 2] */
+    float *sines;        /* [max_tokens, n_rot / 2] */
+    float factor;        /* on both: what rope scaling does to the length of queries and keys */
+};
+
+/* Pairs are a token's chosen experts: n_experts_used of each token. */
+struct model_scratch {
+    struct model_config config;
+    uint32_t max_tokens, capacity;
+    int n_threads;
+    const struct model_observer *observer;
+    float *x;        /* [max_tokens, n_embd] the residual stream */
+    float *normed;   /* [max_tokens, n_embd] */
+    float *normed1;  /* [n_threads, n_embd] a single row, one copy a thread */
+    float *q;        /* [max_tokens, n_heads * head_dim] */
+    float *attended; /* [max_tokens, n_heads * head_dim] */
+    float *added;    /* [max_tokens, n_embd] what a block adds to the stream */
+    float *gate;     /* [max_tokens, n_ff], or of the shared expert */
+    float *up;       /* [max_tokens, n_ff] */
+    float *scores;   /* [n_threads, most positions] */
+    float *k, *v;    /* [max_tokens, n_kv_heads * head_dim] of bidirectional models */
+    struct rope_table rope, rope_local;
+    float *router;         /* [max_tokens, n_experts] */
+    float *shared_weight;  /* [max_tokens] */
+    float *expert_weight;  /* [pairs] */
+    uint32_t *chosen;      /* [pairs] experts, the best first */
+    uint32_t *slot;        /* [pairs] where the pair is among those sorted by expert */
+    uint32_t *token;       /* [pairs] by slot */
+    uint32_t *expert_slot; /* [n_experts + 1] first slot of each expert */
+    float *expert_rows;    /* [pairs, n_embd] by slot: inputs, then outputs */
+    float *expert_gate;    /* [pairs, n_ff_expert] by slot */
+    float *expert_up;      /* [pairs, n_ff_expert] by slot */
+    void *block;
+    uint64_t block_bytes;
+};
+
+struct pass {
+    const struct model *m;
+    struct model_scratch *s;
+    struct pool *pool;
+    const struct kernels *kernels;
+    const int32_t *tokens, *types; /* types: NULL for zeros */
+    uint32_t n_tokens, position;   /* position: of the first token */
+    uint32_t n_wanted;             /* how many of the last rows go to logits or hidden */
+    float *logits;                 /* [n_wanted, n_vocab], or NULL */
+    float *hidden;                 /* [n_wanted, n_embd], or NULL */
+    float *k, *v;                  /* keys and values of the first layer from position 0 */
+    size_t layer_stride;           /* floats from one layer's keys to the next's */
+    /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
+     * are one sequence, which begins at `position`. */
+    const uint32_t *begins, *ends;
+};
+
+/* Of a token in its sequence. */
+static inline uint64_t pass_position(const struct pass *f, size_t token)
+{
+    return f->begins ? token - f->begins[token] : (uint64_t)f->position + token;
+}
+
+/* One thread's place in a pass. */
+struct place {
+    int index, n_threads;
+};
+
+/* Rows first..n_tokens of a matrix indexed by token, stride floats apart (0: one row for all). */
+struct rows {
+    float *data;
+    size_t stride;
+    uint32_t first;
+};
+
+/* forward.c */
+void pass_barrier(const struct pass *f, struct place p);
+/* y rows [begin, end) of l, with its bias, for tokens in.first..n_tokens; y is indexed by token. */
+void pass_multiply(const struct pass *f, const struct model_linear *l, size_t begin, size_t end,
+                   struct rows in, float *y, size_t y_stride);
+/* Tells the observer, if there is one, on one thread. */
+void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,
+                  struct rows in);
+
+/* embed.c: x and the rope tables of all tokens; needs a barrier behind. */
+void pass_embed(const struct pass *f, struct place p);
+/* Fills frequencies and factors; capacity: positions that the context has room for. */
+void rope_prepare(const struct model *m, struct model_scratch *s, uint32_t capacity);
+static inline bool layer_slides(const struct model_config *c, uint32_t layer)
+{
+    return c->window != 0 && c->window_period != MODEL_WINDOW_NONE &&
+           (c->window_period == MODEL_WINDOW_ALL ||
+            layer % c->window_period != c->window_period - 1);
+}
+
+/* attention.c: keys and values of all tokens go to the cache; s->added receives the output
+ * projection of tokens from `first`, each thread having written its share of columns. False when
+ * there are no such tokens: then the layer ends here. */
+bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct rows in,
+                    uint32_t first);
+
+/* feed.c and experts.c: the same for the feed-forward part. */
+void pass_feed(const struct pass *f, struct place p, const struct model_layer *layer,
+               struct rows in);
+void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
+                     struct rows in);
+void pass_feed_experts(const struct pass *f, struct place p, const struct model_layer *layer,
+                       struct rows in);
+
+/* forward.c: checks the call and runs it. */
+bool pass_run(struct pass *f, uint32_t capacity, struct error *e);
+
+#endif

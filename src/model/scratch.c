@@ -1,0 +1,119 @@
+/* The working memory of a pass: one mapping, cut by one table. What a model does not use has no
+ * size, and pages that no pass touches cost nothing. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/map.h"
+#include "model/pass.h"
+
+enum { MAX_PARTS = 32 };
+
+struct part {
+    size_t place; /* of the pointer, in struct model_scratch */
+    uint64_t size_bytes, offset;
+};
+
+static void add(struct part *parts, size_t *n, uint64_t *total, size_t place, uint64_t size_bytes)
+{
+    parts[(*n)++] = (struct part){place, size_bytes, *total};
+    *total += (size_bytes + 63) & ~(uint64_t)63;
+}
+
+/* No product exceeds 2^32 tokens * 2^6 experts each * 2^20 values * 2^3 bytes. */
+static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t capacity,
+                     int n_threads, struct part parts[MAX_PARTS], size_t *n_parts)
+{
+    uint64_t t = max_tokens, n = (uint64_t)n_threads, q = (uint64_t)c->n_heads * c->head_dim;
+    uint64_t half = c->n_rot / 2, local = c->rope_base_local != 0 ? half : 0;
+    uint64_t dense = c->n_experts ? c->n_ff_shared : c->n_ff;
+    uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
+    uint64_t kv = c->bidirectional ? (uint64_t)c->n_kv_heads * c->head_dim : 0;
+    uint64_t positions = c->bidirectional && t > capacity ? t : capacity;
+    uint64_t total = 0;
+    *n_parts = 0;
+#define PART(member, count)                                                                        \
+    add(parts, n_parts, &total, offsetof(struct model_scratch, member),                            \
+        (count) * sizeof *((struct model_scratch *)0)->member)
+    PART(x, t * c->n_embd);
+    PART(normed, t * c->n_embd);
+    PART(normed1, n * c->n_embd);
+    PART(q, t * q);
+    PART(attended, t * q);
+    PART(added, t * c->n_embd);
+    PART(gate, t * dense);
+    PART(up, t * dense);
+    PART(scores, n * positions);
+    PART(k, t * kv);
+    PART(v, t * kv);
+    PART(rope.frequencies, half);
+    PART(rope.cosines, t * half);
+    PART(rope.sines, t * half);
+    PART(rope_local.frequencies, local);
+    PART(rope_local.cosines, t * local);
+    PART(rope_local.sines, t * local);
+    PART(router, c->n_experts ? t * c->n_experts : 0);
+    PART(shared_weight, c->n_ff_shared ? t : 0);
+    PART(expert_weight, pairs);
+    PART(chosen, pairs);
+    PART(slot, pairs);
+    PART(token, pairs);
+    PART(expert_slot, (uint64_t)c->n_experts + 1);
+    PART(expert_rows, pairs * c->n_embd);
+    PART(expert_gate, pairs * c->n_ff_expert);
+    PART(expert_up, pairs * c->n_ff_expert);
+#undef PART
+    return total;
+}
+
+uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
+                             uint32_t capacity, int n_threads)
+{
+    struct part parts[MAX_PARTS];
+    size_t n_parts;
+    return plan(config, max_tokens, capacity, n_threads, parts, &n_parts);
+}
+
+struct model_scratch *model_scratch_new(const struct model_config *config, uint32_t max_tokens,
+                                        uint32_t capacity, int n_threads, struct error *e)
+{
+    if (max_tokens < 1 || capacity < 1 || n_threads < 1) {
+        error_set(e, ERROR_USAGE, "the batch size, context size and threads must be at least 1");
+        return NULL;
+    }
+    struct part parts[MAX_PARTS];
+    size_t n_parts;
+    uint64_t size_bytes = plan(config, max_tokens, capacity, n_threads, parts, &n_parts);
+    char *block = map_zeroed(size_bytes);
+    if (!block) {
+        error_set(e, ERROR_MEMORY,
+                  "no memory for steps of %u tokens (%.1f MiB): choose a lower --batch-size",
+                  max_tokens, (double)size_bytes / (1 << 20));
+        return NULL;
+    }
+    struct model_scratch *s = mem_zalloc(sizeof *s);
+    *s = (struct model_scratch){.config = *config,
+                                .max_tokens = max_tokens,
+                                .capacity = capacity,
+                                .n_threads = n_threads,
+                                .block = block,
+                                .block_bytes = size_bytes};
+    for (size_t i = 0; i < n_parts; i++) {
+        void *at = block + parts[i].offset;
+        memcpy((char *)s + parts[i].place, &at, sizeof at);
+    }
+    return s;
+}
+
+void model_scratch_free(struct model_scratch *s)
+{
+    if (s) {
+        map_release(s->block, s->block_bytes);
+        free(s);
+    }
+}
+
+void model_scratch_observe(struct model_scratch *s, const struct model_observer *observer)
+{
+    s->observer = observer;
+}
