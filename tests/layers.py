@@ -5,7 +5,7 @@ import re
 import sys
 
 ROWS = [["base"], ["quant"], ["gguf", "kernels"], ["tokenizer", "chat"], ["model"],
-        ["engine", "train"], ["provider", "hub"], ["route"], ["agent", "eval"], ["cli", "server"]]
+        ["engine", "train", "hf", "quantize"], ["provider", "hub"], ["route"], ["agent", "eval", "bench"], ["cli", "server"]]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 
 

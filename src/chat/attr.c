@@ -75,6 +75,10 @@ static bool find_attr(struct interp *in, struct value v, const char *name, struc
     if (v.kind == V_LOOP && loop_attr(in, v.loop, name, out)) {
         return true;
     }
+    if (v.kind == V_CYCLER && strcmp(name, "current") == 0) {
+        *out = v.loop->items[v.loop->index];
+        return true;
+    }
     if (v.kind == V_NAMESPACE && dict_get_name(in, v.dict, name, out)) {
         return true;
     }
@@ -191,7 +195,10 @@ struct value value_slice(struct interp *in, struct value v, struct value start, 
         return use_undefined(in, v);
     }
     if (v.kind != V_STR && !(v.kind == V_SEQ && v.seq->kind <= SEQ_RANGE)) {
-        return value_undefined(in, value_type_words(v), "slice", true);
+        return interp_fail(in, ERROR_INPUT,
+                           v.kind == V_DICT ? "unhashable type: 'slice'"
+                                            : "'%s' object is not subscriptable",
+                           value_type(v));
     }
     if (step.kind != V_MISSING && step.kind != V_NONE && (!value_as_int(step, &by) || by == 0)) {
         return interp_fail(in, ERROR_INPUT,
@@ -217,5 +224,12 @@ struct value value_slice(struct interp *in, struct value v, struct value start, 
     for (int64_t i = 0; i < count; i++) {
         items[i] = v.seq->v[from + i * by];
     }
-    return value_seq(in, v.seq->kind, items, (size_t)count);
+    struct value part = value_seq(in, v.seq->kind, items, (size_t)count);
+    if (v.seq->kind == SEQ_RANGE && !in->failed) {
+        const struct seq *whole = v.seq;
+        part.seq->start = whole->start + from * whole->step;
+        part.seq->stop = whole->start + to * whole->step;
+        part.seq->step = whole->step * by;
+    }
+    return part;
 }

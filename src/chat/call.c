@@ -128,7 +128,14 @@ static struct value fn_range(struct interp *in, struct value self, struct value 
     for (uint64_t i = 0; items && i < n; i++) {
         items[i] = value_int(v[0] + (int64_t)i * v[2]);
     }
-    return items && interp_step(in, n / 8) ? value_seq(in, SEQ_RANGE, items, n) : (struct value){0};
+    struct value range = value_seq(in, SEQ_RANGE, items, n);
+    if (!interp_step(in, n / 8)) {
+        return (struct value){0};
+    }
+    range.seq->start = v[0];
+    range.seq->stop = v[1];
+    range.seq->step = v[2];
+    return range;
 }
 
 /* dict(mapping or pairs, **named) */
@@ -239,10 +246,40 @@ static struct value fn_joiner(struct interp *in, struct value self, struct value
     return (struct value){.kind = V_CALLABLE, .call = c};
 }
 
+static struct value fn_cycler(struct interp *in, struct value self, struct value *a,
+                              const struct args *raw)
+{
+    (void)self;
+    (void)a;
+    if (!raw->n) {
+        return interp_fail(in, ERROR_INPUT, "at least one item has to be provided");
+    }
+    struct loop *state = interp_alloc(in, 1, sizeof *state);
+    if (!state) {
+        return (struct value){0};
+    }
+    *state = (struct loop){.items = raw->v, .n = raw->n};
+    return (struct value){.kind = V_CYCLER, .loop = state};
+}
+
+static struct value fn_lipsum(struct interp *in, struct value self, struct value *a,
+                              const struct args *raw)
+{
+    (void)self;
+    (void)a;
+    (void)raw;
+    return interp_fail(in, ERROR_UNSUPPORTED, "lipsum() is not offered to chat templates");
+}
+
 static const struct builtin functions[] = {
-    {"range", "start stop? step?", fn_range}, {"dict", "-? *", fn_dict},
-    {"namespace", "-? *", fn_namespace},      {"raise_exception", "message", fn_raise},
-    {"strftime_now", "format", fn_now},       {"joiner", "sep?", fn_joiner},
+    {"range", "start stop? step?", fn_range},
+    {"dict", "-? *", fn_dict},
+    {"namespace", "-? *", fn_namespace},
+    {"raise_exception", "message", fn_raise},
+    {"strftime_now", "format", fn_now},
+    {"joiner", "sep?", fn_joiner},
+    {"cycler", "*", fn_cycler},
+    {"lipsum", "*", fn_lipsum},
 };
 
 const struct builtin *function_find(const char *name)

@@ -45,7 +45,7 @@ enum {
 bool chat_template_render(const struct chat_template *t, json_t *vars, int64_t now_unix_s,
                           struct chat_text *out, struct error *e);
 
-/* The ChatML template, used when a file has none. */
-extern const char *const chat_template_chatml;
+/* The ChatML template, with tools: of the starter model, and for files that have none. */
+extern const char chat_template_chatml[];
 
 #endif

@@ -7,7 +7,7 @@
 #include "chat/chat.h"
 
 /* clang-format off */
-const char *const chat_template_chatml =
+const char chat_template_chatml[] =
     "{%- macro words(content) %}\n"
     "{%- if content is string %}{{- content }}\n"
     "{%- elif content is iterable and content is not mapping %}\n"

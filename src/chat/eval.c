@@ -31,6 +31,26 @@ void scope_set(struct interp *in, struct scope *s, uint32_t id, struct value v)
     }
 }
 
+void scope_declare(struct interp *in, struct scope *s, const struct node *body)
+{
+    for (size_t i = 0; s && body && i < body->n_declares && interp_step(in, 1); i++) {
+        const struct node *name = body->declares[i];
+        struct value v;
+        if (!function_find(name->name) && !dict_get_name(in, in->vars, name->name, &v)) {
+            continue; /* undefined anyway */
+        }
+        bool bound = false;
+        for (const struct scope *up = s; up && !bound; up = up->parent) {
+            for (const struct binding *b = up->head; b && !bound; b = b->next) {
+                bound = b->id == name->name_id;
+            }
+        }
+        if (!bound) {
+            scope_set(in, s, name->name_id, value_undefined(in, NULL, name->name, false));
+        }
+    }
+}
+
 static struct value eval_name(struct interp *in, struct scope *s, const struct node *n)
 {
     uint64_t looked = 0;
@@ -303,7 +323,7 @@ static struct value eval_kind(struct interp *in, struct scope *s, const struct n
         return op_negate(in, eval(in, s, n->a));
     case E_POS: {
         struct value v = eval(in, s, n->a);
-        return value_is_number(v) ? v : op_negate(in, v);
+        return v.kind == V_BOOL ? value_int(v.b) : value_is_number(v) ? v : op_negate(in, v);
     }
     case E_COND:
         return eval_cond(in, s, n);

@@ -44,6 +44,19 @@ static void assign(struct interp *in, struct scope *s, const struct node *target
     }
 }
 
+/* A new scope for body. */
+static struct scope *scope_open(struct interp *in, struct scope *parent, const struct node *body)
+{
+    struct scope *s = scope_new(in, parent);
+    scope_declare(in, s, body);
+    return s;
+}
+
+static enum flow exec_scope(struct interp *in, struct scope *parent, const struct node *body)
+{
+    return exec(in, scope_open(in, parent, body), body);
+}
+
 struct value exec_capture(struct interp *in, struct scope *s, const struct node *n)
 {
     struct text t = {0}, *out = in->out;
@@ -88,7 +101,7 @@ static void run_loop(struct interp *in, struct scope *s, const struct node *n, s
     }
     if (!count) {
         if (n->e) {
-            exec(in, scope_new(in, s), n->e);
+            exec_scope(in, s, n->e);
         }
         return;
     }
@@ -104,6 +117,7 @@ static void run_loop(struct interp *in, struct scope *s, const struct node *n, s
         loop->index = i;
         scope_set(in, inner, NAME_LOOP, (struct value){.kind = V_LOOP, .loop = loop});
         assign(in, inner, n->a, items[i]);
+        scope_declare(in, inner, n->d);
         if (in->failed || exec(in, inner, n->d) == FLOW_BREAK) {
             break;
         }
@@ -199,6 +213,7 @@ struct value call_macro(struct interp *in, const struct callable *c, const struc
         }
         scope_set(in, s, param->name_id, v);
     }
+    scope_declare(in, s, m->d);
     struct value v = in->failed ? (struct value){0} : exec_capture(in, s, m->d);
     interp_leave(in);
     return v;
@@ -281,6 +296,7 @@ static enum flow exec_with(struct interp *in, struct scope *s, const struct node
     for (size_t i = 0; i < n->n && !in->failed; i++) {
         assign(in, inner, n->kids[i]->a, eval(in, s, n->kids[i]->b));
     }
+    scope_declare(in, inner, n->d);
     return in->failed ? FLOW_NEXT : exec(in, inner, n->d);
 }
 
@@ -308,7 +324,8 @@ static enum flow exec_kind(struct interp *in, struct scope *s, const struct node
         assign(in, s, n->a, eval(in, s, n->b));
         break;
     case S_SETBLOCK:
-        assign(in, s, n->a, apply_filters(in, s, n->b, exec_capture(in, scope_new(in, s), n->d)));
+        assign(in, s, n->a,
+               apply_filters(in, s, n->b, exec_capture(in, scope_open(in, s, n->d), n->d)));
         break;
     case S_MACRO:
         scope_set(in, s, n->name_id, make_macro(in, s, n));
@@ -317,10 +334,16 @@ static enum flow exec_kind(struct interp *in, struct scope *s, const struct node
         output(in, exec_call(in, s, n));
         break;
     case S_FILTER:
-        output(in, apply_filters(in, s, n->b, exec_capture(in, scope_new(in, s), n->d)));
+        output(in, apply_filters(in, s, n->b, exec_capture(in, scope_open(in, s, n->d), n->d)));
         break;
     case S_WITH:
         return exec_with(in, s, n);
+    case S_BLOCK:
+        exec_scope(in, n->op ? s : in->root, n->d);
+        break;
+    case S_REFUSE:
+        interp_fail(in, ERROR_UNSUPPORTED, "%s", n->name);
+        break;
     case S_BREAK:
         return FLOW_BREAK;
     case S_CONTINUE:

@@ -138,7 +138,7 @@ FILTER(f_round)
     double d = value_number(self), scale = pow(10, (double)precision);
     bool ceiling = a[1].kind == V_STR && str_is(a[1].s, "ceil");
     if (ceiling || (a[1].kind == V_STR && str_is(a[1].s, "floor"))) {
-        return value_float((ceiling ? ceil(d * scale) : floor(d * scale)) / scale);
+        return value_float(((ceiling ? ceil(d * scale) : floor(d * scale)) + 0.0) / scale);
     }
     if (self.kind != V_FLOAT && precision >= 0) {
         return op_arith(in, T_ADD, self, value_int(0));
@@ -179,7 +179,16 @@ static const struct builtin rows[] = {
 
 const struct builtin *filter_find(const char *name)
 {
+    static const struct {
+        const struct builtin *rows;
+        const size_t *n;
+    } tables[] = {{filter_text_rows, &filter_text_count},
+                  {filter_seq_rows, &filter_seq_count},
+                  {filter_html_rows, &filter_html_count},
+                  {filter_layout_rows, &filter_layout_count}};
     const struct builtin *b = builtin_search(rows, sizeof rows / sizeof *rows, name);
-    b = b ? b : builtin_search(filter_text_rows, filter_text_count, name);
-    return b ? b : builtin_search(filter_seq_rows, filter_seq_count, name);
+    for (size_t i = 0; !b && i < sizeof tables / sizeof *tables; i++) {
+        b = builtin_search(tables[i].rows, *tables[i].n, name);
+    }
+    return b;
 }

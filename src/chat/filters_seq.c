@@ -133,6 +133,22 @@ FILTER(f_reverse)
     return value_seq(in, SEQ_GENERATOR, out, n);
 }
 
+/* An element that depends on the date of the rendering alone, so that a text can be made again. */
+FILTER(f_random)
+{
+    (void)a;
+    (void)raw;
+    size_t n;
+    if (!value_length(in, self, &n) || !n) {
+        return value_undefined_words(in, "No random item, sequence was empty.");
+    }
+    if (self.kind == V_DICT || (self.kind == V_SEQ && self.seq->kind > SEQ_RANGE)) {
+        return interp_fail(in, ERROR_INPUT, "'%s' object is not subscriptable", value_type(self));
+    }
+    uint64_t mixed = ((uint64_t)in->now + in->steps) * 0x9e3779b97f4a7c15u;
+    return value_item(in, self, value_int((int64_t)((mixed >> 32) % n)));
+}
+
 FILTER(f_items)
 {
     (void)a;
@@ -156,6 +172,9 @@ FILTER(f_map)
     (void)a;
     struct value *items, *out;
     size_t n;
+    if (!value_true(in, self)) {
+        return value_seq(in, SEQ_GENERATOR, NULL, 0); /* whatever it is */
+    }
     const struct value *path = named(raw, "attribute"), *other = named(raw, "default");
     const struct builtin *filter = NULL;
     struct args rest = *raw;
@@ -191,6 +210,9 @@ static struct value choose(struct interp *in, struct value self, const struct ar
     size_t n, kept = 0;
     struct args rest = *raw;
     const struct builtin *test = NULL;
+    if (!value_true(in, self)) {
+        return value_seq(in, SEQ_GENERATOR, NULL, 0); /* whatever it is */
+    }
     if (by_attr) {
         if (!rest.n) {
             return interp_fail(in, ERROR_INPUT, "Missing parameter for attribute name");
@@ -251,14 +273,15 @@ static struct value fold_case(struct interp *in, struct value v, bool case_sensi
     return v.kind == V_STR && !case_sensitive ? str_case(in, v.s, CASE_LOWER) : v;
 }
 
-/* What an element is sorted by: itself, or one or several attributes ("a,b"). */
+/* What an element is sorted by: itself, or one attribute, or with `several` a list of attributes
+ * ("a,b"; a list also where there is one, whose elements may be undefined). */
 static struct value sort_key(struct interp *in, struct value v, struct value path, bool sensitive,
                              bool several)
 {
     if (path.kind == V_MISSING || path.kind == V_NONE) {
         return fold_case(in, v, sensitive);
     }
-    if (path.kind != V_STR || !several || !memchr(path.s->s, ',', path.s->n)) {
+    if (path.kind != V_STR || !several) {
         return fold_case(in, value_path(in, v, path, NULL), sensitive);
     }
     size_t parts = 1, k = 0, from = 0;
@@ -339,7 +362,11 @@ FILTER(f_sort)
 FILTER(f_dictsort)
 {
     (void)raw;
-    struct value pairs = f_items(in, self, NULL, NULL), *items;
+    struct value *items;
+    if (self.kind == V_UNDEFINED) {
+        return use_undefined(in, self);
+    }
+    struct value pairs = f_items(in, self, NULL, NULL);
     size_t n;
     int64_t position = 0;
     if (a[1].kind == V_STR && str_is(a[1].s, "value")) {
@@ -369,6 +396,9 @@ FILTER(f_unique)
     for (size_t i = 0; i < n && interp_step(in, 1); i++) {
         struct value key = sort_key(in, items[i], a[1], sensitive, false);
         size_t k = 0;
+        if (!in->failed && !value_hashable(key)) {
+            return interp_fail(in, ERROR_INPUT, "unhashable type: '%s'", value_type(key));
+        }
         while (k < kept && !value_equal(in, keys[k], key)) {
             k++;
         }
@@ -525,6 +555,7 @@ const struct builtin filter_seq_rows[] = {
     {"first", "", f_first},
     {"last", "", f_last},
     {"reverse", "", f_reverse},
+    {"random", "", f_random},
     {"items", "", f_items},
     {"map", "*", f_map},
     {"select", "*", f_select},

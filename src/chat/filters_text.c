@@ -113,6 +113,9 @@ FILTER(f_tojson)
 FILTER(f_indent)
 {
     (void)raw;
+    if (self.kind != V_STR) {
+        return op_arith(in, T_ADD, self, str_plain(in, "\n", 1, 0));
+    }
     struct value s = value_str(in, self), width = a[0];
     struct text t = {0};
     struct str one = {" ", trusted_bytes, 1, 1, false};
@@ -139,37 +142,6 @@ FILTER(f_indent)
         text_add_str(in, &t, line);
     }
     return text_take(in, &t);
-}
-
-FILTER(f_escape)
-{
-    (void)a;
-    (void)raw;
-    struct value s = value_str(in, self);
-    return in->failed || s.s->markup ? s : str_escape(in, s.s);
-}
-
-FILTER(f_force_escape)
-{
-    (void)a;
-    (void)raw;
-    struct value s = value_str(in, self);
-    return in->failed ? s : str_escape(in, s.s);
-}
-
-FILTER(f_safe)
-{
-    (void)a;
-    (void)raw;
-    struct value s = value_str(in, self);
-    if (in->failed) {
-        return s;
-    }
-    s = str_view(in, s.s, 0, s.s->n);
-    if (!in->failed) {
-        s.s->markup = true;
-    }
-    return s;
 }
 
 FILTER(f_format)
@@ -204,8 +176,15 @@ FILTER(f_center)
 FILTER(f_truncate)
 {
     (void)raw;
-    struct value s = value_str(in, self);
+    struct value s = self;
     int64_t length = want_int(in, a[0], 255), leeway = want_int(in, a[3], 5);
+    size_t n;
+    if (s.kind != V_STR && s.kind != V_UNDEFINED) { /* what is short enough stays what it is */
+        return !value_length(in, s, &n) || (int64_t)n - length <= leeway
+                   ? s
+                   : interp_fail(in, ERROR_INPUT, "truncate: a '%s' cannot be cut", value_type(s));
+    }
+    s = value_str(in, s);
     struct str dots = {"...", trusted_bytes, 3, 3, false};
     struct value end = {.kind = V_STR, .s = &dots};
     if (a[2].kind != V_MISSING) {
@@ -249,26 +228,6 @@ FILTER(f_wordcount)
     return value_int(n);
 }
 
-FILTER(f_urlencode)
-{
-    (void)a;
-    (void)raw;
-    static const char hex[] = "0123456789ABCDEF";
-    struct value s = value_str(in, self);
-    struct text t = {0};
-    for (size_t i = 0; !in->failed && i < s.s->n && interp_step(in, 1); i++) {
-        unsigned char c = (unsigned char)s.s->s[i];
-        if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-            (c && strchr("_.-~/", c))) {
-            text_add(in, &t, s.s->s + i, s.s->trust + i, 1);
-        } else {
-            char bytes[3] = {'%', hex[c >> 4], hex[c & 15]};
-            text_fill(in, &t, bytes, 3, s.s->trust[i]);
-        }
-    }
-    return text_take(in, &t);
-}
-
 const struct builtin filter_text_rows[] = {
     {"trim", "chars?", f_trim},
     {"upper", "", f_upper},
@@ -280,14 +239,9 @@ const struct builtin filter_text_rows[] = {
     {"join", "d? attribute?", f_join},
     {"tojson", "ensure_ascii? indent? separators? sort_keys?", f_tojson},
     {"indent", "width? first? blank?", f_indent},
-    {"escape", "", f_escape},
-    {"e", "", f_escape},
-    {"forceescape", "", f_force_escape},
-    {"safe", "", f_safe},
     {"format", "*", f_format},
     {"center", "width?", f_center},
     {"truncate", "length? killwords? end? leeway?", f_truncate},
     {"wordcount", "", f_wordcount},
-    {"urlencode", "", f_urlencode},
 };
 const size_t filter_text_count = sizeof filter_text_rows / sizeof *filter_text_rows;

@@ -199,7 +199,10 @@ struct value format_percent(struct interp *in, const struct str *s, struct value
         }
         put_value(in, &t, v, &f);
     }
-    if (!named && used < n && (tuple || args.kind != V_DICT) && !in->failed) {
+    /* What has items may be a mapping whose keys nobody asked for. */
+    bool mapping = args.kind == V_DICT || args.kind == V_UNDEFINED ||
+                   (args.kind == V_SEQ && args.seq->kind <= SEQ_RANGE);
+    if (!named && used < n && (tuple || !mapping) && !in->failed) {
         interp_fail(in, ERROR_INPUT, "not all arguments converted during string formatting");
     }
     text_add(in, &t, s->s + done, s->trust + done, s->n - done);

@@ -35,6 +35,7 @@ enum value_kind {
     V_NAMESPACE,
     V_CALLABLE,
     V_LOOP,
+    V_CYCLER,  /* what cycler() gives; its items and position are in `loop` */
     V_MISSING, /* an optional argument that was not given */
 };
 
@@ -66,7 +67,7 @@ struct value {
         struct seq *seq;
         struct dict *dict; /* V_DICT and V_NAMESPACE */
         struct callable *call;
-        struct loop *loop;
+        struct loop *loop;   /* V_LOOP and V_CYCLER */
         struct undef *undef; /* NULL: without words */
     };
 };
@@ -76,7 +77,8 @@ struct seq {
     bool group; /* a pair made by groupby: has .grouper and .list */
     struct value *v;
     size_t n;
-    size_t taken; /* generators give each element once */
+    size_t taken;              /* generators give each element once */
+    int64_t start, stop, step; /* as range() was called: ranges say so */
 };
 
 struct dict {
@@ -218,9 +220,11 @@ enum node_kind {
     S_CALL,     /* a: call, b: the S_MACRO that is `caller` */
     S_FILTER,   /* b: filter, d: body */
     S_WITH,     /* kids: S_SET, d: body; also generation blocks and other scopes */
+    S_BLOCK,    /* d: body, op: whether it sees the scope around it */
     S_BREAK,
     S_CONTINUE,
-    P_PARAM, /* name, a: default or NULL */
+    S_REFUSE, /* name: why this statement cannot be executed */
+    P_PARAM,  /* name, a: default or NULL */
 };
 
 enum { MACRO_VARARGS = 1, MACRO_KWARGS = 2, MACRO_CALLER = 4 };
@@ -235,6 +239,8 @@ struct node {
     struct node **kids;
     size_t n;
     const struct builtin *builtin; /* E_FILTER, E_TEST; NULL when there is none of that name */
+    struct node **declares; /* of a scope's body: names that are its own from the beginning */
+    size_t n_declares;
     struct value v;
 };
 
@@ -294,6 +300,8 @@ enum {
 struct node *parse_tuple(struct parser *p, int how, const char *end_name);
 struct node *parse_filter(struct parser *p, struct node *input, bool start_inline);
 struct node *parse_template(struct parser *p);
+/* check.c: what Jinja2 finds out before a template runs. Fills the `declares`. */
+bool check_template(struct parser *p, struct node *root);
 
 /* ---- the interpreter ---- */
 
@@ -332,6 +340,7 @@ struct interp {
     bool failed;
     struct error *e;
     struct dict *vars;
+    struct scope *root; /* the scope of the template's top level */
     struct text *out;
     struct value block_input; /* what a filter block filters */
     int64_t now;              /* Unix time */
@@ -360,6 +369,8 @@ struct value str_slice(struct interp *in, const struct str *s, int64_t start, in
 size_t str_offset(const struct str *s, size_t char_index); /* bytes before that code point */
 struct value str_concat(struct interp *in, const struct str *a, const struct str *b);
 struct value str_escape(struct interp *in, const struct str *s);
+/* The same text with another mark. */
+struct value str_marked(struct interp *in, const struct str *s, bool markup);
 bool str_eq(const struct str *a, const struct str *b);
 bool str_is(const struct str *s, const char *text);
 int str_compare(const struct str *a, const struct str *b);
@@ -368,6 +379,7 @@ size_t str_find(const struct str *s, const struct str *what, size_t from);
 size_t char_len(const struct str *s, size_t offset);
 uint32_t char_at(const struct str *s, size_t offset);
 bool char_is_space(uint32_t c);
+bool char_is_printable(uint32_t c);                        /* as Python's repr sees it */
 const char *str_c(struct interp *in, const struct str *s); /* NUL-terminated copy */
 
 /* value.c */
@@ -435,6 +447,9 @@ struct value exec_loop(struct interp *in, struct scope *s, const struct node *n,
                        int depth);
 struct scope *scope_new(struct interp *in, struct scope *parent);
 void scope_set(struct interp *in, struct scope *s, uint32_t id, struct value v);
+/* Makes the names that body declares undefined in s, where a variable or function of that name
+ * would be seen otherwise. */
+void scope_declare(struct interp *in, struct scope *s, const struct node *body);
 struct value call_macro(struct interp *in, const struct callable *c, const struct args *args);
 
 /* Tables. NULL: no row of that name. */
@@ -454,7 +469,7 @@ struct value format_percent(struct interp *in, const struct str *format, struct 
 struct value format_braces(struct interp *in, const struct str *format, const struct args *args);
 struct value format_date(struct interp *in, const struct str *format, int64_t unix_s);
 
-/* filters_seq.c, filters_text.c, str_methods.c */
+/* filters_*.c, str_methods.c */
 /* The attribute argument of map, sort and others: "a.b.0" or an index. */
 struct value value_path(struct interp *in, struct value v, struct value path,
                         const struct value *other); /* other, if not NULL: instead of undefined */
@@ -462,10 +477,16 @@ extern const struct builtin filter_seq_rows[];
 extern const size_t filter_seq_count;
 extern const struct builtin filter_text_rows[];
 extern const size_t filter_text_count;
+extern const struct builtin filter_html_rows[];
+extern const size_t filter_html_count;
+extern const struct builtin filter_layout_rows[];
+extern const size_t filter_layout_count;
 extern const struct builtin str_method_rows[];
 extern const size_t str_method_count;
+extern const struct builtin str_case_rows[];
+extern const size_t str_case_count;
 
-/* str_methods.c: used by filters too */
+/* str_methods.c, str_case.c: used by filters too */
 struct value str_strip(struct interp *in, const struct str *s, const struct str *chars, bool left,
                        bool right);
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL, CASE_SWAP, CASE_WORDS };

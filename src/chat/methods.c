@@ -100,6 +100,24 @@ METHOD(loop_changed)
     return value_bool(true);
 }
 
+METHOD(cycler_next)
+{
+    UNUSED;
+    (void)in;
+    struct loop *l = self.loop;
+    struct value v = l->items[l->index];
+    l->index = (l->index + 1) % l->n;
+    return v;
+}
+
+METHOD(cycler_reset)
+{
+    UNUSED;
+    (void)in;
+    self.loop->index = 0;
+    return value_none();
+}
+
 METHOD(float_is_integer)
 {
     UNUSED;
@@ -115,13 +133,17 @@ static const struct builtin dict_rows[] = {
     {"copy", "", same},
 };
 static const struct builtin list_rows[] = {
+    {"copy", "", same}, /* of lists alone: the first row */
     {"count", "value", list_count},
     {"index", "value", list_index},
-    {"copy", "", same},
 };
 static const struct builtin loop_rows[] = {
     {"cycle", "*", loop_cycle},
     {"changed", "*", loop_changed},
+};
+static const struct builtin cycler_rows[] = {
+    {"next", "", cycler_next},
+    {"reset", "", cycler_reset},
 };
 static const struct builtin float_rows[] = {
     {"is_integer", "", float_is_integer},
@@ -131,15 +153,24 @@ static const struct builtin float_rows[] = {
 
 const struct builtin *method_find(enum value_kind kind, enum seq_kind seq, const char *name)
 {
+    const struct builtin *found;
     switch (kind) {
     case V_STR:
-        return builtin_search(str_method_rows, str_method_count, name);
+        found = builtin_search(str_method_rows, str_method_count, name);
+        return found ? found : builtin_search(str_case_rows, str_case_count, name);
     case V_DICT:
         return builtin_search(ROWS(dict_rows), name);
     case V_SEQ:
-        return seq <= SEQ_RANGE ? builtin_search(ROWS(list_rows), name) : NULL;
+        if (seq == SEQ_LIST) {
+            return builtin_search(ROWS(list_rows), name);
+        }
+        return seq <= SEQ_RANGE
+                   ? builtin_search(list_rows + 1, sizeof list_rows / sizeof *list_rows - 1, name)
+                   : NULL;
     case V_LOOP:
         return builtin_search(ROWS(loop_rows), name);
+    case V_CYCLER:
+        return builtin_search(ROWS(cycler_rows), name);
     case V_FLOAT:
         return builtin_search(ROWS(float_rows), name);
     default:

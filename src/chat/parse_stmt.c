@@ -144,7 +144,7 @@ static void parse_macro_body(struct parser *p, struct node *n, const char *end)
     p->macro_flags = p->loop_depth = 0;
     n->d = parse_block(p, end);
     n->op = p->macro_flags;
-    p->macro_flags = flags;
+    p->macro_flags |= flags; /* what an inner macro mentions counts for the outer one too */
     p->loop_depth = depth;
 }
 
@@ -213,6 +213,114 @@ static struct node *parse_generation(struct parser *p, struct node *n)
     return n;
 }
 
+/* {% block name [scoped] [required] %}: no other template can replace it, so it stands where it is.
+ */
+static struct node *parse_block_tag(struct parser *p, struct node *n)
+{
+    n->kind = S_BLOCK;
+    if (!token_is(p, T_NAME)) {
+        return parse_fail(p, "expected the name of the block");
+    }
+    struct token name = *p->t;
+    node_set_name(p, n, p->t++);
+    n->op = token_skip_name(p, "scoped");
+    if (token_skip_name(p, "required")) {
+        n->kind = S_REFUSE;
+        n->name = "a required block needs a template that fills it, and there is none";
+    }
+    bool refused = n->kind == S_REFUSE;
+    int depth = p->loop_depth;
+    p->loop_depth = 0;
+    n->d = parse_block(p, "endblock");
+    p->loop_depth = depth;
+    if (token_is(p, T_NAME) && p->t->n == name.n && memcmp(p->t->s, name.s, name.n) == 0) {
+        p->t++;
+    }
+    n->d = refused ? NULL : n->d;
+    return n;
+}
+
+/* Tags that read other templates. They are refused where they are executed, as Jinja2 does without
+ * a loader: one in a branch that is not taken does no harm. */
+static struct node *refuse(struct node *n, const char *why)
+{
+    n->kind = S_REFUSE;
+    n->name = why;
+    return n;
+}
+
+static void skip_context(struct parser *p)
+{
+    if ((token_is_name(p, "with") || token_is_name(p, "without")) && p->t[1].kind == T_NAME) {
+        p->t++;
+        if (!token_skip_name(p, "context")) {
+            parse_fail(p, "expected 'context'");
+        }
+    }
+}
+
+static struct node *parse_extends(struct parser *p, struct node *n)
+{
+    parse_expression(p);
+    return refuse(n, "{% extends %} needs another template, and a chat template stands alone");
+}
+
+static struct node *parse_include(struct parser *p, struct node *n)
+{
+    parse_expression(p);
+    if (token_skip_name(p, "ignore") && !token_skip_name(p, "missing")) {
+        return parse_fail(p, "expected 'missing'");
+    }
+    skip_context(p);
+    return refuse(n, "{% include %} needs another template, and a chat template stands alone");
+}
+
+static void skip_name(struct parser *p)
+{
+    if (!token_skip(p, T_NAME)) {
+        parse_fail(p, "expected a name");
+    }
+}
+
+static struct node *parse_import(struct parser *p, struct node *n)
+{
+    parse_expression(p);
+    if (!token_skip_name(p, "as")) {
+        return parse_fail(p, "expected 'as'");
+    }
+    skip_name(p);
+    skip_context(p);
+    return refuse(n, "{% import %} needs another template, and a chat template stands alone");
+}
+
+static struct node *parse_from(struct parser *p, struct node *n)
+{
+    parse_expression(p);
+    if (!token_skip_name(p, "import")) {
+        return parse_fail(p, "expected 'import'");
+    }
+    do {
+        skip_name(p);
+        if (token_skip_name(p, "as")) {
+            skip_name(p);
+        }
+        skip_context(p);
+    } while (token_skip(p, T_COMMA));
+    return refuse(n, "{% from %} needs another template, and a chat template stands alone");
+}
+
+/* {% autoescape false %} changes nothing, for nothing is escaped; true would. */
+static struct node *parse_autoescape(struct parser *p, struct node *n)
+{
+    struct node *on = parse_expression(p);
+    n->kind = S_WITH;
+    n->d = parse_block(p, "endautoescape");
+    if (on && !p->failed && !(on->kind == E_CONST && on->v.kind == V_BOOL && !on->v.b)) {
+        return refuse(n, "{% autoescape true %} is for HTML, which a chat template does not write");
+    }
+    return n;
+}
+
 static struct node *parse_break(struct parser *p, struct node *n)
 {
     n->kind = S_BREAK;
@@ -241,12 +349,23 @@ static const struct {
     const char *name;
     tag_fn *parse;
 } tags[] = {
-    {"if", parse_if},           {"for", parse_for},
-    {"set", parse_set},         {"macro", parse_macro},
-    {"call", parse_call_block}, {"filter", parse_filter_block},
-    {"with", parse_with},       {"generation", parse_generation},
-    {"break", parse_break},     {"continue", parse_continue},
+    {"if", parse_if},
+    {"for", parse_for},
+    {"set", parse_set},
+    {"macro", parse_macro},
+    {"call", parse_call_block},
+    {"filter", parse_filter_block},
+    {"with", parse_with},
+    {"generation", parse_generation},
+    {"break", parse_break},
+    {"continue", parse_continue},
     {"print", parse_print},
+    {"block", parse_block_tag},
+    {"extends", parse_extends},
+    {"include", parse_include},
+    {"import", parse_import},
+    {"from", parse_from},
+    {"autoescape", parse_autoescape},
 };
 
 static struct node *parse_tag(struct parser *p)
@@ -340,5 +459,6 @@ static struct node *parse_body(struct parser *p, const char *const *ends)
 struct node *parse_template(struct parser *p)
 {
     static const char *const none[] = {NULL};
-    return parse_body(p, none);
+    struct node *root = parse_body(p, none);
+    return root && check_template(p, root) ? root : NULL;
 }

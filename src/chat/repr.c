@@ -35,7 +35,7 @@ static bool add(struct interp *in, struct text *t, const char *s)
     return text_add(in, t, s, NULL, strlen(s));
 }
 
-static bool printable(uint32_t c)
+bool char_is_printable(uint32_t c)
 {
     if (c == ' ') {
         return true;
@@ -69,7 +69,7 @@ static void repr_str(struct interp *in, struct text *t, const struct str *s)
             snprintf(escape, sizeof escape, "\\%c", quote);
         } else if (c == '\n' || c == '\r' || c == '\t' || c == '\\') {
             snprintf(escape, sizeof escape, "\\%c", found[1]);
-        } else if (!printable(c)) {
+        } else if (!char_is_printable(c)) {
             snprintf(escape, sizeof escape,
                      c < 256     ? "\\x%02x"
                      : c < 65536 ? "\\u%04x"
@@ -110,11 +110,10 @@ static void repr_seq(struct interp *in, struct text *t, const struct seq *s)
         return;
     }
     if (s->kind == SEQ_RANGE) {
-        int64_t first = s->n ? s->v[0].i : 0, step = s->n > 1 ? s->v[1].i - first : 1;
         char words[80];
-        snprintf(words, sizeof words, step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)",
-                 (long long)first, (long long)(s->n ? s->v[s->n - 1].i + step : 0),
-                 (long long)step);
+        snprintf(words, sizeof words,
+                 s->step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)",
+                 (long long)s->start, (long long)s->stop, (long long)s->step);
         add(in, t, words);
         return;
     }
@@ -177,7 +176,16 @@ void value_repr(struct interp *in, struct text *t, struct value v)
         add(in, t, ">");
         break;
     case V_CALLABLE:
-        add(in, t, v.call->kind == CALL_MACRO ? "<Macro>" : "<function>");
+        if (v.call->kind == CALL_MACRO) {
+            add(in, t, "<Macro '");
+            add(in, t, v.call->macro->name);
+            add(in, t, "'>");
+        } else {
+            add(in, t, "<function>");
+        }
+        break;
+    case V_CYCLER:
+        add(in, t, "<Cycler>");
         break;
     case V_LOOP:
         snprintf(number, sizeof number, "<LoopContext %zu/%zu>", v.loop->index + 1, v.loop->n);

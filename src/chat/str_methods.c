@@ -2,9 +2,6 @@
 #include "chat/interp.h"
 
 #include <string.h>
-#include <utf8proc.h>
-
-#include "base/utf8.h"
 
 #define METHOD(name)                                                                               \
     static struct value name(struct interp *in, struct value self, struct value *a,                \
@@ -72,50 +69,16 @@ struct value str_strip(struct interp *in, const struct str *s, const struct str 
     return str_view(in, s, begin, end);
 }
 
-static bool is_letter(uint32_t c)
+/* What takes the place of bytes that a variable wrote is no more trusted than they were: a template
+ * that turns one spelling into another must not turn a user's text into a mark. */
+static void put_instead(struct interp *in, struct text *t, const struct str *new_text,
+                        const uint8_t *old_trust, size_t n)
 {
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
-}
-
-static bool is_cased(uint32_t c)
-{
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LT;
-}
-
-struct value str_case(struct interp *in, const struct str *s, enum letter_case how)
-{
-    struct text t = {0};
-    bool start = true;
-    for (size_t i = 0; i < s->n && interp_step(in, 1);) {
-        size_t len = char_len(s, i);
-        uint32_t c = char_at(s, i);
-        bool upper = how == CASE_UPPER ||
-                     (start && (how == CASE_TITLE || how == CASE_CAPITAL || how == CASE_WORDS)) ||
-                     (how == CASE_SWAP && utf8proc_islower((utf8proc_int32_t)c));
-        int32_t mapped = upper && how != CASE_UPPER && how != CASE_SWAP
-                             ? utf8proc_totitle((utf8proc_int32_t)c)
-                         : upper ? utf8proc_toupper((utf8proc_int32_t)c)
-                                 : utf8proc_tolower((utf8proc_int32_t)c);
-        if (upper && (c == 0xdf || c == 0x1e9e)) {
-            text_fill(in, &t, how == CASE_UPPER ? "SS" : "Ss", 2, s->trust[i]);
-        } else if ((uint32_t)mapped == c) {
-            text_add(in, &t, s->s + i, s->trust + i, len);
-        } else {
-            char bytes[4];
-            text_fill(in, &t, bytes, utf8_encode((uint32_t)mapped, bytes), s->trust[i]);
-        }
-        start = how == CASE_TITLE   ? !is_cased(c)
-                : how == CASE_WORDS ? char_is_space(c) || (c < 128 && c && strchr("-({[<", (int)c))
-                                    : false;
-        i += len;
+    if (n && memchr(old_trust, 0, n)) {
+        text_fill(in, t, new_text->s, new_text->n, 0);
+    } else {
+        text_add_str(in, t, new_text);
     }
-    struct value v = text_take(in, &t);
-    if (v.kind == V_STR) {
-        v.s->markup = s->markup;
-    }
-    return v;
 }
 
 struct value str_replace(struct interp *in, const struct str *s, const struct str *old,
@@ -126,7 +89,8 @@ struct value str_replace(struct interp *in, const struct str *s, const struct st
     if (!old->n) { /* between all characters */
         for (size_t i = 0; i <= s->n && interp_step(in, 1);) {
             if (count != 0) {
-                text_add_str(in, &t, new_text);
+                size_t beside = i < s->n ? i : s->n - (s->n > 0);
+                put_instead(in, &t, new_text, s->trust + beside, s->n > 0);
                 count -= count > 0;
             }
             if (i == s->n) {
@@ -143,7 +107,7 @@ struct value str_replace(struct interp *in, const struct str *s, const struct st
                 break;
             }
             text_add(in, &t, s->s + done, s->trust + done, at - done);
-            text_add_str(in, &t, new_text);
+            put_instead(in, &t, new_text, s->trust + at, old->n);
             done = at + old->n;
             count -= count > 0;
         }
@@ -431,19 +395,6 @@ METHOD(m_rstrip)
     return strip_method(in, self, a[0], false, true);
 }
 
-#define CASE_METHOD(name, how)                                                                     \
-    METHOD(name)                                                                                   \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)raw;                                                                                 \
-        return str_case(in, self.s, how);                                                          \
-    }
-CASE_METHOD(m_upper, CASE_UPPER)
-CASE_METHOD(m_lower, CASE_LOWER)
-CASE_METHOD(m_title, CASE_TITLE)
-CASE_METHOD(m_capitalize, CASE_CAPITAL)
-CASE_METHOD(m_swapcase, CASE_SWAP)
-
 /* [begin, end) in bytes from the optional character positions a[0], a[1]; false: empty and out of
  * reach. */
 static bool byte_range(struct interp *in, const struct str *s, struct value *a, size_t *begin,
@@ -647,78 +598,52 @@ METHOD(m_format)
     return format_braces(in, self.s, raw);
 }
 
-enum class { IS_ALPHA, IS_DIGIT, IS_NUMERIC, IS_ALNUM, IS_SPACE, IS_ASCII };
-
-static bool in_class(uint32_t c, enum class class)
+METHOD(m_encode)
 {
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    bool number = k == UTF8PROC_CATEGORY_ND;
-    switch (class) {
-    case IS_ALPHA:
-        return is_letter(c);
-    case IS_DIGIT:
-        return number;
-    case IS_NUMERIC:
-        return number || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
-    case IS_ALNUM:
-        return is_letter(c) || number || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
-    case IS_SPACE:
-        return char_is_space(c);
-    case IS_ASCII:
-        return c < 128;
-    }
-    return false;
-}
-
-static struct value all_in_class(struct interp *in, const struct str *s, enum class class)
-{
-    for (size_t i = 0; i < s->n && interp_step(in, 1); i += char_len(s, i)) {
-        if (!in_class(char_at(s, i), class)) {
-            return value_bool(false);
-        }
-    }
-    return value_bool(s->n != 0 || class == IS_ASCII);
-}
-
-#define CLASS_METHOD(name, class)                                                                  \
-    METHOD(name)                                                                                   \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)raw;                                                                                 \
-        return all_in_class(in, self.s, class);                                                    \
-    }
-CLASS_METHOD(m_isalpha, IS_ALPHA)
-CLASS_METHOD(m_isdigit, IS_DIGIT)
-CLASS_METHOD(m_isnumeric, IS_NUMERIC)
-CLASS_METHOD(m_isalnum, IS_ALNUM)
-CLASS_METHOD(m_isspace, IS_SPACE)
-CLASS_METHOD(m_isascii, IS_ASCII)
-
-static struct value has_case(struct interp *in, const struct str *s, bool upper)
-{
-    bool any = false;
-    for (size_t i = 0; i < s->n && interp_step(in, 1); i += char_len(s, i)) {
-        uint32_t c = char_at(s, i);
-        if (upper ? utf8proc_islower((utf8proc_int32_t)c) : utf8proc_isupper((utf8proc_int32_t)c)) {
-            return value_bool(false);
-        }
-        any |= is_cased(c);
-    }
-    return value_bool(any);
-}
-
-METHOD(m_isupper)
-{
+    (void)self;
     (void)a;
     (void)raw;
-    return has_case(in, self.s, true);
+    return interp_fail(in, ERROR_UNSUPPORTED, "encode() makes bytes, which templates have not");
 }
 
-METHOD(m_islower)
+METHOD(m_format_map)
 {
-    (void)a;
     (void)raw;
-    return has_case(in, self.s, false);
+    if (a[0].kind != V_DICT) {
+        return interp_fail(in, ERROR_INPUT, "format_map() wants a mapping, not '%s'",
+                           value_type(a[0]));
+    }
+    struct args args = {.n_named = a[0].dict->n};
+    args.names = interp_alloc(in, args.n_named, sizeof *args.names);
+    args.named = a[0].dict->values;
+    for (size_t i = 0; i < args.n_named && !in->failed; i++) {
+        struct value key = a[0].dict->keys[i];
+        args.names[i] = key.kind == V_STR ? str_c(in, key.s) : "";
+    }
+    return in->failed ? (struct value){0} : format_braces(in, self.s, &args);
+}
+
+/* Spaces up to the next column that is a multiple of the width. */
+METHOD(m_expandtabs)
+{
+    (void)raw;
+    struct text t = {0};
+    int64_t width = int_or(in, a[0], 8), column = 0;
+    const struct str *s = self.s;
+    for (size_t i = 0; i < s->n && interp_step(in, 1);) {
+        size_t len = char_len(s, i);
+        if (s->s[i] != '\t') {
+            text_add(in, &t, s->s + i, s->trust + i, len);
+            column = s->s[i] == '\n' || s->s[i] == '\r' ? 0 : column + 1;
+        } else if (width > 0) {
+            int64_t to = column - column % width + width;
+            for (; column < to && interp_step(in, 1); column++) {
+                text_fill(in, &t, " ", 1, s->trust[i]);
+            }
+        }
+        i += len;
+    }
+    return text_take(in, &t);
 }
 
 const struct builtin str_method_rows[] = {
@@ -737,29 +662,17 @@ const struct builtin str_method_rows[] = {
     {"replace", "old new count?", m_replace},
     {"join", "iterable", m_join},
     {"format", "*", m_format},
+    {"encode", "*", m_encode},
+    {"format_map", "mapping", m_format_map},
+    {"expandtabs", "tabsize?", m_expandtabs},
     {"find", "sub start? end?", m_find},
     {"rfind", "sub start? end?", m_rfind},
     {"index", "sub start? end?", m_index},
     {"rindex", "sub start? end?", m_rindex},
     {"count", "sub start? end?", m_count},
-    {"upper", "", m_upper},
-    {"lower", "", m_lower},
-    {"casefold", "", m_lower},
-    {"title", "", m_title},
-    {"capitalize", "", m_capitalize},
-    {"swapcase", "", m_swapcase},
     {"center", "width fillchar?", m_center},
     {"ljust", "width fillchar?", m_ljust},
     {"rjust", "width fillchar?", m_rjust},
     {"zfill", "width", m_zfill},
-    {"isalpha", "", m_isalpha},
-    {"isdigit", "", m_isdigit},
-    {"isdecimal", "", m_isdigit},
-    {"isnumeric", "", m_isnumeric},
-    {"isalnum", "", m_isalnum},
-    {"isspace", "", m_isspace},
-    {"isascii", "", m_isascii},
-    {"isupper", "", m_isupper},
-    {"islower", "", m_islower},
 };
 const size_t str_method_count = sizeof str_method_rows / sizeof *str_method_rows;

@@ -189,7 +189,9 @@ bool chat_template_render(const struct chat_template *t, json_t *vars, int64_t n
     struct interp in = {.arena = arena_new(), .e = e, .out = &text, .now = now_unix_s, .line = 1};
     import_vars(&in, vars);
     if (!in.failed) {
-        exec(&in, scope_new(&in, NULL), t->root);
+        in.root = scope_new(&in, NULL);
+        scope_declare(&in, in.root, t->root);
+        exec(&in, in.root, t->root);
     }
     bool ok = !in.failed && deliver(&in, &text, out);
     text_free(&text);

@@ -108,18 +108,27 @@ TEST(is_upper)
     return call_string_method(in, self, "isupper");
 }
 
+/* A name is looked up in a table, as Python does it: what cannot be a key is an error. */
+static bool is_key(struct interp *in, struct value v)
+{
+    if (!value_hashable(v)) {
+        interp_fail(in, ERROR_INPUT, "unhashable type: '%s'", value_type(v));
+    }
+    return !in->failed && v.kind == V_STR;
+}
+
 TEST(is_filter)
 {
     (void)a;
     (void)raw;
-    return value_bool(self.kind == V_STR && filter_find(str_c(in, self.s)) != NULL);
+    return value_bool(is_key(in, self) && filter_find(str_c(in, self.s)) != NULL);
 }
 
 TEST(is_test)
 {
     (void)a;
     (void)raw;
-    return value_bool(self.kind == V_STR && test_find(str_c(in, self.s)) != NULL);
+    return value_bool(is_key(in, self) && test_find(str_c(in, self.s)) != NULL);
 }
 
 #define COMPARISON(name, op)                                                                       \

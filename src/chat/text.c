@@ -122,6 +122,15 @@ struct value str_view(struct interp *in, const struct str *whole, size_t begin, 
     return (struct value){.kind = V_STR, .s = str};
 }
 
+struct value str_marked(struct interp *in, const struct str *s, bool markup)
+{
+    struct value v = str_view(in, s, 0, s->n);
+    if (v.kind == V_STR) {
+        v.s->markup = markup;
+    }
+    return v;
+}
+
 size_t char_len(const struct str *s, size_t offset)
 {
     uint32_t cp;

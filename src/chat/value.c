@@ -217,6 +217,7 @@ bool value_true(struct interp *in, struct value v)
     case V_NAMESPACE:
     case V_CALLABLE:
     case V_LOOP:
+    case V_CYCLER:
         return true;
     }
     return false;
@@ -232,7 +233,7 @@ const char *value_type(struct value v)
         [V_FLOAT] = "float",         [V_STR] = "str",
         [V_DICT] = "dict",           [V_NAMESPACE] = "Namespace",
         [V_CALLABLE] = "function",   [V_LOOP] = "LoopContext",
-        [V_MISSING] = "Undefined",
+        [V_CYCLER] = "Cycler",       [V_MISSING] = "Undefined",
     };
     if (v.kind == V_SEQ) {
         return seqs[v.seq->kind];
@@ -262,25 +263,28 @@ const char *value_type_words(struct value v)
         [V_NAMESPACE] = "jinja2.utils.Namespace object",
         [V_CALLABLE] = "function object",
         [V_LOOP] = "jinja2.runtime.LoopContext object",
+        [V_CYCLER] = "jinja2.utils.Cycler object",
         [V_MISSING] = "None",
     };
     return v.kind == V_SEQ ? seqs[v.seq->kind] : names[v.kind];
 }
 
+/* Tuples that nest deeper than anybody writes them are not looked into. */
+static bool hashable(struct value v, int depth)
+{
+    if (v.kind != V_SEQ) {
+        return v.kind != V_DICT;
+    }
+    bool yes = v.seq->kind >= SEQ_TUPLE && v.seq->kind != SEQ_KEYS && v.seq->kind != SEQ_ITEMS;
+    for (size_t i = 0; yes && v.seq->kind == SEQ_TUPLE && i < v.seq->n; i++) {
+        yes = depth < 16 && hashable(v.seq->v[i], depth + 1);
+    }
+    return yes;
+}
+
 bool value_hashable(struct value v)
 {
-    if (v.kind == V_SEQ && v.seq->kind == SEQ_TUPLE) {
-        for (size_t i = 0; i < v.seq->n; i++) {
-            struct value part = v.seq->v[i];
-            /* A tuple of tuples of ...: one level is enough to say yes, deeper ones are not used as
-             * keys. */
-            if (part.kind == V_SEQ || part.kind == V_DICT) {
-                return false;
-            }
-        }
-        return true;
-    }
-    return v.kind != V_DICT && !(v.kind == V_SEQ && v.seq->kind == SEQ_LIST);
+    return hashable(v, 0);
 }
 
 bool value_is_number(struct value v)
@@ -370,6 +374,7 @@ bool value_equal(struct interp *in, struct value a, struct value b)
     case V_CALLABLE:
         return a.call == b.call;
     case V_LOOP:
+    case V_CYCLER:
         return a.loop == b.loop;
     default:
         return true;
@@ -429,6 +434,10 @@ bool value_contains(struct interp *in, struct value container, struct value item
     case V_SEQ: {
         struct value *items;
         size_t n;
+        if (container.seq->kind == SEQ_KEYS && !value_hashable(item)) {
+            interp_fail(in, ERROR_INPUT, "unhashable type: '%s'", value_type(item));
+            return false;
+        }
         if (!value_items(in, container, &items, &n)) {
             return false;
         }
@@ -507,7 +516,11 @@ bool value_items(struct interp *in, struct value v, struct value **items, size_t
         }
         for (size_t i = 0; i < v.s->n && *n < v.s->chars && !in->failed;) {
             size_t len = char_len(v.s, i);
-            chars[(*n)++] = str_view(in, v.s, i, i + len);
+            struct value c = str_view(in, v.s, i, i + len);
+            if (c.kind == V_STR) {
+                c.s->markup = false;
+            }
+            chars[(*n)++] = c;
             i += len;
         }
         *items = chars;

@@ -38,14 +38,16 @@ struct command {
     const char *description; /* a few sentences, lines of at most 80 columns */
     const char *examples;    /* lines that begin with two spaces */
     const struct option *options;
-    size_t options_bytes;        /* of the struct that begins with struct common_options */
-    void (*init)(void *options); /* defaults other than zero; may be NULL */
-    bool uses_engine;            /* understands --gpu-layers, --batch-size, ... */
+    size_t options_bytes;          /* of the struct that begins with struct common_options */
+    void (*init)(void *options);   /* defaults other than zero; may be NULL */
+    void (*print_more)(FILE *out); /* what the help text says after the options; may be NULL */
+    bool uses_engine;              /* understands --gpu-layers, --batch-size, ... */
     int (*run)(const void *options, const struct string_list *arguments);
 };
 
 extern const struct command cmd_run, cmd_show, cmd_list, cmd_tokenize, cmd_logits, cmd_import,
-    cmd_pretrain;
+    cmd_pretrain, cmd_bench, cmd_infill, cmd_quantize, cmd_perplexity, cmd_imatrix, cmd_embed,
+    cmd_classify;
 
 /* Prints "lllm: SENTENCE" and returns CLI_FAILED or CLI_USAGE. */
 int cli_fail(const struct error *e);

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/import_llama2c.h"
 #include "cli/term.h"
+#include "hf/hf.h"
 
 struct import_options {
     struct common_options common;
@@ -15,20 +16,15 @@ struct import_options {
 #define FIELD(field) offsetof(struct import_options, field)
 
 static const struct option table[] = {
-    {"tokenizer", 0, OPTION_STRING, "FILE", "the tokenizer that belongs to it", FIELD(tokenizer), 0,
-     0, 0},
-    {"type", 0, OPTION_STRING, "TYPE", "number format of the matrices (default f32)", FIELD(type),
-     0, 0, 0},
+    {"tokenizer", 0, OPTION_STRING, "FILE", "the tokenizer of a llama2.c checkpoint",
+     FIELD(tokenizer), 0, 0, 0},
+    {"type", 0, OPTION_STRING, "TYPE", "number format of the matrices (default: as stored)",
+     FIELD(type), 0, 0, 0},
     {"output", 'o', OPTION_STRING, "FILE", "the .gguf file to write", FIELD(output), 0, 0, 0},
-    {"name", 0, OPTION_STRING, "TEXT", "what the model is called (default: from the file's name)",
+    {"name", 0, OPTION_STRING, "TEXT", "what the model is called (default: from the source's name)",
      FIELD(name), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
-
-static void init(void *options)
-{
-    ((struct import_options *)options)->type = "f32";
-}
 
 static int unknown_type(const char *type)
 {
@@ -55,85 +51,133 @@ static char *name_of(const char *path)
     return mem_strndup(base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
-static void report(const struct import_options *o, const struct quant_format *format,
-                   const struct import_result *r)
+/* What has been written, from either source. */
+struct summary {
+    const struct quant_format *format, *fallback;
+    uint64_t n_tensors, n_parameters, size_bytes, n_fallbacks;
+    bool has_vocabulary;
+};
+
+static void report(const struct import_options *o, const struct summary *s)
 {
     if (o->common.json) {
-        term_print_json(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I}", "output",
+        term_print_json(json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:b}", "output",
                                   term_json_text(o->output, strlen(o->output)), "type",
-                                  format->name, "tensors", (json_int_t)r->n_tensors, "parameters",
-                                  (json_int_t)r->n_parameters, "tensor_bytes",
-                                  (json_int_t)r->size_bytes, "fallbacks",
-                                  (json_int_t)r->n_fallbacks),
+                                  s->format->name, "tensors", (json_int_t)s->n_tensors,
+                                  "parameters", (json_int_t)s->n_parameters, "tensor_bytes",
+                                  (json_int_t)s->size_bytes, "fallbacks",
+                                  (json_int_t)s->n_fallbacks, "vocabulary", s->has_vocabulary),
                         false);
         return;
     }
-    if (r->n_fallbacks && !o->common.quiet) {
+    if (s->n_fallbacks && !o->common.quiet) {
         term_message("%llu matrices have rows that %s cannot hold; they are %s",
-                     (unsigned long long)r->n_fallbacks, format->name, r->fallback->name);
+                     (unsigned long long)s->n_fallbacks, o->type, s->fallback->name);
     }
     if (!o->common.quiet) {
         char size[32], parameters[32];
         printf("%s: %llu tensors, %s parameters, %s, %s\n", o->output,
-               (unsigned long long)r->n_tensors, term_short_count(r->n_parameters, parameters),
-               term_bytes(r->size_bytes, size), format->name);
+               (unsigned long long)s->n_tensors, term_short_count(s->n_parameters, parameters),
+               term_bytes(s->size_bytes, size), s->format->name);
     }
+}
+
+static bool import_folder(const struct import_options *o, const char *source,
+                          const struct quant_format *format, struct summary *s, struct error *e)
+{
+    struct hf_import_options how = {
+        .type = format, .name = o->name, .n_threads = o->common.n_threads};
+    struct hf_import_result r;
+    if (!hf_import(source, o->output, &how, &r, e)) {
+        return false;
+    }
+    *s = (struct summary){.format = r.type,
+                          .fallback = r.fallback,
+                          .n_tensors = r.n_tensors,
+                          .n_parameters = r.n_parameters,
+                          .size_bytes = r.size_bytes,
+                          .n_fallbacks = r.n_fallbacks,
+                          .has_vocabulary = r.has_vocabulary};
+    return true;
+}
+
+static bool import_checkpoint(const struct import_options *o, const char *source,
+                              const struct quant_format *format, struct summary *s, struct error *e)
+{
+    format = format ? format : quant_format_by_type(TENSOR_F32);
+    char *name = o->name ? mem_strdup(o->name) : name_of(source);
+    struct import_result r;
+    bool ok = import_llama2c(source, o->tokenizer, name, format, o->output, &r, e);
+    if (ok) {
+        *s = (struct summary){.format = format,
+                              .fallback = r.fallback,
+                              .n_tensors = r.n_tensors,
+                              .n_parameters = r.n_parameters,
+                              .size_bytes = r.size_bytes,
+                              .n_fallbacks = r.n_fallbacks,
+                              .has_vocabulary = true};
+    }
+    free(name);
+    return ok;
 }
 
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct import_options *o = options;
     if (arguments->n != 1) {
-        return cli_usage("import", arguments->n ? "import takes one file" : "import needs a file");
+        return cli_usage("import", arguments->n ? "import takes one folder or file"
+                                                : "import needs a folder or file");
     }
     const char *source = arguments->items[0];
-    const struct quant_format *format = quant_format_by_name(o->type);
+    bool folder = file_is_directory(source);
+    const struct quant_format *format = o->type ? quant_format_by_name(o->type) : NULL;
     struct error e = {0};
-    if (!format || !format->quantize) {
+    if (o->type && (!format || !format->quantize)) {
         return unknown_type(o->type);
     }
     if (!o->output) {
         return cli_usage("import", "-o FILE.gguf is missing");
     }
-    if (file_is_directory(source)) {
-        error_set(&e, ERROR_UNSUPPORTED,
-                  "%s is a folder; this program imports llama2.c checkpoints, which are single "
-                  ".bin files",
-                  source);
-        return cli_fail(&e);
+    if (o->tokenizer && hf_is_folder(source)) {
+        return cli_usage("import", "--tokenizer is for llama2.c checkpoints; a folder has its own "
+                                   "tokenizer files");
     }
-    if (!o->tokenizer) {
+    if (!folder && !o->tokenizer) {
         return cli_usage("import", "a llama2.c checkpoint needs --tokenizer FILE.bin");
     }
-    if (file_is_same(source, o->output) || file_is_same(o->tokenizer, o->output)) {
+    if (file_is_same(source, o->output) ||
+        (o->tokenizer && file_is_same(o->tokenizer, o->output))) {
         error_set(&e, ERROR_USAGE, "%s is what is being imported; give the output another name",
                   o->output);
         return cli_fail(&e);
     }
-    char *name = o->name ? mem_strdup(o->name) : name_of(source);
-    struct import_result result;
-    int status = CLI_DONE;
-    if (import_llama2c(source, o->tokenizer, name, format, o->output, &result, &e)) {
-        report(o, format, &result);
-    } else {
-        status = cli_fail(&e);
+    struct summary s;
+    if (!(folder ? import_folder(o, source, format, &s, &e)
+                 : import_checkpoint(o, source, format, &s, &e))) {
+        return cli_fail(&e);
     }
-    free(name);
-    return status;
+    report(o, &s);
+    return CLI_DONE;
 }
 
 const struct command cmd_import = {
     .name = "import",
-    .summary = "a llama2.c checkpoint to GGUF",
-    .arguments = "FILE.bin --tokenizer FILE.bin -o FILE.gguf",
+    .summary = "a Hugging Face folder or a llama2.c checkpoint to GGUF",
+    .arguments = "FOLDER | FILE.bin --tokenizer FILE.bin -o FILE.gguf",
     .description =
-        "Reads a llama2.c checkpoint (the legacy format, version 0) with its tokenizer.bin\n"
-        "and writes one GGUF file. Matrices are stored as --type, norms as F32; rows that\n"
-        "a block format cannot hold become F16.",
-    .examples = "  lllm import stories15M.bin --tokenizer tokenizer.bin -o stories15M.gguf\n"
-                "  lllm import stories260K.bin --tokenizer tok512.bin --type q8_0 -o s.gguf\n",
+        "Reads a Hugging Face folder (config.json, .safetensors files, tokenizer files, chat\n"
+        "template, generation_config.json) and writes one GGUF file, with the keys and tensor\n"
+        "names that other programs expect. Matrices are stored as --type (as the folder has\n"
+        "them without it; rows that a block format cannot hold get a similar one), norms and\n"
+        "biases as F32. A folder can also be used as it is: lllm run FOLDER. For formats with\n"
+        "mixtures (q4_k_m) import first, then lllm quantize.\n"
+        "\n"
+        "Also reads a llama2.c checkpoint (the legacy format, version 0) with its\n"
+        "tokenizer.bin.",
+    .examples = "  lllm import Llama-3.2-1B-Instruct -o llama-3.2-1b.gguf\n"
+                "  lllm import Qwen2-0.5B --type q8_0 -o qwen2-0.5b-q8_0.gguf\n"
+                "  lllm import stories15M.bin --tokenizer tokenizer.bin -o stories15M.gguf\n",
     .options = table,
     .options_bytes = sizeof(struct import_options),
-    .init = init,
     .run = run,
 };

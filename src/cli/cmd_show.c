@@ -87,6 +87,12 @@ static void print_text(const char *label, const char *text)
     }
 }
 
+static const char *pooling_name(enum model_pooling pooling)
+{
+    static const char *const names[] = {"none", "mean", "cls", "last", "rank"};
+    return (size_t)pooling < sizeof names / sizeof *names ? names[pooling] : "unknown";
+}
+
 static void print_config(const struct model_config *c)
 {
     char a[32];
@@ -99,10 +105,31 @@ static void print_config(const struct model_config *c)
     }
     putchar('\n');
     print_label("embedding");
-    printf("%u, feed-forward %u%s\n", c->n_embd, c->n_ff,
-           c->tied_head ? ", output tied to it" : "");
+    printf("%u, feed-forward %u%s\n", c->n_embd, c->n_experts ? c->n_ff_expert : c->n_ff,
+           c->tied_head && !c->bidirectional ? ", output tied to it" : "");
+    if (c->n_experts) {
+        print_label("experts");
+        printf("%u, of which a token uses %u%s\n", c->n_experts, c->n_experts_used,
+               c->n_ff_shared ? " and a shared one" : "");
+    }
     print_label("context");
-    printf("%s tokens\n", term_count(c->n_context, a));
+    printf("%s tokens", term_count(c->n_context, a));
+    if (c->n_context_original && c->n_context_original != c->n_context) {
+        printf(", stretched from %s", term_count(c->n_context_original, a));
+    }
+    if (c->window) {
+        printf(", a window of %s in %s", term_count(c->window, a),
+               c->window_period == MODEL_WINDOW_ALL ? "all layers" : "most layers");
+    }
+    putchar('\n');
+    if (c->bidirectional) {
+        print_label("encoder");
+        printf("pooling %s", pooling_name(c->pooling));
+        if (c->n_labels) {
+            printf(", %u labels for each %s", c->n_labels, c->label_tokens ? "token" : "text");
+        }
+        putchar('\n');
+    }
 }
 
 static void print_memory(const struct facts *f)
@@ -110,6 +137,9 @@ static void print_memory(const struct facts *f)
     char context[32], kv[32], all[32];
     print_label("memory");
     printf("weights %s\n", term_bytes(f->inventory.size_bytes, all));
+    if (f->config.bidirectional) {
+        return; /* keeps no keys and values */
+    }
     for (uint32_t n = next_context(&f->config, 0); n; n = next_context(&f->config, n)) {
         uint64_t cache = model_cache_bytes(&f->config, n);
         printf("%-14scontext %9s: + KV cache %9s = %s\n", "", term_count(n, context),
@@ -175,9 +205,17 @@ static void print_facts(const struct facts *f, const struct show_options *o)
     print_text("description", f->description);
     print_text("license", f->license);
     print_text("architecture", f->architecture ? f->architecture : "(not told)");
+    uint32_t n_files = gguf_file_count(f->gguf);
     print_label("file");
-    printf("%s%s, GGUF version %u\n", term_bytes(gguf_file_bytes(f->gguf), a),
-           f->source->path ? "" : " (built in)", gguf_version(f->gguf));
+    printf("%s", term_bytes(gguf_file_bytes(f->gguf), a));
+    if (n_files == 0) {
+        printf(" as GGUF, a Hugging Face folder\n");
+    } else if (n_files > 1) {
+        printf(" in %u files, GGUF version %u\n", n_files, gguf_version(f->gguf));
+    } else {
+        printf("%s, GGUF version %u\n", f->source->path ? "" : " (built in)",
+               gguf_version(f->gguf));
+    }
     print_label("parameters");
     printf("%s", term_short_count(in->n_elements, a));
     printf(in->n_elements ? " (%s)\n" : " (a vocabulary only)\n", term_count(in->n_elements, b));
@@ -283,17 +321,32 @@ static json_t *config_json(const struct facts *f)
 {
     const struct model_config *c = &f->config;
     json_t *memory = json_array();
-    for (uint32_t n = next_context(c, 0); n; n = next_context(c, n)) {
+    for (uint32_t n = c->bidirectional ? 0 : next_context(c, 0); n; n = next_context(c, n)) {
         uint64_t cache = model_cache_bytes(c, n);
         json_array_append_new(memory, json_pack("{s:I, s:I, s:I}", "context", (json_int_t)n,
                                                 "kv_cache_bytes", (json_int_t)cache, "total_bytes",
                                                 (json_int_t)(f->inventory.size_bytes + cache)));
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",
-                     (json_int_t)c->n_context, "layers", (json_int_t)c->n_layers, "heads",
-                     (json_int_t)c->n_heads, "kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
-                     (json_int_t)c->head_dim, "embedding", (json_int_t)c->n_embd, "feed_forward",
-                     (json_int_t)c->n_ff, "tied_output", c->tied_head, "memory", memory);
+    json_t *all =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",
+                  (json_int_t)c->n_context, "layers", (json_int_t)c->n_layers, "heads",
+                  (json_int_t)c->n_heads, "kv_heads", (json_int_t)c->n_kv_heads, "head_dim",
+                  (json_int_t)c->head_dim, "embedding", (json_int_t)c->n_embd, "feed_forward",
+                  (json_int_t)c->n_ff, "tied_output", c->tied_head, "memory", memory);
+    if (c->n_experts) {
+        json_object_set_new(all, "experts",
+                            json_pack("{s:I, s:I, s:I}", "count", (json_int_t)c->n_experts, "used",
+                                      (json_int_t)c->n_experts_used, "feed_forward",
+                                      (json_int_t)c->n_ff_expert));
+    }
+    if (c->window) {
+        json_object_set_new(all, "sliding_window", json_integer(c->window));
+    }
+    if (c->bidirectional) {
+        json_object_set_new(all, "pooling", json_string(pooling_name(c->pooling)));
+        json_object_set_new(all, "labels", json_integer(c->n_labels));
+    }
+    return all;
 }
 
 static void print_json(const struct facts *f, const struct show_options *o)
@@ -315,6 +368,8 @@ static void print_json(const struct facts *f, const struct show_options *o)
                   "size_bytes", (json_int_t)gguf_file_bytes(f->gguf), "parameters",
                   (json_int_t)f->inventory.n_elements, "quantization",
                   inventory_quantization(&f->inventory), "types", types);
+    /* 0 for a Hugging Face folder, which is shown as the GGUF file that it would be */
+    json_object_set_new(all, "gguf_files", json_integer(gguf_file_count(f->gguf)));
     json_object_set_new(all, "config", f->has_config ? config_json(f) : json_null());
     json_object_set_new(all, "tokenizer",
                         json_pack("{s:o, s:o, s:I}", "model", text_or_null(f->vocabulary), "pre",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/models.h"
@@ -22,7 +23,7 @@ static const struct option table[] = {
     {"file", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
      FIELD(file), 0, 0, 0},
     {"ids", 0, OPTION_FLAG, NULL, "print the ids alone, on one line", FIELD(ids), 0, 0, 0},
-    {"no-special", 0, OPTION_FLAG, NULL, "no beginning-of-text token, and no control tokens",
+    {"no-special", 0, OPTION_FLAG, NULL, "no tokens around the text, and no control tokens",
      FIELD(no_special), 0, 0, 0},
     {"parse-special", 0, OPTION_FLAG, NULL,
      "spellings of control tokens in the text become these tokens; --decode prints them",
@@ -32,14 +33,31 @@ static const struct option table[] = {
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
-static bool encode(const struct tokenizer *t, const struct tokenize_options *o,
-                   const struct buf *text, struct token_list *ids, struct error *e)
+/* What text begins or ends with, where the model wants it; at the offset `at`. */
+static void add_special(int32_t id, size_t at, struct token_list *ids, struct span_list *spans)
 {
-    if (!o->no_special && tokenizer_add_bos(t) && tokenizer_bos(t) != TOKENIZER_NO_TOKEN) {
-        token_list_add(ids, tokenizer_bos(t));
+    if (id != TOKENIZER_NO_TOKEN) {
+        token_list_add(ids, id);
+        span_list_add(spans, (struct token_span){(uint32_t)at, (uint32_t)at});
     }
-    return tokenizer_encode(t, text->data ? text->data : "", text->len,
-                            o->parse_special ? TOKENIZER_ALL_TRUSTED : NULL, ids, e);
+}
+
+static bool encode(const struct tokenizer *t, const struct tokenize_options *o,
+                   const struct buf *text, struct token_list *ids, struct span_list *spans,
+                   struct error *e)
+{
+    const char *data = text->data ? text->data : "";
+    const uint8_t *trusted = o->parse_special ? TOKENIZER_ALL_TRUSTED : NULL;
+    if (!o->no_special) {
+        add_special(tokenizer_first(t), 0, ids, spans);
+    }
+    /* Where tokens lie in the text takes longer to find out. */
+    bool ok = o->common.json ? tokenizer_encode_spans(t, data, text->len, trusted, ids, spans, e)
+                             : tokenizer_encode(t, data, text->len, trusted, ids, e);
+    if (ok && !o->no_special) {
+        add_special(tokenizer_last(t), text->len, ids, spans);
+    }
+    return ok;
 }
 
 static void print_ids(const struct token_list *ids)
@@ -64,7 +82,8 @@ static void print_table(const struct tokenizer *t, const struct token_list *ids)
     buf_free(&piece);
 }
 
-static void print_json(const struct tokenizer *t, const struct token_list *ids)
+static void print_json(const struct tokenizer *t, const struct token_list *ids,
+                       const struct span_list *spans)
 {
     json_t *numbers = json_array(), *tokens = json_array();
     struct buf piece;
@@ -76,10 +95,12 @@ static void print_json(const struct tokenizer *t, const struct token_list *ids)
         tokenizer_append_piece(t, id, true, &piece);
         json_array_append_new(numbers, json_integer(id));
         json_array_append_new(tokens,
-                              json_pack("{s:i, s:o, s:o, s:b}", "id", id, "text",
+                              json_pack("{s:i, s:o, s:o, s:b, s:I, s:I}", "id", id, "text",
                                         term_json_text(piece.data ? piece.data : "", piece.len),
                                         "spelling", term_json_text(spelling.data, spelling.len),
-                                        "control", tokenizer_is_control(t, id)));
+                                        "control", tokenizer_is_control(t, id), "start",
+                                        (json_int_t)spans->spans[i].start, "end",
+                                        (json_int_t)spans->spans[i].end));
     }
     buf_free(&piece);
     term_print_json(
@@ -109,6 +130,7 @@ static bool work(const struct tokenizer *t, const struct tokenize_options *o,
                  const struct string_list *arguments, struct token_list *ids, struct error *e)
 {
     struct buf text;
+    struct span_list spans = {0};
     bool ok = input_text(&text, arguments, 1, o->file, e);
     if (ok && o->decode) {
         ok = input_ids(text.data, tokenizer_count(t), ids, e);
@@ -116,17 +138,43 @@ static bool work(const struct tokenizer *t, const struct tokenize_options *o,
             print_decoded(t, o, ids);
         }
     } else if (ok) {
-        ok = encode(t, o, &text, ids, e);
+        ok = encode(t, o, &text, ids, &spans, e);
         if (ok && o->common.json) {
-            print_json(t, ids);
+            print_json(t, ids, &spans);
         } else if (ok && o->ids) {
             print_ids(ids);
         } else if (ok) {
             print_table(t, ids);
         }
     }
+    span_list_free(&spans);
     buf_free(&text);
     return ok;
+}
+
+/* A folder needs no model for this: the tokenizer's files are enough. */
+static struct tokenizer *open_folder(const char *path, struct error *e)
+{
+    struct tokenizer_spec *spec = tokenizer_spec_from_hf(path, e);
+    struct tokenizer *t = spec ? tokenizer_new(spec, e) : NULL;
+    tokenizer_spec_free(spec);
+    return t;
+}
+
+static struct tokenizer *open_file(const char *argument, struct error *e)
+{
+    struct model_source source;
+    if (!models_find(argument, &source, e)) {
+        return NULL;
+    }
+    struct gguf *g = models_open_gguf(&source, e);
+    struct tokenizer *t = g ? tokenizer_from_gguf(g, e) : NULL;
+    if (!t) {
+        models_name_in_error(e, source.path ? source.path : source.name);
+    }
+    gguf_close(g);
+    models_release(&source);
+    return t;
 }
 
 static int run(const void *options, const struct string_list *arguments)
@@ -145,24 +193,12 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("tokenize", "--no-special and --parse-special contradict each other");
     }
     struct error e = {0};
-    struct model_source source;
-    if (!models_find(arguments->items[0], &source, &e)) {
-        return cli_fail(&e);
-    }
+    const char *model = arguments->items[0];
     struct token_list ids = {0};
-    struct gguf *g = models_open_gguf(&source, &e);
-    struct tokenizer *t = g ? tokenizer_from_gguf(g, &e) : NULL;
-    int status = CLI_DONE;
-    if (!t) {
-        models_name_in_error(&e, source.path ? source.path : source.name);
-        status = cli_fail(&e);
-    } else if (!work(t, o, arguments, &ids, &e)) {
-        status = cli_fail(&e);
-    }
+    struct tokenizer *t = file_is_directory(model) ? open_folder(model, &e) : open_file(model, &e);
+    int status = t && work(t, o, arguments, &ids, &e) ? CLI_DONE : cli_fail(&e);
     token_list_free(&ids);
     tokenizer_free(t);
-    gguf_close(g);
-    models_release(&source);
     return status;
 }
 
@@ -170,13 +206,17 @@ const struct command cmd_tokenize = {
     .name = "tokenize",
     .summary = "text to token ids, and back",
     .arguments = "MODEL [TEXT | -f FILE]",
-    .description = "Prints a line per token: its id and its text. Without TEXT and -f the text is\n"
-                   "standard input, to the last byte. The model's beginning-of-text token comes\n"
-                   "first where the model wants one; the text itself cannot spell control tokens\n"
-                   "unless --parse-special is given. With --decode the ids may be separated by\n"
-                   "spaces, commas or newlines.",
+    .description =
+        "Prints a line per token: its id and its text. Without TEXT and -f the text is\n"
+        "standard input, to the last byte. What the model wants a text to begin and end\n"
+        "with is there too, unless --no-special is given; the text itself cannot spell\n"
+        "control tokens unless --parse-special is given. With --json each token has the\n"
+        "bytes of the text that it stands for (\"start\", \"end\"). With --decode the\n"
+        "ids may be separated by spaces, commas or newlines. MODEL may also be a file\n"
+        "or a Hugging Face folder that has a vocabulary only.",
     .examples = "  lllm tokenize starter \"Hello world\"\n"
                 "  lllm tokenize tinyllama.gguf -f book.txt --ids --no-special\n"
+                "  lllm tokenize ./Qwen2-0.5B \"naïve\" --json\n"
                 "  lllm tokenize tinyllama.gguf --decode 15496 995\n",
     .options = table,
     .options_bytes = sizeof(struct tokenize_options),

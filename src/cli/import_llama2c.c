@@ -233,37 +233,31 @@ static bool add_tokenizer(const char *path, uint32_t n_vocab, struct gguf_writer
         return false;
     }
     struct reader r = {map.data, map.size_bytes, 0};
-    struct tokenizer_spec spec = {
-        .arena = arena_new(),
-        .model = "llama",
-        .n_tokens = n_vocab,
-        .bos = 1,
-        .eos = 2,
-        .unknown = 0,
-        .padding = TOKENIZER_NO_TOKEN,
-        .add_bos = true,
-        .add_space_prefix = true,
-    };
+    struct tokenizer_spec *spec = tokenizer_spec_new();
+    spec->model = "llama";
+    spec->n_tokens = n_vocab;
+    spec->roles[ROLE_UNKNOWN] = 0;
+    spec->roles[ROLE_BOS] = 1;
+    spec->roles[ROLE_EOS] = 2;
+    spec->add_bos = true;
+    spec->add_space_prefix = true;
     bool ok = n_vocab > 2 && (uint64_t)n_vocab * 8 <= map.size_bytes;
     if (!ok) {
         error_set(e, ERROR_INPUT, "it has fewer tokens than the %u of the checkpoint", n_vocab);
     } else {
-        spec.tokens = mem_array(n_vocab, sizeof *spec.tokens);
-        spec.scores = mem_array(n_vocab, sizeof *spec.scores);
-        spec.types = mem_array(n_vocab, sizeof *spec.types);
-        ok = read_pieces(&r, &spec, e);
+        spec->tokens = arena_alloc(spec->arena, n_vocab * sizeof *spec->tokens);
+        spec->scores = arena_alloc(spec->arena, n_vocab * sizeof *spec->scores);
+        spec->types = arena_alloc(spec->arena, n_vocab * sizeof *spec->types);
+        ok = read_pieces(&r, spec, e);
     }
-    struct tokenizer *check = ok ? tokenizer_new(&spec, e) : NULL;
+    struct tokenizer *check = ok ? tokenizer_new(spec, e) : NULL;
     if (check) {
-        tokenizer_spec_write(&spec, w);
+        tokenizer_spec_write(spec, w);
     } else {
         ok = error_prefix(e, "%s: ", path);
     }
     tokenizer_free(check);
-    free(spec.tokens);
-    free(spec.scores);
-    free(spec.types);
-    arena_free(spec.arena);
+    tokenizer_spec_free(spec);
     file_map_close(&map);
     return ok;
 }

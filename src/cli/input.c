@@ -1,5 +1,6 @@
 #include "cli/input.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,6 +49,54 @@ bool input_text(struct buf *b, const struct string_list *arguments, size_t first
         term_message("reading from the terminal; Ctrl-D ends the text");
     }
     return input_read(file ? file : "-", INPUT_MAX_BYTES, b, e);
+}
+
+static void split_lines(struct input_texts *t)
+{
+    size_t capacity = 0;
+    const char *at = t->data.data, *end = at ? at + t->data.len : at;
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const char *stop = newline ? newline : end;
+        size_t n = (size_t)(stop - at);
+        if (t->n == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            t->items = mem_resize(t->items, capacity * sizeof *t->items);
+        }
+        t->items[t->n++] = (struct input_text){at, n && stop[-1] == '\r' ? n - 1 : n};
+        at = newline ? newline + 1 : end;
+    }
+}
+
+bool input_texts(struct input_texts *t, const struct string_list *arguments, size_t first,
+                 const char *file, struct error *e)
+{
+    *t = (struct input_texts){0};
+    buf_init(&t->data, INPUT_MAX_BYTES);
+    if (!file && arguments->n > first) {
+        t->items = mem_array(arguments->n - first, sizeof *t->items);
+        for (size_t i = first; i < arguments->n; i++) {
+            const char *text = arguments->items[i];
+            t->items[t->n++] = (struct input_text){text, strlen(text)};
+        }
+        return true;
+    }
+    if (!file && isatty(STDIN_FILENO)) {
+        term_message("reading texts from the terminal, one a line; Ctrl-D ends them");
+    }
+    t->lines = true;
+    if (!input_read(file ? file : "-", INPUT_MAX_BYTES, &t->data, e)) {
+        return false;
+    }
+    split_lines(t);
+    return true;
+}
+
+void input_texts_free(struct input_texts *t)
+{
+    free(t->items);
+    buf_free(&t->data);
+    *t = (struct input_texts){0};
 }
 
 bool input_ids(const char *text, size_t n_vocab, struct token_list *ids, struct error *e)

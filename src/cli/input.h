@@ -20,6 +20,24 @@ const char *input_name(const char *path);
 bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
                 struct error *e);
 
+/* Texts to be taken one by one: each argument from `first` on; or each line of the file ("-":
+ * standard input); or, without either, each line of standard input. A line ends at LF or CR LF; the
+ * last one may lack it. Views into `data` or the arguments; release with input_texts_free, also
+ * after a failure. */
+struct input_text {
+    const char *text;
+    size_t n;
+};
+struct input_texts {
+    struct input_text *items;
+    size_t n;
+    bool lines; /* they are lines of a file */
+    struct buf data;
+};
+bool input_texts(struct input_texts *t, const struct string_list *arguments, size_t first,
+                 const char *file, struct error *e);
+void input_texts_free(struct input_texts *t);
+
 /* Ids separated by spaces, commas, brackets or newlines, each below n_vocab. text may be NULL. */
 bool input_ids(const char *text, size_t n_vocab, struct token_list *ids, struct error *e);
 

@@ -17,7 +17,9 @@
 #include "cli/term.h"
 
 static const struct command *const commands[] = {
-    &cmd_run, &cmd_show, &cmd_list, &cmd_tokenize, &cmd_logits, &cmd_import, &cmd_pretrain,
+    &cmd_run,      &cmd_infill,     &cmd_show,     &cmd_list,     &cmd_tokenize,
+    &cmd_logits,   &cmd_perplexity, &cmd_embed,    &cmd_classify, &cmd_import,
+    &cmd_quantize, &cmd_imatrix,    &cmd_pretrain, &cmd_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -162,6 +164,9 @@ static void print_command(const struct command *c)
     if (c->uses_engine) {
         printf("\n%sComputing%s\n", bold, plain);
         options_print_help(engine_table, stdout);
+    }
+    if (c->print_more) {
+        c->print_more(stdout);
     }
     printf("\n%sCommon options%s\n", bold, plain);
     options_print_help(common_table, stdout);

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/file.h"
+#include "hf/hf.h"
 
 #ifdef LLLM_HAVE_STARTER
 extern const unsigned char lllm_starter_begin[], lllm_starter_end[];
@@ -70,6 +71,27 @@ static bool is_file(const char *path)
     return file_exists(path) && !file_is_directory(path);
 }
 
+/* The first of the files in which a model of this name lies ("NAME-00001-of-00003.gguf"), or NULL.
+ */
+static char *first_shard(const char *folder, const char *name)
+{
+    size_t n = strlen(name);
+    uint32_t number, count;
+    char *path = NULL;
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && !path && (entry = readdir(d));) {
+        if (strncmp(entry->d_name, name, n) == 0 &&
+            strlen(entry->d_name) == n + GGUF_SHARD_TAIL_BYTES &&
+            gguf_shard_name(entry->d_name, &number, &count) && number == 1) {
+            path = join(folder, "/", entry->d_name);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+    return path;
+}
+
 /* The file that a bare name means, or NULL. */
 static char *installed_path(const char *name)
 {
@@ -81,7 +103,8 @@ static char *installed_path(const char *name)
     char *path = join(stem, ".gguf", "");
     if (!is_file(path)) {
         free(path);
-        path = ends_with(stem, ".gguf") && is_file(stem) ? mem_strdup(stem) : NULL;
+        path = ends_with(stem, ".gguf") && is_file(stem) ? mem_strdup(stem)
+                                                         : first_shard(folder, name);
     }
     free(stem);
     free(folder);
@@ -113,8 +136,11 @@ static const char *other_case(const struct model_source *list, const char *argum
 static bool not_found(const char *argument, struct error *e)
 {
     if (models_is_path(argument)) {
-        return error_set(e, ERROR_IO, "there is no file \"%s\"; give the path of a .gguf file",
-                         argument);
+        return error_set(
+            e, ERROR_IO,
+            "there is no file \"%s\"; give the path of a .gguf file or of a Hugging Face "
+            "folder",
+            argument);
     }
     char *folder = models_folder();
     size_t n;
@@ -137,7 +163,8 @@ bool models_find(const char *argument, struct model_source *s, struct error *e)
     if (starter && starter_get(s)) {
         return true;
     }
-    char *path = !starter && is_file(argument) ? mem_strdup(argument) : NULL;
+    bool there = is_file(argument) || hf_is_folder(argument);
+    char *path = !starter && there ? mem_strdup(argument) : NULL;
     path = path ? path : installed_path(argument);
     if (path) {
         *s = (struct model_source){.name = mem_strdup(argument), .path = path};
@@ -149,7 +176,11 @@ bool models_find(const char *argument, struct model_source *s, struct error *e)
                          "file (lllm list shows what is here)");
     }
     if (file_is_directory(argument)) {
-        return error_set(e, ERROR_IO, "%s is a folder; give the path of a .gguf file", argument);
+        return error_set(
+            e, ERROR_IO,
+            "%s is a folder; give the path of a .gguf file, or of a Hugging Face folder (one "
+            "with a config.json)",
+            argument);
     }
     return not_found(argument, e);
 }
@@ -188,13 +219,27 @@ void models_name_in_error(struct error *e, const char *name)
     }
 }
 
-struct gguf *models_open_gguf(const struct model_source *s, struct error *e)
+static struct gguf *open_gguf(const struct model_source *s,
+                              struct gguf *(*open_folder)(const char *, struct error *),
+                              struct error *e)
 {
-    struct gguf *g = s->path ? gguf_open(s->path, e) : gguf_open_memory(s->data, s->size_bytes, e);
+    struct gguf *g = !s->path                ? gguf_open_memory(s->data, s->size_bytes, e)
+                     : hf_is_folder(s->path) ? open_folder(s->path, e)
+                                             : gguf_open(s->path, e);
     if (!g) {
         models_name_in_error(e, s->path ? s->path : s->name);
     }
     return g;
+}
+
+struct gguf *models_open_gguf(const struct model_source *s, struct error *e)
+{
+    return open_gguf(s, hf_open, e);
+}
+
+struct gguf *models_open_to_write(const struct model_source *s, struct error *e)
+{
+    return open_gguf(s, hf_open_to_write, e);
 }
 
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
@@ -205,8 +250,14 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
         .context_size = o->context_size,
         .batch_size = o->batch_size,
     };
-    struct engine *en = s->path ? engine_open(s->path, &how, e)
-                                : engine_open_memory(s->data, s->size_bytes, s->name, &how, e);
+    struct engine *en = NULL;
+    if (s->path && hf_is_folder(s->path)) {
+        struct gguf *g = hf_open(s->path, e);
+        en = g ? engine_open_gguf(g, s->path, &how, e) : NULL;
+    } else {
+        en = s->path ? engine_open(s->path, &how, e)
+                     : engine_open_memory(s->data, s->size_bytes, s->name, &how, e);
+    }
     if (!en) {
         models_name_in_error(e, s->path ? s->path : s->name);
     }
@@ -230,15 +281,18 @@ struct model_source *models_list(size_t *n)
     DIR *d = folder ? opendir(folder) : NULL;
     struct dirent *entry;
     while (d && (entry = readdir(d))) {
-        if (entry->d_name[0] == '.' || !ends_with(entry->d_name, ".gguf")) {
-            continue;
+        uint32_t number = 1, of;
+        bool shard = gguf_shard_name(entry->d_name, &number, &of);
+        if (entry->d_name[0] == '.' || !ends_with(entry->d_name, ".gguf") || number != 1) {
+            continue; /* the first part stands for all */
         }
+        size_t tail = shard ? GGUF_SHARD_TAIL_BYTES : 5;
         if (count + 1 == capacity) {
             capacity *= 2;
             list = mem_resize(list, capacity * sizeof *list);
         }
         list[count++] = (struct model_source){
-            .name = mem_strndup(entry->d_name, strlen(entry->d_name) - 5),
+            .name = mem_strndup(entry->d_name, strlen(entry->d_name) - tail),
             .path = join(folder, "/", entry->d_name),
         };
     }

@@ -1,9 +1,11 @@
 /* models.h: what a model argument means, and which models are here.
  *
  *   starter          the model inside the program
- *   a path           a .gguf file
- *   any other name   NAME or NAME.gguf in the models folder: $LLLM_HOME/models, or
- *                    $XDG_CACHE_HOME/lllm-lab/models, or ~/.cache/lllm-lab/models
+ *   a path           a .gguf file, any of the files of a model in several
+ *                    (NAME-00001-of-00003.gguf), or a Hugging Face folder (with config.json)
+ *   any other name   NAME or NAME.gguf, or the parts of NAME, in the models folder:
+ *                    $LLLM_HOME/models, or $XDG_CACHE_HOME/lllm-lab/models, or
+ *                    ~/.cache/lllm-lab/models
  */
 #ifndef LLLM_CLI_MODELS_H
 #define LLLM_CLI_MODELS_H
@@ -34,6 +36,8 @@ bool models_is_path(const char *argument);
 bool models_is_model(const char *argument);
 
 struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
+/* With the tensors that a file is to have: a folder's experts are stacked. */
+struct gguf *models_open_to_write(const struct model_source *s, struct error *e);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
 

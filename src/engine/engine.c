@@ -8,8 +8,27 @@
 
 enum { DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 256 };
 
-/* The file's own template; ChatML where it has none and the vocabulary has ChatML's tokens. One
- * that does not parse is an error only when a chat is asked for. */
+/* A string of the file's metadata, NUL-terminated, or NULL. Release with free(). */
+static char *metadata_text(const struct gguf *g, const char *key)
+{
+    struct gguf_string s = {NULL, 0};
+    return gguf_get_string(g, key, &s, NULL) && s.data ? mem_strndup(s.data, s.len) : NULL;
+}
+
+/* Parses en->template_text and finds out what it can do. */
+static void use_template(struct engine *en)
+{
+    chat_template_free(en->template);
+    en->template =
+        chat_template_new(en->template_text, strlen(en->template_text), &en->template_error);
+    if (en->template) {
+        chat_abilities_probe(en->template, &en->abilities);
+        en->format = chat_format_detect(en->template_text, engine_probe, en);
+    }
+}
+
+/* The file's own template, or else a built-in one. One that does not parse is an error only when a
+ * chat is asked for. */
 static bool open_template(struct engine *en, struct error *e)
 {
     struct gguf_string text = {NULL, 0};
@@ -19,15 +38,31 @@ static bool open_template(struct engine *en, struct error *e)
     if (text.data) {
         en->template_owned = mem_strndup(text.data, text.len);
         en->template_text = en->template_owned;
-    } else if (tokenizer_find(en->tokenizer, "<|im_start|>", 12) != TOKENIZER_NO_TOKEN &&
-               tokenizer_find(en->tokenizer, "<|im_end|>", 10) != TOKENIZER_NO_TOKEN) {
-        en->template_text = chat_template_chatml;
+    } else {
+        char *architecture = metadata_text(en->gguf, "general.architecture");
+        char *name = metadata_text(en->gguf, "general.name");
+        const struct chat_builtin *b = chat_builtin_for(architecture, name, engine_probe, en);
+        en->template_text = b ? b->source : NULL;
+        free(architecture);
+        free(name);
     }
     if (en->template_text) {
-        en->template =
-            chat_template_new(en->template_text, strlen(en->template_text), &en->template_error);
+        use_template(en);
     }
     return true;
+}
+
+bool engine_set_chat_template(struct engine *en, const char *name_or_source, struct error *e)
+{
+    const struct chat_builtin *b = chat_builtin_find(name_or_source);
+    free(en->template_owned);
+    en->template_owned = b ? NULL : mem_strdup(name_or_source);
+    en->template_text = b ? b->source : en->template_owned;
+    use_template(en);
+    if (!en->template && e) {
+        *e = en->template_error;
+    }
+    return en->template != NULL;
 }
 
 static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
@@ -130,6 +165,13 @@ struct engine *engine_open_memory(const void *data, uint64_t size_bytes, const c
     return open_gguf(g, name, o, start_s, &why, e);
 }
 
+struct engine *engine_open_gguf(struct gguf *g, const char *name, const struct engine_options *o,
+                                struct error *e)
+{
+    struct error why = {0};
+    return open_gguf(g, name, o, time_now_s(), &why, e);
+}
+
 void engine_close(struct engine *en)
 {
     if (en) {
@@ -166,6 +208,16 @@ const char *engine_kernels_name(const struct engine *en)
 int engine_threads(const struct engine *en)
 {
     return pool_threads(en->pool);
+}
+
+const struct model *engine_model(const struct engine *en)
+{
+    return en->model;
+}
+
+struct pool *engine_pool(const struct engine *en)
+{
+    return en->pool;
 }
 
 uint32_t engine_context_size(const struct engine *en)

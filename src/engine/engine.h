@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "chat/tools.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -35,6 +36,9 @@ struct engine;
 struct engine *engine_open(const char *path, const struct engine_options *o, struct error *e);
 struct engine *engine_open_memory(const void *data, uint64_t size_bytes, const char *name,
                                   const struct engine_options *o, struct error *e);
+/* Takes g, also on failure: what another module opened (a Hugging Face folder). */
+struct engine *engine_open_gguf(struct gguf *g, const char *name, const struct engine_options *o,
+                                struct error *e);
 void engine_close(struct engine *en);
 
 const struct model_config *engine_config(const struct engine *en);
@@ -42,14 +46,50 @@ const struct tokenizer *engine_tokenizer(const struct engine *en);
 const struct gguf *engine_gguf(const struct engine *en);
 const char *engine_kernels_name(const struct engine *en);
 int engine_threads(const struct engine *en);
+/* For what drives the model itself (perplexity, importance matrices): borrowed. */
+const struct model *engine_model(const struct engine *en);
+struct pool *engine_pool(const struct engine *en);
 uint32_t engine_context_size(const struct engine *en);
 double engine_load_time_s(const struct engine *en);
 
-/* The file's chat template, or ChatML where the vocabulary has its tokens; NULL where neither. */
+/* The file's chat template, or a built-in one that the model was made for (chat/builtin.h); NULL
+ * where neither is there. */
 const char *engine_chat_template(const struct engine *en);
+/* Puts another in its place: the name of a built-in template or the source of one. ERROR_INPUT
+ * where it does not parse. Not while others use the engine. */
+bool engine_set_chat_template(struct engine *en, const char *name_or_source, struct error *e);
 
-/* messages, tools (may be NULL): JSON arrays. Renders with the generation prompt and tokenizes with
- * trust. BOS is put in front when the tokenizer asks for it and the template did not write it. */
+/* What a template is asked for. Messages and tools are OpenAI's (chat_prepare in chat/tools.h). */
+enum engine_thinking { THINKING_AS_USUAL, THINKING_ON, THINKING_OFF };
+struct engine_chat {
+    json_t *messages; /* an array */
+    json_t *tools;    /* an array; may be NULL */
+    bool add_generation_prompt;
+    enum engine_thinking thinking; /* for models that can be told (enable_thinking) */
+    json_t *variables;             /* further variables of the template, an object; may be NULL */
+    int64_t now_unix_s;            /* for templates that tell the date; 0: the clock's */
+};
+/* The text of the prompt with its trust, and the format that the answer will have (may be NULL). */
+bool engine_chat_render(const struct engine *en, const struct engine_chat *chat,
+                        struct chat_text *text, struct chat_format *format, struct error *e);
+/* The same, tokenized with trust: what people wrote never becomes a control token. BOS is put in
+ * front when the tokenizer asks for it and the template did not write it. */
+struct engine_prompt {
+    struct token_list tokens;
+    struct chat_format format;
+    char *end; /* of the text, as far as the template wrote it */
+    size_t n_end;
+};
+bool engine_chat_prompt(const struct engine *en, const struct engine_chat *chat,
+                        struct engine_prompt *out, struct error *e);
+void engine_prompt_free(struct engine_prompt *p);
+/* Takes an answer to the prompt apart (generation_options.parser). Calls are looked for where tools
+ * were offered. */
+struct chat_parser *engine_parser_new(const struct engine *en, const struct engine_prompt *prompt,
+                                      const struct engine_chat *chat, uint64_t id_seed,
+                                      chat_event_fn *event, void *context);
+
+/* engine_chat_prompt's tokens alone. */
 bool engine_chat_tokens(const struct engine *en, json_t *messages, json_t *tools,
                         bool add_generation_prompt, struct token_list *out, struct error *e);
 /* Plain text: BOS when the tokenizer asks for it, then the text, nothing in it trusted. An empty
@@ -78,6 +118,40 @@ typedef void engine_row_fn(void *context, size_t position, const float *logits);
 bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,
                    void *context, struct error *e);
 const float *session_logits(const struct session *s); /* [n_vocab] */
+
+/* Whole texts to vectors and classes. An encoder has scratch memory of its own (and, for a causal
+ * model, a KV cache) and serves one thread at a time; the engine must outlive it.
+ *
+ *   encoder_tokens for each text, encoder_run for as many as fit, then encoder_embed or
+ *   encoder_classify for each */
+struct encoder;
+struct encoder *encoder_new(struct engine *en, struct error *e);
+void encoder_free(struct encoder *x);
+uint32_t encoder_max_tokens(const struct encoder *x); /* of one text */
+/* How many tokens are best run at once: texts may be gathered up to here, so that the weights are
+ * read once for all of them. At least encoder_max_tokens. */
+uint32_t encoder_batch_tokens(const struct encoder *x);
+/* Appends the tokens of a text, nothing in it trusted, between what the vocabulary puts around a
+ * whole text ([CLS] and [SEP], BOS, EOS). spans (may be NULL) is filled alike, with start == end
+ * for what was put around. A text of more than encoder_max_tokens loses its end where `cut` says
+ * so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. */
+bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cut,
+                    struct token_list *out, struct span_list *spans, struct error *e);
+/* Computes n_texts texts, whose tokens stand one after the other: text i has lengths[i], from 1 to
+ * encoder_max_tokens, in all at most encoder_batch_tokens. The result for a text has the same bits
+ * for any number of threads and whatever the others are. */
+bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengths, size_t n_texts,
+                 struct error *e);
+/* The pooling that the file asks for. Where it names none: the mean of a bidirectional model, the
+ * last token's vector of a causal one. Never NONE or RANK. */
+enum model_pooling encoder_pooling(const struct encoder *x);
+/* Of a text of the last run. out: [n_embd], or [length, n_embd] with NONE: a vector for each token.
+ * `normalize` gives each the Euclidean length 1 (a vector of zeros stays). */
+void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling, bool normalize,
+                   float *out);
+/* scores: [n_labels], or [length, n_labels] where config.label_tokens; before softmax. Only where
+ * the model has a classification head (config.n_labels > 0). */
+void encoder_classify(struct encoder *x, size_t text, float *scores);
 
 struct sampling {
     float temperature;    /* 0: greedy (ties: the lowest id) */
@@ -126,6 +200,9 @@ struct generation_options {
     bool ignore_end;   /* go on after end-of-turn tokens (benchmarks, stories) */
     bool show_control; /* print control tokens too */
     bool spm_start;    /* the answer is the start of the text: drop the SPM word-start space */
+    /* Where the answer goes instead of `text`: control tokens reach it as such, and it is told the
+     * end. Borrowed; may be NULL. It stopping is the same as text returning false. */
+    struct chat_parser *parser;
     /* May be NULL: polled between chunks of the prompt and between tokens. */
     engine_cancelled_fn *cancelled;
     void *cancelled_context;
@@ -135,11 +212,12 @@ struct generation_stats {
     uint32_t n_prompt, n_reused, n_generated;
     double prefill_s, first_token_s, decode_s;
     enum finish_reason reason;
+    const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */
 };
 
-/* Generates an answer after `prompt`. text(context, bytes, n) gets whole UTF-8 characters only
- * (invalid bytes become U+FFFD), never a part of a stop string; it returns false to cancel, which
- * is FINISH_CANCELLED and not an error. stats may be NULL. */
+/* Generates an answer after `prompt`. text(context, bytes, n), not called where there is a parser,
+ * gets whole UTF-8 characters only (invalid bytes become U+FFFD), never a part of a stop string; it
+ * returns false to cancel, which is FINISH_CANCELLED and not an error. stats may be NULL. */
 typedef bool generation_text_fn(void *context, const char *bytes, size_t n);
 bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
                      const struct generation_options *o, generation_text_fn *text, void *context,

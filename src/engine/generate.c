@@ -32,10 +32,24 @@ struct generation {
     bool at_start; /* no visible piece has come yet */
 };
 
+/* A control token for the parser, behind the text that came before it. */
+static bool put_control(struct generation *g, int32_t id)
+{
+    struct gguf_string spelling = tokenizer_spelling(g->session->engine->tokenizer, id);
+    stream_finish(&g->stream);
+    if (!g->stream.cancelled && !chat_parser_control(g->o->parser, spelling.data, spelling.len)) {
+        g->stream.cancelled = true;
+    }
+    return !g->stream.cancelled;
+}
+
 /* Puts the bytes of a token on their way. False when the answer ends with it. */
 static bool put_token(struct generation *g, int32_t id)
 {
     const struct tokenizer *t = g->session->engine->tokenizer;
+    if (g->o->parser && tokenizer_is_control(t, id)) {
+        return put_control(g, id);
+    }
     buf_clear(&g->piece);
     tokenizer_append_piece(t, id, g->o->show_control, &g->piece);
     if (g->piece.len == 0) {
@@ -70,11 +84,15 @@ static bool draw_tokens(struct generation *g, double start_s, struct error *e)
         }
         if (!g->o->ignore_end && tokenizer_is_end(en->tokenizer, id)) {
             g->stats.reason = FINISH_STOP;
+            if (g->o->parser && tokenizer_is_control(en->tokenizer, id)) {
+                put_control(g, id);
+            }
             return true;
         }
         g->stats.n_generated++;
         if (!put_token(g, id)) {
             g->stats.reason = g->stream.cancelled ? FINISH_CANCELLED : FINISH_STOP;
+            g->stats.stop = g->stream.stopped ? g->stream.stopped_by : NULL;
             return true;
         }
         if (is_cancelled(g)) {
@@ -113,11 +131,19 @@ static bool run(struct generation *g, const int32_t *prompt, size_t n_prompt, st
         return false;
     }
     stream_finish(&g->stream);
+    if (g->o->parser && !g->stream.cancelled && !chat_parser_finish(g->o->parser)) {
+        g->stream.cancelled = true;
+    }
     if (g->stream.cancelled) {
         g->stats.reason = FINISH_CANCELLED;
     }
     g->stats.decode_s = time_now_s() - start_s - g->stats.first_token_s;
     return true;
+}
+
+static bool to_parser(void *context, const char *bytes, size_t n)
+{
+    return chat_parser_push(context, bytes, n);
 }
 
 bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
@@ -131,7 +157,8 @@ bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
     size_t n_drawn = tokenizer_count(s->engine->tokenizer);
     struct generation g = {
         .session = s, .o = o, .sampler = sampler_new(&o->sampling, n_drawn), .at_start = true};
-    stream_init(&g.stream, o->stop, o->n_stop, text, context);
+    stream_init(&g.stream, o->stop, o->n_stop, o->parser ? to_parser : text,
+                o->parser ? (void *)o->parser : context);
     buf_init(&g.piece, MAX_PIECE_BYTES);
     bool ok = run(&g, prompt, n_prompt, e);
     if (ok && stats) {

@@ -2,7 +2,7 @@
 #ifndef LLLM_ENGINE_INTERNAL_H
 #define LLLM_ENGINE_INTERNAL_H
 
-#include "chat/chat.h"
+#include "chat/builtin.h"
 #include "engine/engine.h"
 
 struct engine {
@@ -13,6 +13,8 @@ struct engine {
     char *template_owned;           /* the file's template, NUL-terminated */
     struct chat_template *template; /* NULL where there is none or it does not parse */
     struct error template_error;    /* why it does not parse */
+    struct chat_abilities abilities;
+    struct chat_format format;
     struct pool *pool;
     const struct kernels *kernels;
     uint32_t context_size, batch_size;
@@ -27,6 +29,9 @@ struct session {
     float *logits;   /* [n_vocab] of the last position */
 };
 
+/* prompt.c: what the vocabulary knows of a spelling; context: the engine. */
+enum chat_token engine_probe(void *context, const char *spelling);
+
 /* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop
  * string or of a character. */
 struct stream {
@@ -35,6 +40,7 @@ struct stream {
     size_t n_stop;
     generation_text_fn *text;
     void *context;
+    const char *stopped_by; /* the stop string that was completed */
     bool stopped, cancelled;
 };
 

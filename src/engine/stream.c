@@ -24,7 +24,7 @@ void stream_free(struct stream *s)
 }
 
 /* The stop string that is complete first; among those that end together, the longest. */
-static bool find_stop(const struct stream *s, size_t *start)
+static bool find_stop(struct stream *s, size_t *start)
 {
     size_t best_end = SIZE_MAX;
     *start = 0;
@@ -38,6 +38,7 @@ static bool find_stop(const struct stream *s, size_t *start)
             if (begin + n < best_end || (begin + n == best_end && begin < *start)) {
                 best_end = begin + n;
                 *start = begin;
+                s->stopped_by = s->stop[i];
             }
         }
     }

@@ -1,10 +1,10 @@
 /* bpe.c: byte-level BPE (Radford et al., "Language Models are Unsupervised Multitask Learners",
- * 2019): the bytes of a word are joined pair by pair, the pair of the earliest rule first.
+ * 2019): patterns cut the text into words (pre.c), the bytes of a word are joined by rules
+ * (rules.c).
  *
  * Vocabularies spell bytes as printable characters: '!'..'~', U+00A1..U+00AC and U+00AE..U+00FF are
  * themselves; the other 68 bytes are, in order, U+0100..U+0143.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -44,199 +44,66 @@ int bpe_byte_of(uint32_t cp)
     return (int)(i <= 0x20 ? i : i < 67 ? 0x7F + i - 0x21 : 0xAD);
 }
 
-/* ---- the table of rules ---- */
-
-static size_t rule_slot(const struct tokenizer *t, uint64_t pair)
-{
-    uint64_t h = pair * 0x9E3779B97F4A7C15u;
-    h ^= h >> 32;
-    h *= 0xD6E8FEB86659FD93u;
-    size_t i = (size_t)(h >> 20) & t->rule_mask;
-    while (t->rules[i].pair != pair && t->rules[i].pair != UINT64_MAX) {
-        i = (i + 1) & t->rule_mask;
-    }
-    return i;
-}
-
-static const struct merge_rule *find_rule(const struct tokenizer *t, uint32_t left, uint32_t right)
-{
-    if (left == SYMBOL_NONE || right == SYMBOL_NONE) {
-        return NULL; /* a byte without a token */
-    }
-    const struct merge_rule *r = &t->rules[rule_slot(t, (uint64_t)left << 32 | right)];
-    return r->pair == UINT64_MAX ? NULL : r;
-}
-
-/* Where "left right" is cut: at the first space that leaves something before it. */
-static bool cut_merge(const struct gguf_string *m, size_t *cut)
-{
-    const char *space = m->len > 2 ? memchr(m->data + 1, ' ', m->len - 2) : NULL;
-    if (space) {
-        *cut = (size_t)(space - m->data);
-    }
-    return space != NULL;
-}
-
-bool bpe_check_merges(const struct tokenizer_spec *spec, struct error *e)
-{
-    if (spec->n_merges > TOKENIZER_MAX_MERGES) {
-        return error_set(e, ERROR_LIMIT, "the vocabulary has %zu merges; at most %d are allowed",
-                         spec->n_merges, TOKENIZER_MAX_MERGES);
-    }
-    for (size_t i = 0; i < spec->n_merges; i++) {
-        size_t cut;
-        if (spec->merges[i].len > 2 * TOKENIZER_MAX_SPELLING_BYTES + 1 ||
-            !cut_merge(&spec->merges[i], &cut)) {
-            return error_set(e, ERROR_INPUT,
-                             "merge %zu of the vocabulary (tokenizer.ggml.merges) is not two "
-                             "spellings with a space between them",
-                             i);
-        }
-    }
-    return true;
-}
-
-static bool can_merge(const struct tokenizer *t, const char *spelling, size_t n, uint32_t *id)
-{
-    return strmap_get(t->by_spelling, spelling, n, id) && !(t->flags[*id] & TOKEN_IS_SPECIAL);
-}
-
-/* A rule counts where both parts and the whole are normal tokens and the whole's bytes are those of
- * the parts (T2, T3); others could never be followed and are left out. */
-static void add_rule(struct tokenizer *t, const struct gguf_string *m, uint32_t rank, char *whole)
-{
-    size_t cut = 0;
-    uint32_t left, right, result;
-    if (!cut_merge(m, &cut)) {
-        return;
-    }
-    memcpy(whole, m->data, cut);
-    memcpy(whole + cut, m->data + cut + 1, m->len - cut - 1);
-    if (!can_merge(t, m->data, cut, &left) ||
-        !can_merge(t, m->data + cut + 1, m->len - cut - 1, &right) ||
-        !can_merge(t, whole, m->len - 1, &result)) {
-        return;
-    }
-    const struct gguf_string *l = &t->pieces[left], *r = &t->pieces[right];
-    const struct gguf_string *w = &t->pieces[result];
-    if (w->len != l->len + r->len || memcmp(w->data, l->data, l->len) != 0 ||
-        memcmp(w->data + l->len, r->data, r->len) != 0) {
-        return;
-    }
-    struct merge_rule *rule = &t->rules[rule_slot(t, (uint64_t)left << 32 | right)];
-    if (rule->pair == UINT64_MAX) { /* of equal rules the first */
-        *rule = (struct merge_rule){(uint64_t)left << 32 | right, rank, (int32_t)result};
-    }
-}
-
-void bpe_build(struct tokenizer *t, const struct tokenizer_spec *spec)
+static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
     for (uint32_t b = 0; b < 256; b++) {
         char spelling[4];
         uint32_t id;
         size_t n = bpe_byte_spelling((uint8_t)b, spelling);
-        if (can_merge(t, spelling, n, &id)) {
+        if (strmap_get(t->by_spelling, spelling, n, &id) && vocab_is_mergeable(t, id)) {
             t->byte_ids[b] = (int32_t)id;
         }
     }
-    size_t size = 16;
-    while (size < spec->n_merges * 2) {
-        size *= 2;
-    }
-    t->rules = arena_alloc(t->arena, size * sizeof *t->rules);
-    t->rule_mask = size - 1;
-    for (size_t i = 0; i < size; i++) {
-        t->rules[i].pair = UINT64_MAX;
-    }
-    char *whole = mem_alloc(2 * TOKENIZER_MAX_SPELLING_BYTES + 1);
-    for (size_t i = 0; i < spec->n_merges; i++) {
-        add_rule(t, &spec->merges[i], (uint32_t)i, whole);
-    }
-    free(whole);
-}
-
-/* ---- encoding ---- */
-
-struct bpe_run {
-    const struct tokenizer *t;
-    struct encode_scratch *scratch;
-    struct token_list *out;
-    struct error *e;
-};
-
-static void consider(const struct bpe_run *run, uint32_t left)
-{
-    struct encode_scratch *s = run->scratch;
-    if (left == SYMBOL_NONE || s->symbols[left].next == SYMBOL_NONE) {
+    rules_build(t, spec);
+    int whole_words = spec->whole_words ? spec->whole_words : pre_whole_words(t->pre);
+    if (whole_words <= 0) {
         return;
     }
-    uint32_t a = s->symbols[left].at, b = s->symbols[s->symbols[left].next].at;
-    const struct merge_rule *rule = find_rule(run->t, a, b);
-    if (rule) {
-        candidate_push(s, (struct merge_candidate){(uint64_t)rule->rank << 32 | left, a, b});
+    t->whole_words = strmap_new(t->n_tokens);
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        if (vocab_is_mergeable(t, i)) {
+            strmap_add(t->whole_words, t->pieces[i].data, t->pieces[i].len, (uint32_t)i);
+        }
     }
 }
 
-static void emit(const struct bpe_run *run, uint32_t id)
+static bool word_tokens(struct encoding *enc, const char *word, size_t n)
 {
-    int32_t shown = id == SYMBOL_NONE ? run->t->unknown : (int32_t)id;
-    if (shown != TOKENIZER_NO_TOKEN) {
-        token_list_add(run->out, shown);
-    }
-}
-
-static bool encode_word(void *context, const char *word, size_t n)
-{
-    struct bpe_run *run = context;
-    const struct tokenizer *t = run->t;
-    struct encode_scratch *s = run->scratch;
+    const struct tokenizer *t = enc->t;
     uint32_t id;
-    if (n == 1) {
-        emit(run, (uint32_t)t->byte_ids[(uint8_t)word[0]]);
+    if (t->whole_words && n <= t->max_mergeable_bytes && strmap_get(t->whole_words, word, n, &id)) {
+        encoding_emit(enc, (int32_t)id, word, n);
         return true;
     }
-    if (t->mergeable && n <= t->max_mergeable_bytes && strmap_get(t->mergeable, word, n, &id)) {
-        token_list_add(run->out, (int32_t)id);
+    if (n <= RULES_FEW) {
+        uint32_t ids[RULES_FEW], offsets[RULES_FEW + 1];
+        for (uint32_t i = 0; i < n; i++) {
+            ids[i] = (uint32_t)t->byte_ids[(uint8_t)word[i]];
+            offsets[i] = i;
+        }
+        offsets[n] = (uint32_t)n;
+        rules_merge_few(enc, word, ids, offsets, (uint32_t)n);
         return true;
     }
-    if (!scratch_reserve(s, n, run->e)) {
+    if (!scratch_reserve(enc, n)) {
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
-        s->symbols[i] = (struct symbol){(uint32_t)t->byte_ids[(uint8_t)word[i]], 1, i - 1, i + 1};
+        enc->symbols[i] =
+            (struct symbol){.id = (uint32_t)t->byte_ids[(uint8_t)word[i]], .at = i, .len = 1};
     }
-    s->symbols[0].prev = SYMBOL_NONE;
-    s->symbols[n - 1].next = SYMBOL_NONE;
-    for (uint32_t i = 0; i + 1 < n; i++) {
-        consider(run, i);
-    }
-    struct merge_candidate c;
-    while (candidate_pop(s, &c)) {
-        uint32_t left = (uint32_t)c.key;
-        struct symbol *a = &s->symbols[left];
-        if (a->len == 0 || a->next == SYMBOL_NONE || a->at != c.a ||
-            s->symbols[a->next].at != c.b) {
-            continue; /* one of the two has changed since */
-        }
-        struct symbol *b = &s->symbols[a->next];
-        a->at = (uint32_t)find_rule(t, c.a, c.b)->result;
-        b->len = 0;
-        a->next = b->next;
-        if (a->next != SYMBOL_NONE) {
-            s->symbols[a->next].prev = left;
-        }
-        consider(run, a->prev);
-        consider(run, left);
-    }
-    for (uint32_t i = 0; i != SYMBOL_NONE; i = s->symbols[i].next) {
-        emit(run, s->symbols[i].at);
-    }
-    return true;
+    return rules_merge(enc, word, (uint32_t)n);
 }
 
-bool bpe_encode(const struct tokenizer *t, struct encode_scratch *s, const char *text, size_t n,
-                struct token_list *out, struct error *e)
+static bool cut(struct encoding *enc, const char *text, size_t n)
 {
-    struct bpe_run run = {t, s, out, e};
-    return pre_split(t->pre, text, n, encode_word, &run, e);
+    return pre_split(enc->t->pre, text, n, encode_word, enc, &enc->work);
 }
+
+const struct family family_bpe = {
+    .model = "gpt2",
+    .check = rules_check,
+    .build = build,
+    .cut = cut,
+    .word = word_tokens,
+};

@@ -1,10 +1,10 @@
-/* scratch.c: the working memory of one tokenizer_encode, and the queue of candidate merges. */
+/* scratch.c: the working memory of one call, and the queue of candidate merges. */
 #include <stdlib.h>
 
 #include "tokenizer/tokenizer_internal.h"
 
-static bool reserve(void **array, size_t *capacity, size_t need, size_t element_bytes,
-                    struct error *e)
+bool scratch_reserve_array(void **array, size_t *capacity, size_t need, size_t element_bytes,
+                           struct error *e)
 {
     if (need <= *capacity) {
         return true;
@@ -20,66 +20,68 @@ static bool reserve(void **array, size_t *capacity, size_t need, size_t element_
     return true;
 }
 
-bool scratch_reserve(struct encode_scratch *s, size_t n_symbols, struct error *e)
+bool scratch_reserve(struct encoding *enc, size_t n_symbols)
 {
-    void *symbols = s->symbols, *heap = s->heap;
+    void *symbols = enc->symbols, *heap = enc->heap;
     /* n - 1 candidates to begin with; each of at most n - 1 merges takes one and adds two. */
-    bool ok = reserve(&symbols, &s->symbol_capacity, n_symbols, sizeof *s->symbols, e) &&
-              reserve(&heap, &s->heap_capacity, 2 * n_symbols, sizeof *s->heap, e);
-    s->symbols = symbols;
-    s->heap = heap;
-    s->heap_count = 0;
+    bool ok =
+        scratch_reserve_array(&symbols, &enc->symbol_capacity, n_symbols, sizeof *enc->symbols,
+                              enc->e) &&
+        scratch_reserve_array(&heap, &enc->heap_capacity, 2 * n_symbols, sizeof *enc->heap, enc->e);
+    enc->symbols = symbols;
+    enc->heap = heap;
+    enc->heap_count = 0;
     return ok;
 }
 
-bool scratch_reserve_text(struct encode_scratch *s, size_t n_bytes, struct error *e)
+void scratch_free(struct encoding *enc)
 {
-    void *text = s->text;
-    bool ok = reserve(&text, &s->text_capacity, n_bytes, 1, e);
-    s->text = text;
-    return ok;
-}
-
-void scratch_free(struct encode_scratch *s)
-{
-    free(s->symbols);
-    free(s->heap);
-    free(s->text);
-    *s = (struct encode_scratch){0};
-}
-
-void candidate_push(struct encode_scratch *s, struct merge_candidate c)
-{
-    size_t i = s->heap_count++;
-    while (i > 0 && s->heap[(i - 1) / 2].key > c.key) {
-        s->heap[i] = s->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
+    for (size_t i = 0; i < 2; i++) {
+        free(enc->rewritten[i].text);
+        free(enc->rewritten[i].origins);
     }
-    s->heap[i] = c;
+    free(enc->code_points);
+    free(enc->symbols);
+    free(enc->heap);
+    free(enc->paths);
+    words_free(enc);
 }
 
-bool candidate_pop(struct encode_scratch *s, struct merge_candidate *c)
+void candidate_push(struct encoding *enc, struct merge_candidate c)
 {
-    if (s->heap_count == 0) {
+    struct merge_candidate *heap = enc->heap;
+    size_t i = enc->heap_count++;
+    for (; i > 0 && heap[(i - 1) / 2].key > c.key; i = (i - 1) / 2) {
+        heap[i] = heap[(i - 1) / 2];
+        enc->work++;
+    }
+    heap[i] = c;
+    enc->work++;
+}
+
+bool candidate_pop(struct encoding *enc, struct merge_candidate *c)
+{
+    struct merge_candidate *heap = enc->heap;
+    if (enc->heap_count == 0) {
         return false;
     }
-    *c = s->heap[0];
-    struct merge_candidate last = s->heap[--s->heap_count];
+    *c = heap[0];
+    struct merge_candidate last = heap[--enc->heap_count];
     size_t i = 0;
-    for (;;) {
+    for (;; enc->work++) {
         size_t child = 2 * i + 1;
-        if (child >= s->heap_count) {
+        if (child >= enc->heap_count) {
             break;
         }
-        if (child + 1 < s->heap_count && s->heap[child + 1].key < s->heap[child].key) {
+        if (child + 1 < enc->heap_count && heap[child + 1].key < heap[child].key) {
             child++;
         }
-        if (s->heap[child].key >= last.key) {
+        if (heap[child].key >= last.key) {
             break;
         }
-        s->heap[i] = s->heap[child];
+        heap[i] = heap[child];
         i = child;
     }
-    s->heap[i] = last;
+    heap[i] = last;
     return true;
 }

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tokenizer/tokenizer_internal.h"
+#include "tokenizer/unicode.h"
 
 struct specials {
     struct special *list; /* sorted by spelling; spellings are distinct and not empty */
@@ -92,9 +94,50 @@ static void narrow(const struct specials *s, size_t depth, uint8_t c, size_t *lo
     *hi = a;
 }
 
-static bool allowed(const struct special *m, size_t at, const uint8_t *trusted)
+/* The character that ends before text[at], or begins there; UNICODE_MAX, which is none, where there
+ * is no valid one. */
+static uint32_t char_before(const char *text, size_t at)
 {
-    if (!m->needs_trust || trusted == TOKENIZER_ALL_TRUSTED) {
+    size_t start = at;
+    uint32_t cp;
+    while (start > 0 && at - start < 4) {
+        start--;
+        if (((uint8_t)text[start] & 0xC0) != 0x80) {
+            break;
+        }
+    }
+    bool whole = at > start && utf8_decode(text + start, at - start, &cp) == at - start;
+    return whole ? cp : UNICODE_MAX;
+}
+
+static uint32_t char_after(const char *text, size_t n, size_t at, size_t *step)
+{
+    uint32_t cp;
+    *step = utf8_decode(text + at, n - at, &cp);
+    return *step ? cp : UNICODE_MAX;
+}
+
+static bool stands_alone(const char *text, size_t n, size_t at, size_t len)
+{
+    size_t step;
+    return !unicode_is_word(char_before(text, at)) &&
+           !unicode_is_word(char_after(text, n, at + len, &step));
+}
+
+/* "<tool_response>", "[INST]": a mark by its looks. */
+static bool is_tag(const struct special *m)
+{
+    char first = m->spelling[0], last = m->spelling[m->len - 1];
+    return m->len > 2 && ((first == '<' && last == '>') || (first == '[' && last == ']'));
+}
+
+static bool allowed(const struct special *m, const char *text, size_t n, size_t at,
+                    const uint8_t *trusted)
+{
+    if (m->attributes & TOKEN_WHOLE_WORD && !stands_alone(text, n, at, m->len)) {
+        return false;
+    }
+    if (trusted == TOKENIZER_ALL_TRUSTED || (!m->needs_trust && (trusted == NULL || !is_tag(m)))) {
         return true;
     }
     return trusted && !memchr(trusted + at, 0, m->len);
@@ -104,19 +147,19 @@ static bool allowed(const struct special *m, size_t at, const uint8_t *trusted)
  * match. Without: the match of length want. */
 static const struct special *match_at(const struct specials *s, const char *text, size_t n,
                                       size_t at, const uint8_t *trusted, uint8_t *seen,
-                                      uint32_t want)
+                                      uint32_t want, uint64_t *work)
 {
     const struct special *any = NULL;
     uint8_t c = (uint8_t)text[at];
     size_t lo = s->first[c], hi = s->first[c + 1];
-    for (size_t depth = 1; lo < hi; depth++) {
+    for (size_t depth = 1; lo < hi; depth++, ++*work) {
         if (s->list[lo].len == depth) {
             const struct special *m = &s->list[lo++];
-            if (seen && allowed(m, at, trusted)) {
+            if (seen && allowed(m, text, n, at, trusted)) {
                 seen[depth / 8] |= (uint8_t)(1 << depth % 8);
                 any = m;
             } else if (!seen && depth == want) {
-                return allowed(m, at, trusted) ? m : NULL;
+                return allowed(m, text, n, at, trusted) ? m : NULL;
             }
         }
         if (at + depth >= n || (!seen && depth >= want)) {
@@ -169,14 +212,14 @@ static bool is_covered(const struct placing *p, size_t at)
 /* Places the matches of one length; false without memory. Longer ones are there already, so a match
  * overlaps one of them exactly when its first or its last byte does. */
 static bool place_length(const struct specials *s, struct placing *p, const char *text, size_t n,
-                         const uint8_t *trusted, uint32_t len, struct error *e)
+                         const uint8_t *trusted, uint32_t len, uint64_t *work, struct error *e)
 {
     for (size_t i = 0; i < p->n_starts; i++) {
         size_t at = p->starts[i];
         if (at + len > n || is_covered(p, at) || is_covered(p, at + len - 1)) {
             continue;
         }
-        const struct special *m = match_at(s, text, n, at, trusted, NULL, len);
+        const struct special *m = match_at(s, text, n, at, trusted, NULL, len, work);
         if (!m) {
             continue;
         }
@@ -185,7 +228,8 @@ static bool place_length(const struct specials *s, struct placing *p, const char
             return false;
         }
         p->matches = array;
-        p->matches[p->n_matches++] = (struct special_match){(uint32_t)at, len, m->id};
+        p->matches[p->n_matches++] =
+            (struct special_match){(uint32_t)at, len, m->id, m->attributes};
         for (size_t j = at; j < at + len; j++) {
             p->covered[j / 8] |= (uint8_t)(1 << j % 8);
         }
@@ -193,16 +237,39 @@ static bool place_length(const struct specials *s, struct placing *p, const char
     return true;
 }
 
+/* White space next to a match that takes it, up to the neighbouring matches, is part of it. */
+static void take_spaces(struct special_match *matches, size_t count, const char *text, size_t n)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct special_match *m = &matches[i];
+        size_t left = i ? matches[i - 1].at + matches[i - 1].len : 0;
+        size_t right = i + 1 < count ? matches[i + 1].at : n, step;
+        while (m->attributes & TOKEN_STRIPS_LEFT && m->at > left &&
+               unicode_is_space(char_before(text, m->at))) {
+            do {
+                m->at--;
+                m->len++;
+            } while (((uint8_t)text[m->at] & 0xC0) == 0x80);
+        }
+        while (m->attributes & TOKEN_STRIPS_RIGHT && m->at + m->len < right &&
+               unicode_is_space(char_after(text, right, m->at + m->len, &step))) {
+            m->len += (uint32_t)step;
+        }
+    }
+}
+
 bool specials_find(const struct specials *s, const char *text, size_t n, const uint8_t *trusted,
-                   struct special_match **matches, size_t *n_matches, struct error *e)
+                   struct special_match **matches, size_t *n_matches, uint64_t *work,
+                   struct error *e)
 {
     uint8_t seen[TOKENIZER_MAX_SPELLING_BYTES / 8 + 1];
     struct placing p = {0};
     bool ok = true;
     memset(seen, 0, s->max_len / 8 + 1);
+    *work += n;
     for (size_t at = 0; ok && at < n; at++) {
         uint8_t c = (uint8_t)text[at];
-        if (s->first[c] == s->first[c + 1] || !match_at(s, text, n, at, trusted, seen, 0)) {
+        if (s->first[c] == s->first[c + 1] || !match_at(s, text, n, at, trusted, seen, 0, work)) {
             continue;
         }
         void *array = p.starts;
@@ -217,11 +284,12 @@ bool specials_find(const struct specials *s, const char *text, size_t n, const u
         ok = p.covered || error_set(e, ERROR_MEMORY, "no memory for the special tokens of a text");
         for (uint32_t len = s->max_len; ok && len > 0; len--) {
             if (seen[len / 8] >> len % 8 & 1) {
-                ok = place_length(s, &p, text, n, trusted, len, e);
+                ok = place_length(s, &p, text, n, trusted, len, work, e);
             }
         }
         if (ok && p.n_matches) {
             qsort(p.matches, p.n_matches, sizeof *p.matches, compare_match);
+            take_spaces(p.matches, p.n_matches, text, n);
         }
     }
     free(p.starts);

@@ -1,13 +1,16 @@
 /* spm.c: SentencePiece BPE (Kudo and Richardson, 2018): the neighbouring pieces whose joint
  * spelling has the best score are joined first, until no joint spelling is in the vocabulary. What
  * is then not in the vocabulary becomes byte tokens.
+ *
+ * Vocabularies that others have turned into merges by rank say so by having merges: then these
+ * decide, and the scores do not.
  */
 #include <string.h>
 
 #include "base/utf8.h"
 #include "tokenizer/tokenizer_internal.h"
 
-static const char WORD_START[] = "\xE2\x96\x81"; /* U+2581, which stands for a space */
+enum { FEW_SYMBOLS = 64 };
 
 /* Smaller is better: an order-preserving map of the score's bits, turned round. NaN does not occur.
  */
@@ -19,136 +22,195 @@ static uint32_t score_order(float score)
     return bits & 0x80000000u ? bits : 0x7FFFFFFFu - bits;
 }
 
-static void consider(const struct tokenizer *t, struct encode_scratch *s, uint32_t left)
-{
-    if (left == SYMBOL_NONE || s->symbols[left].next == SYMBOL_NONE) {
-        return;
-    }
-    const struct symbol *a = &s->symbols[left], *b = &s->symbols[a->next];
-    uint32_t len = a->len + b->len, id;
-    if (len > t->max_mergeable_bytes || !strmap_get(t->mergeable, s->text + a->at, len, &id)) {
-        return;
-    }
-    candidate_push(
-        s, (struct merge_candidate){(uint64_t)score_order(t->scores[id]) << 32 | left, len, 0});
-}
+#define NO_ORDER UINT32_MAX /* the order of a NaN */
 
-static void emit(const struct tokenizer *t, const char *text, size_t n, struct token_list *out)
+/* The order of joining text[0..n), NO_ORDER where it is no token. */
+static uint32_t order_of(const struct tokenizer *t, const char *text, size_t n)
 {
     uint32_t id;
-    if (n <= t->max_mergeable_bytes && strmap_get(t->mergeable, text, n, &id)) {
-        token_list_add(out, (int32_t)id);
-        return;
-    }
-    /* A vocabulary without the mark still has its space. */
-    bool mark = n == 3 && memcmp(text, WORD_START, 3) == 0;
-    if (mark && t->byte_ids[' '] != TOKENIZER_NO_TOKEN) {
-        token_list_add(out, t->byte_ids[' ']);
-        return;
-    }
-    bool unknown = false;
-    for (size_t i = 0; i < n; i++) {
-        int32_t byte = t->byte_ids[(uint8_t)text[i]];
-        if (byte != TOKENIZER_NO_TOKEN) {
-            token_list_add(out, byte);
-        } else {
-            unknown = true;
-        }
-    }
-    if (unknown && t->unknown != TOKENIZER_NO_TOKEN) {
-        token_list_add(out, t->unknown);
+    return vocab_find(t, text, n, &id) ? score_order(t->scores[id]) : NO_ORDER;
+}
+
+static void emit(struct encoding *enc, const char *text, size_t n)
+{
+    uint32_t id;
+    if (vocab_find(enc->t, text, n, &id)) {
+        encoding_emit(enc, (int32_t)id, text, n);
+    } else {
+        vocab_emit_bytes(enc, text, n);
     }
 }
 
-/* Copies text with its spaces as marks, a mark in front where prefix says so. */
-static bool escape(struct encode_scratch *s, const char *text, size_t n, bool prefix, size_t *len,
-                   struct error *e)
+/* A byte that is not part of valid UTF-8 is a character by itself. */
+static size_t char_length(const char *text, size_t n)
 {
-    size_t n_spaces = prefix ? 1 : 0;
-    for (size_t i = 0; i < n; i++) {
-        n_spaces += text[i] == ' ';
-    }
-    if (!scratch_reserve_text(s, n + 3 * n_spaces, e)) {
-        return false;
-    }
-    char *to = s->text;
-    if (prefix) {
-        memcpy(to, WORD_START, 3);
-        to += 3;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == ' ') {
-            memcpy(to, WORD_START, 3);
-            to += 3;
-        } else {
-            *to++ = text[i];
-        }
-    }
-    *len = (size_t)(to - s->text);
-    return true;
+    uint32_t cp;
+    size_t step = utf8_decode(text, n, &cp);
+    return step ? step : 1;
 }
 
-/* One symbol per character; a byte that is not part of valid UTF-8 is one by itself. */
-static size_t count_symbols(const char *text, size_t n)
+static void merge_few(struct encoding *enc, const char *word, size_t n)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; count++) {
-        uint32_t cp;
-        size_t step = utf8_decode(text + i, n - i, &cp);
-        i += step ? step : 1;
+    const struct tokenizer *t = enc->t;
+    uint32_t offsets[FEW_SYMBOLS + 1], orders[FEW_SYMBOLS], count = 0;
+    for (size_t at = 0; at < n; at += char_length(word + at, n - at)) {
+        offsets[count++] = (uint32_t)at;
     }
-    return count;
-}
-
-static uint32_t fill_symbols(struct encode_scratch *s, size_t n)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < n; count++) {
-        uint32_t cp;
-        size_t step = utf8_decode(s->text + i, n - i, &cp);
-        step = step ? step : 1;
-        s->symbols[count] = (struct symbol){(uint32_t)i, (uint32_t)step, count - 1, count + 1};
-        i += step;
-    }
-    s->symbols[0].prev = SYMBOL_NONE;
-    s->symbols[count - 1].next = SYMBOL_NONE;
-    return count;
-}
-
-bool spm_encode(const struct tokenizer *t, struct encode_scratch *s, const char *text, size_t n,
-                bool prefix, struct token_list *out, struct error *e)
-{
-    size_t len;
-    if (n == 0) {
-        return true;
-    }
-    if (!escape(s, text, n, prefix, &len, e) ||
-        !scratch_reserve(s, count_symbols(s->text, len), e)) {
-        return false;
-    }
-    uint32_t count = fill_symbols(s, len);
+    offsets[count] = (uint32_t)n;
     for (uint32_t i = 0; i + 1 < count; i++) {
-        consider(t, s, i);
+        orders[i] = order_of(t, word + offsets[i], offsets[i + 2] - offsets[i]);
+    }
+    for (;;) {
+        uint32_t best = NO_ORDER, at = 0;
+        for (uint32_t i = 0; i + 1 < count; i++) {
+            if (orders[i] < best) {
+                best = orders[i];
+                at = i;
+            }
+        }
+        enc->work += count;
+        if (best == NO_ORDER) {
+            break;
+        }
+        count--;
+        for (uint32_t i = at + 1; i < count; i++) {
+            offsets[i] = offsets[i + 1];
+            orders[i - 1] = orders[i];
+        }
+        offsets[count] = offsets[count + 1];
+        if (at > 0) {
+            orders[at - 1] = order_of(t, word + offsets[at - 1], offsets[at + 1] - offsets[at - 1]);
+        }
+        if (at + 1 < count) {
+            orders[at] = order_of(t, word + offsets[at], offsets[at + 2] - offsets[at]);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        emit(enc, word + offsets[i], offsets[i + 1] - offsets[i]);
+    }
+}
+
+static void consider(struct encoding *enc, const char *word, uint32_t left)
+{
+    const struct symbol *symbols = enc->symbols;
+    if (left == SYMBOL_NONE || symbols[left].next == SYMBOL_NONE) {
+        return;
+    }
+    const struct symbol *a = &symbols[left], *b = &symbols[a->next];
+    uint32_t len = a->len + b->len, order = order_of(enc->t, word + a->at, len);
+    if (order != NO_ORDER) {
+        candidate_push(enc, (struct merge_candidate){(uint64_t)order << 32 | left, len, 0});
+    }
+}
+
+static bool merge_many(struct encoding *enc, const char *word, size_t n)
+{
+    if (!scratch_reserve(enc, n)) {
+        return false;
+    }
+    struct symbol *symbols = enc->symbols;
+    uint32_t count = 0;
+    for (size_t at = 0; at < n; count++) {
+        uint32_t len = (uint32_t)char_length(word + at, n - at);
+        symbols[count] = (struct symbol){0, (uint32_t)at, len, count - 1, count + 1};
+        at += len;
+    }
+    symbols[0].prev = SYMBOL_NONE;
+    symbols[count - 1].next = SYMBOL_NONE;
+    for (uint32_t i = 0; i + 1 < count; i++) {
+        consider(enc, word, i);
     }
     struct merge_candidate c;
-    while (candidate_pop(s, &c)) {
+    while (candidate_pop(enc, &c)) {
         uint32_t left = (uint32_t)c.key;
-        struct symbol *a = &s->symbols[left];
-        if (a->len == 0 || a->next == SYMBOL_NONE || a->len + s->symbols[a->next].len != c.a) {
+        struct symbol *a = &symbols[left];
+        if (a->len == 0 || a->next == SYMBOL_NONE || a->len + symbols[a->next].len != c.a) {
             continue; /* one of the two has changed since */
         }
-        struct symbol *b = &s->symbols[a->next];
+        struct symbol *b = &symbols[a->next];
         a->len += b->len;
         b->len = 0;
         a->next = b->next;
         if (a->next != SYMBOL_NONE) {
-            s->symbols[a->next].prev = left;
+            symbols[a->next].prev = left;
         }
-        consider(t, s, a->prev);
-        consider(t, s, left);
+        consider(enc, word, a->prev);
+        consider(enc, word, left);
     }
-    for (uint32_t i = 0; i != SYMBOL_NONE; i = s->symbols[i].next) {
-        emit(t, s->text + s->symbols[i].at, s->symbols[i].len, out);
+    for (uint32_t i = 0; i != SYMBOL_NONE; i = symbols[i].next) {
+        emit(enc, word + symbols[i].at, symbols[i].len);
     }
     return true;
 }
+
+/* By rules: a character that is no token is its bytes, each a symbol of its own. */
+static bool merge_by_rules(struct encoding *enc, const char *word, size_t n)
+{
+    const struct tokenizer *t = enc->t;
+    uint32_t count = 0, id;
+    if (!scratch_reserve(enc, n)) {
+        return false;
+    }
+    for (size_t at = 0; at < n;) {
+        size_t len = char_length(word + at, n - at);
+        bool whole = vocab_find(t, word + at, len, &id);
+        for (size_t i = 0; !whole && i < len; i++) {
+            id = (uint32_t)t->byte_ids[(uint8_t)word[at + i]];
+            enc->symbols[count++] = (struct symbol){.id = id, .at = (uint32_t)(at + i), .len = 1};
+        }
+        if (whole) {
+            enc->symbols[count++] =
+                (struct symbol){.id = id, .at = (uint32_t)at, .len = (uint32_t)len};
+        }
+        at += len;
+    }
+    return rules_merge(enc, word, count);
+}
+
+static bool word_tokens(struct encoding *enc, const char *word, size_t n)
+{
+    if (enc->t->rules) {
+        return merge_by_rules(enc, word, n);
+    }
+    if (n <= FEW_SYMBOLS) {
+        merge_few(enc, word, n);
+        return true;
+    }
+    return merge_many(enc, word, n);
+}
+
+static bool cut(struct encoding *enc, const char *text, size_t n)
+{
+    for (size_t at = 0; at < n;) {
+        size_t len = vocab_word_length(enc->t, text + at, n - at);
+        if (!encode_word(enc, text + at, len)) {
+            return false;
+        }
+        at += len;
+    }
+    return true;
+}
+
+static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
+{
+    t->scores = arena_alloc(t->arena, t->n_tokens * sizeof *t->scores);
+    memcpy(t->scores, spec->scores, t->n_tokens * sizeof *t->scores);
+    vocab_build_byte_ids(t);
+    vocab_build_joints(t);
+    if (spec->n_merges) {
+        rules_build(t, spec);
+    }
+}
+
+const struct family family_spm = {
+    .model = "llama",
+    .needs_scores = true,
+    .spells_spaces = true,
+    .marks_spaces = true,
+    .bytes_by_name = true,
+    .joins_unknown = true,
+    .check = rules_check,
+    .build = build,
+    .cut = cut,
+    .word = word_tokens,
+};

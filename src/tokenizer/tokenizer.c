@@ -21,43 +21,89 @@ void token_list_free(struct token_list *l)
     *l = (struct token_list){0};
 }
 
-static bool encode_fragment(const struct tokenizer *t, struct encode_scratch *s, const char *text,
-                            size_t n, struct token_list *out, struct error *e)
+void span_list_free(struct span_list *l)
+{
+    free(l->spans);
+    *l = (struct span_list){0};
+}
+
+/* text[0..n), which begins at byte `base` of the caller's. */
+static bool encode_piece(struct encoding *enc, const char *text, size_t n, size_t base)
 {
     if (n == 0) {
         return true;
     }
-    return t->spm ? spm_encode(t, s, text, n, t->add_space_prefix, out, e)
-                  : bpe_encode(t, s, text, n, out, e);
+    size_t len;
+    enc->base = base;
+    enc->first = base == 0;
+    enc->n_before = enc->out->n;
+    return rewrite_text(enc, text, n, &len) &&
+           (len == 0 || enc->t->family->cut(enc, enc->text, len));
 }
 
-bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, const uint8_t *trusted,
-                      struct token_list *out, struct error *e)
+static void add_special(struct encoding *enc, const struct special_match *m)
+{
+    token_list_add(enc->out, m->id);
+    if (enc->spans) {
+        span_list_add(enc->spans, (struct token_span){m->at, m->at + m->len});
+    }
+}
+
+static bool encode_all(struct encoding *enc, const char *text, size_t n, const uint8_t *trusted)
 {
     if (n > TOKENIZER_MAX_TEXT_BYTES) {
-        return error_set(e, ERROR_LIMIT,
+        return error_set(enc->e, ERROR_LIMIT,
                          "a text of %zu bytes is longer than what is tokenized at once (%d bytes); "
                          "split it",
                          n, TOKENIZER_MAX_TEXT_BYTES);
     }
     struct special_match *matches;
-    size_t n_matches, done = 0, n_before = out->n;
-    if (!specials_find(t->specials, text, n, trusted, &matches, &n_matches, e)) {
+    size_t n_matches, done = 0, n_before = enc->out->n;
+    size_t n_spans = enc->spans ? enc->spans->n : 0;
+    if (!specials_find(enc->t->specials, text, n, trusted, &matches, &n_matches, &enc->work,
+                       enc->e)) {
         return false;
     }
-    struct encode_scratch scratch = {0};
+    words_begin(enc, n);
     bool ok = true;
     for (size_t i = 0; ok && i < n_matches; i++) {
-        ok = encode_fragment(t, &scratch, text + done, matches[i].at - done, out, e);
-        token_list_add(out, matches[i].id);
+        ok = encode_piece(enc, text + done, matches[i].at - done, done);
+        add_special(enc, &matches[i]);
         done = matches[i].at + matches[i].len;
     }
-    ok = ok && encode_fragment(t, &scratch, text + done, n - done, out, e);
+    ok = ok && encode_piece(enc, text + done, n - done, done);
     if (!ok) {
-        out->n = n_before;
+        enc->out->n = n_before;
     }
-    scratch_free(&scratch);
+    if (!ok && enc->spans) {
+        enc->spans->n = n_spans;
+    }
+    scratch_free(enc);
     free(matches);
+    return ok;
+}
+
+bool tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, const uint8_t *trusted,
+                      struct token_list *out, struct error *e)
+{
+    struct encoding enc = {.t = t, .out = out, .e = e};
+    return encode_all(&enc, text, n, trusted);
+}
+
+bool tokenizer_encode_spans(const struct tokenizer *t, const char *text, size_t n,
+                            const uint8_t *trusted, struct token_list *out, struct span_list *spans,
+                            struct error *e)
+{
+    struct encoding enc = {.t = t, .out = out, .spans = spans, .e = e};
+    return encode_all(&enc, text, n, trusted);
+}
+
+bool tokenizer_encode_counted(const struct tokenizer *t, const char *text, size_t n,
+                              struct token_list *out, uint64_t *work, struct error *e)
+{
+    struct encoding enc = {.t = t, .out = out, .e = e};
+    bool ok = encode_all(&enc, text, n, NULL);
+    *work = enc.work;
     return ok;
 }
 
@@ -77,7 +123,9 @@ void tokenizer_append_piece(const struct tokenizer *t, int32_t id, bool show_con
 void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, bool show_control,
                       struct buf *out)
 {
-    bool adds_prefix = t->spm && t->add_space_prefix, prefixed = adds_prefix;
+    bool adds_prefix = t->family == &family_wordpiece ||
+                       (t->family->marks_spaces && t->add_space_prefix && !t->whitespace_suffix);
+    bool prefixed = adds_prefix;
     for (size_t i = 0; i < n; i++) {
         if (!has_id(t, ids[i])) {
             continue;
@@ -85,7 +133,7 @@ void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, b
         const struct gguf_string *piece = &t->pieces[ids[i]];
         if (t->flags[ids[i]] & TOKEN_IS_SPECIAL) {
             tokenizer_append_piece(t, ids[i], show_control, out);
-            prefixed = adds_prefix;
+            prefixed = adds_prefix && !t->space_prefix_first_only;
             continue;
         }
         size_t skip = prefixed && piece->len && piece->data[0] == ' ';
@@ -99,14 +147,36 @@ size_t tokenizer_count(const struct tokenizer *t)
     return t->n_tokens;
 }
 
+int32_t tokenizer_role(const struct tokenizer *t, enum token_role role)
+{
+    return t->roles[role];
+}
+
+int32_t tokenizer_first(const struct tokenizer *t)
+{
+    if (t->family == &family_wordpiece) {
+        return t->roles[ROLE_CLS] != TOKENIZER_NO_TOKEN ? t->roles[ROLE_CLS] : t->roles[ROLE_BOS];
+    }
+    return t->add_bos ? t->roles[ROLE_BOS] : TOKENIZER_NO_TOKEN;
+}
+
+int32_t tokenizer_last(const struct tokenizer *t)
+{
+    if (t->family == &family_wordpiece || t->add_separator) {
+        return t->roles[ROLE_SEPARATOR] != TOKENIZER_NO_TOKEN ? t->roles[ROLE_SEPARATOR]
+                                                              : t->roles[ROLE_EOS];
+    }
+    return t->add_eos ? t->roles[ROLE_EOS] : TOKENIZER_NO_TOKEN;
+}
+
 int32_t tokenizer_bos(const struct tokenizer *t)
 {
-    return t->bos;
+    return t->roles[ROLE_BOS];
 }
 
 int32_t tokenizer_eos(const struct tokenizer *t)
 {
-    return t->eos;
+    return t->roles[ROLE_EOS];
 }
 
 bool tokenizer_add_bos(const struct tokenizer *t)
@@ -142,5 +212,5 @@ struct gguf_string tokenizer_spelling(const struct tokenizer *t, int32_t id)
 
 const char *tokenizer_model_name(const struct tokenizer *t)
 {
-    return t->spm ? "llama" : "gpt2";
+    return t->family->model;
 }

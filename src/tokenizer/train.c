@@ -120,15 +120,16 @@ static bool take_text(struct trainer *t, const struct pre *pre, const struct spe
     }
     struct special_match *matches;
     size_t n_matches, done = 0;
-    if (!specials_find(specials, text, n, TOKENIZER_ALL_TRUSTED, &matches, &n_matches, e)) {
+    uint64_t work = 0;
+    if (!specials_find(specials, text, n, TOKENIZER_ALL_TRUSTED, &matches, &n_matches, &work, e)) {
         return false;
     }
     bool ok = true;
     for (size_t i = 0; ok && i < n_matches; i++) {
-        ok = pre_split(pre, text + done, matches[i].at - done, take_word, t, e);
+        ok = pre_split(pre, text + done, matches[i].at - done, take_word, t, &work);
         done = matches[i].at + matches[i].len;
     }
-    ok = ok && pre_split(pre, text + done, n - done, take_word, t, e);
+    ok = ok && pre_split(pre, text + done, n - done, take_word, t, &work);
     free(matches);
     return ok;
 }
@@ -144,7 +145,7 @@ static bool take_texts(struct trainer *t, const char *const *texts, const size_t
     struct special *list = mem_array(how->n_specials, sizeof *list);
     for (size_t i = 0; i < how->n_specials; i++) {
         list[i] =
-            (struct special){t->tokens[i].data, (uint32_t)t->tokens[i].len, (int32_t)i, false};
+            (struct special){t->tokens[i].data, (uint32_t)t->tokens[i].len, (int32_t)i, false, 0};
     }
     struct specials *specials = specials_new(list, how->n_specials);
     bool ok = true;
@@ -438,7 +439,9 @@ static struct tokenizer_spec *make_spec(struct trainer *t)
     if (t->n_merges) {
         memcpy(spec->merges, t->merges, t->n_merges * sizeof *spec->merges);
     }
-    spec->unknown = spec->padding = TOKENIZER_NO_TOKEN;
+    for (size_t r = 0; r < N_TOKEN_ROLES; r++) {
+        spec->roles[r] = TOKENIZER_NO_TOKEN;
+    }
     spec->add_bos = t->how->bos != NULL;
     t->arena = NULL; /* the spec's now */
     return spec;
@@ -484,8 +487,8 @@ struct tokenizer_spec *bpe_train(const struct bpe_training *how, const char *con
         add_first_tokens(&t, e) && take_texts(&t, texts, lengths, n_texts, e)) {
         merge_all(&t);
         spec = make_spec(&t);
-        spec->bos = bos;
-        spec->eos = eos;
+        spec->roles[ROLE_BOS] = bos;
+        spec->roles[ROLE_EOS] = eos;
     }
     free_trainer(&t);
     return spec;

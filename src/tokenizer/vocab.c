@@ -6,30 +6,20 @@
 #include "base/utf8.h"
 #include "tokenizer/tokenizer_internal.h"
 
-/* Spellings of control tokens that end an answer, whatever else the file says. */
-static const char *const end_spellings[] = {
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end|>",
-    "<|endoftext|>",
-    "<end_of_turn>",
-    "</s>",
-    "<EOT>",
-    "_<EOT>",
-    "<|EOT|>",
-    "<|end_of_text|>",
-    "<|end_of_turn|>",
-    "<|eot|>",
-    "<|return|>",
-    "<|call|>",
-    "<eos>",
-    "<|END_OF_TURN_TOKEN|>",
-    "<|endofturn|>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81"
-    "sentence\xEF\xBD\x9C>",
-};
+static const struct family *const families[] = {&family_spm, &family_bpe, &family_wordpiece,
+                                                &family_unigram};
+
+const struct family *family_find(const char *model)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (strcmp(families[i]->model, model) == 0) {
+            return families[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- checking ---- */
 
 static bool check_id(int32_t id, size_t n_tokens, const char *what, struct error *e)
 {
@@ -41,37 +31,16 @@ static bool check_id(int32_t id, size_t n_tokens, const char *what, struct error
                      (long)id, n_tokens);
 }
 
-bool vocab_check_model(const char *model, struct error *e)
+static bool check_tokens(const struct tokenizer_spec *spec, bool scored, struct error *e)
 {
-    if (strcmp(model, "llama") == 0 || strcmp(model, "gpt2") == 0) {
-        return true;
-    }
-    return error_set(e, ERROR_UNSUPPORTED,
-                     "the tokenizer model \"%.40s\" (tokenizer.ggml.model) is not supported; "
-                     "\"llama\" and \"gpt2\" are",
-                     model);
-}
-
-static bool check_spec(const struct tokenizer_spec *spec, struct error *e)
-{
-    if (spec->n_tokens == 0 || spec->n_tokens > TOKENIZER_MAX_TOKENS) {
-        return error_set(e, ERROR_LIMIT, "a vocabulary has 1 to %d tokens, not %zu",
-                         TOKENIZER_MAX_TOKENS, spec->n_tokens);
-    }
-    if (!vocab_check_model(spec->model, e)) {
-        return false;
-    }
-    bool spm = strcmp(spec->model, "llama") == 0;
-    if (spm && !spec->scores) {
-        return error_set(e, ERROR_INPUT,
-                         "a \"llama\" vocabulary needs scores (tokenizer.ggml.scores)");
-    }
     for (size_t i = 0; i < spec->n_tokens; i++) {
         if (spec->tokens[i].len > TOKENIZER_MAX_SPELLING_BYTES) {
             return error_set(e, ERROR_LIMIT, "token %zu is longer than %d bytes", i,
                              TOKENIZER_MAX_SPELLING_BYTES);
         }
-        if (spm && isnan(spec->scores[i])) {
+        bool is_nan = scored && (isnan(spec->scores[i]) ||
+                                 (spec->exact_scores && isnan(spec->exact_scores[i])));
+        if (is_nan) {
             return error_set(e, ERROR_INPUT, "the score of token %zu is not a number", i);
         }
         if (spec->types && (spec->types[i] < 0 || spec->types[i] > TOKEN_BYTE)) {
@@ -80,12 +49,40 @@ static bool check_spec(const struct tokenizer_spec *spec, struct error *e)
                              i, (long)spec->types[i]);
         }
     }
-    return check_id(spec->bos, spec->n_tokens, "bos", e) &&
-           check_id(spec->eos, spec->n_tokens, "eos", e) &&
-           check_id(spec->unknown, spec->n_tokens, "unknown", e) &&
-           check_id(spec->padding, spec->n_tokens, "padding", e) &&
-           (spm || bpe_check_merges(spec, e));
+    return true;
 }
+
+const struct family *vocab_check(const struct tokenizer_spec *spec, struct error *e)
+{
+    if (spec->n_tokens == 0 || spec->n_tokens > TOKENIZER_MAX_TOKENS) {
+        error_set(e, ERROR_LIMIT, "a vocabulary has 1 to %d tokens, not %zu", TOKENIZER_MAX_TOKENS,
+                  spec->n_tokens);
+        return NULL;
+    }
+    const struct family *family = family_find(spec->model);
+    if (!family) {
+        error_set(e, ERROR_UNSUPPORTED,
+                  "the tokenizer model \"%.40s\" (tokenizer.ggml.model) is not supported; "
+                  "\"llama\", \"gpt2\", \"bert\" and \"t5\" are",
+                  spec->model);
+        return NULL;
+    }
+    if (family->needs_scores && !spec->scores) {
+        error_set(e, ERROR_INPUT, "a \"%s\" vocabulary needs scores (tokenizer.ggml.scores)",
+                  spec->model);
+        return NULL;
+    }
+    for (enum token_role r = 0; r < N_TOKEN_ROLES; r++) {
+        if (!check_id(spec->roles[r], spec->n_tokens, role_key(r), e)) {
+            return NULL;
+        }
+    }
+    bool ok = check_tokens(spec, family->needs_scores, e) && rewrite_check(spec, e) &&
+              (!family->check || family->check(spec, e));
+    return ok ? family : NULL;
+}
+
+/* ---- spellings, and what they stand for ---- */
 
 /* The byte of a spelling "<0xNN>"; -1 for others. */
 static int byte_of_spelling(const struct gguf_string *s)
@@ -109,13 +106,14 @@ static int byte_of_spelling(const struct gguf_string *s)
 }
 
 /* Writes what a normal token stands for; it is never longer than its spelling. */
-static size_t normal_piece(bool spm, const struct gguf_string *s, char *out)
+static size_t normal_piece(bool spaces, const struct gguf_string *s, char *out, uint8_t *flags)
 {
     size_t len = 0;
     for (size_t i = 0; i < s->len;) {
         uint32_t cp = 0;
         size_t step = utf8_decode(s->data + i, s->len - i, &cp);
-        int byte = !step ? -1 : spm ? (cp == 0x2581 ? ' ' : -1) : bpe_byte_of(cp);
+        int byte = !step ? -1 : spaces ? (cp == 0x2581 ? ' ' : -1) : bpe_byte_of(cp);
+        *flags |= step ? 0 : TOKEN_IS_ODD;
         step = step ? step : 1;
         if (byte >= 0) {
             out[len++] = (char)byte;
@@ -128,23 +126,31 @@ static size_t normal_piece(bool spm, const struct gguf_string *s, char *out)
     return len;
 }
 
-static uint8_t flags_of_type(int32_t type)
+static int32_t type_of(const struct tokenizer_spec *spec, size_t i)
 {
-    switch (type) {
+    return spec->types && spec->types[i] ? spec->types[i] : TOKEN_NORMAL;
+}
+
+static uint8_t flags_of(const struct tokenizer_spec *spec, size_t i)
+{
+    switch (type_of(spec, i)) {
     case TOKEN_CONTROL:
         return TOKEN_IS_CONTROL | TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
     case TOKEN_UNKNOWN:
         return TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
+    case TOKEN_BYTE:
+        return byte_of_spelling(&spec->tokens[i]) >= 0 ? TOKEN_IS_BYTE : 0;
     case TOKEN_USER_DEFINED:
-        return TOKEN_IS_SPECIAL;
+        if (!role_is_control_spelling(&spec->tokens[i])) {
+            return TOKEN_IS_SPECIAL;
+        }
+        break;
     default:
-        return 0;
+        if (!role_is_control_spelling(&spec->tokens[i])) {
+            return type_of(spec, i) == TOKEN_UNUSED ? TOKEN_IS_UNUSED : 0;
+        }
     }
-}
-
-static int32_t type_of(const struct tokenizer_spec *spec, size_t i)
-{
-    return spec->types && spec->types[i] ? spec->types[i] : TOKEN_NORMAL;
+    return TOKEN_IS_CONTROL | TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
 }
 
 /* Copies the spellings and works out what each token stands for. */
@@ -165,102 +171,195 @@ static void copy_tokens(struct tokenizer *t, const struct tokenizer_spec *spec)
         }
         t->spellings[i] = (struct gguf_string){spelling, from->len};
         spelling += from->len;
-        t->flags[i] = flags_of_type(type_of(spec, i));
+        t->flags[i] = flags_of(spec, i);
         size_t len = 1;
-        int byte = type_of(spec, i) == TOKEN_BYTE ? byte_of_spelling(from) : -1;
-        if (byte >= 0) {
-            piece[0] = (char)byte;
+        if (t->flags[i] & TOKEN_IS_BYTE) {
+            piece[0] = (char)byte_of_spelling(from);
         } else if (t->flags[i] & TOKEN_IS_SPECIAL) {
             len = from->len;
             memcpy(piece, t->spellings[i].data, len);
         } else {
-            len = normal_piece(t->spm, &t->spellings[i], piece);
+            len = normal_piece(t->family->spells_spaces, &t->spellings[i], piece, &t->flags[i]);
         }
         t->pieces[i] = (struct gguf_string){piece, len};
         piece += len;
         strmap_add(t->by_spelling, t->spellings[i].data, from->len, (uint32_t)i);
+        if (vocab_is_mergeable(t, i) && from->len > t->max_mergeable_bytes) {
+            t->max_mergeable_bytes = from->len;
+        }
     }
 }
 
-static void build_specials(struct tokenizer *t)
+/* BERT's files call its special tokens normal. */
+static void mark_roles(struct tokenizer *t)
+{
+    static const enum token_role roles[] = {ROLE_BOS,       ROLE_EOS, ROLE_UNKNOWN, ROLE_PADDING,
+                                            ROLE_SEPARATOR, ROLE_CLS, ROLE_MASK};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        int32_t id = t->roles[roles[i]];
+        if (id != TOKENIZER_NO_TOKEN) {
+            t->flags[id] |= TOKEN_IS_CONTROL | TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
+        }
+    }
+}
+
+static void build_specials(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
     size_t n = 0;
     struct special *list = mem_array(t->n_tokens, sizeof *list);
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (t->flags[i] & TOKEN_IS_SPECIAL) {
-            list[n++] = (struct special){t->spellings[i].data, (uint32_t)t->spellings[i].len,
-                                         (int32_t)i, t->flags[i] & TOKEN_IS_HIDDEN};
+            bool trust = t->flags[i] & TOKEN_IS_HIDDEN || role_looks_like_control(&t->spellings[i]);
+            list[n++] =
+                (struct special){t->spellings[i].data, (uint32_t)t->spellings[i].len, (int32_t)i,
+                                 trust, spec->attributes ? spec->attributes[i] : 0};
         }
     }
     t->specials = specials_new(list, n);
     free(list);
 }
 
-/* The tokens that text may become as a whole: spm: by spelling; bpe: by the bytes they stand for.
- */
-static void build_mergeable(struct tokenizer *t, const struct tokenizer_spec *spec)
+/* ---- what families share ---- */
+
+void vocab_build_byte_ids(struct tokenizer *t)
 {
-    t->mergeable = strmap_new(t->n_tokens);
+    for (size_t i = t->n_tokens; i-- > 0;) {
+        if (t->flags[i] & TOKEN_IS_BYTE) {
+            t->byte_ids[(uint8_t)t->pieces[i].data[0]] = (int32_t)i; /* of equal ones the first */
+        }
+    }
+}
+
+void vocab_build_trie(struct tokenizer *t)
+{
+    struct trie_entry *list = mem_array(t->n_tokens, sizeof *list);
+    size_t n = 0;
     for (size_t i = 0; i < t->n_tokens; i++) {
-        int32_t type = type_of(spec, i);
-        if (type != TOKEN_NORMAL && type != TOKEN_UNUSED) {
+        if (vocab_is_mergeable(t, i) && !(t->flags[i] & TOKEN_IS_UNUSED)) {
+            list[n++] = (struct trie_entry){t->spellings[i].data, (uint32_t)t->spellings[i].len,
+                                            (int32_t)i};
+        }
+    }
+    t->trie = trie_new(list, n);
+    free(list);
+}
+
+enum { MARK = 0xFF }; /* no byte of UTF-8 */
+
+static bool is_mark(const char *text, size_t n)
+{
+    return n >= 3 && memcmp(text, WORD_START, 3) == 0;
+}
+
+static void allow(struct joints *j, uint8_t last, uint8_t first)
+{
+    j->may[last][first / 8] |= (uint8_t)(1 << first % 8);
+}
+
+/* All places between two characters, as vocab_word_length meets them. Where a token is not valid
+ * UTF-8 nobody knows how it lies in a text, and all places between its bytes count. */
+static void allow_within(struct joints *j, const char *text, size_t n)
+{
+    bool valid = utf8_valid(text, n, NULL);
+    for (size_t at = 1; at < n; at++) {
+        bool before = at >= 3 && is_mark(text + at - 3, 3), after = is_mark(text + at, n - at);
+        uint8_t last = (uint8_t)text[at - 1], first = (uint8_t)text[at];
+        if (valid && (first & 0xC0) == 0x80) {
             continue;
         }
-        const struct gguf_string *s = t->spm ? &t->spellings[i] : &t->pieces[i];
-        strmap_add(t->mergeable, s->data, s->len, (uint32_t)i);
-        if (s->len > t->max_mergeable_bytes) {
-            t->max_mergeable_bytes = s->len;
+        allow(j, before ? MARK : last, after ? MARK : first);
+        if (!valid) {
+            allow(j, last, first);
+            allow(j, last, after ? MARK : first);
+            allow(j, before ? MARK : last, first);
         }
     }
 }
 
-static void build_spm(struct tokenizer *t, const struct tokenizer_spec *spec)
+void vocab_build_joints(struct tokenizer *t)
 {
-    t->scores = arena_alloc(t->arena, t->n_tokens * sizeof *t->scores);
-    memcpy(t->scores, spec->scores, t->n_tokens * sizeof *t->scores);
-    for (size_t i = t->n_tokens; i-- > 0;) {
-        int byte = type_of(spec, i) == TOKEN_BYTE ? byte_of_spelling(&t->spellings[i]) : -1;
-        if (byte >= 0) {
-            t->byte_ids[byte] = (int32_t)i; /* of equal ones the first */
+    t->joints = arena_alloc(t->arena, sizeof *t->joints);
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        if (vocab_is_mergeable(t, i)) {
+            allow_within(t->joints, t->spellings[i].data, t->spellings[i].len);
         }
     }
 }
 
-void vocab_mark_end(struct tokenizer *t, int32_t id)
+size_t vocab_word_length(const struct tokenizer *t, const char *text, size_t n)
 {
-    if (id != TOKENIZER_NO_TOKEN) {
-        t->flags[id] |= TOKEN_IS_END;
+    for (size_t at = 0;;) {
+        uint8_t last = MARK;
+        if (is_mark(text + at, n - at)) {
+            at += 3;
+        } else {
+            do {
+                at++;
+            } while (at < n && ((uint8_t)text[at] & 0xC0) == 0x80);
+            last = (uint8_t)text[at - 1];
+        }
+        if (at >= n) {
+            return n;
+        }
+        uint8_t first = is_mark(text + at, n - at) ? MARK : (uint8_t)text[at];
+        if (!(t->joints->may[last][first / 8] >> first % 8 & 1)) {
+            return at;
+        }
     }
 }
 
-static int32_t find_control(const struct tokenizer *t, const char *spelling)
+void vocab_emit_bytes(struct encoding *enc, const char *text, size_t n)
 {
-    int32_t id = tokenizer_find(t, spelling, strlen(spelling));
-    return tokenizer_is_control(t, id) ? id : TOKENIZER_NO_TOKEN;
+    const struct tokenizer *t = enc->t;
+    /* A vocabulary without the mark still has its space. */
+    if (is_mark(text, n) && n == 3 && t->byte_ids[' '] != TOKENIZER_NO_TOKEN) {
+        encoding_emit(enc, t->byte_ids[' '], text, n);
+        return;
+    }
+    bool unknown = false;
+    for (size_t i = 0; i < n; i++) {
+        int32_t byte = t->byte_ids[(uint8_t)text[i]];
+        if (byte != TOKENIZER_NO_TOKEN) {
+            encoding_emit(enc, byte, text + i, 1);
+        } else {
+            unknown = true;
+        }
+    }
+    if (unknown) {
+        encoding_emit(enc, t->roles[ROLE_UNKNOWN], text, n);
+    }
 }
 
-static void mark_ends(struct tokenizer *t)
+/* ---- making a tokenizer ---- */
+
+static void copy_switches(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
-    for (size_t i = 0; i < sizeof end_spellings / sizeof end_spellings[0]; i++) {
-        vocab_mark_end(t, find_control(t, end_spellings[i]));
+    memcpy(t->roles, spec->roles, sizeof t->roles);
+    t->add_bos = spec->add_bos && t->roles[ROLE_BOS] != TOKENIZER_NO_TOKEN;
+    t->add_eos = spec->add_eos && t->roles[ROLE_EOS] != TOKENIZER_NO_TOKEN;
+    t->add_separator = spec->add_separator;
+    t->add_space_prefix = spec->add_space_prefix;
+    t->space_prefix_first_only = spec->space_prefix_first_only;
+    t->space_prefix_unless_space = spec->space_prefix_unless_space;
+    t->remove_extra_whitespaces = spec->remove_extra_whitespaces;
+    t->whitespace_suffix = spec->whitespace_suffix;
+    t->float_sums = spec->float_sums;
+    t->changes = spec->changes ? spec->changes : t->pre ? pre_changes(t->pre) : CHANGE_NOTHING;
+    if (spec->charsmap) {
+        t->charsmap = arena_alloc(t->arena, spec->charsmap_bytes);
+        memcpy(t->charsmap, spec->charsmap, spec->charsmap_bytes);
+        t->charsmap_bytes = spec->charsmap_bytes;
     }
-    /* Where answers have several parts, "<|end|>" ends a part and these two end the answer. */
-    int32_t part = find_control(t, "<|end|>");
-    if (part != TOKENIZER_NO_TOKEN && find_control(t, "<|return|>") != TOKENIZER_NO_TOKEN &&
-        find_control(t, "<|call|>") != TOKENIZER_NO_TOKEN) {
-        t->flags[part] &= (uint8_t)~TOKEN_IS_END;
-    }
-    vocab_mark_end(t, t->eos);
 }
 
 struct tokenizer *tokenizer_new(const struct tokenizer_spec *spec, struct error *e)
 {
-    if (!check_spec(spec, e)) {
+    const struct family *family = vocab_check(spec, e);
+    if (!family) {
         return NULL;
     }
-    bool spm = strcmp(spec->model, "llama") == 0;
     struct pre *pre = NULL;
-    if (!spm) {
+    if (family == &family_bpe) {
         pre = pre_new(spec->pre ? spec->pre : "", spec->pre ? strlen(spec->pre) : 0, e);
         if (!pre) {
             return NULL;
@@ -268,30 +367,21 @@ struct tokenizer *tokenizer_new(const struct tokenizer_spec *spec, struct error 
     }
     struct tokenizer *t = mem_zalloc(sizeof *t);
     t->arena = arena_new();
-    t->spm = spm;
+    t->family = family;
     t->pre = pre;
     t->n_tokens = spec->n_tokens;
-    t->bos = spec->bos;
-    t->eos = spec->eos;
-    t->unknown = spec->unknown;
-    t->add_bos = spec->add_bos && spec->bos != TOKENIZER_NO_TOKEN;
-    t->add_eos = spec->add_eos && spec->eos != TOKENIZER_NO_TOKEN;
-    t->add_space_prefix = spec->add_space_prefix;
     t->by_spelling = strmap_new(t->n_tokens);
     for (size_t b = 0; b < 256; b++) {
         t->byte_ids[b] = TOKENIZER_NO_TOKEN;
     }
+    copy_switches(t, spec);
     copy_tokens(t, spec);
-    build_specials(t);
-    if (spm || pre_whole_words(pre)) {
-        build_mergeable(t, spec);
+    if (family == &family_wordpiece) {
+        mark_roles(t);
     }
-    if (spm) {
-        build_spm(t, spec);
-    } else {
-        bpe_build(t, spec);
-    }
-    mark_ends(t);
+    build_specials(t, spec);
+    family->build(t, spec);
+    roles_complete(t);
     return t;
 }
 
@@ -299,9 +389,10 @@ void tokenizer_free(struct tokenizer *t)
 {
     if (t) {
         pre_free(t->pre);
+        trie_free(t->trie);
         specials_free(t->specials);
         strmap_free(t->by_spelling);
-        strmap_free(t->mergeable);
+        strmap_free(t->whole_words);
         arena_free(t->arena);
         free(t);
     }

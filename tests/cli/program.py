@@ -72,24 +72,36 @@ def end_of_pairs(data):
     return at
 
 
-def add_template(source, target, template=TEMPLATE):
-    """A copy of a GGUF file with a chat template. The tensor data moves by whole blocks of 32."""
+def text_pair(key, text):
+    """The bytes of a key and its string in a GGUF file."""
+    key, text = key.encode(), text.encode()
+    return struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(text)) + text
+
+
+def number_pair(key, number):
+    """The bytes of a key and its u32."""
+    key = key.encode()
+    return struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, number)
+
+
+def add_pairs(source, target, *pairs):
+    """A copy of a GGUF file with more pairs. The tensor data moves by whole blocks of 32."""
     data = pathlib.Path(source).read_bytes()
     end = end_of_pairs(data)
     n_tensors, n_pairs = struct.unpack_from("<QQ", data, 8)
-
-    def pair(key, text):
-        key, text = key.encode(), text.encode()
-        return (struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(text)) + text)
-
-    added = pair("tokenizer.chat_template", template)
-    n_added = 1
+    added = b"".join(pairs)
+    n_added = len(pairs)
     if len(added) % 32:
-        empty = len(pair("x", ""))
-        added += pair("x", " " * (-(len(added) + empty) % 32))
-        n_added = 2
+        empty = len(text_pair("x", ""))
+        added += text_pair("x", " " * (-(len(added) + empty) % 32))
+        n_added += 1
     pathlib.Path(target).write_bytes(data[:8] + struct.pack("<QQ", n_tensors, n_pairs + n_added) +
                                      data[24:end] + added + data[end:])
+
+
+def add_template(source, target, template=TEMPLATE):
+    """A copy of a GGUF file with a chat template."""
+    add_pairs(source, target, text_pair("tokenizer.chat_template", template))
 
 
 class TemporaryFolder(unittest.TestCase):

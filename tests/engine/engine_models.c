@@ -42,18 +42,19 @@ static void add_vocabulary(struct gguf_writer *w, const struct engine_model *m)
         tokens[i] = (struct gguf_string){text, strlen(text)};
         scores[i] = -(float)i;
     }
-    struct tokenizer_spec spec = {.model = "llama",
-                                  .n_tokens = N_TOKENS,
-                                  .tokens = tokens,
-                                  .scores = scores,
-                                  .types = types,
-                                  .bos = BOS,
-                                  .eos = END,
-                                  .unknown = UNKNOWN,
-                                  .padding = TOKENIZER_NO_TOKEN,
-                                  .add_bos = true,
-                                  .add_space_prefix = true};
-    tokenizer_spec_write(&spec, w);
+    struct tokenizer_spec *spec = tokenizer_spec_new();
+    spec->model = "llama";
+    spec->n_tokens = N_TOKENS;
+    spec->tokens = tokens;
+    spec->scores = scores;
+    spec->types = types;
+    spec->roles[ROLE_BOS] = BOS;
+    spec->roles[ROLE_EOS] = END;
+    spec->roles[ROLE_UNKNOWN] = UNKNOWN;
+    spec->add_bos = true;
+    spec->add_space_prefix = true;
+    tokenizer_spec_write(spec, w);
+    tokenizer_spec_free(spec);
     if (m->chat_template) {
         gguf_writer_string(w, "tokenizer.chat_template", m->chat_template,
                            strlen(m->chat_template));

@@ -47,7 +47,7 @@ static void test_train_specials(void **state)
     assert_int_equal(s->types[0], TOKEN_CONTROL);
     assert_int_equal(s->types[2], TOKEN_CONTROL);
     assert_int_equal(s->types[3], TOKEN_NORMAL);
-    assert_int_equal(s->eos, 2);
+    assert_int_equal(s->roles[ROLE_EOS], 2);
     for (size_t i = 0; i < s->n_merges; i++) { /* their spellings taught nothing */
         assert_null(memmem(s->merges[i].data, s->merges[i].len, "im_", 3));
     }

@@ -1,6 +1,7 @@
 #include "vocabs.h"
 
 #include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,9 +44,8 @@ struct tokenizer_spec *vocab_spm(void)
         "<0x4",
         "1>",
     };
-    struct arena *a = arena_new();
-    struct tokenizer_spec *s = arena_alloc(a, sizeof *s);
-    s->arena = a;
+    struct tokenizer_spec *s = tokenizer_spec_new();
+    struct arena *a = s->arena;
     s->model = "llama";
     s->tokens = arena_alloc(a, 512 * sizeof *s->tokens);
     s->scores = arena_alloc(a, 512 * sizeof *s->scores);
@@ -68,11 +68,84 @@ struct tokenizer_spec *vocab_spm(void)
     }
     add(s, "<", TOKEN_NORMAL, -101);
     add(s, "\xC3\xA9", TOKEN_NORMAL, -101);
-    s->bos = 1;
-    s->eos = 2;
-    s->unknown = 0;
-    s->padding = TOKENIZER_NO_TOKEN;
+    s->roles[ROLE_BOS] = 1;
+    s->roles[ROLE_EOS] = 2;
+    s->roles[ROLE_UNKNOWN] = 0;
     s->add_bos = s->add_space_prefix = true;
+    return s;
+}
+
+static struct tokenizer_spec *begin(const char *model)
+{
+    struct tokenizer_spec *s = tokenizer_spec_new();
+    s->model = model;
+    s->tokens = arena_alloc(s->arena, 1024 * sizeof *s->tokens);
+    s->scores = arena_alloc(s->arena, 1024 * sizeof *s->scores);
+    s->types = arena_alloc(s->arena, 1024 * sizeof *s->types);
+    return s;
+}
+
+#define M "\xE2\x96\x81"
+
+struct tokenizer_spec *vocab_wordpiece(void)
+{
+    static const char *const specials[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+    static const char *const words[] = {M "the",          M "hello",    M "wor", "ld",     "ing",
+                                        M "un",           "aff",        "able",  M "cafe", "s",
+                                        M "\xE6\x97\xA5", M "\xC3\xA9", "123"};
+    struct tokenizer_spec *s = begin("bert");
+    for (size_t i = 0; i < 5; i++) {
+        add(s, specials[i], TOKEN_NORMAL, 0); /* as files have them */
+    }
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        add(s, words[i], TOKEN_NORMAL, 0);
+    }
+    for (char c = '!'; c <= '~'; c++) {
+        char text[8];
+        snprintf(text, sizeof text, M "%c", c);
+        if (c < 'A' || c > 'Z') {
+            add(s, text, TOKEN_NORMAL, 0);
+        }
+        if (c >= 'a' && c < 'q') { /* no word goes on with q to z but in longer pieces */
+            add(s, text + 3, TOKEN_NORMAL, 0);
+        }
+    }
+    s->roles[ROLE_PADDING] = 0;
+    s->roles[ROLE_UNKNOWN] = 1;
+    s->roles[ROLE_CLS] = 2;
+    s->roles[ROLE_SEPARATOR] = 3;
+    s->roles[ROLE_MASK] = 4;
+    s->changes = CHANGE_CLEAN | CHANGE_SPLIT_CJK | CHANGE_STRIP_ACCENTS | CHANGE_LOWERCASE;
+    return s;
+}
+
+struct tokenizer_spec *vocab_unigram(bool with_bytes)
+{
+    static const struct {
+        const char *text;
+        float score;
+    } pieces[] = {{M, -2.5f},       {M "the", -3}, {"the", -4},       {"he", -4.25f},  {"ab", -3},
+                  {"abab", -6.5f},  {"ba", -3},    {"aba", -4},       {M "a", -3},     {"a", -3.5f},
+                  {"b", -3.5f},     {"t", -4.5f},  {"h", -4.5f},      {"e", -3.75f},   {"bb", -5},
+                  {"aaaa", -8.25f}, {"aa", -5},    {"\xC3\xA9t", -6}, {"\xC3\xA9", -7}};
+    struct tokenizer_spec *s = begin("t5");
+    add(s, "<pad>", TOKEN_CONTROL, 0);
+    add(s, "</s>", TOKEN_CONTROL, 0);
+    add(s, "<unk>", TOKEN_UNKNOWN, 0);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        add(s, pieces[i].text, TOKEN_NORMAL, pieces[i].score);
+    }
+    add(s, "<extra_id_0>", TOKEN_USER_DEFINED, 0);
+    add(s, "th", TOKEN_UNUSED, -0.5f);
+    for (int b = 0; with_bytes && b < 256; b++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
+        add(s, text, TOKEN_BYTE, 0);
+    }
+    s->roles[ROLE_PADDING] = 0;
+    s->roles[ROLE_EOS] = 1;
+    s->roles[ROLE_UNKNOWN] = 2;
+    s->add_eos = s->add_space_prefix = true;
     return s;
 }
 

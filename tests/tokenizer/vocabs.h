@@ -8,6 +8,12 @@
  * caller may change it before use; tokenizer_spec_free. */
 struct tokenizer_spec *vocab_spm(void);
 
+/* WordPiece: [PAD] [UNK] [CLS] [SEP] [MASK], letters, digits, punctuation and some pieces. */
+struct tokenizer_spec *vocab_wordpiece(void);
+
+/* Unigram: <pad> </s> <unk>, letters and pieces with probabilities; with_bytes: 256 bytes too. */
+struct tokenizer_spec *vocab_unigram(bool with_bytes);
+
 /* Byte-level BPE trained on a few sentences, with <|endoftext|> <|im_start|> <|im_end|> in front.
  */
 struct tokenizer_spec *vocab_bpe(const char *pre, size_t n_tokens);

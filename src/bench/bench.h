@@ -1,0 +1,87 @@
+/* bench.h: how fast the machine is, how fast a model runs on it, and how fast another program is
+ * beside it. Every figure is a median with its spread; what belongs together is measured in turn,
+ * in one run, because machines are shared and clocks move.
+ */
+#ifndef LLLM_BENCH_BENCH_H
+#define LLLM_BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/pool.h"
+#include "engine/engine.h"
+
+enum { BENCH_MAX_REPS = 1000 };
+
+/* Samples of one figure. */
+struct bench_samples {
+    double values[BENCH_MAX_REPS];
+    size_t n;
+};
+struct bench_spread {
+    double median, min, max;
+    size_t n;
+};
+void bench_add(struct bench_samples *s, double value); /* above BENCH_MAX_REPS: left out */
+struct bench_spread bench_spread(const struct bench_samples *s); /* zeros where there are none */
+
+/* ---- the machine ---- */
+
+enum { BENCH_MAX_PEAKS = 8 };
+
+struct bench_machine {
+    int n_threads;
+    uint64_t read_bytes;         /* size of the block that was read */
+    bool huge_pages;             /* the kernel was asked for them in the better of the two reads */
+    double read_one, read_all;   /* GB/s (1e9) from memory, with one thread and with n_threads */
+    double read_small_pages_all; /* the same from 4 KiB pages, n_threads */
+    struct bench_peak {
+        const char *name;
+        double one, all; /* 1e9 operations a second */
+    } peaks[BENCH_MAX_PEAKS];
+    size_t n_peaks; /* the slowest unit first */
+};
+
+/* Takes some seconds and at most a quarter of the free memory. */
+bool bench_machine(struct pool *pool, struct bench_machine *m, struct error *e);
+
+/* ---- a model ---- */
+
+struct bench_plan {
+    uint32_t prefill, decode; /* tokens; 0: not measured */
+    uint32_t depth;           /* tokens that are in the context before */
+};
+
+/* Ids for a benchmark: normal tokens, the same for the same vocabulary. out: [n]. */
+void bench_tokens(const struct engine *en, int32_t *out, size_t n);
+/* Seconds for one prefill or decode of the plan, after depth tokens of a context that is there
+ * already. The context has room for depth + prefill and depth + decode tokens. */
+bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t *tokens,
+                   double *seconds, struct error *e);
+bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *tokens,
+                  double *seconds, struct error *e);
+
+/* What one token needs: bytes of weights that a decode step reads (of a mixture, those of the
+ * experts in use), multiplies and adds with them. */
+struct bench_work {
+    uint64_t weight_bytes;
+    double operations; /* of a token, attention left out */
+};
+struct bench_work bench_work(const struct engine *en);
+
+/* ---- another program ---- */
+
+/* Runs a shell command in which {model}, {threads}, {test} ("pp512", "tg128") and {depth} are
+ * replaced, and reads tokens per second from the last line that it prints: a number, or a JSON
+ * object with "tokens_per_second" (a number, or an object with "median"). */
+struct bench_against {
+    const char *command;
+    const char *model;
+    int n_threads;
+};
+bool bench_against(const struct bench_against *a, const char *test, uint32_t depth,
+                   double *tokens_per_second, struct error *e);
+
+#endif

@@ -1,0 +1,129 @@
+/* speed.c: prefill and decode of a model, and what they cost the machine. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "base/rng.h"
+#include "bench/bench.h"
+
+void bench_add(struct bench_samples *s, double value)
+{
+    if (s->n < BENCH_MAX_REPS) {
+        s->values[s->n++] = value;
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct bench_spread bench_spread(const struct bench_samples *s)
+{
+    if (!s->n) {
+        return (struct bench_spread){0};
+    }
+    struct bench_samples sorted = *s;
+    qsort(sorted.values, sorted.n, sizeof *sorted.values, by_value);
+    double middle = sorted.values[sorted.n / 2];
+    if (sorted.n % 2 == 0) {
+        middle = (middle + sorted.values[sorted.n / 2 - 1]) / 2;
+    }
+    return (struct bench_spread){middle, sorted.values[0], sorted.values[sorted.n - 1], sorted.n};
+}
+
+void bench_tokens(const struct engine *en, int32_t *out, size_t n)
+{
+    const struct tokenizer *t = engine_tokenizer(en);
+    size_t n_tokens = tokenizer_count(t);
+    struct rng rng;
+    rng_seed(&rng, 1);
+    for (size_t i = 0; i < n; i++) {
+        int32_t id = 0;
+        for (int tries = 0; tries < 64; tries++) {
+            id = (int32_t)rng_below(&rng, n_tokens);
+            if (!tokenizer_is_control(t, id)) {
+                break;
+            }
+        }
+        out[i] = id;
+    }
+}
+
+/* The first depth tokens of the timeline, whatever was behind them. */
+static bool go_back(struct session *s, uint32_t depth, const int32_t *tokens, struct error *e)
+{
+    if (session_count(s) >= depth) {
+        session_truncate(s, depth);
+        return true;
+    }
+    return session_prefill(s, tokens, depth, NULL, NULL, NULL, e);
+}
+
+bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t *tokens,
+                   double *seconds, struct error *e)
+{
+    if (!go_back(s, p->depth, tokens, e)) {
+        return false;
+    }
+    double start_s = time_now_s();
+    bool ok = session_prefill(s, tokens, (size_t)p->depth + p->prefill, NULL, NULL, NULL, e);
+    *seconds = time_now_s() - start_s;
+    return ok;
+}
+
+bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *tokens,
+                  double *seconds, struct error *e)
+{
+    if (!go_back(s, p->depth, tokens, e)) {
+        return false;
+    }
+    double start_s = time_now_s();
+    for (uint32_t i = 0; i < p->decode; i++) {
+        if (!session_decode(s, tokens[p->depth + i], e)) {
+            return false;
+        }
+    }
+    *seconds = time_now_s() - start_s;
+    return true;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* Of a mixture's experts, the share that a token uses. */
+static double experts_used(const struct gguf *g, const struct model_config *c)
+{
+    char key[128];
+    uint32_t all = 0, used = 0;
+    snprintf(key, sizeof key, "%s.expert_count", model_arch_name(c->arch));
+    gguf_get_u32(g, key, &all, NULL);
+    snprintf(key, sizeof key, "%s.expert_used_count", model_arch_name(c->arch));
+    gguf_get_u32(g, key, &used, NULL);
+    return all > 0 && used < all ? (double)used / all : 1;
+}
+
+struct bench_work bench_work(const struct engine *en)
+{
+    const struct gguf *g = engine_gguf(en);
+    const struct model_config *c = engine_config(en);
+    double share = experts_used(g, c);
+    struct bench_work work = {0};
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        bool lookup = strcmp(t->name, "token_embd.weight") == 0 && !c->tied_head;
+        if (lookup || t->n_dims < 2 || !ends_with(t->name, ".weight")) {
+            continue;
+        }
+        double used = t->dims[2] > 1 ? share : 1;
+        work.weight_bytes += (uint64_t)((double)t->size_bytes * used);
+        work.operations +=
+            2.0 * used * (double)t->dims[0] * (double)t->dims[1] * (double)t->dims[2];
+    }
+    return work;
+}

@@ -1,0 +1,156 @@
+/* cmd_embed.c: texts to vectors. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/encode_texts.h"
+#include "cli/term.h"
+
+struct embed_options {
+    struct encode_options encode;
+    const char *pooling;
+    bool no_normalize;
+};
+
+#define FIELD(field) offsetof(struct embed_options, field)
+
+static const struct option table[] = {
+    ENCODE_TEXTS_OPTIONS,
+    {"pooling", 0, OPTION_STRING, "WAY",
+     "how the vectors of a text's tokens become one: mean, cls (the first), last, or none (all of "
+     "them); default: what the file asks for, else mean, and last for models that write text",
+     FIELD(pooling), 0, 0, 0},
+    {"no-normalize", 0, OPTION_FLAG, NULL, "vectors as they are, not brought to length 1",
+     FIELD(no_normalize), 0, 0, 0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+static const struct {
+    const char *name;
+    enum model_pooling pooling;
+} poolings[] = {
+    {"none", MODEL_POOLING_NONE},
+    {"mean", MODEL_POOLING_MEAN},
+    {"cls", MODEL_POOLING_CLS},
+    {"last", MODEL_POOLING_LAST},
+};
+enum { N_POOLINGS = sizeof poolings / sizeof *poolings };
+
+struct embedding {
+    bool given, normalize, json;
+    enum model_pooling pooling;
+    float *vectors; /* [room, n_embd] */
+    size_t room;
+};
+
+static const char *pooling_name(enum model_pooling pooling)
+{
+    for (size_t i = 0; i < N_POOLINGS; i++) {
+        if (poolings[i].pooling == pooling) {
+            return poolings[i].name;
+        }
+    }
+    return "?";
+}
+
+static json_t *vector_json(const float *v, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_array_append_new(list, isfinite(v[i]) ? json_real((double)v[i]) : json_null());
+    }
+    return list;
+}
+
+static void print(const struct embedding *m, const struct encode_job *job, const struct encoded *t,
+                  size_t n_rows, size_t n_embd)
+{
+    if (!m->json) {
+        if (m->pooling == MODEL_POOLING_NONE && t->index > 0) {
+            putchar('\n');
+        }
+        for (size_t r = 0; r < n_rows; r++) {
+            for (size_t i = 0; i < n_embd; i++) {
+                printf(i ? " %.9g" : "%.9g", (double)m->vectors[r * n_embd + i]);
+            }
+            putchar('\n');
+        }
+        return;
+    }
+    json_t *result = encode_json(job, t), *vectors;
+    json_object_set_new(result, "pooling", json_string(pooling_name(m->pooling)));
+    json_object_set_new(result, "normalized", json_boolean(m->normalize));
+    if (m->pooling == MODEL_POOLING_NONE) {
+        vectors = json_array();
+        for (size_t r = 0; r < n_rows; r++) {
+            json_array_append_new(vectors, vector_json(m->vectors + r * n_embd, n_embd));
+        }
+    } else {
+        vectors = vector_json(m->vectors, n_embd);
+    }
+    json_object_set_new(result, "embedding", vectors);
+    term_print_json(result, false);
+}
+
+static bool each(void *context, const struct encode_job *job, const struct encoded *t,
+                 struct error *e)
+{
+    struct embedding *m = context;
+    size_t n_embd = engine_config(job->engine)->n_embd;
+    if (!m->given) {
+        m->pooling = encoder_pooling(job->encoder);
+    }
+    size_t n_rows = m->pooling == MODEL_POOLING_NONE ? t->n_tokens : 1;
+    if (n_rows > m->room) {
+        free(m->vectors);
+        m->vectors = mem_try_alloc(n_rows * n_embd * sizeof *m->vectors);
+        m->room = m->vectors ? n_rows : 0;
+        if (!m->vectors) {
+            return error_set(e, ERROR_MEMORY, "no memory for %zu vectors of %zu elements", n_rows,
+                             n_embd);
+        }
+    }
+    encoder_embed(job->encoder, t->slot, m->pooling, m->normalize, m->vectors);
+    print(m, job, t, n_rows, n_embd);
+    return true;
+}
+
+static int run(const void *options, const struct string_list *arguments)
+{
+    const struct embed_options *o = options;
+    struct embedding m = {
+        .given = o->pooling != NULL, .normalize = !o->no_normalize, .json = o->encode.common.json};
+    size_t i = 0;
+    while (o->pooling && i < N_POOLINGS && strcmp(poolings[i].name, o->pooling) != 0) {
+        i++;
+    }
+    if (i == N_POOLINGS) {
+        return cli_usage("embed", "--pooling is mean, cls, last or none, not \"%s\"", o->pooling);
+    }
+    m.pooling = poolings[i].pooling;
+    struct encode_calls calls = {.each = each, .context = &m};
+    int status = encode_texts("embed", &o->encode, arguments, &calls);
+    free(m.vectors);
+    return status;
+}
+
+const struct command cmd_embed = {
+    .name = "embed",
+    .summary = "texts to vectors, for search and comparison",
+    .arguments = "MODEL [TEXT... | -f FILE]",
+    .description =
+        "Prints the vector of each text on a line of its own; the texts are the\n"
+        "arguments, or the lines of a file or of standard input. Vectors have length 1,\n"
+        "so that the sum of the products of two is their cosine: near 1 for texts that\n"
+        "mean the same. With --json there is an object a line. Encoders (BERT,\n"
+        "nomic-embed, ...) are made for this; a model that writes text gives the state\n"
+        "after its last token. Some models want words in front of each text, such as\n"
+        "\"search_query: \"; their pages say so.",
+    .examples = "  lllm embed nomic.gguf \"search_query: what is a lynx?\"\n"
+                "  lllm embed minilm.gguf -f sentences.txt > vectors.txt\n"
+                "  lllm embed minilm.gguf \"a cat\" \"a dog\" --json\n",
+    .options = table,
+    .options_bytes = sizeof(struct embed_options),
+    .uses_engine = true,
+    .run = run,
+};

@@ -1,0 +1,120 @@
+#include "hf/folder.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "hf/hf.h"
+
+bool hf_is_folder(const char *path)
+{
+    char *config = hf_folder_path(path, "config.json");
+    bool yes = file_is_directory(path) && file_exists(config);
+    free(config);
+    return yes;
+}
+
+/* The last part of a path, without slashes behind it. */
+static const char *last_part(const char *path, size_t *n)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') {
+        begin--;
+    }
+    *n = end - begin;
+    return path + begin;
+}
+
+/* What a model is called: its folder, or the name that the hub's cache keeps it under,
+ * models--ORGANISATION--NAME/snapshots/REVISION. */
+static void write_name(const char *path, const char *name, struct gguf_writer *w)
+{
+    static const char mark[] = "models--", snapshots[] = "/snapshots/";
+    if (name) {
+        gguf_writer_string(w, "general.name", name, strlen(name));
+        return;
+    }
+    char *real = realpath(path, NULL);
+    size_t n;
+    const char *last = last_part(real ? real : path, &n);
+    const char *cut = real ? strstr(real, snapshots) : NULL;
+    if (cut && last == cut + sizeof snapshots - 1) {
+        char *parent = mem_strndup(real, (size_t)(cut - real));
+        const char *entry = last_part(parent, &n);
+        if (strncmp(entry, mark, sizeof mark - 1) == 0) {
+            const char *at = entry + sizeof mark - 1;
+            const char *second = strstr(at, "--");
+            at = second ? second + 2 : at;
+            gguf_writer_string(w, "general.name", at, strlen(at));
+            free(parent);
+            free(real);
+            return;
+        }
+        free(parent);
+        last = last_part(real, &n);
+    }
+    gguf_writer_string(w, "general.name", last, n);
+    free(real);
+}
+
+static bool read_all(struct folder *f, const char *name, struct gguf_writer *w, struct error *e)
+{
+    if (!hf_family_find(f->config, &f->family, e) || !hf_keys_write(&f->family, w, e) ||
+        !hf_rope_write(&f->family, w, &f->computed, e)) {
+        return false;
+    }
+    gguf_writer_string(w, "general.type", "model", 5);
+    gguf_writer_u32(w, "general.quantization_version", 2);
+    write_name(f->path, name, w);
+    f->weights = hf_weights_open(f->path, e);
+    if (!f->weights) {
+        return false;
+    }
+    if (!hf_plan_make(&f->family, f->weights, &f->computed, &f->plan, e)) {
+        return error_prefix(e, "%s: ", f->path);
+    }
+    return hf_sampling_write(f->path, w, e) && hf_pooling_write(&f->family, f->path, w, e) &&
+           hf_vocabulary_write(f, w, &f->has_vocabulary, e) && hf_template_write(f->path, w, e);
+}
+
+struct folder *hf_folder_open(const char *path, const char *name, struct gguf_writer *w,
+                              struct error *e)
+{
+    if (!hf_is_folder(path)) {
+        error_set(e, ERROR_IO,
+                  file_is_directory(path)
+                      ? "%s has no config.json: give the folder of a Hugging Face model"
+                      : "%s is not a folder",
+                  path);
+        return NULL;
+    }
+    struct config *config = hf_config_open(path, "config.json", false, e);
+    if (!config) {
+        return NULL;
+    }
+    struct folder *f = mem_zalloc(sizeof *f);
+    f->path = mem_strdup(path);
+    f->config = config;
+    if (!read_all(f, name, w, e)) {
+        hf_folder_close(f);
+        return NULL;
+    }
+    return f;
+}
+
+void hf_folder_close(struct folder *f)
+{
+    if (f) {
+        hf_plan_free(&f->plan);
+        hf_rope_free(&f->computed);
+        hf_weights_close(f->weights);
+        hf_config_close(f->config);
+        free(f->path);
+        free(f);
+    }
+}

@@ -1,0 +1,43 @@
+/* hf.h: Hugging Face folders: config.json, .safetensors, tokenizer files, chat template.
+ *
+ * What a class of models is called here and there is data in model/arch_*.c (model/arch_hf.h); this
+ * module obeys it. A folder is opened as if it were a GGUF file, with all weights in the number
+ * format that they are stored in: they stay in the mapped files but for those whose order differs.
+ */
+#ifndef LLLM_HF_HF_H
+#define LLLM_HF_HF_H
+
+#include "gguf/gguf.h"
+
+/* Whether a path is a folder with a config.json: whether hf_open is meant. */
+bool hf_is_folder(const char *path);
+
+/* Opens a folder to use it. A folder without tokenizer files has no vocabulary ("no_vocab"), which
+ * is logged. Experts that are stored one by one stay so, by the names of early GGUF files. Close
+ * with gguf_close. Process lifetime. Errors name the folder or the file. */
+struct gguf *hf_open(const char *folder, struct error *e);
+/* The same to write it: with the tensors that hf_import writes, experts stacked, which copies them.
+ */
+struct gguf *hf_open_to_write(const char *folder, struct error *e);
+
+struct hf_import_options {
+    const struct quant_format *type; /* of the matrices; NULL: as they are stored */
+    const char *name;                /* general.name; NULL: the folder's */
+    int n_threads;                   /* 0: one per processor */
+};
+
+struct hf_import_result {
+    uint64_t n_tensors, n_parameters, size_bytes; /* of the tensors' data */
+    uint64_t n_fallbacks;            /* matrices whose rows the type cannot hold (quant_fallback) */
+    const struct quant_format *type; /* of most of the data */
+    const struct quant_format *fallback; /* of one of them; NULL where there are none */
+    bool has_vocabulary;
+};
+
+/* Writes a folder as one GGUF file, atomically and in bounded memory, with progress on standard
+ * error. Vectors, norms, routers and tables of positions and token types are F32, as upstream has
+ * them; what is stored in blocks (MXFP4) stays as it is. */
+bool hf_import(const char *folder, const char *output, const struct hf_import_options *o,
+               struct hf_import_result *r, struct error *e);
+
+#endif

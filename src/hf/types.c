@@ -1,0 +1,72 @@
+#include "hf/types.h"
+
+#include <string.h>
+
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n >= m && strcmp(text + n - m, tail) == 0;
+}
+
+/* What upstream has in F32 whatever the file's type: it is small, and its readers expect it. */
+static bool always_f32(const struct planned *t)
+{
+    return t->n_dims <= 1 || !ends_with(t->name, ".weight") || ends_with(t->name, "_norm.weight") ||
+           ends_with(t->name, "ffn_gate_inp.weight") ||
+           ends_with(t->name, "ffn_gate_inp_shexp.weight") ||
+           strcmp(t->name, "position_embd.weight") == 0 ||
+           strcmp(t->name, "token_types.weight") == 0;
+}
+
+const struct quant_format *hf_type_for(const struct planned *t, const struct quant_format *wanted,
+                                       bool *fell_back)
+{
+    *fell_back = false;
+    if (!t->format->dequantize || t->format->block_elements > 1) {
+        return t->format; /* numbers that are no weights, and blocks */
+    }
+    if (always_f32(t)) {
+        return quant_format_by_type(TENSOR_F32);
+    }
+    if (!wanted) {
+        return t->format;
+    }
+    const struct quant_format *f = quant_fallback(wanted->type, t->dims[0]);
+    *fell_back = f != wanted;
+    return f;
+}
+
+void hf_tally_add(struct tally *t, const struct quant_format *format, uint64_t bytes)
+{
+    t->bytes[format->type % 64] += bytes;
+}
+
+const struct quant_format *hf_tally_largest(const struct tally *t)
+{
+    uint32_t best = TENSOR_F32;
+    for (uint32_t i = 0; i < 64; i++) {
+        best = t->bytes[i] > t->bytes[best] ? i : best;
+    }
+    return quant_format_by_type(best);
+}
+
+/* "LLAMA_FTYPE" of ggml-org/llama.cpp, include/llama.h; of the mixes, the one that is named after
+ * the format. */
+uint32_t hf_file_type_of(const struct quant_format *format)
+{
+    static const struct {
+        uint32_t type, file_type;
+    } table[] = {
+        {TENSOR_F32, 0},     {TENSOR_F16, 1},     {TENSOR_Q4_0, 2},  {TENSOR_Q4_1, 3},
+        {TENSOR_Q8_0, 7},    {TENSOR_Q5_0, 8},    {TENSOR_Q5_1, 9},  {TENSOR_Q2_K, 10},
+        {TENSOR_Q3_K, 12},   {TENSOR_Q4_K, 15},   {TENSOR_Q5_K, 17}, {TENSOR_Q6_K, 18},
+        {TENSOR_IQ4_NL, 25}, {TENSOR_IQ4_XS, 30}, {TENSOR_BF16, 32}, {TENSOR_TQ1_0, 36},
+        {TENSOR_TQ2_0, 37},  {TENSOR_MXFP4, 38},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (table[i].type == format->type) {
+            return table[i].file_type;
+        }
+    }
+    return 1024; /* "guessed" */
+}

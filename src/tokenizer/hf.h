@@ -1,0 +1,76 @@
+/* hf.h: what the readers of Hugging Face folders share (internal to this module).
+ *
+ * hf.c opens the folder and puts the parts together; hf_json.c reads tokenizer.json, hf_steps.c
+ * what it says about how text is changed and cut, spm_model.c tokenizer.model, hf_files.c the older
+ * files. All they read may be hostile: counts, ids and types are checked, and each function leaves
+ * one sentence in r->e.
+ */
+#ifndef LLLM_TOKENIZER_HF_H
+#define LLLM_TOKENIZER_HF_H
+
+#include <jansson.h>
+
+#include "tokenizer/tokenizer_internal.h"
+
+enum {
+    HF_MAX_FILE_BYTES = 1 << 28,
+    HF_MAX_PATTERNS = 8,
+    HF_NO_SCORE = -1000, /* of tokens that no merge leads to, as converters have it */
+};
+
+struct hf_reader {
+    const char *folder;
+    struct tokenizer_spec *spec;
+    size_t capacity;      /* of spec->tokens, types, scores, exact_scores, attributes */
+    json_t *config;       /* tokenizer_config.json, or NULL */
+    struct strmap *index; /* spelling -> id; NULL: to be made */
+    struct error *e;
+};
+
+/* A file of the folder. Absent: *there is false and there is no error. */
+bool hf_read(const struct hf_reader *r, const char *name, struct buf *text, bool *there);
+/* The same, parsed; NULL and no error where it is absent. */
+bool hf_read_json(const struct hf_reader *r, const char *name, json_t **json);
+
+/* Sets the spelling, type and score of token id; spec->n_tokens grows to id + 1. The text is
+ * copied. False where the id is out of range. */
+bool hf_set_token(struct hf_reader *r, int64_t id, const char *text, size_t n, int32_t type,
+                  double score);
+/* A token that is looked for by its spelling. */
+bool hf_add_special(struct hf_reader *r, int64_t id, const char *text, size_t n, bool control,
+                    uint8_t attributes);
+/* Tokens without a spelling, which files with gaps in their numbering have, become unused. */
+void hf_fill_gaps(struct hf_reader *r);
+int32_t hf_find(struct hf_reader *r, const char *text, size_t n);
+/* A member that is a boolean; absent or null: the default. */
+bool hf_bool(const json_t *object, const char *key, bool otherwise);
+/* The lstrip, rstrip and single_word of an added token. */
+uint8_t hf_attributes(const json_t *added);
+
+/* How text is changed and cut, gathered from normalizer and pre_tokenizer. */
+struct hf_steps {
+    bool byte_level, bert;
+    bool marks_spaces;   /* spaces become U+2581 */
+    bool split_at_marks; /* each U+2581 begins a word */
+    bool drops_runs;     /* runs of spaces are one */
+    bool space_prefix, first_only, unless_space;
+    uint32_t changes;
+    const uint8_t *charsmap;
+    size_t charsmap_bytes;
+    struct gguf_string patterns[HF_MAX_PATTERNS];
+    size_t n_patterns;
+};
+bool hf_read_steps(struct hf_reader *r, const json_t *normalizer, const json_t *pre_tokenizer,
+                   struct hf_steps *steps);
+/* What a text begins and ends with: sets add_bos, add_eos and the roles that are still open. */
+bool hf_read_post_processor(struct hf_reader *r, const json_t *post);
+
+bool hf_read_tokenizer_json(struct hf_reader *r, const json_t *root);
+bool hf_read_tokenizer_model(struct hf_reader *r, const char *data, size_t n);
+bool hf_read_vocab_and_merges(struct hf_reader *r, const json_t *vocab, const char *merges,
+                              size_t n);
+/* A piece as vocab.txt spells it, as files of ours have it. The result may borrow the text. */
+struct gguf_string hf_word_piece(struct arena *a, const char *text, size_t n);
+bool hf_read_vocab_text(struct hf_reader *r, const char *text, size_t n);
+
+#endif

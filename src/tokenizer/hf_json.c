@@ -1,0 +1,419 @@
+/* hf_json.c: tokenizer.json of Hugging Face's tokenizers library. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "tokenizer/hf.h"
+
+static bool unsupported(struct hf_reader *r, const char *what)
+{
+    return error_set(r->e, ERROR_UNSUPPORTED, "its model has %s, which this program does not know",
+                     what);
+}
+
+/* ---- vocabularies ---- */
+
+/* {"piece": id, ...}; change (may be NULL) rewrites the spelling. */
+typedef struct gguf_string change_fn(struct arena *a, const char *text, size_t n);
+
+static bool read_vocab_object(struct hf_reader *r, const json_t *vocab, change_fn *change)
+{
+    const char *text;
+    json_t *id;
+    if (!json_is_object(vocab)) {
+        return error_set(r->e, ERROR_INPUT, "its model has no vocabulary (vocab)");
+    }
+    json_object_foreach((json_t *)vocab, text, id)
+    {
+        struct gguf_string s = {text, strlen(text)};
+        json_int_t number = json_integer_value(id);
+        if (!json_is_integer(id)) {
+            return error_set(r->e, ERROR_INPUT, "the token \"%.40s\" has no number", text);
+        }
+        if (change) {
+            s = change(r->spec->arena, text, s.len);
+        }
+        if (number >= 0 && (uint64_t)number < r->spec->n_tokens && r->spec->types[number]) {
+            return error_set(r->e, ERROR_INPUT, "two tokens have the number %lld",
+                             (long long)number);
+        }
+        if (!hf_set_token(r, number, s.data, s.len, TOKEN_NORMAL, HF_NO_SCORE)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ["l r", ...] or [["l", "r"], ...] */
+static bool read_merges(struct hf_reader *r, const json_t *merges)
+{
+    struct tokenizer_spec *s = r->spec;
+    size_t n = json_array_size(merges);
+    if (!json_is_array(merges) || n > TOKENIZER_MAX_MERGES) {
+        return error_set(r->e, ERROR_INPUT,
+                         "its model has no list of merges, or one of more than %d",
+                         TOKENIZER_MAX_MERGES);
+    }
+    s->merges = arena_alloc(s->arena, (n + 1) * sizeof *s->merges);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *merge = json_array_get(merges, i);
+        const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
+        if (json_is_string(merge)) {
+            size_t len = json_string_length(merge);
+            const char *text = json_string_value(merge);
+            s->merges[i] = (struct gguf_string){arena_strndup(s->arena, text, len), len};
+        } else if (json_is_string(left) && json_is_string(right)) {
+            size_t a = json_string_length(left), b = json_string_length(right);
+            char *text = arena_alloc(s->arena, a + b + 2);
+            memcpy(text, json_string_value(left), a);
+            text[a] = ' ';
+            memcpy(text + a + 1, json_string_value(right), b);
+            s->merges[i] = (struct gguf_string){text, a + 1 + b};
+            if (memchr(text + 1, ' ', a) != text + a) { /* it would be cut elsewhere */
+                return unsupported(r, "merges of parts with spaces");
+            }
+        } else {
+            return error_set(r->e, ERROR_INPUT, "merge %zu is no pair of texts", i);
+        }
+    }
+    s->n_merges = n;
+    return true;
+}
+
+static bool is_unset(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return !value || json_is_null(value) || json_is_false(value) ||
+           (json_is_string(value) && json_string_length(value) == 0) ||
+           (json_is_number(value) && json_number_value(value) == 0);
+}
+
+static void mark_unknown(struct hf_reader *r, int32_t id)
+{
+    if (id != TOKENIZER_NO_TOKEN) {
+        r->spec->types[id] = TOKEN_UNKNOWN;
+        r->spec->roles[ROLE_UNKNOWN] = id;
+    }
+}
+
+static void mark_unknown_text(struct hf_reader *r, const json_t *model)
+{
+    const char *text = json_string_value(json_object_get(model, "unk_token"));
+    if (text) {
+        mark_unknown(r, hf_find(r, text, strlen(text)));
+    }
+}
+
+/* "<0x41>" is a byte. Returns how many there are. */
+static size_t mark_bytes(struct hf_reader *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->spec->n_tokens; i++) {
+        const struct gguf_string *s = &r->spec->tokens[i];
+        if (s->len == 6 && memcmp(s->data, "<0x", 3) == 0 && s->data[5] == '>' &&
+            strspn(s->data + 3, "0123456789ABCDEFabcdef") == 2) {
+            r->spec->types[i] = TOKEN_BYTE;
+            n++;
+        }
+    }
+    return n;
+}
+
+/* ---- how text is cut ---- */
+
+static void use_steps(struct hf_reader *r, const struct hf_steps *steps)
+{
+    struct tokenizer_spec *s = r->spec;
+    s->add_space_prefix = steps->space_prefix;
+    s->space_prefix_first_only = steps->space_prefix && steps->first_only;
+    s->space_prefix_unless_space = steps->space_prefix && steps->unless_space;
+    s->remove_extra_whitespaces = steps->drops_runs;
+    s->changes = steps->changes ? steps->changes : CHANGE_NOTHING;
+    s->charsmap = steps->charsmap;
+    s->charsmap_bytes = steps->charsmap_bytes;
+}
+
+static bool use_patterns(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    struct tokenizer_spec *s = r->spec;
+    bool whole_words = hf_bool(model, "ignore_merges", false);
+    s->pre = pre_recognise(steps->patterns, steps->n_patterns, whole_words,
+                           steps->changes == CHANGE_NFC, s->arena, r->e);
+    struct pre *pre = s->pre ? pre_new(s->pre, strlen(s->pre), r->e) : NULL;
+    if (!pre) {
+        return false;
+    }
+    if (pre_whole_words(pre) != whole_words) {
+        s->whole_words = whole_words ? 1 : -1;
+    }
+    if (pre_changes(pre) == s->changes) {
+        s->changes = 0;
+    }
+    pre_free(pre);
+    return true;
+}
+
+/* Steps that the family of the model cannot take. */
+static bool check_steps(struct hf_reader *r, const struct hf_steps *steps, bool marks)
+{
+    if (steps->n_patterns && marks) {
+        return error_set(r->e, ERROR_UNSUPPORTED,
+                         "it cuts text by the pattern \"%.100s\" and marks spaces with U+2581, "
+                         "which this program does not know together",
+                         steps->patterns[0].data);
+    }
+    if (marks && !steps->marks_spaces) {
+        return unsupported(r, "a vocabulary of characters, but spaces are not marked with U+2581");
+    }
+    for (size_t i = 0; marks && steps->split_at_marks && i < r->spec->n_tokens; i++) {
+        const struct gguf_string *s = &r->spec->tokens[i];
+        if (s->len > 3 && r->spec->types[i] == TOKEN_NORMAL &&
+            memmem(s->data + 1, s->len - 1, WORD_START, 3)) {
+            return unsupported(r, "tokens across spaces, at which its text is cut");
+        }
+    }
+    return true;
+}
+
+/* ---- BPE ---- */
+
+static bool read_byte_level(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    r->spec->model = "gpt2";
+    if (steps->marks_spaces || steps->charsmap || steps->drops_runs || steps->bert) {
+        return unsupported(r, "bytes as tokens, and steps that belong to others");
+    }
+    return use_patterns(r, model, steps);
+}
+
+/* Other programs need scores: the sooner a merge, the higher. */
+static void score_by_merges(struct hf_reader *r)
+{
+    struct tokenizer_spec *s = r->spec;
+    struct strmap *ids = strmap_new(s->n_tokens);
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        strmap_add(ids, s->tokens[i].data, s->tokens[i].len, (uint32_t)i);
+    }
+    char *whole = mem_alloc(2 * TOKENIZER_MAX_SPELLING_BYTES + 1);
+    for (size_t i = s->n_merges; i-- > 0;) { /* the first of several comes last */
+        const struct gguf_string *m = &s->merges[i];
+        const char *space = m->len > 2 ? memchr(m->data + 1, ' ', m->len - 2) : NULL;
+        uint32_t id;
+        if (!space || m->len > 2 * TOKENIZER_MAX_SPELLING_BYTES) {
+            continue;
+        }
+        size_t cut = (size_t)(space - m->data);
+        memcpy(whole, m->data, cut);
+        memcpy(whole + cut, space + 1, m->len - cut - 1);
+        if (strmap_get(ids, whole, m->len - 1, &id)) {
+            s->scores[id] = -(float)i;
+        }
+    }
+    free(whole);
+    strmap_free(ids);
+}
+
+/* Character vocabularies made from tokenizer.model are read from it where it is there: it is what
+ * the model was trained with, and what other programs' files have. */
+static bool read_original(struct hf_reader *r, bool *there)
+{
+    struct buf data;
+    buf_init(&data, (size_t)HF_MAX_FILE_BYTES + 1);
+    bool ok = hf_read(r, "tokenizer.model", &data, there);
+    ok = ok && (!*there || hf_read_tokenizer_model(r, data.data ? data.data : "", data.len));
+    buf_free(&data);
+    return ok;
+}
+
+static bool read_characters(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    bool fallback = hf_bool(model, "byte_fallback", false);
+    size_t n_bytes = fallback ? mark_bytes(r) : 0;
+    r->spec->model = "llama";
+    if (n_bytes < 256 && !hf_bool(model, "fuse_unk", false)) {
+        return unsupported(r, "unknown characters that stay apart");
+    }
+    score_by_merges(r);
+    return check_steps(r, steps, true);
+}
+
+static bool read_bpe(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    static const char *const unset[] = {"dropout", "continuing_subword_prefix",
+                                        "end_of_word_suffix"};
+    for (size_t i = 0; i < sizeof unset / sizeof *unset; i++) {
+        if (!is_unset(model, unset[i])) {
+            return unsupported(r, unset[i]);
+        }
+    }
+    bool there = false;
+    if (!steps->byte_level && (!read_original(r, &there) || there)) {
+        return there && strcmp(r->spec->model, "llama") != 0
+                   ? unsupported(r, "merges, but tokenizer.model has none")
+                   : there;
+    }
+    if (!read_vocab_object(r, json_object_get(model, "vocab"), NULL) ||
+        !read_merges(r, json_object_get(model, "merges"))) {
+        return false;
+    }
+    mark_unknown_text(r, model);
+    use_steps(r, steps);
+    return steps->byte_level ? read_byte_level(r, model, steps) : read_characters(r, model, steps);
+}
+
+/* ---- unigram ---- */
+
+/* A number as the tokenizers library reads it: all digits as an integer, then one multiplication or
+ * division by a power of ten, which is often a bit off. Where two ways to cut a word are equally
+ * probable, this bit decides, so it is kept. The shortest digits that mean the number are taken to
+ * be those of the file. */
+static double read_as_others(double exact)
+{
+    char text[40];
+    double digits = 0, power;
+    int precision = 0;
+    do {
+        snprintf(text, sizeof text, "%.*e", precision, fabs(exact));
+    } while (strtod(text, NULL) != fabs(exact) && ++precision < 17);
+    uint64_t significand = 0;
+    for (const char *p = text; *p && *p != 'e'; p++) {
+        if (*p != '.') {
+            significand = significand * 10 + (uint64_t)(*p - '0');
+        }
+    }
+    const char *e = strchr(text, 'e');
+    int exponent = (e ? atoi(e + 1) : 0) - precision;
+    digits = (double)significand;
+    power = pow(10, abs(exponent));
+    double value = exponent < 0 ? digits / power : digits * power;
+    return exact < 0 ? -value : value;
+}
+
+/* [["piece", -3.5], ...] */
+static bool read_unigram(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    const json_t *vocab = json_object_get(model, "vocab"), *unknown;
+    r->spec->model = "t5";
+    if (!json_is_array(vocab)) {
+        return error_set(r->e, ERROR_INPUT, "its model has no list of pieces (vocab)");
+    }
+    for (size_t i = 0; i < json_array_size(vocab); i++) {
+        const json_t *pair = json_array_get(vocab, i);
+        const json_t *text = json_array_get(pair, 0), *score = json_array_get(pair, 1);
+        if (!json_is_string(text) || !json_is_number(score)) {
+            return error_set(r->e, ERROR_INPUT, "piece %zu has no spelling or no score", i);
+        }
+        if (!hf_set_token(r, (int64_t)i, json_string_value(text), json_string_length(text),
+                          TOKEN_NORMAL, read_as_others(json_number_value(score)))) {
+            return false;
+        }
+    }
+    if (hf_bool(model, "byte_fallback", false)) {
+        mark_bytes(r);
+    }
+    unknown = json_object_get(model, "unk_id");
+    json_int_t id = json_integer_value(unknown);
+    if (json_is_integer(unknown) && id >= 0 && (uint64_t)id < r->spec->n_tokens) {
+        mark_unknown(r, (int32_t)id);
+    } else if (unknown && !json_is_null(unknown)) {
+        return error_set(r->e, ERROR_INPUT, "unk_id is no number of a piece");
+    }
+    use_steps(r, steps);
+    return check_steps(r, steps, true);
+}
+
+/* ---- WordPiece ---- */
+
+struct gguf_string hf_word_piece(struct arena *a, const char *text, size_t n)
+{
+    if (n > 2 && memcmp(text, "##", 2) == 0) {
+        return (struct gguf_string){text + 2, n - 2};
+    }
+    if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
+        return (struct gguf_string){text, n};
+    }
+    char *marked = arena_alloc(a, n + 4);
+    memcpy(marked, WORD_START, 3);
+    memcpy(marked + 3, text, n);
+    return (struct gguf_string){marked, n + 3};
+}
+
+static bool read_word_piece(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+{
+    const json_t *prefix = json_object_get(model, "continuing_subword_prefix");
+    const json_t *longest = json_object_get(model, "max_input_chars_per_word");
+    r->spec->model = "bert";
+    if (prefix && (!json_is_string(prefix) || strcmp(json_string_value(prefix), "##") != 0)) {
+        return unsupported(r, "a continuing_subword_prefix other than \"##\"");
+    }
+    if (longest && json_integer_value(longest) != 100) {
+        return unsupported(r, "max_input_chars_per_word other than 100");
+    }
+    if (!steps->bert || steps->n_patterns || steps->marks_spaces || steps->byte_level) {
+        return unsupported(r, "pieces of words, but not BERT's way of cutting words");
+    }
+    if (!read_vocab_object(r, json_object_get(model, "vocab"), hf_word_piece)) {
+        return false;
+    }
+    mark_unknown_text(r, model);
+    use_steps(r, steps);
+    return true;
+}
+
+/* ---- the whole ---- */
+
+static bool read_added(struct hf_reader *r, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *added = json_array_get(list, i);
+        const json_t *id = json_object_get(added, "id"), *text = json_object_get(added, "content");
+        if (!json_is_integer(id) || !json_is_string(text) || json_string_length(text) == 0) {
+            return error_set(r->e, ERROR_INPUT, "added token %zu has no number or no text", i);
+        }
+        if (!hf_add_special(r, json_integer_value(id), json_string_value(text),
+                            json_string_length(text), hf_bool(added, "special", false),
+                            hf_attributes(added))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const struct {
+    const char *type;
+    bool (*read)(struct hf_reader *r, const json_t *model, const struct hf_steps *steps);
+} models[] = {
+    {"BPE", read_bpe},
+    {"Unigram", read_unigram},
+    {"WordPiece", read_word_piece},
+};
+
+bool hf_read_tokenizer_json(struct hf_reader *r, const json_t *root)
+{
+    const json_t *model = json_object_get(root, "model");
+    const char *type = json_string_value(json_object_get(model, "type"));
+    struct hf_steps steps;
+    if (!json_is_object(model)) {
+        return error_set(r->e, ERROR_INPUT, "it has no model");
+    }
+    if (!type) { /* older files leave it out */
+        type = json_object_get(model, "merges")                 ? "BPE"
+               : json_is_array(json_object_get(model, "vocab")) ? "Unigram"
+                                                                : "WordPiece";
+    }
+    if (!hf_read_steps(r, json_object_get(root, "normalizer"),
+                       json_object_get(root, "pre_tokenizer"), &steps)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        if (strcmp(models[i].type, type) == 0) {
+            return models[i].read(r, model, &steps) &&
+                   read_added(r, json_object_get(root, "added_tokens")) &&
+                   hf_read_post_processor(r, json_object_get(root, "post_processor"));
+        }
+    }
+    return error_set(r->e, ERROR_UNSUPPORTED,
+                     "its model is \"%.40s\"; BPE, Unigram and WordPiece are known", type);
+}

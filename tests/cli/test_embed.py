@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""embed and classify: texts in, the reference's vectors, labels and entities out.
+
+The models are those of tests/model/golden: tiny BERTs with random weights, and what Hugging Face
+transformers (tokenizer, model and pipeline) makes of a few texts with them. LLLM_GOLDEN names the
+folder."""
+import json
+import math
+import os
+import pathlib
+import re
+import struct
+import unittest
+
+from program import TemporaryFolder, run
+
+GOLDEN = pathlib.Path(os.environ.get("LLLM_GOLDEN") or
+                      pathlib.Path(__file__).resolve().parents[1] / "model" / "golden")
+EMBEDDERS = ["bert", "distilbert", "nomic-bert"]
+CLASSIFIERS = ["bert-sequence", "distilbert-sequence"]
+TAGGERS = ["bert-tokens", "distilbert-tokens"]
+LABELS = ["NEGATIVE", "POSITIVE"]
+
+
+class Golden:
+    """What the reference says about the prompts of a folder that are texts."""
+
+    def __init__(self, name):
+        self.path = GOLDEN / name
+        golden = json.loads((self.path / "golden.json").read_text())
+        packed, at, width = (self.path / "golden.bin").read_bytes(), 0, golden["width"]
+        self.texts, self.ids, self.rows = [], [], []
+        self.mean, self.spans = golden.get("mean"), golden.get("spans")
+        for text, ids in zip(golden["texts"], golden["prompts"]):
+            rows = []
+            for _ in range(1 if golden["kind"] == "sequence" else len(ids)):
+                low, high, *q = struct.unpack_from(f"<ff{width}H", packed, at)
+                at += 8 + 2 * width
+                rows.append([low + (high - low) * x / 65535 for x in q])
+            if text is not None:
+                self.texts.append(text)
+                self.ids.append(ids)
+                self.rows.append(rows)
+
+
+def unit(v):
+    length = math.sqrt(sum(x * x for x in v))
+    return [x / length for x in v]
+
+
+def softmax(v):
+    e = [math.exp(x - max(v)) for x in v]
+    return [x / sum(e) for x in e]
+
+
+def sigmoid(v):
+    return [1 / (1 + math.exp(-x)) for x in v]
+
+
+class Commands(TemporaryFolder):
+    def do(self, *arguments, **more):
+        done = run(*arguments, **more)
+        self.assertEqual(done.returncode, 0, f"{arguments}: {done.stderr}")
+        return done.stdout
+
+    def lines(self, *arguments, **more):
+        return [json.loads(l) for l in self.do(*arguments, "--json", **more).splitlines()]
+
+    def near(self, got, expected, within=2e-4):
+        self.assertEqual(len(got), len(expected))
+        for a, b in zip(got, expected):
+            self.assertLess(abs(a - b), within)
+
+    def texts_file(self, golden):
+        path = self.folder / f"{golden.path.name}.txt"
+        path.write_text("\n".join(golden.texts) + "\n")
+        return path
+
+
+class Embed(Commands):
+    def test_pooling(self):
+        for name in EMBEDDERS:
+            g = Golden(name)
+            pooled = {"mean": g.mean, "cls": [r[0] for r in g.rows],
+                      "last": [r[-1] for r in g.rows]}
+            for way, expected in pooled.items():
+                got = self.lines("embed", g.path, *g.texts, "--pooling", way)
+                self.assertEqual([o["text"] for o in got], g.texts)
+                for o, v, ids in zip(got, expected, g.ids):
+                    self.assertEqual((o["pooling"], o["normalized"], o["tokens"]),
+                                     (way, True, len(ids)))
+                    self.near(o["embedding"], unit(v))
+                got = self.lines("embed", g.path, g.texts[1], "--pooling", way, "--no-normalize")
+                self.assertFalse(got[0]["normalized"])
+                self.near(got[0]["embedding"], expected[1], 1e-3)
+            # Mean is what is taken where nothing is said.
+            self.assertEqual(self.lines("embed", g.path, g.texts[0])[0]["pooling"], "mean")
+
+    def test_every_token(self):
+        for name in EMBEDDERS:
+            g = Golden(name)
+            got, = self.lines("embed", g.path, g.texts[2], "--pooling", "none", "--no-normalize")
+            self.assertEqual(len(got["embedding"]), len(g.ids[2]))
+            for row, expected in zip(got["embedding"], g.rows[2]):
+                self.near(row, expected, 1e-3)
+
+    def test_plain_output(self):
+        """A line of numbers per text, which are those of --json; the same from arguments, a file,
+        and standard input with other line ends, on any number of threads."""
+        g = Golden("bert")
+        path = self.texts_file(g)
+        plain = self.do("embed", g.path, *g.texts)
+        rows = [[float(x) for x in l.split(" ")] for l in plain.splitlines()]
+        self.assertEqual(rows, [o["embedding"] for o in self.lines("embed", g.path, *g.texts)])
+        self.assertEqual(self.do("embed", g.path, "-f", path), plain)
+        self.assertEqual(self.do("embed", g.path, stdin="\r\n".join(g.texts)), plain)
+        self.assertEqual(self.do("embed", g.path, "-f", "-", "--threads", "3",
+                                 stdin=path.read_text()), plain)
+        none = self.do("embed", g.path, *g.texts[:2], "--pooling", "none").split("\n\n")
+        self.assertEqual([len(t.splitlines()) for t in none], [len(i) for i in g.ids[:2]])
+
+    def test_empty_texts(self):
+        """An empty line has a vector of its own: lines of input and output keep together."""
+        g = Golden("bert")
+        got = self.lines("embed", g.path, stdin="good\n\nbad\n")
+        self.assertEqual([o["text"] for o in got], ["good", "", "bad"])
+        self.assertEqual(got[1]["tokens"], 2)
+        self.assertEqual(self.do("embed", g.path, stdin=""), "")
+
+    def test_many(self):
+        """Short texts are computed together; what a text gives does not depend on the others."""
+        g = Golden("distilbert")
+        words = "the movie was good bad anna lives in paris and".split()
+        texts = [" ".join(words[(i * k) % 10] for k in range(1 + i % 40)) for i in range(200)]
+        forth = self.do("embed", g.path, stdin="\n".join(texts)).splitlines()
+        back = self.do("embed", g.path, stdin="\n".join(reversed(texts))).splitlines()
+        self.assertEqual(len(forth), len(texts))
+        self.assertEqual(forth, list(reversed(back)))
+        for i in (0, 39, 117):
+            self.assertEqual(self.do("embed", g.path, texts[i]), forth[i] + "\n")
+        # What stands in front of a bad line is told before it.
+        done = run("embed", g.path, stdin="\n".join(texts[:3] + ["x " * 200] + texts[3:]))
+        self.assertEqual((done.returncode, done.stdout.splitlines()), (1, forth[:3]))
+        self.assertIn("line 4: ", done.stderr)
+
+    def test_too_long(self):
+        g = Golden("bert")
+        long = " ".join(["movie"] * 100)
+        done = run("embed", g.path, stdin="good\n" + long + "\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Alllm: line 2: the text has 102 tokens and the model "
+                                      r"takes 80: [^\n]*--truncate[^\n]*\n\Z")
+        cut, = self.lines("embed", g.path, long, "--truncate")
+        self.assertEqual(cut["tokens"], 80)
+        same, = self.lines("embed", g.path, " ".join(["movie"] * 78))
+        self.assertEqual(cut["embedding"], same["embedding"])
+
+    def test_writing_models(self):
+        """A model that writes text gives the state after its last token, computed in any steps."""
+        if run("show", "starter").returncode:
+            self.skipTest("this build has no starter model")
+        texts = ["A lynx is a cat of the woods.", "Yes"]
+        last = self.lines("embed", "starter", *texts)
+        self.assertEqual([o["pooling"] for o in last], ["last", "last"])
+        every = self.lines("embed", "starter", *texts, "--pooling", "none", "--batch-size", "3",
+                           "--threads", "2")
+        for one, all_ in zip(last, every):
+            self.assertEqual(len(all_["embedding"]), one["tokens"])
+            self.assertEqual(all_["embedding"][-1], one["embedding"])
+            self.assertAlmostEqual(sum(x * x for x in one["embedding"]), 1, places=5)
+
+    def test_wrong(self):
+        bert = GOLDEN / "bert"
+        for arguments in (["embed"], ["embed", bert, "x", "-f", "y"],
+                          ["embed", bert, "x", "--pooling", "max"]):
+            done = run(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertRegex(done.stderr, r"\Alllm: [^\n]+\n\Z")
+
+
+class Classify(Commands):
+    def test_labels(self):
+        for name in CLASSIFIERS:
+            g = Golden(name)
+            for o, (logits,) in zip(self.lines("classify", g.path, *g.texts), g.rows):
+                p = softmax(logits)
+                best = p.index(max(p))
+                self.assertEqual(o["label"], LABELS[best])
+                self.near([o["score"]], [p[best]])
+                self.assertEqual(sorted(l["label"] for l in o["labels"]), LABELS)
+                for l in o["labels"]:
+                    at = LABELS.index(l["label"])
+                    self.near([l["score"], l["logit"]], [p[at], logits[at]], 1e-3)
+                self.assertEqual(o["labels"][0]["label"], o["label"])
+            o, = self.lines("classify", g.path, g.texts[0], "--independent", "--top", "1")
+            self.assertEqual(len(o["labels"]), 1)
+            self.near([o["score"]], [max(sigmoid(g.rows[0][0]))])
+
+    def test_label_lines(self):
+        g = Golden("distilbert-sequence")
+        p = softmax(g.rows[0][0])
+        table = self.do("classify", g.path, g.texts[0])
+        best, other = sorted(range(2), key=lambda i: -p[i])
+        self.assertEqual(table, f"{LABELS[best]}  {100 * p[best]:6.2f}%\n"
+                                f"{LABELS[other]}  {100 * p[other]:6.2f}%\n")
+        rows = self.do("classify", g.path, "-f", self.texts_file(g)).splitlines()
+        for row, text, (logits,) in zip(rows, g.texts, g.rows):
+            p = softmax(logits)
+            best = p.index(max(p))
+            self.assertEqual(row, f"{LABELS[best]}  {100 * p[best]:6.2f}%  {text}")
+
+    def test_entities(self):
+        found = 0
+        for name in TAGGERS:
+            g = Golden(name)
+            for o, text, spans in zip(self.lines("classify", g.path, *g.texts), g.texts, g.spans):
+                self.assertEqual([[s["label"], s["start"], s["end"]] for s in o["entities"]],
+                                 [s[:3] for s in spans])
+                self.near([s["score"] for s in o["entities"]], [s[3] for s in spans])
+                for s in o["entities"]:
+                    self.assertEqual(s["text"], text[s["start"]:s["end"]])
+                found += len(spans)
+        self.assertGreater(found, 20)
+
+    def test_entity_lines(self):
+        g = Golden("bert-tokens")
+        spans, text = g.spans[1], g.texts[1]
+        one = self.do("classify", g.path, text).splitlines()
+        self.assertEqual(len(one), len(spans))
+        for line, (label, start, end, score) in zip(one, spans):
+            found = re.fullmatch(r"(\d+)-(\d+) +(\w+) +([\d.]+)%  \"(.*)\"", line)
+            self.assertTrue(found, line)
+            self.assertEqual((int(found[1]), int(found[2]), found[3], found[5]),
+                             (start, end, label, text[start:end]))
+            self.near([float(found[4])], [100 * score], 0.02)
+        several = self.do("classify", g.path, *g.texts).splitlines()
+        self.assertEqual([l for l in several if not l.startswith("  ")], g.texts)
+        self.assertIn("  " + one[0], several)
+
+    def test_every_token(self):
+        g = Golden("bert-tokens")
+        names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+        o, = self.lines("classify", g.path, g.texts[1], "--every-token")
+        inner = g.rows[1][1:-1]  # without [CLS] and [SEP], which are no text
+        self.assertEqual(len(o["labels"]), len(inner))
+        for got, logits in zip(o["labels"], inner):
+            p = softmax(logits)
+            self.assertEqual(got["label"], names[p.index(max(p))])
+            self.near([got["score"]], [max(p)])
+
+    def test_wrong(self):
+        for arguments, status in ((["classify"], 2), (["classify", GOLDEN / "bert", "x"], 1),
+                                  (["classify", GOLDEN / "bert-sequence", "x", "--every-token"], 1),
+                                  (["classify", GOLDEN / "bert-tokens", "x", "--independent"], 1)):
+            done = run(*arguments)
+            self.assertEqual(done.returncode, status, arguments)
+            self.assertRegex(done.stderr, r"\Alllm: [^\n]+\n\Z")
+        self.assertIn("lllm embed", run("classify", GOLDEN / "bert", "x").stderr)
+
+    def test_imported(self):
+        """A GGUF file made from the folder answers the same."""
+        for name, command in (("distilbert-sequence", "classify"), ("bert-tokens", "classify"),
+                              ("nomic-bert", "embed")):
+            path = self.folder / f"{name}.gguf"
+            self.do("import", GOLDEN / name, "-o", path)
+            text = "Anna was good!"
+            a, = self.lines(command, GOLDEN / name, text)
+            b, = self.lines(command, path, text)
+            a.pop("model")
+            b.pop("model")
+            self.assertEqual(a, b)
+
+    def test_encoders_write_nothing(self):
+        done = run("run", GOLDEN / "bert", "hello")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("lllm embed", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,349 @@
+/* test_golden.c: every architecture against its reference implementation.
+ *
+ *   test_golden FOLDER [NAME]
+ *
+ * Below FOLDER lie tiny models as Hugging Face folders, with what transformers computes for them
+ * (make_golden.py). Each is opened as it lies and computed whole, in chunks and token by token, on
+ * one thread and on three, on every rung of the kernels: within TOLERANCE deviations of a row of
+ * the reference, with the same likeliest token at every position; and the ways among themselves
+ * with the same bits. Then it is imported as a GGUF file at F32, which must give these bits too. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "golden_folder.h"
+#include "hf/hf.h"
+#include "model/model.h"
+#include "tokenizer/tokenizer.h"
+
+/* Four times finer than asked for (1e-3), because some mistakes are smaller: GPT-2's GELU and the
+ * exact one differ by 8e-4 here. */
+#define TOLERANCE 2e-4
+
+enum { LEAST_FOLDERS = 26, CHUNK = 7 };
+
+static const char *root;
+
+/* One way to compute. */
+struct way {
+    const struct kernels *kernels;
+    int n_threads;
+    uint32_t step; /* tokens at a time */
+};
+
+/* The logits of all positions. The cache holds just the prompt: see model_forward about LongRoPE.
+ */
+static void decode(const struct model *m, const struct way *way, struct pool *pool,
+                   const struct golden_prompt *p, float *logits)
+{
+    struct error e = {0};
+    struct model_cache cache;
+    struct model_scratch *s = model_scratch_new(&m->config, way->step, p->n, way->n_threads, &e);
+    if (!s || !model_cache_init(&cache, &m->config, p->n, &e)) {
+        fail_msg("%s", e.message);
+    }
+    for (uint32_t at = 0; at < p->n;) {
+        uint32_t n = p->n - at < way->step ? p->n - at : way->step;
+        if (!model_forward(m, &cache, s, pool, way->kernels, p->ids + at, n, n,
+                           logits + (size_t)at * m->config.n_vocab, &e)) {
+            fail_msg("%s", e.message);
+        }
+        at += n;
+    }
+    model_cache_free(&cache);
+    model_scratch_free(s);
+}
+
+static void encode(const struct model *m, const struct way *way, struct pool *pool,
+                   const struct golden *g, const struct golden_prompt *p, float *out)
+{
+    struct error e = {0};
+    const struct model_config *c = &m->config;
+    struct model_scratch *s = model_scratch_new(c, p->n, p->n, way->n_threads, &e);
+    float *hidden = mem_array((size_t)p->n * c->n_embd, sizeof *hidden);
+    float *pooled = mem_array(c->n_embd, sizeof *pooled);
+    if (!s || !model_encode(m, NULL, s, pool, way->kernels, p->ids, p->types, p->n, hidden, &e)) {
+        fail_msg("%s", e.message);
+    }
+    if (g->kind == GOLDEN_HIDDEN) {
+        memcpy(out, hidden, (size_t)p->n * c->n_embd * sizeof *out);
+        model_pool(c, MODEL_POOLING_MEAN, hidden, p->n, pooled);
+        for (size_t i = 0; i < c->n_embd; i++) {
+            assert_true(fabs((double)pooled[i] - p->mean[i]) < 1e-5);
+        }
+    } else if (g->kind == GOLDEN_TOKENS) {
+        model_classify(m, s, way->kernels, hidden, p->n, out);
+    } else {
+        model_pool(c, MODEL_POOLING_RANK, hidden, p->n, pooled);
+        model_classify(m, s, way->kernels, pooled, 1, out);
+    }
+    free(pooled);
+    free(hidden);
+    model_scratch_free(s);
+}
+
+static void compute(const struct model *m, const struct way *way, const struct golden *g,
+                    const struct golden_prompt *p, float *out)
+{
+    struct error e = {0};
+    struct pool *pool = pool_new(way->n_threads, &e);
+    if (!pool) {
+        fail_msg("%s", e.message);
+    }
+    if (g->kind == GOLDEN_LOGITS) {
+        decode(m, way, pool, p, out);
+    } else {
+        encode(m, way, pool, g, p, out);
+    }
+    pool_free(pool);
+}
+
+static double deviation(const double *x, size_t n)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        squares += (x[i] - sum / (double)n) * (x[i] - sum / (double)n);
+    }
+    return sqrt(squares / (double)n);
+}
+
+/* The largest distance to the reference, in deviations of the row, or of all rows where a row is
+ * but a few scores. */
+static double compare(const struct golden *g, const struct golden_prompt *p, const float *got)
+{
+    double worst = 0, all = deviation(p->rows, p->n_rows * g->width);
+    for (size_t r = 0; r < p->n_rows; r++) {
+        const double *row = p->rows + r * g->width;
+        const float *mine = got + r * g->width;
+        double unit = g->kind == GOLDEN_LOGITS || g->kind == GOLDEN_HIDDEN
+                          ? deviation(row, g->width)
+                          : fmax(all, 1);
+        size_t best = 0;
+        for (size_t i = 0; i < g->width; i++) {
+            double distance = fabs((double)mine[i] - row[i]) / unit;
+            worst = isnan(distance) ? (double)INFINITY : fmax(worst, distance);
+            best = mine[i] > mine[best] ? i : best;
+        }
+        if (p->top1 && best != (size_t)p->top1[r]) {
+            fail_msg("position %zu of %u: the likeliest token is %zu, and %d for the reference", r,
+                     p->n, best, p->top1[r]);
+        }
+    }
+    return worst;
+}
+
+/* All prompts of an encoder in one pass, its weights read once: the bits of each alone. */
+static void check_batch(const struct model *m, const struct golden *g)
+{
+    struct error e = {0};
+    size_t n_embd = m->config.n_embd, n_tokens = 0;
+    uint32_t *lengths = mem_array(g->n_prompts, sizeof *lengths);
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        lengths[i] = g->prompts[i].n;
+        n_tokens += lengths[i];
+    }
+    int32_t *ids = mem_array(n_tokens, sizeof *ids), *types = mem_array(n_tokens, sizeof *types);
+    float *together = mem_array(n_tokens * n_embd, sizeof *together);
+    float *alone = mem_array(n_tokens * n_embd, sizeof *alone);
+    struct pool *pool = pool_new(3, &e);
+    struct model_scratch *s =
+        model_scratch_new(&m->config, (uint32_t)n_tokens, (uint32_t)n_tokens, 3, &e);
+    assert_true(pool && s);
+    size_t at = 0;
+    for (size_t i = 0; i < g->n_prompts; at += g->prompts[i++].n) {
+        const struct golden_prompt *p = &g->prompts[i];
+        memcpy(ids + at, p->ids, p->n * sizeof *ids);
+        memset(types + at, 0, p->n * sizeof *types);
+        if (p->types) {
+            memcpy(types + at, p->types, p->n * sizeof *types);
+        }
+        assert_true(model_encode(m, NULL, s, pool, kernels_select(), p->ids, p->types, p->n,
+                                 alone + at * n_embd, &e));
+    }
+    assert_true(model_encode_batch(m, s, pool, kernels_select(), ids, types, lengths,
+                                   (uint32_t)g->n_prompts, together, &e));
+    assert_memory_equal(together, alone, n_tokens * n_embd * sizeof *alone);
+    lengths[0] += 1; /* one token too many for the scratch */
+    assert_false(model_encode_batch(m, s, pool, kernels_select(), ids, types, lengths,
+                                    (uint32_t)g->n_prompts, together, &e));
+    model_scratch_free(s);
+    pool_free(pool);
+    free(alone);
+    free(together);
+    free(types);
+    free(ids);
+    free(lengths);
+}
+
+/* All ways on one rung; the rows of all prompts go to `rows`, one prompt after the other. */
+static double run_rung(const struct model *m, const struct golden *g, const struct kernels *k,
+                       float *rows)
+{
+    static const struct {
+        int n_threads;
+        uint32_t step;
+    } others[] = {{3, 0}, {1, CHUNK}, {3, CHUNK}, {1, 1}, {3, 1}};
+    double worst = 0;
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        const struct golden_prompt *p = &g->prompts[i];
+        size_t n = p->n_rows * g->width;
+        struct way whole = {k, 1, p->n};
+        compute(m, &whole, g, p, rows);
+        worst = fmax(worst, compare(g, p, rows));
+        float *again = mem_array(n, sizeof *again);
+        for (size_t w = 0; w < sizeof others / sizeof *others; w++) {
+            struct way way = {k, others[w].n_threads, others[w].step ? others[w].step : p->n};
+            if (g->kind != GOLDEN_LOGITS && way.step != p->n) {
+                continue;
+            }
+            compute(m, &way, g, p, again);
+            if (memcmp(again, rows, n * sizeof *again) != 0) {
+                fail_msg("%s: prompt %zu has other bits with %d threads, %u tokens at a time",
+                         k->name, i, way.n_threads, way.step);
+            }
+        }
+        free(again);
+        rows += n;
+    }
+    if (!(worst <= TOLERANCE)) {
+        fail_msg("%s: %.3g deviations from the reference, of which %g are allowed", k->name, worst,
+                 TOLERANCE);
+    }
+    return worst;
+}
+
+/* The ids of the texts are those of the reference's tokenizer. */
+static void check_texts(const struct gguf *file, const struct golden *g)
+{
+    struct error e = {0};
+    struct tokenizer *t = tokenizer_from_gguf(file, &e);
+    if (!t) {
+        fail_msg("%s", e.message);
+    }
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        const struct golden_prompt *p = &g->prompts[i];
+        if (!p->text) {
+            continue;
+        }
+        struct token_list ids = {0};
+        token_list_add(&ids, tokenizer_first(t));
+        assert_true(tokenizer_encode(t, p->text, strlen(p->text), NULL, &ids, &e));
+        token_list_add(&ids, tokenizer_last(t));
+        assert_int_equal(ids.n, p->n);
+        assert_memory_equal(ids.ids, p->ids, p->n * sizeof *ids.ids);
+        token_list_free(&ids);
+    }
+    tokenizer_free(t);
+}
+
+/* The folder as a GGUF file at F32 gives the same bits: what is stored in fewer bits is widened
+ * exactly. */
+static void check_import(const char *folder, const struct golden *g, const float *rows)
+{
+    struct error e = {0};
+    char path[] = "/tmp/lllm-golden-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    struct hf_import_result result;
+    struct hf_import_options how = {.type = quant_format_by_type(TENSOR_F32), .n_threads = 1};
+    if (!hf_import(folder, path, &how, &result, &e)) {
+        fail_msg("%s", e.message);
+    }
+    struct gguf *file = gguf_open(path, &e);
+    unlink(path);
+    struct model *m = file ? model_load(file, &e) : NULL;
+    if (!m) {
+        fail_msg("%s", e.message);
+    }
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        const struct golden_prompt *p = &g->prompts[i];
+        size_t n = p->n_rows * g->width;
+        float *again = mem_array(n, sizeof *again);
+        struct way whole = {kernels_select(), 1, p->n};
+        compute(m, &whole, g, p, again);
+        assert_memory_equal(again, rows, n * sizeof *again);
+        free(again);
+        rows += n;
+    }
+    model_free(m);
+    gguf_close(file);
+}
+
+static void test_folder(void **state)
+{
+    const char *name = *state;
+    char *folder = golden_path(root, name);
+    struct golden *g = golden_open(folder);
+    struct error e = {0};
+    assert_true(hf_is_folder(folder));
+    struct gguf *file = hf_open(folder, &e);
+    struct model *m = file ? model_load(file, &e) : NULL;
+    if (!m) {
+        fail_msg("%s", e.message);
+    }
+    assert_int_equal(g->width, g->kind == GOLDEN_LOGITS   ? m->config.n_vocab
+                               : g->kind == GOLDEN_HIDDEN ? m->config.n_embd
+                                                          : m->config.n_labels);
+    assert_int_equal(m->config.label_tokens, g->kind == GOLDEN_TOKENS);
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        n += g->prompts[i].n_rows * g->width;
+    }
+    float *rows = mem_array(n, sizeof *rows);
+    double worst = 0;
+    for (size_t k = 0; kernels_at(k); k++) {
+        worst = fmax(worst, run_rung(m, g, kernels_at(k), rows));
+    }
+    run_rung(m, g, kernels_select(), rows);
+    print_message("# %s: %.2g deviations at most\n", name, worst);
+    if (g->kind != GOLDEN_LOGITS) {
+        check_texts(file, g);
+        check_batch(m, g);
+    }
+    check_import(folder, g, rows);
+    free(rows);
+    model_free(m);
+    gguf_close(file);
+    golden_close(g);
+    free(folder);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "usage: test_golden FOLDER [NAME]\n");
+        return 2;
+    }
+    root = argv[1];
+    size_t n, n_tests = 0;
+    char **names = golden_list(root, &n);
+    if (n < LEAST_FOLDERS) {
+        printf("Bail out! %zu models in %s, and %d were there once\n", n, root, LEAST_FOLDERS);
+        return 1;
+    }
+    struct CMUnitTest *tests = mem_array(n, sizeof *tests);
+    for (size_t i = 0; i < n; i++) {
+        if (argc < 3 || strcmp(argv[2], names[i]) == 0) {
+            tests[n_tests++] = (struct CMUnitTest){
+                .name = names[i], .test_func = test_folder, .initial_state = names[i]};
+        }
+    }
+    int failed = _cmocka_run_group_tests("golden", tests, n_tests, NULL, NULL);
+    for (size_t i = 0; i < n; i++) {
+        free(names[i]);
+    }
+    free(names);
+    free(tests);
+    return failed;
+}
