@@ -11,6 +11,10 @@ sed "s|@WORK@|$work|g" "$here/recipe.json" >"$work/recipe.json"
 python3 "$here/make_corpus.py" --out "$work/data-2" --seed 1 --stage 2
 sed "s|@WORK@|$work|g" "$here/recipe-2.json" >"$work/recipe-2.json"
 "$lllm" pretrain --config "$work/recipe-2.json"
-cp "$work/run-2/model.gguf" "$here/starter.gguf.new"
+# The third has every task in many more forms, and answers that are cut where they are decided.
+python3 "$here/make_corpus.py" --out "$work/data-3" --seed 1 --stage 3
+sed "s|@WORK@|$work|g" "$here/recipe-3.json" >"$work/recipe-3.json"
+"$lllm" pretrain --config "$work/recipe-3.json"
+cp "$work/run-3/model.gguf" "$here/starter.gguf.new"
 mv "$here/starter.gguf.new" "$here/starter.gguf"
 ls -l "$here/starter.gguf"

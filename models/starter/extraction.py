@@ -7,6 +7,7 @@ and cannot learn them by heart. Values for the evaluation never occur in trainin
 import json
 from dataclasses import dataclass
 
+import copying
 from questions import capitalise, one_in_eight, split_phrasings
 
 FIRST_NAMES = """Anna Peter Maria John Laura Thomas Sofia Daniel Emma Lucas Julia Martin Nina Paul
@@ -115,16 +116,19 @@ CLOSINGS = [" Thanks!", " Best wishes.", " See you soon.", " Please confirm.", "
 class Variety:
     """How the values of training are drawn; those of the evaluation never change.
 
-    In the second stage most values are invented or put together from the words of the corpus, so
-    that lists cannot be learned by heart and copying is what pays.
+    From the second stage on most values are invented or put together from the words of the corpus,
+    so that lists cannot be learned by heart and copying is what pays. In the third, words are also
+    invented in other ways than by syllables, and texts are put together from clauses.
     """
 
     words = ()  # words to put together; none in the first stage
+    wide = False
 
 
-def use_words(words):
-    """Begin the second stage with these words."""
+def use_words(words, wide):
+    """Begin the second stage with these words, or the third (wide)."""
     Variety.words = tuple(words)
+    Variety.wide = wide
 
 
 def is_made_up(rng, share, held_out):
@@ -158,7 +162,9 @@ def pick(rng, items, held_out):
 
 
 def invented_word(rng, held_out, low=2, high=3):
-    """Make up a name from syllables."""
+    """Make up a name from syllables; in the third stage half of them otherwise."""
+    if Variety.wide and not held_out and rng.random() < 0.5:
+        return copying.new_name(rng, Variety.words)
     while True:
         syllables = rng.randint(low, high)
         word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(syllables))
@@ -299,11 +305,14 @@ class FieldSet:
 
     fields: dict
     forms: tuple
+    more_forms: tuple = ()  # for the third stage of training only
+    clauses: dict = None  # {slot: half sentences that give one field}, as well
 
     @property
     def train_forms(self):
         """The forms for training."""
-        return split_phrasings(self.forms)[0]
+        more = list(self.more_forms) if Variety.wide else []
+        return split_phrasings(self.forms)[0] + more
 
     @property
     def held_out_forms(self):
@@ -329,7 +338,25 @@ PERSON = FieldSet({
      "A {age} year old from {city} named {name} called us.",
      "Police in {city} are looking for {name}, aged {age}.",
      "Our new member is {name} from {city}.",
-     "For {age} years {name} has lived in {city}; {name} was born there."))
+     "For {age} years {name} has lived in {city}; {name} was born there."),
+    ("{name}, aged {age}, has a flat in {city}.",
+     "Aged {age}, {name} left {city} for good.",
+     "The winner is {name} of {city}, {age} years old.",
+     "{city}: {name} ({age}) opens a shop.",
+     "Do you know {name}? Born in {city}, now {age}.",
+     "{age} years, {city}, {name}",
+     "We spoke with {name}, a {age}-year-old from {city}.",
+     "Patient {name}, {age}, resident of {city}",
+     "Last week {name} from {city} celebrated birthday number {age}.",
+     "The oldest runner, {name}, is {age} and trains in {city}.",
+     "{city} is home to {name}, who turns {age} today.",
+     "Her name is {name}, she lives in {city} and she is {age}."),
+    {"name": ("my name is {v}", "the name is {v}", "this is about {v}", "I am called {v}",
+         "{v} is new here", "meet {v}", "we call the person {v}"),
+     "age": ("aged {v}", "the age is {v}", "now {v} years old", "{v} years of age",
+         "{v} years old", "just {v}"),
+     "city": ("living in {v}", "from {v}", "the city is {v}", "at home in {v}", "born in {v}",
+         "with a house in {v}", "the town is {v}", "moved here from {v}")})
 CONTACT = FieldSet({
     "name": (("name", "name", "full name"), make_name),
     "email": (("email", "email", "email address"), make_email),
@@ -346,7 +373,25 @@ CONTACT = FieldSet({
      "The phone number of {name} is {phone}, the email is {email}.",
      "This is {name}. I can be reached on {phone}, or by email: {email}.",
      "Tel. {phone} - {email} - {name}",
-     "The new address of {name} is {email}; the old phone number {phone} still works."))
+     "The new address of {name} is {email}; the old phone number {phone} still works."),
+    ("{name} - {phone} - {email}",
+     "If in doubt ask {name} ({email}, {phone}).",
+     "{email} belongs to {name}; the phone is {phone}.",
+     "New contact {name}: mobile {phone}, mail {email}",
+     "Dial {phone} for {name} or use {email}.",
+     "Please note my new number, {phone}, and my address {email}. Regards, {name}",
+     "{name} <{email}> {phone}",
+     "From: {name}. Mail: {email}. Phone: {phone}.",
+     "{name} has changed the number to {phone}.",
+     "Answers please to {email}, attention {name}, phone {phone}.",
+     "Who is {name}? The number {phone} and the address {email} are in the list.",
+     "Regards, {name}, {phone}"),
+    {"name": ("ask for {v}", "the contact is {v}", "my name is {v}", "{v} will answer",
+         "regards from {v}", "here is {v}"),
+     "email": ("mail to {v}", "the email is {v}", "write to {v}", "email: {v}",
+         "use {v} for letters", "answers go to {v}"),
+     "phone": ("call {v}", "the phone number is {v}", "phone: {v}", "ring {v}", "tel {v}",
+         "the mobile is {v}", "my number is {v}")})
 ORDER = FieldSet({
     "product": (("product", "product", "item"), make_product),
     "quantity": (("quantity", "quantity", "number of pieces"), make_quantity),
@@ -363,7 +408,25 @@ ORDER = FieldSet({
      "Your cart: {product} ({quantity}), {price} EUR.",
      "Can you deliver {quantity} times {product}? The list price is {price}.",
      "{product}: {quantity} at {price}",
-     "He paid {price} dollars for each {product} and bought {quantity}."))
+     "He paid {price} dollars for each {product} and bought {quantity}."),
+    ("{quantity} {product} at {price} each, please.",
+     "Item: {product}; pieces: {quantity}; unit price: {price}",
+     "We ordered the {product}, {quantity} in all, for {price} euros apiece.",
+     "For {price} dollars you get one {product}; I take {quantity}.",
+     "Still in stock: {quantity} of the {product}, {price} euros each.",
+     "Add {quantity} of the {product} to my cart, it costs {price}.",
+     "The price of the {product} is {price} euros. Send {quantity}.",
+     "{price} euros is what the {product} costs; the school needs {quantity}.",
+     "Sold: {product}, {quantity} pieces, {price} pounds each.",
+     "Offer for {quantity} pieces: {product}, {price} euros",
+     "Could I get the {product}? I need {quantity} and pay {price} for each.",
+     "With {quantity} bought, a {product} is only {price} dollars."),
+    {"product": ("I want the {v}", "the item is the {v}", "it is about the {v}", "send the {v}",
+         "product: {v}", "this is a {v}", "the {v} is what we need"),
+     "quantity": ("{v} pieces", "we need {v}", "the quantity is {v}", "send {v} of them",
+         "{v} units", "in all {v}"),
+     "price": ("{v} euros each", "at {v} apiece", "the price is {v}", "it costs {v} dollars",
+         "priced at {v} pounds", "for {v} euros")})
 EVENT = FieldSet({
     "title": (("title", "title", "event"), make_event),
     "date": (("date",), make_date),
@@ -380,7 +443,25 @@ EVENT = FieldSet({
      "{title}, {place}, {date}",
      "Come to the {place}! The {title} begins on {date}.",
      "The date of the {title} in the {place} is {date}.",
-     "Because of rain the {title} moves to the {place}; the new date is {date}."))
+     "Because of rain the {title} moves to the {place}; the new date is {date}."),
+    ("{date}: {title} ({place})",
+     "Come to the {title} on {date}, it is at the {place}.",
+     "The {place} is booked on {date} for the {title}.",
+     "Our {title} has been set for {date}; we use the {place}.",
+     "{title} at the {place} - {date}",
+     "Where is the {title}? In the {place}, on {date}.",
+     "You are invited to the {title}. It starts on {date} in the {place}.",
+     "Tickets for the {title} ({place}, {date}) are sold out.",
+     "See you at the {place} on {date}: {title}.",
+     "On {date} the {title} opens its doors in the {place}.",
+     "We moved the {title} from the {place} because of rain.",
+     "Mark {date} for the {title}."),
+    {"title": ("the {v} is near", "you are invited to the {v}", "it is the {v}", "event: {v}",
+         "the next one is the {v}", "come to the {v}"),
+     "date": ("on {v}", "the date is {v}", "it is planned for {v}", "when: {v}",
+         "it starts on {v}", "set for {v}"),
+     "place": ("in the {v}", "at the {v}", "where: {v}", "the place is the {v}",
+         "it will be held at the {v}", "we go to the {v}")})
 TICKET = FieldSet({
     "from": (("from",), make_city),
     "to": (("to",), make_city),
@@ -397,7 +478,25 @@ TICKET = FieldSet({
      "I want to go to {to} on {date}.",
      "My trip starts in {from} on {date} and ends in {to}.",
      "The train leaves {from} for {to} on {date}.",
-     "Two seats on {date}: {from} to {to}."))
+     "Two seats on {date}: {from} to {to}."),
+    ("{from} to {to}, {date}",
+     "Going from {from} to {to} on {date}.",
+     "My flight to {to} starts in {from} on {date}.",
+     "On {date} there is a ferry from {from} to {to}.",
+     "Destination {to}, start {from}, day {date}",
+     "How do I get from {from} to {to} on {date}?",
+     "We travel on {date}: first {from}, then {to}.",
+     "Arriving in {to} on {date}, having left {from}.",
+     "Is a seat free from {from} to {to}?",
+     "{date}: {from} -> {to}",
+     "Coming from {from}, I must be in {to} by {date}.",
+     "Return trip: {to} and back to {from} on {date}.",
+     "A coach takes us to {to} on {date}, starting at {from}."),
+    {"from": ("starting in {v}", "from {v}", "we leave {v}", "departure: {v}", "the start is {v}",
+         "out of {v}", "leaving {v}"),
+     "to": ("to {v}", "the destination is {v}", "going to {v}", "arrival: {v}", "heading for {v}",
+         "bound for {v}"),
+     "date": ("on {v}", "the day is {v}", "date: {v}", "we travel on {v}", "it is for {v}")})
 JOB = FieldSet({
     "name": (("name", "name", "employee"), make_name),
     "company": (("company", "company", "employer"), make_company),
@@ -414,7 +513,26 @@ JOB = FieldSet({
      "We welcome {name}, our new {role}.",
      "{company}: {name} ({role})",
      "As {role} at {company}, {name} travels a lot.",
-     "The {role} {name} joined {company} last year."))
+     "The {role} {name} joined {company} last year."),
+    ("{company} pays {name} for the work of a {role}.",
+     "Since May {name} has been the {role} of {company}.",
+     "{role} wanted: {company} is looking for somebody like {name}.",
+     "As a {role}, {name} joined {company}.",
+     "{name} left {company}, where the title was {role}.",
+     "Ask {name}, the {role} of {company}.",
+     "{name} ({company}, {role})",
+     "Employer: {company}. Employee: {name}. Position: {role}.",
+     "The team of {company} has a new {role}: {name}.",
+     "At {company} the {role} is called {name}.",
+     "{company} made {name} its {role}.",
+     "{name} signed for {company}, job title {role}.",
+     "Working as a {role}, {name} likes {company}."),
+    {"name": ("the employee is {v}", "{v} is the person", "this is {v}", "her name is {v}",
+         "we hired {v}", "meet {v}"),
+     "company": ("works for {v}", "the employer is {v}", "the company is {v}", "paid by {v}",
+         "on the staff of {v}", "with {v}"),
+     "role": ("as a {v}", "the role is {v}", "job title: {v}", "employed as {v}", "hired as {v}",
+         "in the position of {v}")})
 INVOICE = FieldSet({
     "number": (("number", "number", "invoice number"), make_number),
     "amount": (("amount", "amount", "total"), make_money),
@@ -431,9 +549,30 @@ INVOICE = FieldSet({
      "Total {amount} EUR, payable until {due date}, reference {number}.",
      "Number {number}: {amount} euros, {due date}",
      "Attached is bill {number}. It comes to {amount} euros and is payable by {due date}.",
-     "Bill {number} is open. Transfer {amount} by {due date}."))
+     "Bill {number} is open. Transfer {amount} by {due date}."),
+    ("{number}, {amount} euros, due {due date}",
+     "We are waiting for {amount} euros (invoice {number}) since {due date}.",
+     "Bill no. {number} of {amount} dollars: pay until {due date}.",
+     "Invoice: {number}. Due date: {due date}. Amount: {amount}.",
+     "Until {due date} please settle {number} with {amount} euros.",
+     "For {number} you owe us {amount}, payable on {due date}.",
+     "{due date} is the last day to pay the {amount} euros of {number}.",
+     "The sum for bill {number} is {amount}. Pay by {due date}.",
+     "Here is {number}. Total {amount} pounds. Due {due date}.",
+     "Your bill {number} is due on {due date}.",
+     "{amount} euros for {number}, to be paid before {due date}",
+     "Open: {number}, {amount} EUR, since {due date}"),
+    {"number": ("invoice {v}", "bill {v}", "the number is {v}", "reference {v}",
+         "invoice number: {v}", "for the bill {v}"),
+     "amount": ("{v} euros", "the amount is {v}", "total {v}", "it comes to {v} dollars",
+         "you owe {v}", "a sum of {v} pounds"),
+     "due date": ("due on {v}", "pay by {v}", "the due date is {v}", "payable until {v}",
+         "not later than {v}", "before {v}")})
 FIELD_SETS = (PERSON, CONTACT, ORDER, EVENT, TICKET, JOB, INVOICE)
 MISSING_FIELD_SHARE = 0.08
+CLAUSES_SHARE = 0.4
+ASIDES = ("as you know", "I hope this is right", "so I was told", "please check this", "thanks",
+          "that was quick", "it rained", "the rest is in the letter", "by the way", "no hurry")
 
 
 def join_fields(rng, names):
@@ -445,8 +584,26 @@ def join_fields(rng, names):
     return ", ".join(names[:-1]) + " and " + names[-1]
 
 
+def make_clauses(rng, field_set):
+    """Return (text, values by slot) for a text in which each field has a clause of its own."""
+    slots = rng.sample(list(field_set.fields), len(field_set.fields))
+    if rng.random() < 0.2:
+        slots.pop()
+    values = {slot: field_set.fields[slot][1](rng, False) for slot in slots}
+    parts = [rng.choice(field_set.clauses[slot]).format(v=values[slot]) for slot in slots]
+    if rng.random() < 0.3:
+        parts.insert(rng.randint(0, len(parts)), rng.choice(ASIDES))
+    joint = rng.choice([", ", ". ", "; ", " and ", " - ", "\n", ", and "])
+    if joint in (". ", "\n"):
+        parts = [part if part.startswith(tuple(map(str, values.values()))) else capitalise(part)
+                 for part in parts]
+    return joint.join(parts) + rng.choice([".", ".", ""]), values
+
+
 def make_text(rng, field_set, held_out):
     """Return (text, values by slot) for one sentence form."""
+    if Variety.wide and not held_out and rng.random() < CLAUSES_SHARE:
+        return make_clauses(rng, field_set)
     form = rng.choice(field_set.held_out_forms if held_out else field_set.train_forms)
     values, text = {}, form
     for slot, (_, maker) in field_set.fields.items():

@@ -18,7 +18,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import copying
 import extraction
+import rephrase
 import sentiment
 import toolcalls
 from corpus_files import CorpusError, contains_words, read_corpus
@@ -26,15 +28,24 @@ from questions import (bare_name, fill, held_out_question, is_held_out_family, n
                        loosen, one_in_eight, training_templates, vary)
 
 # How many training samples of each task to make.
-# The second stage goes on from the first with
-# mostly the tasks that need copying, and enough of the rest that it is not forgotten.
+# The second stage goes on from the first with mostly the tasks that need copying. The third has
+# every task again, each in many more forms.
 SIZES = {1: {"topics": 18000, "offtopic": 8500, "sentiment": 9000, "extraction": 18000,
              "tools": 9000, "conversations": 3600},
          2: {"topics": 13000, "offtopic": 6000, "sentiment": 9000, "extraction": 60000,
-             "tools": 17000, "conversations": 2000}}
+             "tools": 17000, "conversations": 2000},
+         3: {"topics": 40000, "offtopic": 9000, "sentiment": 6000, "extraction": 22000,
+             "copying": 14000, "tools": 3000, "tool_talks": 1200, "conversations": 1600}}
+
+# In the third stage most answers on topics and most refusals are cut after a few words: which
+# answer it is has been decided there, and what follows is the same text each time.
+CUT_SHARE = 0.75
+CUT_WORDS = (5, 10)
 
 # How the samples of one task are made up.
 TOPIC_HANDWRITTEN_SHARE = 0.65
+TOPIC_SHARES = {"by_hand": 0.52, "template": 0.15, "keywords": 0.14, "statement": 0.11,
+                "two": 0.08}
 OFFTOPIC_SHARES = {"template": 0.57, "whole": 0.18, "carrier": 0.17, "made_up": 0.08}
 TOOL_SHARES = {"call": 0.42, "call_and_result": 0.22, "refusal": 0.12, "other_tool": 0.08,
                "topic": 0.10, "offtopic": 0.03, "sentiment": 0.015, "extraction": 0.015}
@@ -59,10 +70,16 @@ class Sample:
     task: str
     messages: list
     tools: list = None
+    cut: int = 0  # so many words of the last message are enough; 0: all
 
     def line(self):
         """Write the sample as it stands in the file."""
         record = {"messages": self.messages}
+        if self.cut:
+            last = self.messages[-1]
+            words = last["content"].split(" ")[:self.cut]
+            record["messages"] = self.messages[:-1] + [
+                {"role": last["role"], "content": " ".join(words), "cut": True}]
         if self.tools:
             record["tools"] = self.tools
         return json.dumps(record)
@@ -113,14 +130,15 @@ def hash_rank(text):
 class Builder:
     """Makes all samples for one seed; the evaluation first, then training without it."""
 
-    def __init__(self, topics, offtopic, seed, stage=1):
-        self.sizes = SIZES[stage]
+    def __init__(self, topics, offtopic, seed, stage=1, share=1):
+        self.sizes = {task: round(share * size) for task, size in SIZES[stage].items()}
         self.stage = stage
         self.topics, self.offtopic, self.seed = topics, offtopic, seed
         self.splits = {topic.slug: split_questions(topic) for topic in topics}
         self.reserved = set()
         self.evals = {}
         self.samples = []
+        self.words = []
 
     def rng(self, purpose):
         """Give each part its own random numbers, so that changing one leaves the others."""
@@ -186,9 +204,15 @@ class Builder:
 
     # -- training -----------------------------------------------------------------------------
 
-    def add(self, task, messages, tools=None):
+    def add(self, task, messages, tools=None, cut=0):
         """Keep a training sample."""
-        self.samples.append(Sample(task, messages, tools))
+        self.samples.append(Sample(task, messages, tools, cut))
+
+    def cut(self, rng):
+        """Choose after how many words an answer is cut; 0: not at all."""
+        if self.stage < 3 or rng.random() >= CUT_SHARE:
+            return 0
+        return rng.randint(*CUT_WORDS)
 
     def is_free(self, question):
         """Tell whether a question may be trained on."""
@@ -197,7 +221,13 @@ class Builder:
     def varied(self, rng, question):
         """Vary a question, but never into one of the evaluation."""
         while True:
-            text = vary(rng, loosen(rng, question))
+            wide = self.stage == 3
+            text = question
+            if wide and rng.random() < 0.6:
+                text = rephrase.swap_words(rng, rephrase.respell(rng, text))
+            text = vary(rng, loosen(rng, text))
+            if wide and rng.random() < 0.3:
+                text = rephrase.slips(rng, text, 0.25)
             if self.is_free(text):
                 return text
 
@@ -214,25 +244,48 @@ class Builder:
         return by_hand, by_template
 
     def train_topics(self):
-        """Ask about every topic equally often, as much by hand as by template."""
+        """Ask about every topic equally often, as much by hand as by template.
+
+        The third stage also asks with words of the answer, and two questions at once.
+        """
         rng = self.rng("topics")
+        weights = rephrase.word_weights([topic.answer for topic in self.topics])
         for position, topic in enumerate(self.topics):
             count = (self.sizes["topics"] * (position + 1) // len(self.topics)
                      - self.sizes["topics"] * position // len(self.topics))
             by_hand, by_template = self.question_makers(topic)
             hand_count = round(count * TOPIC_HANDWRITTEN_SHARE) if by_template else count
+            parts = ["by_hand" if index < hand_count else "template" for index in range(count)]
+            if self.stage == 3:
+                parts = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()), k=count)
             seen = set()
-            for index in range(count):
-                if index < hand_count:
-                    base = by_hand[index % len(by_hand)]
-                else:
+            for index, part in enumerate(parts):
+                if part == "keywords":
+                    base = rephrase.keywords(rng, topic.answer, weights)
+                elif part == "statement":
+                    base = rephrase.statement(rng, topic.answer)
+                elif part == "two":
+                    base = self.two_questions(rng, by_hand)
+                elif part == "template" and by_template:
                     base = rng.choice(by_template)
+                else:
+                    base = by_hand[index % len(by_hand)]
                 for _ in range(10):
                     question = self.varied(rng, base)
                     if question not in seen:
                         break
                 seen.add(question)
-                self.add("topics", exchange(question, topic.answer))
+                self.add("topics", exchange(question, topic.answer), cut=self.cut(rng))
+
+    @staticmethod
+    def two_questions(rng, questions):
+        """Ask two questions at once, each with some of its words."""
+        halves = []
+        for question in rng.sample(questions, min(2, len(questions))):
+            words = question.split()
+            start = rng.randrange(max(1, len(words) // 2))
+            halves.append(" ".join(words[start:start + rng.randint(3, 8)]))
+        return " ".join(halves)
 
     def carriers(self):
         """Turn hand-written questions into templates by taking the topic's name out.
@@ -278,7 +331,7 @@ class Builder:
         self.subject_queue = []
         for part, share in OFFTOPIC_SHARES.items():
             for question in distinct(rng, round(self.sizes["offtopic"] * share), makers[part]):
-                self.add("offtopic", exchange(question, DONT_KNOW))
+                self.add("offtopic", exchange(question, DONT_KNOW), cut=self.cut(rng))
 
     def next_subject(self, rng):
         """Draw subjects in turn, so that each comes about equally often."""
@@ -340,6 +393,14 @@ class Builder:
             content, expected = extraction.make_sample(rng, False)
             self.add("extraction", exchange(content, extraction.answer_text(expected)))
 
+    def train_copying(self):
+        """Tasks whose answers are copied, with words that are new each time."""
+        rng = self.rng("copying")
+        for _ in range(self.sizes.get("copying", 0)):
+            request, answer = copying.make_item(rng, self.words)
+            if self.is_free(request):
+                self.add("copying", exchange(request, answer))
+
     def train_tools(self):
         """Calls, answers from results, refusals, and other tasks while tools are offered."""
         rng = self.rng("tools")
@@ -358,12 +419,24 @@ class Builder:
                 else:
                     messages, tools = toolcalls.refusal_sample(rng, part == "other_tool")
                 self.add("tools", messages, tools)
+        for _ in range(self.sizes.get("tool_talks", 0)):
+            self.add_tool_talk(rng)
+
+    def add_tool_talk(self, rng):
+        """Three questions with the same tools: the list of tools, which is long, is read once."""
+        tools = toolcalls.tool_list(rng, rng.sample(["calculator", "clock"], 2))
+        messages = []
+        for _ in range(3):
+            messages += toolcalls.call_sample(rng, rng.random() < 0.3)[0]
+        self.add("tool_talks", messages, tools)
 
     @staticmethod
     def conversations(rng, samples, count):
         """Chain independent samples; a conversation has one list of tools or none."""
         plain, calls, made = [], [], []
         for sample in samples:
+            if sample.task in ("copying", "tool_talks"):
+                continue
             if not sample.tools:
                 plain.append(sample)
             elif sample.task == "tools" and len(sample.tools) == 2:
@@ -396,6 +469,7 @@ class Builder:
         self.train_offtopic()
         self.train_sentiment()
         self.train_extraction()
+        self.train_copying()
         self.train_tools()
         rng = self.rng("shuffle")
         rng.shuffle(self.samples)
@@ -409,19 +483,27 @@ class Builder:
         return train, valid
 
 
-def copying_words(topics):
-    """Words to put values together from; none that a value of the evaluation consists of."""
+def copying_words(topics, by_title):
+    """Words to put values together from; none that a value of the evaluation consists of.
+
+    Held out by their capitalised form too (by_title), except in the second stage: its samples are
+    those that the committed model was made from.
+    """
     words = {word for topic in topics for word in re.findall(r"[a-z]{3,}", topic.answer.lower())}
     return sorted(word for word in words
-                  if not one_in_eight(word) and not one_in_eight(word.title()))
+                  if not one_in_eight(word) and not (by_title and one_in_eight(word.title())))
 
 
-def build(corpus_dir, seed, stage=1):
-    """Return (training samples, validation samples, evaluation records by name)."""
+def build(corpus_dir, seed, stage=1, share=1):
+    """Return (training samples, validation samples, evaluation records by name).
+
+    A share below 1 makes so much less for training, and the evaluation as ever.
+    """
     topics, offtopic = read_corpus(corpus_dir)
-    builder = Builder(topics, offtopic, seed, stage)
+    builder = Builder(topics, offtopic, seed, stage, share)
     builder.make_evals()
-    extraction.use_words(copying_words(topics) if stage == 2 else ())
+    builder.words = () if stage == 1 else copying_words(topics, stage == 3)
+    extraction.use_words(builder.words, stage == 3)
     train, valid = builder.make_training()
     return train, valid, builder.evals
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from collections import Counter
 from pathlib import Path
 
 import corpus_files
@@ -17,12 +18,14 @@ import evaluate
 import extraction
 import make_corpus
 import questions
+import rephrase
 import sentiment
 import toolcalls
 from questions import normalise, one_in_eight, split_phrasings
 
 HERE = Path(__file__).resolve().parent
 SEED = 7
+LATER_SHARE = 1 if os.environ.get("LLLM_SOAK") == "1" else 0.08  # of the later stages' samples
 RECORD = """topic: sorting
 kind: concept
 name: sorting
@@ -38,14 +41,21 @@ def setUpModule():
     train, valid, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED)
     Made.train, Made.valid, Made.evals = train, valid, evals
     Made.topics, Made.offtopic = corpus_files.read_corpus(make_corpus.CORPUS_DIR)
-    Made.asked = [(sample.task, message["content"]) for sample in train + valid
+    Made.stages = {1: train + valid}
+    for stage in (2, 3):
+        train, valid, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED, stage, LATER_SHARE)
+        Made.stages[stage] = train + valid
+        if evals != Made.evals:
+            raise AssertionError(f"Stage {stage} is measured on another evaluation.")
+    Made.all = [sample for samples in Made.stages.values() for sample in samples]
+    Made.asked = [(sample.task, message["content"]) for sample in Made.all
                   for message in sample.messages if message["role"] == "user"]
 
 
 class Made:
     """What setUpModule built; validation counts as seen, like training."""
 
-    train = valid = evals = topics = offtopic = asked = None
+    train = valid = evals = topics = offtopic = asked = stages = all = None
 
 
 def phrasing_pattern(phrasing, slot, numbers=()):
@@ -106,7 +116,7 @@ class SplitTest(unittest.TestCase):
             numbers = ("age", "quantity", "price", "amount")
             by_fields.append((words, [phrasing_pattern(form, "[^\n]+?", numbers)
                                       for form in field_set.held_out_forms]))
-        for sample in Made.train + Made.valid:
+        for sample in Made.all:
             if sample.task != "extraction":
                 continue
             content = sample.messages[0]["content"]
@@ -129,7 +139,7 @@ class SplitTest(unittest.TestCase):
         groups += [(p, NUMBERS) for p in toolcalls.TWO_NUMBER_PHRASINGS.values()]
         held_out = [phrasing_pattern(p, slot) for group, slot in groups
                     for p in split_phrasings(group)[1]]
-        for sample in Made.train + Made.valid:
+        for sample in Made.all:
             for message in sample.messages:
                 if message["role"] == "user":
                     self.assertFalse(any(p.fullmatch(message["content"]) for p in held_out),
@@ -158,26 +168,50 @@ class SplitTest(unittest.TestCase):
             self.assertNotIn(f" {normalise(record['subject'])} ", text)
 
 
-class SecondStageTest(unittest.TestCase):
-    """The second stage has other training samples and the same evaluation."""
+class LaterStagesTest(unittest.TestCase):
+    """The second stage has other values to copy, the third more of everything."""
 
-    def test_second_stage(self):
-        """Nothing of the evaluation moves, and none of it is trained on."""
-        train, _, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED, 2)
-        self.assertEqual(evals, Made.evals)
-        asked = {normalise(message["content"]) for sample in train
-                 for message in sample.messages if message["role"] == "user"}
-        for name, records in evals.items():
-            for record in records:
-                self.assertNotIn(normalise(record["messages"][0]["content"]), asked, name)
-        answers = {sample.messages[-1]["content"] for sample in train
-                   if sample.task == "extraction"}
-        values = {value for record in evals["extraction"] for value in record["expected"].values()
+    def test_values_to_copy(self):
+        """No value of the evaluation is an answer of the second or third stage."""
+        answers = [json.loads(sample.messages[-1]["content"]) for stage in (2, 3)
+                   for sample in Made.stages[stage] if sample.task == "extraction"]
+        values = {value for record in Made.evals["extraction"]
+                  for value in record["expected"].values()
                   if isinstance(value, str) and value.isalpha()}
         self.assertGreater(len(values), 50)
         for answer in answers:
-            for value in json.loads(answer).values():
+            for value in answer.values():
                 self.assertNotIn(value, values)
+
+    def test_copying(self):
+        """Each word of an answer stands in its request, and most words come up hardly twice."""
+        words = Counter()
+        for sample in Made.stages[3]:
+            if sample.task == "copying":
+                request, answer = (message["content"] for message in sample.messages)
+                parts = re.findall(r"[A-Za-z]+", answer)
+                for part in parts:
+                    self.assertIn(part.lower(), request.lower())
+                words.update(parts)
+        self.assertGreater(len(words), 2000)
+
+    def test_cut_answers(self):
+        """A cut answer is the beginning of the whole one, and only the third stage has any."""
+        cut = [sample for sample in Made.all if sample.cut]
+        self.assertEqual({sample.task for sample in cut}, {"topics", "offtopic"})
+        self.assertFalse(any(sample.cut for stage in (1, 2) for sample in Made.stages[stage]))
+        for sample in cut:
+            last = json.loads(sample.line())["messages"][-1]
+            self.assertTrue(last["cut"])
+            whole = sample.messages[-1]["content"]
+            self.assertTrue(whole.startswith(last["content"]))
+            self.assertFalse(whole[len(last["content"]):][:1].isalnum())
+
+    def test_conversations_are_whole(self):
+        """What is chained has no cut answer in it."""
+        for sample in Made.stages[3]:
+            if sample.task == "conversations":
+                self.assertNotIn('"cut"', sample.line())
 
 
 class SampleTest(unittest.TestCase):
@@ -195,7 +229,7 @@ class SampleTest(unittest.TestCase):
     def test_roles_and_ascii(self):
         """User and assistant take turns; a tool only speaks after a call."""
         after = {"user": {"assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant"}}
-        for sample in Made.train + Made.valid:
+        for sample in Made.all:
             roles = [message["role"] for message in sample.messages]
             self.assertEqual((roles[0], roles[-1]), ("user", "assistant"))
             for one, two in zip(roles, roles[1:]):
@@ -205,7 +239,7 @@ class SampleTest(unittest.TestCase):
 
     def test_extraction_answers_parse(self):
         """Each answer is one line of JSON whose values are in the text."""
-        for sample in Made.train:
+        for sample in Made.all:
             if sample.task == "extraction":
                 answer = sample.messages[1]["content"]
                 value = json.loads(answer)
@@ -218,7 +252,7 @@ class SampleTest(unittest.TestCase):
     def test_tool_calls_parse(self):
         """Each call is in exact Hermes form, for an offered tool, and can be worked out."""
         calls = 0
-        for sample in Made.train + Made.valid:
+        for sample in Made.all:
             offered = [tool["function"]["name"] for tool in sample.tools or []]
             for message in sample.messages:
                 if message["role"] != "assistant" or "tool_call" not in message["content"]:
@@ -355,6 +389,29 @@ class QuestionTest(unittest.TestCase):
         base = "Explain to me how a hash map grows."
         same = sum(normalise(questions.vary(rng, base)) == normalise(base) for _ in range(500))
         self.assertGreater(same, 450)
+
+    def test_other_words(self):
+        """Synonyms, spellings and slips change words and leave names of topics findable."""
+        rng = random.Random(2)
+        self.assertEqual(rephrase.swap_words(rng, "Why does my GPU overheat?", 0),
+                         "Why does my GPU overheat?")
+        made = {rephrase.swap_words(rng, "Why does my GPU overheat?", 1) for _ in range(60)}
+        self.assertIn("How come does my Video card overheat?", made)
+        spelled = {rephrase.respell(rng, "What is quantisation?") for _ in range(200)}
+        self.assertIn("What is quantization?", spelled)
+        for _ in range(300):
+            word = rephrase.slip(rng, "tokenizer")
+            self.assertEqual(word[0], "t")
+            self.assertLessEqual(abs(len(word) - len("tokenizer")), 1)
+
+    def test_telling_words(self):
+        """Keywords come from the answer, and rare words weigh more."""
+        answers = ["A cache keeps copies of data.", "A disk keeps data.", "A pixel is a dot."]
+        weights = rephrase.word_weights(answers)
+        self.assertEqual((weights["pixel"], weights["data"]), (1, 0.5))
+        self.assertEqual(rephrase.content_words(answers[0]), ["cache", "keeps", "copies", "data"])
+        asked = rephrase.keywords(random.Random(1), answers[2], weights)
+        self.assertTrue({"pixel", "dot"} & set(re.findall(r"\w+", asked)))
 
 
 if __name__ == "__main__":
