@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import tempfile
@@ -176,6 +177,33 @@ class Resume(unittest.TestCase):
         (self.folder / "out" / "checkpoint.bin").unlink()
         self.assertEqual(pretrain(given).returncode, 0)
         self.assertEqual(self.template_of().strip(), own.read_text())
+
+    def documents(self, lines, **changes):
+        """(documents, tokens) that a file of these lines comes to, or what is wrong with it."""
+        (self.folder / "some.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        some = {"train": [str(self.folder / "some.jsonl")], "valid": []}
+        path = recipe(self.folder, data=some, optimizer={"steps": 1, "warmup_steps": 0}, **changes)
+        (self.folder / "out" / "checkpoint.bin").unlink(missing_ok=True)
+        done = pretrain(path)
+        found = re.search(r"(\d+) documents, (\d+) tokens", done.stderr)
+        return tuple(map(int, found.groups())) if done.returncode == 0 else done.stderr
+
+    def test_cut_answers(self):
+        """A cut answer is learned without the token that ends it; only the last one can be cut."""
+        self.assertEqual(pretrain(recipe(self.folder, optimizer={"steps": 1, "warmup_steps": 0})
+                                  ).returncode, 0)
+        vocabulary = self.folder / "vocabulary.gguf"
+        (self.folder / "out" / "model.gguf").rename(vocabulary)
+        same = {"tokenizer": {"gguf": str(vocabulary)}}
+        asked, said = {"role": "user", "content": "Say it."}, {"role": "assistant",
+                                                               "content": "the model reads"}
+        cut = dict(said, cut=True)
+        n, whole = self.documents([{"messages": [asked, said]}] * 9, **same)
+        self.assertEqual(n, 9)
+        # What ends a turn is one token and the line end, which no answer has, another.
+        self.assertEqual(self.documents([{"messages": [asked, cut]}] * 9, **same), (9, whole - 18))
+        self.assertIn("some.jsonl:1: only the last message can have \"cut\"",
+                      self.documents([{"messages": [asked, cut, asked, said]}], **same))
 
     def logits_of(self, folder):
         done = subprocess.run([LLLM, "logits", str(self.folder / folder / "model.gguf"), "--json",
