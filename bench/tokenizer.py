@@ -2,13 +2,14 @@
 """How fast lllm tokenizes texts, on one thread, and how fast others do, in one run.
 
     python3 bench/tokenizer.py --tool BUILD/tests/tokenizer/tokenize_many \
-        --data ../shared/data/tokenizers --text ../shared/data/text [--reps 5] [--json]
+        --data ../shared/data/tokenizers --text ../shared/data/text [--reps 5] [--lines] [--json]
         [--llama-lib DIR] [--vocabularies gpt-2,llama-bpe]
 
 Each round measures every program once on every text, so that what else the machine does meets all
 alike; the table has medians and, in brackets, the slowest and fastest round, in MB/s. Hugging Face's
 tokenizers is measured where the Python package is installed, llama.cpp (llama_tokenize) where
 --llama-lib names the folder with its shared libraries. All must give the same number of tokens.
+With --lines each line is a text of its own, as messages of a chat are; else the whole file is one.
 """
 import argparse
 import json
@@ -40,14 +41,14 @@ def models_of(options, folder):
     except ImportError:
         print("the tokenizers package is not installed; it is not measured", file=sys.stderr)
         return models
-    families = compare.Families(data, options.text, pathlib.Path(folder), None)
+    families = compare.Families(data, pathlib.Path(folder), None)
     for name in models:
         if name == "llama-spm":
             tree = spm_as_merges(compare.read_gguf(paths[name]))
             models[name][1] = Tokenizer.from_str(json.dumps(tree))
             continue
         families.make(name)
-        saved = pathlib.Path(folder) / {"bert-bge": "bert"}.get(name, name) / "tokenizer.json"
+        saved = pathlib.Path(folder) / name / "tokenizer.json"
         models[name][1] = Tokenizer.from_file(str(saved))
     return models
 
@@ -88,6 +89,7 @@ def main():
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--vocabularies", default=",".join(VOCABULARIES))
     parser.add_argument("--llama-lib")
+    parser.add_argument("--lines", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     options.vocabularies = options.vocabularies.split(",")
@@ -111,21 +113,25 @@ def main():
                 gguf = gguf or write_gguf(options.tool, model, pathlib.Path(folder) / f"{name}.gguf")
                 peer = llama(gguf) if gguf else None
             for _ in range(options.reps):
-                run = subprocess.run([options.tool, str(model), "bench", "1", *map(str, texts)],
+                mode = "lines" if options.lines else "bench"
+                run = subprocess.run([options.tool, str(model), mode, "1", *map(str, texts)],
                                      capture_output=True, text=True, check=True)
                 for path, line in zip(texts, run.stdout.splitlines()):
                     _, n_tokens, seconds = line.split()
                     note(name, "lllm", path, float(seconds), int(n_tokens))
                 for path in texts:
                     text = path.read_text(encoding="utf-8")
+                    parts = text.removesuffix("\n").split("\n") if options.lines else [text]
                     if hugging:
                         start = time.perf_counter()
-                        n_tokens = len(hugging.encode(text, add_special_tokens=False).ids)
-                        note(name, "tokenizers", path, time.perf_counter() - start, n_tokens)
+                        encoded = hugging.encode_batch(parts, add_special_tokens=False)
+                        seconds = time.perf_counter() - start
+                        note(name, "tokenizers", path, seconds, sum(len(e.ids) for e in encoded))
                     if peer:
                         start = time.perf_counter()
-                        n_tokens = len(peer([text])[0])
-                        note(name, "llama.cpp", path, time.perf_counter() - start, n_tokens)
+                        encoded = peer(parts)
+                        seconds = time.perf_counter() - start
+                        note(name, "llama.cpp", path, seconds, sum(map(len, encoded)))
     rows = [{"vocabulary": v, "text": t, "program": p, "mb_per_s": statistics.median(r),
              "min": min(r), "max": max(r), "tokens": counts[v, t][p]}
             for (v, t, p), r in rates.items()]

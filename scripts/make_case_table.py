@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Prints src/chat/case_table.h: the characters whose upper or title case is several characters, and
+"""Prints src/chat/case_table.inc: the characters whose upper or title case is several characters, and
 the digits and numbers that their category does not tell, as Python's Unicode data (UnicodeData.txt
 and SpecialCasing.txt) have them.
 
-  python3 scripts/make_case_table.py > src/chat/case_table.h
+  python3 scripts/make_case_table.py > src/chat/case_table.inc
 """
 import unicodedata
 
@@ -31,7 +31,7 @@ for cp in range(0x110000):
         c = chr(cp)
         if len(c.upper()) > 1 or len(c.title()) > 1:
             rows.append(f"    {{0x{cp:04x}, {literal(c.upper())}, {literal(c.title())}}},")
-print(f"""/* case_table.h: characters whose upper or title case is several characters, from Unicode
+print(f"""/* case_table.inc: characters whose upper or title case is several characters, from Unicode
  * {unicodedata.unidata_version} by scripts/make_case_table.py. Sorted by code point. */
 /* clang-format off */
 static const struct case_row {{

@@ -108,6 +108,28 @@ static double experts_used(const struct gguf *g, const struct model_config *c)
     return all > 0 && used < all ? (double)used / all : 1;
 }
 
+/* Rows are fetched by number; the matrix is not multiplied. */
+static bool is_lookup(const char *name, const struct model_config *c)
+{
+    return (strcmp(name, "token_embd.weight") == 0 && !c->tied_head) ||
+           strcmp(name, "position_embd.weight") == 0 || strcmp(name, "token_types.weight") == 0;
+}
+
+/* One tensor of all experts ("blk.0.ffn_up_exps.weight"), or one of each
+ * ("blk.0.ffn_up.3.weight"). */
+static bool is_expert(const struct gguf_tensor *t)
+{
+    unsigned layer, expert;
+    int end = 0;
+    const char *part = strstr(t->name, ".ffn_");
+    if (!part || sscanf(t->name, "blk.%u", &layer) != 1) {
+        return false;
+    }
+    const char *dot = strchr(part + 5, '.');
+    return t->dims[2] > 1 ||
+           (dot && sscanf(dot, ".%u.weight%n", &expert, &end) == 1 && end > 0 && !dot[end]);
+}
+
 struct bench_work bench_work(const struct engine *en)
 {
     const struct gguf *g = engine_gguf(en);
@@ -116,11 +138,10 @@ struct bench_work bench_work(const struct engine *en)
     struct bench_work work = {0};
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        bool lookup = strcmp(t->name, "token_embd.weight") == 0 && !c->tied_head;
-        if (lookup || t->n_dims < 2 || !ends_with(t->name, ".weight")) {
+        if (is_lookup(t->name, c) || t->n_dims < 2 || !ends_with(t->name, ".weight")) {
             continue;
         }
-        double used = t->dims[2] > 1 ? share : 1;
+        double used = is_expert(t) ? share : 1;
         work.weight_bytes += (uint64_t)((double)t->size_bytes * used);
         work.operations +=
             2.0 * used * (double)t->dims[0] * (double)t->dims[1] * (double)t->dims[2];

@@ -7,7 +7,7 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
-#include "chat/case_table.h"
+#include "chat/case_table.inc"
 
 #define METHOD(name)                                                                               \
     static struct value name(struct interp *in, struct value self, struct value *a,                \

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/term.h"
@@ -37,24 +38,83 @@ void answer_forget_interrupt(void)
 
 void answer_init(struct answer *a, FILE *stream)
 {
-    *a = (struct answer){.stream = stream};
+    *a = (struct answer){.stream = stream, .message = chat_message_new()};
     buf_init(&a->text, ANSWER_MAX_BYTES);
 }
 
 void answer_free(struct answer *a)
 {
     buf_free(&a->text);
+    chat_message_free(a->message);
+}
+
+/* False when the stream takes no more. */
+static bool show(struct answer *a, const char *text, size_t n)
+{
+    if (!a->stream || n == 0) {
+        return true;
+    }
+    a->open_line = text[n - 1] != '\n';
+    if (!term_write_text(a->stream, text, n) || fflush(a->stream) != 0) {
+        cli_output_failed(errno);
+        a->output_failed = true;
+        return false;
+    }
+    return true;
+}
+
+/* Reasoning is told from the answer by its style, or where there is none by these lines. Each piece
+ * ends its style: the program may be killed in between. */
+static bool show_reasoning(struct answer *a, const char *text, size_t n)
+{
+    if (!a->stream || !a->show_reasoning) {
+        return true;
+    }
+    if (!a->in_reasoning && !term_has_colour(a->stream)) {
+        show(a, "[thinking]\n", 11);
+    }
+    a->in_reasoning = true;
+    fputs(term_style(a->stream, TERM_DIM), a->stream);
+    bool ok = show(a, text, n);
+    fputs(term_style(a->stream, TERM_PLAIN), a->stream);
+    return ok;
+}
+
+static void end_reasoning(struct answer *a)
+{
+    if (a->in_reasoning) {
+        a->in_reasoning = false;
+        show(a, "\n\n", a->open_line ? 2 : 1);
+        if (!term_has_colour(a->stream)) {
+            show(a, "[answer]\n", 9);
+        }
+    }
 }
 
 static bool on_text(void *context, const char *bytes, size_t n)
 {
     struct answer *a = context;
-    if (a->stream && (!term_write_text(a->stream, bytes, n) || fflush(a->stream) != 0)) {
-        cli_output_failed(errno);
-        a->output_failed = true;
-        return false;
+    end_reasoning(a);
+    return show(a, bytes, n) && buf_append(&a->text, bytes, n);
+}
+
+static bool on_event(void *context, const struct chat_event *event)
+{
+    struct answer *a = context;
+    chat_message_add(a->message, event);
+    switch (event->kind) {
+    case CHAT_CONTENT:
+        return on_text(a, event->text, event->n);
+    case CHAT_REASONING:
+        return show_reasoning(a, event->text, event->n);
+    case CHAT_CALL_END:
+        a->n_calls += event->valid;
+        return true;
+    case CHAT_CALL_BEGIN:
+    case CHAT_CALL_ARGUMENTS:
+        return true;
     }
-    return buf_append(&a->text, bytes, n) && !interrupt_seen;
+    return true;
 }
 
 static bool was_interrupted(void *context)
@@ -71,6 +131,7 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
     stoppable.cancelled = was_interrupted;
     buf_clear(&a->text);
     a->stats = (struct generation_stats){0};
+    a->open_line = a->in_reasoning = false;
     if (!engine_generate(s, prompt->ids, prompt->n, &stoppable, on_text, a, &a->stats, &why)) {
         if (why.code != ERROR_CANCELLED) {
             *e = why;
@@ -79,6 +140,52 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
         a->stats.reason = FINISH_CANCELLED;
     }
     return true;
+}
+
+bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
+                 const struct prompt_request *request, const struct prompt *prompt,
+                 const struct generation_options *how, struct error *e)
+{
+    struct generation_options parsed = *how;
+    chat_message_free(a->message);
+    a->message = chat_message_new();
+    a->n_calls = 0;
+    parsed.parser = prompter_parser(p, prompt, request, how->sampling.seed, on_event, a);
+    bool ok = answer_generate(a, s, &prompt->tokens, &parsed, e);
+    chat_parser_free(parsed.parser);
+    return ok;
+}
+
+void answer_print_calls(struct answer *a)
+{
+    json_t *message = chat_message_json(a->message), *call;
+    struct buf line;
+    size_t i;
+    buf_init(&line, ANSWER_MAX_BYTES);
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
+        json_t *f = json_object_get(call, "function");
+        json_t *arguments = json_object_get(f, "arguments");
+        const char *name = json_string_value(json_object_get(f, "name"));
+        buf_clear(&line);
+        buf_append_str(&line, a->open_line ? "\ncall " : "call ");
+        term_append_escaped(&line, name, strlen(name));
+        buf_append_char(&line, ' ');
+        for (const char *c = json_string_value(arguments); *c; c++) {
+            bool newline = *c == '\n' || *c == '\r'; /* in JSON never within a string */
+            buf_append_char(&line, newline ? ' ' : *c);
+        }
+        buf_append_char(&line, '\n');
+        show(a, line.data, line.len);
+    }
+    buf_free(&line);
+    json_decref(message);
+}
+
+const char *answer_finish_reason(const struct answer *a)
+{
+    bool calls = a->stats.reason == FINISH_STOP && a->n_calls;
+    return calls ? "tool_calls" : finish_reason_name(a->stats.reason);
 }
 
 bool answer_filled_context(const struct answer *a, const struct generation_options *how)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "chat/tools.h"
 #include "engine/engine.h"
 
 /* From now on SIGINT sets a flag instead of ending the program; answer_interrupted tells and
@@ -15,9 +16,14 @@ bool answer_interrupted(void);
 void answer_forget_interrupt(void);
 
 struct answer {
-    FILE *stream;       /* where the text goes as it comes; NULL: nowhere */
-    struct buf text;    /* all of it */
+    FILE *stream;                 /* where the content goes as it comes; NULL: nowhere */
+    bool show_reasoning;          /* what a model thinks before it answers goes there too, dimmed */
+    struct buf text;              /* the content, all of it */
+    struct chat_message *message; /* the same with reasoning and calls, after answer_chat */
+    uint32_t n_calls;
+    bool open_line;     /* what was shown does not end with a newline */
     bool output_failed; /* the stream took no more of it; that has been said */
+    bool in_reasoning;
     struct generation_stats stats;
 };
 
@@ -28,6 +34,16 @@ void answer_free(struct answer *a);
  * (stats.reason = FINISH_CANCELLED); false only on an error. */
 bool answer_generate(struct answer *a, struct session *s, const struct token_list *prompt,
                      const struct generation_options *how, struct error *e);
+/* The same for a conversation: p made the prompt from the request, and the answer is taken apart
+ * into reasoning, content and calls. */
+bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
+                 const struct prompt_request *request, const struct prompt *prompt,
+                 const struct generation_options *how, struct error *e);
+
+/* A line for each call: "call NAME {...}". */
+void answer_print_calls(struct answer *a);
+/* "stop", "length", "cancelled", or "tool_calls" where the model ended with some. */
+const char *answer_finish_reason(const struct answer *a);
 
 /* Whether the answer was cut because no position was left in the context. */
 bool answer_filled_context(const struct answer *a, const struct generation_options *how);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "cli/answer.h"
+#include "cli/chat_input.h"
 #include "cli/line_reader.h"
 #include "cli/term.h"
 
@@ -15,22 +16,30 @@ struct talk {
     struct session *session;
     struct answer answer;
     json_t *messages;
-    char *system; /* NULL: none */
+    json_t *waiting; /* calls of the last answer that have no result yet */
+    size_t turn;     /* messages before the turn of the person that is being answered */
+    char *system;    /* NULL: none */
+    bool at_terminal;
     bool leave;
     int status;
 };
 
-static void add_message(struct talk *t, const char *role, const char *text, size_t n)
-{
-    json_array_append_new(
-        t->messages, json_pack("{s:s, s:o}", "role", role, "content", term_json_text(text, n)));
-}
-
 static void start_anew(struct talk *t)
 {
     json_array_clear(t->messages);
+    json_array_clear(t->waiting);
     if (t->system) {
-        add_message(t, "system", t->system, strlen(t->system));
+        json_array_append_new(t->messages,
+                              chat_input_message("system", t->system, strlen(t->system)));
+    }
+}
+
+/* As if it had not been said. */
+static void forget_turn(struct talk *t)
+{
+    json_array_clear(t->waiting);
+    while (json_array_size(t->messages) > t->turn) {
+        json_array_remove(t->messages, json_array_size(t->messages) - 1);
     }
 }
 
@@ -41,51 +50,107 @@ static void say_context_full(const struct talk *t)
                  engine_context_size(t->chat->engine));
 }
 
-static void answer_line(struct talk *t, const char *text)
+static void refuse_long_turn(struct talk *t)
 {
-    struct token_list prompt = {0};
-    struct error e = {0};
-    size_t before = json_array_size(t->messages);
-    add_message(t, "user", text, strlen(text));
+    if (t->turn > (t->system != NULL)) {
+        say_context_full(t);
+    } else {
+        term_message("this message does not fit the context of %u tokens; shorten it "
+                     "(--context-size sets how much fits)",
+                     engine_context_size(t->chat->engine));
+    }
+    t->status = CLI_FAILED;
+    forget_turn(t);
+}
+
+static const char *call_text(const json_t *call, const char *key)
+{
+    return json_string_value(json_object_get(json_object_get(call, "function"), key));
+}
+
+static void ask_for_result(const struct talk *t)
+{
+    json_t *call = json_array_get(t->waiting, 0);
+    if (call && t->at_terminal && !t->chat->quiet) {
+        term_note("what does %s give? The next line is its result", call_text(call, "name"));
+    }
+}
+
+/* Ends the line of the answer and puts it into the conversation. */
+static void keep_answer(struct talk *t)
+{
+    struct answer *a = &t->answer;
+    if (a->open_line || (a->text.len == 0 && a->n_calls == 0)) {
+        putchar('\n');
+        a->open_line = false;
+    }
+    answer_print_calls(a);
+    fflush(stdout);
+    json_t *message = chat_message_json(a->message);
+    json_array_append_new(t->messages, message);
+    json_array_extend(t->waiting, json_object_get(message, "tool_calls"));
     answer_forget_interrupt();
-    bool ok = engine_chat_tokens(t->chat->engine, t->messages, t->chat->tools, true, &prompt, &e);
-    if (ok && prompt.n >= engine_context_size(t->chat->engine)) {
-        if (before > (t->system != NULL)) {
-            say_context_full(t);
-        } else {
-            term_message("this message does not fit the context of %u tokens; shorten it "
-                         "(--context-size sets how much fits)",
-                         engine_context_size(t->chat->engine));
-        }
-        t->status = CLI_FAILED;
-        json_array_remove(t->messages, before);
-        token_list_free(&prompt);
+    if (answer_filled_context(a, &t->chat->how)) {
+        say_context_full(t);
+    } else if (t->chat->verbose && !t->chat->quiet) {
+        answer_print_figures(a, -1, stderr);
+    }
+    ask_for_result(t);
+}
+
+/* Answers the conversation as it stands. */
+static void respond(struct talk *t)
+{
+    struct prompter *p = engine_prompter(t->chat->engine);
+    struct prompt_request request = {
+        .messages = t->messages,
+        .tools = t->chat->tools,
+        .add_generation_prompt = true,
+        .thinking = t->chat->thinking,
+    };
+    struct prompt prompt = {0};
+    struct error e = {0};
+    answer_forget_interrupt();
+    bool ok = prompter_prompt(p, &request, &prompt, &e);
+    if (ok && prompt.tokens.n >= engine_context_size(t->chat->engine)) {
+        refuse_long_turn(t);
+        prompt_free(&prompt);
         return;
     }
-    ok = ok && answer_generate(&t->answer, t->session, &prompt, &t->chat->how, &e);
-    token_list_free(&prompt);
-    const struct buf *said = &t->answer.text;
+    ok = ok && answer_chat(&t->answer, t->session, p, &request, &prompt, &t->chat->how, &e);
+    prompt_free(&prompt);
     if (t->answer.output_failed) {
         t->leave = true;
         t->status = CLI_FAILED;
-        return;
-    }
-    if (!ok) {
-        json_array_remove(t->messages, before); /* as if it had not been said */
+    } else if (ok) {
+        keep_answer(t);
+    } else {
+        forget_turn(t);
         term_message("%s", e.message);
         t->status = CLI_FAILED;
-        return;
     }
-    if (said->len == 0 || said->data[said->len - 1] != '\n') {
-        putchar('\n');
-    }
-    fflush(stdout);
-    add_message(t, "assistant", said->data ? said->data : "", said->len);
-    answer_forget_interrupt();
-    if (answer_filled_context(&t->answer, &t->chat->how)) {
-        say_context_full(t);
-    } else if (t->chat->verbose && !t->chat->quiet) {
-        answer_print_figures(&t->answer, -1, stderr);
+}
+
+static void say(struct talk *t, const char *text)
+{
+    t->turn = json_array_size(t->messages);
+    json_array_append_new(t->messages, chat_input_message("user", text, strlen(text)));
+    respond(t);
+}
+
+/* The result of the first call that waits for one; after the last the model goes on. */
+static void give_result(struct talk *t, const char *text)
+{
+    json_t *call = json_array_get(t->waiting, 0);
+    json_t *result = chat_input_message("tool", text, strlen(text));
+    json_object_set(result, "tool_call_id", json_object_get(call, "id"));
+    json_object_set_new(result, "name", json_string(call_text(call, "name")));
+    json_array_append_new(t->messages, result);
+    json_array_remove(t->waiting, 0);
+    if (json_array_size(t->waiting)) {
+        ask_for_result(t);
+    } else {
+        respond(t);
     }
 }
 
@@ -117,10 +182,17 @@ static void append_as_text(struct buf *out, json_t *messages)
     json_t *m;
     json_array_foreach(messages, i, m)
     {
-        json_t *content = json_object_get(m, "content");
+        json_t *content = json_object_get(m, "content"), *call;
+        size_t k;
         buf_printf(out, "%s%s:\n", i ? "\n" : "", json_string_value(json_object_get(m, "role")));
-        buf_append(out, json_string_value(content), json_string_length(content));
-        buf_append_char(out, '\n');
+        if (json_is_string(content)) {
+            buf_append(out, json_string_value(content), json_string_length(content));
+            buf_append_char(out, '\n');
+        }
+        json_array_foreach(json_object_get(m, "tool_calls"), k, call)
+        {
+            buf_printf(out, "call %s %s\n", call_text(call, "name"), call_text(call, "arguments"));
+        }
     }
 }
 
@@ -251,8 +323,10 @@ static void loop(struct talk *t, struct line_reader *reader)
         const char *text = line + strspn(line, " \t");
         if (*text == '/') {
             run_chat_command(t, text);
+        } else if (*text && json_array_size(t->waiting)) {
+            give_result(t, line);
         } else if (*text) {
-            answer_line(t, line);
+            say(t, line);
         }
     }
 }
@@ -260,34 +334,38 @@ static void loop(struct talk *t, struct line_reader *reader)
 int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
 {
     struct error e = {0};
-    struct talk t = {.chat = chat, .messages = json_array()};
+    struct talk t = {.chat = chat, .messages = json_array(), .waiting = json_array()};
     t.session = session_new(chat->engine, &e);
     if (!t.session) {
         json_decref(t.messages);
+        json_decref(t.waiting);
         return cli_fail(&e);
     }
     t.system = chat->system ? mem_strdup(chat->system) : NULL;
     start_anew(&t);
     answer_init(&t.answer, stdout);
+    t.answer.show_reasoning = chat->show_reasoning;
     answer_catch_interrupt(false);
     struct line_reader *reader = line_reader_new(">>> ");
-    if (!chat->quiet && line_reader_is_terminal(reader)) {
+    t.at_terminal = line_reader_is_terminal(reader);
+    if (!chat->quiet && t.at_terminal) {
         fputs(term_style(stderr, TERM_DIM), stderr);
         term_print_escaped(stderr, chat->model_name, strlen(chat->model_name), 0);
         fprintf(stderr, ": /help lists commands, Ctrl-D leaves%s\n",
                 term_style(stderr, TERM_PLAIN));
     }
     if (first_prompt) {
-        answer_line(&t, first_prompt);
+        say(&t, first_prompt);
     }
     loop(&t, reader);
-    if (line_reader_is_terminal(reader) && !t.answer.output_failed) {
+    if (t.at_terminal && !t.answer.output_failed) {
         t.status = CLI_DONE; /* a person has seen what failed, and left */
     }
     line_reader_free(reader);
     answer_free(&t.answer);
     session_free(t.session);
     json_decref(t.messages);
+    json_decref(t.waiting);
     free(t.system);
     return t.status;
 }

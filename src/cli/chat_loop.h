@@ -11,7 +11,9 @@ struct chat_loop {
     struct engine *engine;
     const char *model_name;
     const char *system; /* NULL: none */
-    json_t *tools;      /* borrowed; may be NULL */
+    json_t *tools;      /* borrowed; may be NULL. The person gives the results of calls */
+    enum prompter_thinking thinking;
+    bool show_reasoning;
     struct generation_options how;
     bool quiet, verbose;
 };

@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "cli/answer.h"
+#include "cli/chat_input.h"
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
 #include "cli/input.h"
@@ -15,17 +16,16 @@
 
 enum {
     PROMPT_MAX_BYTES = 1 << 28,
-    TOOLS_MAX_BYTES = 1 << 24,
 };
 
 struct run_options {
     struct common_options common;
     struct sampling sampling;
     bool temp_given, top_k_given, top_p_given, min_p_given, penalty_given, last_n_given;
-    bool seed_given, raw, interactive, ignore_eos;
+    bool seed_given, raw, interactive, ignore_eos, thinking, no_thinking;
     uint32_t max_tokens;
     struct string_list stop;
-    const char *model, *prompt, *file, *system, *tools;
+    const char *model, *prompt, *file, *system, *tools, *chat_template;
 };
 
 #define FIELD(field) offsetof(struct run_options, field)
@@ -36,8 +36,17 @@ static const struct option table[] = {
     {"file", 'f', OPTION_STRING, "FILE", "read the prompt from a file (-: standard input)",
      FIELD(file), 0, 0, 0},
     {"system", 0, OPTION_STRING, "TEXT", "the system message", FIELD(system), 0, 0, 0},
-    {"tools", 0, OPTION_STRING, "FILE", "tool definitions for the chat template, a JSON array",
+    {"tools", 0, OPTION_STRING, "FILE",
+     "tools that the model may call, a JSON array of their definitions; its calls are printed",
      FIELD(tools), 0, 0, 0},
+    {"chat-template", 0, OPTION_STRING, "NAME|FILE",
+     "a built-in chat template (listed below) or a file, in place of the model's",
+     FIELD(chat_template), 0, 0, 0},
+    {"thinking", 0, OPTION_FLAG, NULL, "ask for reasoning, of models that can be told",
+     FIELD(thinking), 0, 0, 0},
+    {"no-thinking", 0, OPTION_FLAG, NULL,
+     "ask for none, and show none (on terminals it is shown dimmed; never in files and pipes)",
+     FIELD(no_thinking), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
      FIELD(interactive), 0, 0, 0},
@@ -145,33 +154,6 @@ static bool read_prompt(struct run *r, const char *file, struct error *e)
     return true;
 }
 
-static bool read_tools(struct run *r, struct error *e)
-{
-    struct buf text;
-    buf_init(&text, TOOLS_MAX_BYTES);
-    if (!input_read(r->o->tools, TOOLS_MAX_BYTES, &text, e)) {
-        buf_free(&text);
-        return false;
-    }
-    json_error_t why;
-    json_t *all = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &why);
-    buf_free(&text);
-    if (!all) {
-        return error_set(e, ERROR_INPUT, "%s is not JSON (line %d): %s", input_name(r->o->tools),
-                         why.line, why.text);
-    }
-    json_t *array = json_is_object(all) ? json_object_get(all, "tools") : all;
-    if (!json_is_array(array)) {
-        json_decref(all);
-        return error_set(e, ERROR_INPUT,
-                         "%s: expected an array of tool definitions, or an object with \"tools\"",
-                         input_name(r->o->tools));
-    }
-    r->tools = json_incref(array);
-    json_decref(all);
-    return true;
-}
-
 static struct generation_options generation_of(const struct run *r)
 {
     return (struct generation_options){
@@ -197,67 +179,70 @@ static void complete_sampling(struct run *r, const struct engine *en)
     s->repeat_last_n = o->last_n_given ? given.repeat_last_n : s->repeat_last_n;
 }
 
-static bool make_prompt(const struct run *r, const struct engine *en, bool raw,
-                        struct token_list *tokens, struct error *e)
+static enum prompter_thinking thinking_of(const struct run_options *o)
 {
-    if (raw) {
-        if (!engine_text_tokens(en, r->prompt, strlen(r->prompt), tokens, e)) {
-            return false;
-        }
-        if (!tokens->n) {
-            return error_set(e, ERROR_INPUT,
-                             "the prompt is empty and this model has no token to begin with; give "
-                             "it some text");
-        }
-        return true;
+    return o->thinking ? THINKING_ON : o->no_thinking ? THINKING_OFF : THINKING_AS_USUAL;
+}
+
+static bool shows_reasoning(const struct run_options *o)
+{
+    return isatty(STDOUT_FILENO) && !o->common.quiet && !o->no_thinking;
+}
+
+static bool raw_prompt(const struct run *r, const struct engine *en, struct prompt *prompt,
+                       struct error *e)
+{
+    if (!engine_text_tokens(en, r->prompt, strlen(r->prompt), &prompt->tokens, e)) {
+        return false;
     }
-    json_t *messages = json_array();
-    if (r->o->system) {
-        json_array_append_new(messages,
-                              json_pack("{s:s, s:o}", "role", "system", "content",
-                                        term_json_text(r->o->system, strlen(r->o->system))));
+    if (!prompt->tokens.n) {
+        return error_set(e, ERROR_INPUT,
+                         "the prompt is empty and this model has no token to begin with; give it "
+                         "some text");
     }
-    json_array_append_new(messages, json_pack("{s:s, s:o}", "role", "user", "content",
-                                              term_json_text(r->prompt, strlen(r->prompt))));
-    bool ok = engine_chat_tokens(en, messages, r->tools, true, tokens, e);
-    json_decref(messages);
-    return ok;
+    return true;
 }
 
 static void print_result(const struct run *r, const char *name, const struct engine *en,
                          const struct answer *a, double total_s)
 {
     const struct generation_stats *s = &a->stats;
+    json_t *message = chat_message_json(a->message);
+    json_t *reasoning = json_object_get(message, "reasoning_content");
+    json_t *calls = json_object_get(message, "tool_calls");
     json_t *usage = json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)s->n_prompt,
                               "completion_tokens", (json_int_t)s->n_generated);
     json_t *timings = json_pack(
         "{s:f, s:f, s:f, s:f, s:f}", "load_ms", engine_load_time_s(en) * 1e3,
         "prefill_tokens_per_second", answer_prefill_rate(s), "decode_tokens_per_second",
         answer_decode_rate(s), "first_token_ms", s->first_token_s * 1e3, "total_ms", total_s * 1e3);
-    term_print_json(json_pack("{s:o, s:o, s:s, s:o, s:o, s:I}", "model",
+    json_t *stop = s->stop ? term_json_text(s->stop, strlen(s->stop)) : json_null();
+    term_print_json(json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "model",
                               term_json_text(name, strlen(name)), "content",
                               term_json_text(a->text.data ? a->text.data : "", a->text.len),
-                              "finish_reason", finish_reason_name(s->reason), "usage", usage,
-                              "timings", timings, "seed", (json_int_t)r->sampling.seed),
+                              "reasoning", reasoning ? json_incref(reasoning) : json_null(),
+                              "tool_calls", calls ? json_incref(calls) : json_array(),
+                              "finish_reason", answer_finish_reason(a), "stop_string", stop,
+                              "usage", usage, "timings", timings, "seed",
+                              (json_int_t)r->sampling.seed),
                     false);
+    json_decref(message);
 }
 
 /* Ends the line of the answer where a person looks at it; pipes and files get the answer as it
  * is. */
-static void finish_output(const struct run *r, const struct engine *en, const struct answer *a)
+static void finish_output(const struct run *r, const struct engine *en, struct answer *a)
 {
-    bool open_line = a->text.len && a->text.data[a->text.len - 1] != '\n';
-    if (isatty(STDOUT_FILENO)) {
-        if (open_line || a->stats.reason == FINISH_CANCELLED) {
-            putchar('\n');
-        }
-        open_line = false;
+    answer_print_calls(a);
+    if (isatty(STDOUT_FILENO) && (a->open_line || a->stats.reason == FINISH_CANCELLED)) {
+        putchar('\n');
+        a->open_line = false;
     }
     fflush(stdout);
     if (r->o->common.quiet) {
         return;
     }
-    if (open_line && (isatty(STDERR_FILENO) || term_same_target(stdout, stderr))) {
+    if (a->open_line && (isatty(STDERR_FILENO) || term_same_target(stdout, stderr))) {
         fputc('\n', stderr);
     }
     answer_print_figures(a, engine_load_time_s(en), stderr);
@@ -268,21 +253,44 @@ static void finish_output(const struct run *r, const struct engine *en, const st
     }
 }
 
+/* Fills a; false on an error. */
+static bool generate(const struct run *r, struct engine *en, bool raw,
+                     const struct generation_options *how, struct answer *a, struct error *e)
+{
+    struct prompter *p = engine_prompter(en);
+    struct prompt prompt = {0};
+    struct prompt_request request = {
+        .messages = chat_input_messages(r->o->system, r->prompt),
+        .tools = r->tools,
+        .add_generation_prompt = true,
+        .thinking = thinking_of(r->o),
+    };
+    struct session *session = NULL;
+    bool ok = raw ? raw_prompt(r, en, &prompt, e) : prompter_prompt(p, &request, &prompt, e);
+    ok = ok && (session = session_new(en, e));
+    if (ok) {
+        ok = raw ? answer_generate(a, session, &prompt.tokens, how, e)
+                 : answer_chat(a, session, p, &request, &prompt, how, e);
+    }
+    session_free(session);
+    prompt_free(&prompt);
+    json_decref(request.messages);
+    return ok;
+}
+
 static int answer_once(const struct run *r, const char *name, struct engine *en, bool raw,
                        double start_s)
 {
     struct error e = {0};
-    struct token_list tokens = {0};
-    struct session *session = NULL;
     struct answer a;
     int status = CLI_DONE;
     bool json = r->o->common.json;
     answer_init(&a, json ? NULL : stdout);
+    a.show_reasoning = shows_reasoning(r->o);
     answer_catch_interrupt(true);
     struct generation_options how = generation_of(r);
     how.spm_start = raw && !*r->prompt;
-    if (!make_prompt(r, en, raw, &tokens, &e) || !(session = session_new(en, &e)) ||
-        !answer_generate(&a, session, &tokens, &how, &e)) {
+    if (!generate(r, en, raw, &how, &a, &e)) {
         if (a.text.len && !json) {
             putchar('\n');
             fflush(stdout);
@@ -304,8 +312,6 @@ static int answer_once(const struct run *r, const char *name, struct engine *en,
         status = a.stats.reason == FINISH_CANCELLED ? CLI_INTERRUPTED : CLI_DONE;
     }
     answer_free(&a);
-    session_free(session);
-    token_list_free(&tokens);
     return status;
 }
 
@@ -318,11 +324,14 @@ static int with_engine(const struct run *r, const struct model_source *source, s
         error_set(&e, ERROR_INPUT, "there is no prompt: %s is empty", r->empty);
         return cli_fail(&e);
     }
-    bool has_template = engine_chat_template(en) != NULL;
+    if (o->chat_template && !chat_input_template(engine_prompter(en), o->chat_template, &e)) {
+        return cli_fail(&e);
+    }
+    bool has_template = prompter_template(engine_prompter(en)) != NULL;
     if (!has_template && (r->chat || o->system || o->tools) && !o->raw) {
         error_set(&e, ERROR_UNSUPPORTED,
-                  "%s has no chat template, so it cannot %s; give a prompt with --raw, and it "
-                  "continues the text",
+                  "%s has no chat template, so it cannot %s; --chat-template chooses one, or give "
+                  "a prompt with --raw, and it continues the text",
                   source->name, r->chat ? "chat" : "take --system or --tools");
         return cli_fail(&e);
     }
@@ -332,6 +341,8 @@ static int with_engine(const struct run *r, const struct model_source *source, s
             .model_name = source->name,
             .system = o->system,
             .tools = r->tools,
+            .thinking = thinking_of(o),
+            .show_reasoning = shows_reasoning(o),
             .how = generation_of(r),
             .quiet = o->common.quiet,
             .verbose = o->common.verbose,
@@ -360,7 +371,8 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
                     struct error *e)
 {
     const struct run_options *o = r->o;
-    if (!find_model(r, arguments, source, e) || (o->tools && !read_tools(r, e))) {
+    if (!find_model(r, arguments, source, e) ||
+        (o->tools && !(r->tools = chat_input_tools(o->tools, e)))) {
         return false;
     }
     bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
@@ -391,9 +403,18 @@ static int run(const void *options, const struct string_list *arguments)
     if (o->interactive && (o->raw || o->common.json)) {
         return cli_usage("run", "--interactive does not go with %s", o->raw ? "--raw" : "--json");
     }
-    if (o->raw && (o->system || o->tools)) {
+    const char *of_template = o->system          ? "--system"
+                              : o->tools         ? "--tools"
+                              : o->chat_template ? "--chat-template"
+                              : o->thinking      ? "--thinking"
+                              : o->no_thinking   ? "--no-thinking"
+                                                 : NULL;
+    if (o->raw && of_template) {
         return cli_usage("run", "--raw uses no chat template, so it does not go with %s",
-                         o->system ? "--system" : "--tools");
+                         of_template);
+    }
+    if (o->thinking && o->no_thinking) {
+        return cli_usage("run", "--thinking and --no-thinking contradict each other");
     }
     int status;
     struct engine *en = NULL;
@@ -423,15 +444,19 @@ const struct command cmd_run = {
                    "is the model, and a chat opens (the prompt is read from standard input when\n"
                    "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
                    "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
-                   "Ctrl-C stops the answer. A newline is added to it on terminals only.",
+                   "Ctrl-C stops the answer. A newline is added to it on terminals only. Calls of\n"
+                   "tools are lines \"call NAME {...}\" after the answer; in a chat the next line\n"
+                   "that is typed is the result.",
     .examples = "  lllm run \"What is machine learning?\"\n"
                 "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
                 "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"
                 "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
-                "  lllm run tinyllama.gguf --json < question.txt\n",
+                "  lllm run tinyllama.gguf --json < question.txt\n"
+                "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),
     .init = init,
+    .print_more = chat_input_print_templates,
     .uses_engine = true,
     .run = run,
 };

@@ -9,6 +9,7 @@
 #include "cli/input.h"
 #include "cli/models.h"
 #include "cli/term.h"
+#include "cli/token_table.h"
 #include "tokenizer/tokenizer.h"
 
 struct tokenize_options {
@@ -68,44 +69,16 @@ static void print_ids(const struct token_list *ids)
     putchar('\n');
 }
 
-static void print_table(const struct tokenizer *t, const struct token_list *ids)
-{
-    struct buf piece;
-    buf_init(&piece, SIZE_MAX / 2);
-    for (size_t i = 0; i < ids->n; i++) {
-        buf_clear(&piece);
-        tokenizer_append_piece(t, ids->ids[i], true, &piece);
-        printf("%7d  \"", ids->ids[i]);
-        term_print_escaped(stdout, piece.data ? piece.data : "", piece.len, 0);
-        puts("\"");
-    }
-    buf_free(&piece);
-}
-
 static void print_json(const struct tokenizer *t, const struct token_list *ids,
                        const struct span_list *spans)
 {
-    json_t *numbers = json_array(), *tokens = json_array();
-    struct buf piece;
-    buf_init(&piece, SIZE_MAX / 2);
+    json_t *numbers = json_array();
     for (size_t i = 0; i < ids->n; i++) {
-        int32_t id = ids->ids[i];
-        struct gguf_string spelling = tokenizer_spelling(t, id);
-        buf_clear(&piece);
-        tokenizer_append_piece(t, id, true, &piece);
-        json_array_append_new(numbers, json_integer(id));
-        json_array_append_new(tokens,
-                              json_pack("{s:i, s:o, s:o, s:b, s:I, s:I}", "id", id, "text",
-                                        term_json_text(piece.data ? piece.data : "", piece.len),
-                                        "spelling", term_json_text(spelling.data, spelling.len),
-                                        "control", tokenizer_is_control(t, id), "start",
-                                        (json_int_t)spans->spans[i].start, "end",
-                                        (json_int_t)spans->spans[i].end));
+        json_array_append_new(numbers, json_integer(ids->ids[i]));
     }
-    buf_free(&piece);
-    term_print_json(
-        json_pack("{s:I, s:o, s:o}", "count", (json_int_t)ids->n, "ids", numbers, "tokens", tokens),
-        false);
+    term_print_json(json_pack("{s:I, s:o, s:o}", "count", (json_int_t)ids->n, "ids", numbers,
+                              "tokens", token_table_json(t, ids, spans)),
+                    false);
 }
 
 static void print_decoded(const struct tokenizer *t, const struct tokenize_options *o,
@@ -144,7 +117,7 @@ static bool work(const struct tokenizer *t, const struct tokenize_options *o,
         } else if (ok && o->ids) {
             print_ids(ids);
         } else if (ok) {
-            print_table(t, ids);
+            token_table_print(t, ids);
         }
     }
     span_list_free(&spans);

@@ -17,9 +17,9 @@
 #include "cli/term.h"
 
 static const struct command *const commands[] = {
-    &cmd_run,      &cmd_infill,     &cmd_show,     &cmd_list,     &cmd_tokenize,
-    &cmd_logits,   &cmd_perplexity, &cmd_embed,    &cmd_classify, &cmd_import,
-    &cmd_quantize, &cmd_imatrix,    &cmd_pretrain, &cmd_bench,
+    &cmd_run,    &cmd_infill,   &cmd_show,       &cmd_list,     &cmd_tokenize,
+    &cmd_render, &cmd_logits,   &cmd_perplexity, &cmd_embed,    &cmd_classify,
+    &cmd_import, &cmd_quantize, &cmd_imatrix,    &cmd_pretrain, &cmd_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -99,7 +99,7 @@ int cli_flush(void)
     if (failed) {
         cli_output_failed(reason);
     } else if (!output_has_failed && fstat(STDOUT_FILENO, &target) == 0 &&
-               S_ISREG(target.st_mode)) {
+               !S_ISFIFO(target.st_mode) && !S_ISSOCK(target.st_mode)) {
         term_message("standard output could not be written; what is there is incomplete");
     }
     return CLI_FAILED;

@@ -8,63 +8,6 @@
 
 enum { DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 256 };
 
-/* A string of the file's metadata, NUL-terminated, or NULL. Release with free(). */
-static char *metadata_text(const struct gguf *g, const char *key)
-{
-    struct gguf_string s = {NULL, 0};
-    return gguf_get_string(g, key, &s, NULL) && s.data ? mem_strndup(s.data, s.len) : NULL;
-}
-
-/* Parses en->template_text and finds out what it can do. */
-static void use_template(struct engine *en)
-{
-    chat_template_free(en->template);
-    en->template =
-        chat_template_new(en->template_text, strlen(en->template_text), &en->template_error);
-    if (en->template) {
-        chat_abilities_probe(en->template, &en->abilities);
-        en->format = chat_format_detect(en->template_text, engine_probe, en);
-    }
-}
-
-/* The file's own template, or else a built-in one. One that does not parse is an error only when a
- * chat is asked for. */
-static bool open_template(struct engine *en, struct error *e)
-{
-    struct gguf_string text = {NULL, 0};
-    if (!gguf_get_string(en->gguf, "tokenizer.chat_template", &text, e)) {
-        return false;
-    }
-    if (text.data) {
-        en->template_owned = mem_strndup(text.data, text.len);
-        en->template_text = en->template_owned;
-    } else {
-        char *architecture = metadata_text(en->gguf, "general.architecture");
-        char *name = metadata_text(en->gguf, "general.name");
-        const struct chat_builtin *b = chat_builtin_for(architecture, name, engine_probe, en);
-        en->template_text = b ? b->source : NULL;
-        free(architecture);
-        free(name);
-    }
-    if (en->template_text) {
-        use_template(en);
-    }
-    return true;
-}
-
-bool engine_set_chat_template(struct engine *en, const char *name_or_source, struct error *e)
-{
-    const struct chat_builtin *b = chat_builtin_find(name_or_source);
-    free(en->template_owned);
-    en->template_owned = b ? NULL : mem_strdup(name_or_source);
-    en->template_text = b ? b->source : en->template_owned;
-    use_template(en);
-    if (!en->template && e) {
-        *e = en->template_error;
-    }
-    return en->template != NULL;
-}
-
 static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
                          struct error *e)
 {
@@ -115,7 +58,8 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
                          "was put together wrongly",
                          n_tokens, en->model->config.n_vocab);
     }
-    if (!open_template(en, e) || !choose_sizes(en, o, name, e)) {
+    en->prompter = prompter_new(en->gguf, en->tokenizer, e);
+    if (!en->prompter || !choose_sizes(en, o, name, e)) {
         return false;
     }
     en->kernels = kernels_select();
@@ -176,8 +120,7 @@ void engine_close(struct engine *en)
 {
     if (en) {
         pool_free(en->pool);
-        chat_template_free(en->template);
-        free(en->template_owned);
+        prompter_free(en->prompter);
         tokenizer_free(en->tokenizer);
         model_free(en->model);
         gguf_close(en->gguf);
@@ -230,7 +173,17 @@ double engine_load_time_s(const struct engine *en)
     return en->load_time_s;
 }
 
-const char *engine_chat_template(const struct engine *en)
+struct prompter *engine_prompter(const struct engine *en)
 {
-    return en->template_text;
+    return en->prompter;
+}
+
+bool engine_text_tokens(const struct engine *en, const char *text, size_t n, struct token_list *out,
+                        struct error *e)
+{
+    int32_t bos = tokenizer_bos(en->tokenizer);
+    if (bos != TOKENIZER_NO_TOKEN && (n == 0 || tokenizer_add_bos(en->tokenizer))) {
+        token_list_add(out, bos);
+    }
+    return n == 0 || tokenizer_encode(en->tokenizer, text, n, NULL, out, e);
 }

@@ -1,6 +1,6 @@
 /* engine.h: a loaded model, sessions on it, and one answer at a time.
  *
- *   engine (process)  = mapped file + bound weights + tokenizer + template + threads
+ *   engine (process)  = mapped file + bound weights + tokenizer + template (prompter.h) + threads
  *   session           = one timeline: its tokens and their KV cache
  *   generation        = one answer: sampler, stop strings, bytes held back until they are whole
  * characters
@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "chat/tools.h"
+#include "engine/prompter.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -52,46 +52,9 @@ struct pool *engine_pool(const struct engine *en);
 uint32_t engine_context_size(const struct engine *en);
 double engine_load_time_s(const struct engine *en);
 
-/* The file's chat template, or a built-in one that the model was made for (chat/builtin.h); NULL
- * where neither is there. */
-const char *engine_chat_template(const struct engine *en);
-/* Puts another in its place: the name of a built-in template or the source of one. ERROR_INPUT
- * where it does not parse. Not while others use the engine. */
-bool engine_set_chat_template(struct engine *en, const char *name_or_source, struct error *e);
-
-/* What a template is asked for. Messages and tools are OpenAI's (chat_prepare in chat/tools.h). */
-enum engine_thinking { THINKING_AS_USUAL, THINKING_ON, THINKING_OFF };
-struct engine_chat {
-    json_t *messages; /* an array */
-    json_t *tools;    /* an array; may be NULL */
-    bool add_generation_prompt;
-    enum engine_thinking thinking; /* for models that can be told (enable_thinking) */
-    json_t *variables;             /* further variables of the template, an object; may be NULL */
-    int64_t now_unix_s;            /* for templates that tell the date; 0: the clock's */
-};
-/* The text of the prompt with its trust, and the format that the answer will have (may be NULL). */
-bool engine_chat_render(const struct engine *en, const struct engine_chat *chat,
-                        struct chat_text *text, struct chat_format *format, struct error *e);
-/* The same, tokenized with trust: what people wrote never becomes a control token. BOS is put in
- * front when the tokenizer asks for it and the template did not write it. */
-struct engine_prompt {
-    struct token_list tokens;
-    struct chat_format format;
-    char *end; /* of the text, as far as the template wrote it */
-    size_t n_end;
-};
-bool engine_chat_prompt(const struct engine *en, const struct engine_chat *chat,
-                        struct engine_prompt *out, struct error *e);
-void engine_prompt_free(struct engine_prompt *p);
-/* Takes an answer to the prompt apart (generation_options.parser). Calls are looked for where tools
- * were offered. */
-struct chat_parser *engine_parser_new(const struct engine *en, const struct engine_prompt *prompt,
-                                      const struct engine_chat *chat, uint64_t id_seed,
-                                      chat_event_fn *event, void *context);
-
-/* engine_chat_prompt's tokens alone. */
-bool engine_chat_tokens(const struct engine *en, json_t *messages, json_t *tools,
-                        bool add_generation_prompt, struct token_list *out, struct error *e);
+/* Its chat template with its tokenizer, which is engine_tokenizer; to be changed only while nobody
+ * else uses the engine. */
+struct prompter *engine_prompter(const struct engine *en);
 /* Plain text: BOS when the tokenizer asks for it, then the text, nothing in it trusted. An empty
  * text gives BOS alone, wherever the vocabulary has one: something to generate from. */
 bool engine_text_tokens(const struct engine *en, const char *text, size_t n, struct token_list *out,

@@ -2,19 +2,13 @@
 #ifndef LLLM_ENGINE_INTERNAL_H
 #define LLLM_ENGINE_INTERNAL_H
 
-#include "chat/builtin.h"
 #include "engine/engine.h"
 
 struct engine {
     struct gguf *gguf;
     struct model *model;
     struct tokenizer *tokenizer;
-    const char *template_text;      /* NULL where the model has none */
-    char *template_owned;           /* the file's template, NUL-terminated */
-    struct chat_template *template; /* NULL where there is none or it does not parse */
-    struct error template_error;    /* why it does not parse */
-    struct chat_abilities abilities;
-    struct chat_format format;
+    struct prompter *prompter;
     struct pool *pool;
     const struct kernels *kernels;
     uint32_t context_size, batch_size;
@@ -28,9 +22,6 @@ struct session {
     int32_t *tokens; /* [context_size], the first cache.n_tokens are the timeline */
     float *logits;   /* [n_vocab] of the last position */
 };
-
-/* prompt.c: what the vocabulary knows of a spelling; context: the engine. */
-enum chat_token engine_probe(void *context, const char *spelling);
 
 /* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop
  * string or of a character. */

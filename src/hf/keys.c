@@ -88,6 +88,22 @@ static bool check_quantized(const struct config *c, struct error *e)
                      c->path, utf8_quote(shown, name, strlen(name)));
 }
 
+/* "Llama" of "LlamaForCausalLM", once. */
+static void add_stem(struct buf *known, const char *class_name)
+{
+    static const char *const tails[] = {"For", "LMHead", "Model"};
+    size_t n = strlen(class_name);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        const char *tail = strstr(class_name, tails[i]);
+        n = tail && (size_t)(tail - class_name) < n ? (size_t)(tail - class_name) : n;
+    }
+    char stem[64];
+    snprintf(stem, sizeof stem, "%.*s,", (int)n, class_name);
+    if (!known->data || !strstr(known->data, stem)) {
+        buf_printf(known, "%s%s", known->len ? " " : "", stem);
+    }
+}
+
 bool hf_family_find(const struct config *c, struct family *f, struct error *e)
 {
     const char *class_name = hf_config_class(c);
@@ -106,10 +122,16 @@ bool hf_family_find(const struct config *c, struct family *f, struct error *e)
         const struct arch_hf *half;
         buf_init(&known, ERROR_MESSAGE_BYTES);
         for (size_t i = 0; (half = arch_hf_at(i, NULL)); i++) {
-            buf_printf(&known, "%s%s", i ? ", " : "", half->classes[0]);
+            for (const char *const *name = half->classes; *name; name++) {
+                add_stem(&known, *name);
+            }
         }
-        error_set(e, ERROR_UNSUPPORTED, "%s: models of class %s are not supported; supported: %s",
-                  c->path, utf8_quote(shown, class_name, strlen(class_name)),
+        if (known.len) {
+            known.data[--known.len] = 0; /* the last comma */
+        }
+        error_set(e, ERROR_UNSUPPORTED,
+                  "%s: models of class %s are not supported; supported: those of %s", c->path,
+                  utf8_quote(shown, class_name, strlen(class_name)),
                   known.data ? known.data : "none");
         buf_free(&known);
         return false;

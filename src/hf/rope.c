@@ -3,10 +3,10 @@
  *   default   none
  *   dynamic   none up to max_position_embeddings (NTK-aware scaling beyond is not computed)
  *   linear    positions divided by a factor
- *   yarn      Peng et al., "YaRN: Efficient Context Window Extension of Large Language Models",
- * 2023 longrope  Ding et al., "LongRoPE", 2024: a divisor for each frequency, one set for short and
- * one for long texts ("su" in early files) llama3    Llama 3.1: high frequencies stay, low ones are
- * divided, between them both are mixed
+ *   yarn      Peng et al., "YaRN", 2023
+ *   longrope  Ding et al., "LongRoPE", 2024: a divisor for each frequency, one set for short and
+ *             one for long texts ("su" in early files)
+ *   llama3    Llama 3.1: high frequencies stay, low ones are divided, between them both are mixed
  */
 #include "hf/rope.h"
 

@@ -143,7 +143,7 @@ static float round_scales(const struct search_block *blocks, const struct search
     float total = 0;
     for (size_t j = 0; j < s->n_subs; j++) {
         float scale[MOST], error[MOST];
-        int near = ratio(wanted[j], d, s->scale_low, s->scale_high), whole[MOST];
+        int near = ratio(wanted[j], d, s->scale_low, s->scale_high), whole[MOST] = {0};
         for (int c = 0; c < count; c++) {
             whole[c] = fit_clamp(near + fit_around(c), s->scale_low, s->scale_high);
             scale[c] = d * (float)whole[c];

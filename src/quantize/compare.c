@@ -93,11 +93,27 @@ static void on_bytes(void *context, uint64_t done, uint64_t total)
     tell(c, COMPARE_QUANTIZING, c->now, done, total);
 }
 
-/* The file loses its name as soon as it is open, so that nothing is left behind. */
-static struct gguf *open_and_unlink(const char *path, struct error *e)
+/* A folder that nobody else can enter, so that no link can be planted where the file will be. */
+static bool make_folder(const char *parent, struct buf *folder, struct error *e)
 {
-    struct gguf *g = gguf_open(path, e);
+    buf_printf(folder, "%s/lllm-compare-XXXXXX", parent);
+    if (folder->full) {
+        return error_set(e, ERROR_USAGE, "the name of the folder is too long");
+    }
+    if (!mkdtemp(folder->data)) {
+        return error_set(e, ERROR_IO, "no folder for temporary files can be made in %s: %s", parent,
+                         strerror(errno));
+    }
+    return true;
+}
+
+/* The file loses its name as soon as it is open, and so does its folder: nothing is left behind. */
+static struct gguf *open_and_unlink(const char *folder, const char *path, bool written,
+                                    struct error *e)
+{
+    struct gguf *g = written ? gguf_open(path, e) : NULL;
     unlink(path);
+    rmdir(folder);
     return g;
 }
 
@@ -105,20 +121,25 @@ static bool make_candidate(struct comparison *c, size_t i, struct compare_row *r
 {
     struct candidate *made = &c->candidates[i];
     struct quantize_plan plan;
-    struct buf path;
+    struct buf folder, path;
+    buf_init(&folder, 1 << 12);
     if (!make_plan(c, i, &plan, e)) {
         return false;
     }
+    if (!make_folder(c->folder, &folder, e)) {
+        quantize_plan_free(&plan);
+        buf_free(&folder);
+        return false;
+    }
     c->now = plan.recipe->name;
-    buf_init(&path, 1 << 16);
-    buf_printf(&path, "%s/lllm-compare-%ld-%zu.gguf", c->folder, (long)getpid(), i);
+    buf_init(&path, 1 << 13);
+    buf_printf(&path, "%s/model.gguf", folder.data);
     double start_s = time_now_s();
-    bool ok = path.full ? error_set(e, ERROR_USAGE, "the name of the folder is too long")
-                        : quantize_write(&plan, path.data, c->pool, on_bytes, c, e);
+    bool ok = quantize_write(&plan, path.data, c->pool, on_bytes, c, e);
     row->quantize_s = time_now_s() - start_s;
     row->recipe = plan.recipe;
     row->bits_per_weight = 8.0 * (double)plan.bytes / (double)plan.n_weights;
-    made->gguf = ok ? open_and_unlink(path.data, e) : NULL;
+    made->gguf = open_and_unlink(folder.data, path.data, ok, e);
     made->model = made->gguf ? model_load(made->gguf, e) : NULL;
     if (made->model) {
         row->file_bytes = gguf_file_bytes(made->gguf);
@@ -126,6 +147,7 @@ static bool make_candidate(struct comparison *c, size_t i, struct compare_row *r
                                            c->options->n_batch, e);
     }
     buf_free(&path);
+    buf_free(&folder);
     quantize_plan_free(&plan);
     return made->measured != NULL && !was_stopped(c, e);
 }

@@ -38,7 +38,8 @@ void rules_choose(const struct rules_model *m, const struct quantize_options *o,
 bool imatrix_read_legacy(struct imatrix *im, const uint8_t *data, uint64_t size_bytes,
                          struct error *e);
 
-/* ---- measure.c, speed.c ----------------------------------------------------------------------- */
+/* ---- measure.c, speed.c -----------------------------------------------------------------------
+ */
 
 struct measure_model {
     const struct model *model;

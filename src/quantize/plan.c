@@ -120,6 +120,14 @@ static bool plan_tensor(struct quantize_plan *p, const struct gguf_tensor *t, ui
     return true;
 }
 
+/* What a tensor becomes that no recipe touches, such as a norm or a bias. Folders have these in 16
+ * bits like all else; in a file readers expect F32. */
+static uint32_t untouched_type(const struct gguf_tensor *t)
+{
+    bool halves = t->type == TENSOR_F16 || t->type == TENSOR_BF16 || t->type == TENSOR_F64;
+    return halves ? TENSOR_F32 : t->type;
+}
+
 bool quantize_plan_make(const struct gguf *g, const struct quantize_options *o,
                         struct quantize_plan *plan, struct error *e)
 {
@@ -136,7 +144,7 @@ bool quantize_plan_make(const struct gguf *g, const struct quantize_options *o,
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         tensors[i] = (struct rules_tensor){.name = t->name, .n_dims = t->n_dims};
         memcpy(tensors[i].dims, t->dims, sizeof t->dims);
-        types[i] = t->type; /* of those that no recipe touches */
+        types[i] = untouched_type(t);
     }
     rules_choose(&m, o, tensors, n, types);
     bool ok = true;

@@ -50,7 +50,7 @@ static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
         char spelling[4];
         uint32_t id;
         size_t n = bpe_byte_spelling((uint8_t)b, spelling);
-        if (strmap_get(t->by_spelling, spelling, n, &id) && vocab_is_mergeable(t, id)) {
+        if (token_index_find(t->by_spelling, spelling, n, &id) && vocab_is_mergeable(t, id)) {
             t->byte_ids[b] = (int32_t)id;
         }
     }
@@ -59,10 +59,10 @@ static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
     if (whole_words <= 0) {
         return;
     }
-    t->whole_words = strmap_new(t->n_tokens);
+    t->whole_words = token_index_new(t->pieces, t->n_tokens);
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (vocab_is_mergeable(t, i)) {
-            strmap_add(t->whole_words, t->pieces[i].data, t->pieces[i].len, (uint32_t)i);
+            token_index_add(t->whole_words, (uint32_t)i);
         }
     }
 }
@@ -71,7 +71,8 @@ static bool word_tokens(struct encoding *enc, const char *word, size_t n)
 {
     const struct tokenizer *t = enc->t;
     uint32_t id;
-    if (t->whole_words && n <= t->max_mergeable_bytes && strmap_get(t->whole_words, word, n, &id)) {
+    if (t->whole_words && n <= t->max_mergeable_bytes &&
+        token_index_find(t->whole_words, word, n, &id)) {
         encoding_emit(enc, (int32_t)id, word, n);
         return true;
     }

@@ -232,11 +232,14 @@ static bool read_characters(struct hf_reader *r, const json_t *model, const stru
     bool fallback = hf_bool(model, "byte_fallback", false);
     size_t n_bytes = fallback ? mark_bytes(r) : 0;
     r->spec->model = "llama";
+    if (!check_steps(r, steps, true)) {
+        return false;
+    }
     if (n_bytes < 256 && !hf_bool(model, "fuse_unk", false)) {
         return unsupported(r, "unknown characters that stay apart");
     }
     score_by_merges(r);
-    return check_steps(r, steps, true);
+    return true;
 }
 
 static bool read_bpe(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)

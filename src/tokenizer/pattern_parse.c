@@ -265,8 +265,11 @@ static bool take_member(struct parser *p)
     if (take(p, "[")) {
         return take_bracket(p);
     }
-    if (!take_class_escape(p, &is_class) || is_class) {
-        return is_class;
+    if (!take_class_escape(p, &is_class)) {
+        return false;
+    }
+    if (is_class) {
+        return true;
     }
     if (!take_char(p, &from)) {
         return false;
@@ -321,6 +324,9 @@ static bool take_set(struct parser *p, uint16_t *set)
     struct pattern_program *out = p->program;
     bool is_class;
     uint32_t cp;
+    if (p->at == p->n) {
+        return fail(p, "an end");
+    }
     if (out->n_sets == PATTERN_MAX_SETS) {
         return fail(p, "more sets of characters than are allowed");
     }
@@ -345,7 +351,7 @@ static bool take_set(struct parser *p, uint16_t *set)
 
 bool set_contains(const struct pattern_program *p, uint16_t set, uint32_t cp, uint32_t kind)
 {
-    bool stack[MAX_DEPTH * 3 + 8];
+    bool stack[MAX_DEPTH * 3 + 8] = {false};
     size_t n = 0;
     const struct set_op *op = &p->ops[p->sets[set].first];
     for (size_t left = p->sets[set].n; left > 0; left--, op++) {

@@ -120,8 +120,8 @@ static bool is_framed(const struct gguf_string *s, const char *left, const char 
 
 bool role_looks_like_control(const struct gguf_string *s)
 {
-    static const char *const others[] = {"<s>",    "<bos>",   "<pad>",  "<start_of_turn>",
-                                         "[INST]", "[/INST]", "<|user", NULL};
+    static const char *const others[] = {"<s>",    "<bos>",   "<pad>", "<start_of_turn>",
+                                         "[INST]", "[/INST]", NULL};
     return is_framed(s, "<|", "|>") || is_framed(s, "<" BAR, BAR ">") ||
            is_among(s, others, sizeof others / sizeof *others);
 }

@@ -76,7 +76,7 @@ bool rules_check(const struct tokenizer_spec *spec, struct error *e)
 
 static bool can_merge(const struct tokenizer *t, const char *spelling, size_t n, uint32_t *id)
 {
-    return strmap_get(t->by_spelling, spelling, n, id) && vocab_is_mergeable(t, *id);
+    return token_index_find(t->by_spelling, spelling, n, id) && vocab_is_mergeable(t, *id);
 }
 
 /* Whether the bytes of the whole are those of its parts. They are where its spelling is, unless a

@@ -202,7 +202,7 @@ bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
 int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t n)
 {
     uint32_t id;
-    return strmap_get(t->by_spelling, text, n, &id) ? (int32_t)id : TOKENIZER_NO_TOKEN;
+    return token_index_find(t->by_spelling, text, n, &id) ? (int32_t)id : TOKENIZER_NO_TOKEN;
 }
 
 struct gguf_string tokenizer_spelling(const struct tokenizer *t, int32_t id)

@@ -19,8 +19,8 @@
 #include "tokenizer/tokenizer.h"
 
 enum {
-    TOKENIZER_MAX_TOKENS = 1 << 21,
-    TOKENIZER_MAX_MERGES = (1 << 22) - 1,
+    TOKENIZER_MAX_TOKENS = 1 << 19,
+    TOKENIZER_MAX_MERGES = 1 << 20,
     TOKENIZER_MAX_SPELLING_BYTES = 1 << 14,
     TOKENIZER_MAX_CHARSMAP_BYTES = 1 << 26,
 };
@@ -172,24 +172,28 @@ bool rewritten_put_char(struct encoding *enc, struct rewritten *out, uint32_t cp
 /* ---- trie.c: the tokens that begin at a place ---- */
 
 struct trie;
-struct trie_entry {
-    const char *key; /* borrowed as long as the trie lives */
-    uint32_t len;
-    int32_t value; /* not negative */
-};
-/* Of equal keys the one with the lowest value counts; empty keys do not. Copies the list. Process
- * lifetime. */
-struct trie *trie_new(const struct trie_entry *list, size_t n);
+/* Of the tokens ids[0..n), which are reordered, with the spellings texts[id], borrowed as long as
+ * the trie lives. Of equal spellings the lowest id counts; empty ones do not. Process lifetime. */
+struct trie *trie_new(const struct gguf_string *texts, uint32_t *ids, size_t n);
 void trie_free(struct trie *t);
 
-/* A walk along the keys; {0} is before their first byte. */
+/* A walk along the spellings; {0} is before their first byte. */
 struct trie_walk {
-    uint32_t node;
-    uint32_t tail; /* bytes of a key of which there is no other, that have been compared */
+    uint32_t node, depth;
 };
-/* Along one byte: false where no key goes on so. *value is that of the key which ends there, or
- * -1. */
+/* Along one byte: false where no spelling goes on so. *value is the token whose spelling ends
+ * there, or -1. */
 bool trie_step(const struct trie *t, struct trie_walk *w, uint8_t byte, int32_t *value);
+
+/* ---- index.c: from a spelling to its token ---- */
+
+struct token_index;
+/* An empty index of up to n tokens, of which i has the text texts[i] (borrowed). */
+struct token_index *token_index_new(const struct gguf_string *texts, size_t n);
+void token_index_free(struct token_index *x);
+/* Of tokens with equal texts the first that is added counts. */
+void token_index_add(struct token_index *x, uint32_t id);
+bool token_index_find(const struct token_index *x, const char *text, size_t n, uint32_t *id);
 
 /* ---- roles.c ---- */
 
@@ -257,17 +261,18 @@ struct tokenizer {
     uint8_t *charsmap;
     size_t charsmap_bytes;
     int32_t byte_ids[256];
-    struct strmap *by_spelling;
+    struct token_index *by_spelling;
     struct specials *specials;
     size_t max_mergeable_bytes;
-    struct strmap *whole_words; /* bpe, where they count: bytes -> id */
-    float *scores;              /* spm */
-    double *probabilities;      /* unigram: their logarithms */
-    double unknown_score;       /* unigram */
-    bool sums_by_mark;          /* unigram: see cut in unigram.c */
-    struct joints *joints;      /* spm, unigram */
-    struct trie *trie;          /* unigram, wordpiece */
-    struct pre *pre;            /* bpe */
+    struct token_index *whole_words; /* bpe, where they count: bytes -> id */
+    float *scores;                   /* spm */
+    double *probabilities;           /* unigram: their logarithms */
+    double unknown_score;            /* unigram */
+    bool sums_by_mark;               /* unigram: see cut in unigram.c */
+    struct joints *joints;           /* spm, unigram */
+    struct trie *trie;               /* unigram, wordpiece */
+    struct trie_walk word_start;     /* wordpiece: behind U+2581; node 0: no token begins with it */
+    struct pre *pre;                 /* bpe */
     /* Merging by rules: an entry is left << 43 | right << 22 | rank, hashed by the pair;
      * UINT64_MAX is empty. */
     uint64_t *rules;
@@ -285,7 +290,7 @@ static inline bool vocab_is_mergeable(const struct tokenizer *t, size_t id)
 /* The mergeable token that is spelled so. */
 static inline bool vocab_find(const struct tokenizer *t, const char *text, size_t n, uint32_t *id)
 {
-    return n <= t->max_mergeable_bytes && strmap_get(t->by_spelling, text, n, id) &&
+    return n <= t->max_mergeable_bytes && token_index_find(t->by_spelling, text, n, id) &&
            vocab_is_mergeable(t, *id);
 }
 /* A trie of the spellings of the mergeable tokens. */

@@ -21,6 +21,8 @@ const struct family *family_find(const char *model)
 
 /* ---- checking ---- */
 
+enum { MAX_SCORE = 1000000000 };
+
 static bool check_id(int32_t id, size_t n_tokens, const char *what, struct error *e)
 {
     if (id == TOKENIZER_NO_TOKEN || (id >= 0 && (size_t)id < n_tokens)) {
@@ -31,17 +33,33 @@ static bool check_id(int32_t id, size_t n_tokens, const char *what, struct error
                      (long)id, n_tokens);
 }
 
-static bool check_tokens(const struct tokenizer_spec *spec, bool scored, struct error *e)
+/* Probabilities are added up: sums must stay numbers. */
+static bool check_score(const struct tokenizer_spec *spec, const struct family *family, size_t i,
+                        struct error *e)
+{
+    double score = (double)spec->scores[i];
+    double exact = spec->exact_scores ? spec->exact_scores[i] : score;
+    if (isnan(score) || isnan(exact)) {
+        return error_set(e, ERROR_INPUT, "the score of token %zu is not a number", i);
+    }
+    if (family == &family_unigram && (fabs(score) > MAX_SCORE || fabs(exact) > MAX_SCORE)) {
+        return error_set(e, ERROR_INPUT,
+                         "the score of token %zu is %g, which is no logarithm of a probability", i,
+                         score);
+    }
+    return true;
+}
+
+static bool check_tokens(const struct tokenizer_spec *spec, const struct family *family,
+                         struct error *e)
 {
     for (size_t i = 0; i < spec->n_tokens; i++) {
         if (spec->tokens[i].len > TOKENIZER_MAX_SPELLING_BYTES) {
             return error_set(e, ERROR_LIMIT, "token %zu is longer than %d bytes", i,
                              TOKENIZER_MAX_SPELLING_BYTES);
         }
-        bool is_nan = scored && (isnan(spec->scores[i]) ||
-                                 (spec->exact_scores && isnan(spec->exact_scores[i])));
-        if (is_nan) {
-            return error_set(e, ERROR_INPUT, "the score of token %zu is not a number", i);
+        if (family->needs_scores && !check_score(spec, family, i, e)) {
+            return false;
         }
         if (spec->types && (spec->types[i] < 0 || spec->types[i] > TOKEN_BYTE)) {
             return error_set(e, ERROR_INPUT,
@@ -77,7 +95,7 @@ const struct family *vocab_check(const struct tokenizer_spec *spec, struct error
             return NULL;
         }
     }
-    bool ok = check_tokens(spec, family->needs_scores, e) && rewrite_check(spec, e) &&
+    bool ok = check_tokens(spec, family, e) && rewrite_check(spec, e) &&
               (!family->check || family->check(spec, e));
     return ok ? family : NULL;
 }
@@ -164,6 +182,7 @@ static void copy_tokens(struct tokenizer *t, const struct tokenizer_spec *spec)
     t->spellings = arena_alloc(t->arena, t->n_tokens * sizeof *t->spellings);
     t->pieces = arena_alloc(t->arena, t->n_tokens * sizeof *t->pieces);
     t->flags = arena_alloc(t->arena, t->n_tokens);
+    t->by_spelling = token_index_new(t->spellings, t->n_tokens);
     for (size_t i = 0; i < t->n_tokens; i++) {
         const struct gguf_string *from = &spec->tokens[i];
         if (from->len) {
@@ -183,7 +202,7 @@ static void copy_tokens(struct tokenizer *t, const struct tokenizer_spec *spec)
         }
         t->pieces[i] = (struct gguf_string){piece, len};
         piece += len;
-        strmap_add(t->by_spelling, t->spellings[i].data, from->len, (uint32_t)i);
+        token_index_add(t->by_spelling, (uint32_t)i);
         if (vocab_is_mergeable(t, i) && from->len > t->max_mergeable_bytes) {
             t->max_mergeable_bytes = from->len;
         }
@@ -198,7 +217,8 @@ static void mark_roles(struct tokenizer *t)
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         int32_t id = t->roles[roles[i]];
         if (id != TOKENIZER_NO_TOKEN) {
-            t->flags[id] |= TOKEN_IS_CONTROL | TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
+            t->flags[id] |= TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
+            t->flags[id] |= roles[i] == ROLE_UNKNOWN ? 0 : TOKEN_IS_CONTROL;
         }
     }
 }
@@ -232,16 +252,15 @@ void vocab_build_byte_ids(struct tokenizer *t)
 
 void vocab_build_trie(struct tokenizer *t)
 {
-    struct trie_entry *list = mem_array(t->n_tokens, sizeof *list);
+    uint32_t *ids = mem_array(t->n_tokens, sizeof *ids);
     size_t n = 0;
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (vocab_is_mergeable(t, i) && !(t->flags[i] & TOKEN_IS_UNUSED)) {
-            list[n++] = (struct trie_entry){t->spellings[i].data, (uint32_t)t->spellings[i].len,
-                                            (int32_t)i};
+            ids[n++] = (uint32_t)i;
         }
     }
-    t->trie = trie_new(list, n);
-    free(list);
+    t->trie = trie_new(t->spellings, ids, n);
+    free(ids);
 }
 
 enum { MARK = 0xFF }; /* no byte of UTF-8 */
@@ -370,7 +389,6 @@ struct tokenizer *tokenizer_new(const struct tokenizer_spec *spec, struct error 
     t->family = family;
     t->pre = pre;
     t->n_tokens = spec->n_tokens;
-    t->by_spelling = strmap_new(t->n_tokens);
     for (size_t b = 0; b < 256; b++) {
         t->byte_ids[b] = TOKENIZER_NO_TOKEN;
     }
@@ -391,8 +409,8 @@ void tokenizer_free(struct tokenizer *t)
         pre_free(t->pre);
         trie_free(t->trie);
         specials_free(t->specials);
-        strmap_free(t->by_spelling);
-        strmap_free(t->whole_words);
+        token_index_free(t->by_spelling);
+        token_index_free(t->whole_words);
         arena_free(t->arena);
         free(t);
     }

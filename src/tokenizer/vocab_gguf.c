@@ -179,9 +179,9 @@ static bool read_name(const struct gguf *g, const char *key, struct arena *a, co
 
 /* ---- what goes without saying ---- */
 
-static void default_roles(struct tokenizer_spec *spec)
+/* As SentencePiece, BERT and T5 number them; enough tokens for all, or none. */
+static int32_t default_role(const struct tokenizer_spec *spec, enum token_role role)
 {
-    /* As SentencePiece, BERT and T5 number them; enough tokens for all, or none. */
     static const struct {
         const char *model;
         size_t n_tokens;
@@ -196,10 +196,12 @@ static void default_roles(struct tokenizer_spec *spec)
         {"t5", 3, ROLE_UNKNOWN, 2},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        if (strcmp(rows[i].model, spec->model) == 0 && spec->n_tokens >= rows[i].n_tokens) {
-            spec->roles[rows[i].role] = rows[i].id;
+        if (rows[i].role == role && strcmp(rows[i].model, spec->model) == 0 &&
+            spec->n_tokens >= rows[i].n_tokens) {
+            return rows[i].id;
         }
     }
+    return TOKENIZER_NO_TOKEN;
 }
 
 /* Special tokens that take white space with them, in the models of these kinds. */
@@ -241,8 +243,9 @@ static void default_attributes(struct tokenizer_spec *spec, const struct gguf_st
 {
     for (size_t r = 0; r < sizeof strip_rows / sizeof *strip_rows; r++) {
         const struct strip_row *row = &strip_rows[r];
+        const char *pre = spec->pre ? spec->pre : "default";
         if ((row->architecture && !is_spelled(architecture, row->architecture)) ||
-            (row->pre && (!spec->pre || strcmp(spec->pre, row->pre) != 0))) {
+            (row->pre && strcmp(pre, row->pre) != 0)) {
             continue;
         }
         if (!spec->attributes) {
@@ -261,7 +264,9 @@ static void fill_defaults(struct tokenizer_spec *spec, const struct gguf_string 
     if (bpe && pre && (!spec->pre || strcmp(spec->pre, "default") == 0)) {
         spec->pre = pre;
     }
-    default_roles(spec);
+    for (enum token_role r = 0; r < N_TOKEN_ROLES; r++) {
+        spec->roles[r] = default_role(spec, r);
+    }
     spec->add_bos = spm || (bpe && pre_name_adds_bos(spec->pre));
     spec->add_eos = strcmp(spec->model, "t5") == 0;
     spec->add_separator = bpe && pre_name_adds_separator(spec->pre);
@@ -457,12 +462,17 @@ struct tokenizer *tokenizer_from_gguf(const struct gguf *g, struct error *e)
 
 /* ---- writing ---- */
 
-static void write_id(struct gguf_writer *w, enum token_role role, int32_t id)
+/* A role without a token is written where readers would fill it. */
+static void write_role(const struct tokenizer_spec *spec, enum token_role role,
+                       struct gguf_writer *w)
 {
     char key[64];
+    int32_t id = spec->roles[role];
     snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", role_key(role));
     if (id != TOKENIZER_NO_TOKEN) {
         gguf_writer_u32(w, key, (uint32_t)id);
+    } else if (default_role(spec, role) != TOKENIZER_NO_TOKEN) {
+        gguf_writer_u32(w, key, UINT32_MAX);
     }
 }
 
@@ -547,7 +557,7 @@ void tokenizer_spec_write(const struct tokenizer_spec *spec, struct gguf_writer 
         gguf_writer_strings(w, "tokenizer.ggml.merges", spec->merges, spec->n_merges);
     }
     for (enum token_role r = 0; r < N_TOKEN_ROLES; r++) {
-        write_id(w, r, spec->roles[r]);
+        write_role(spec, r, w);
     }
     gguf_writer_bool(w, "tokenizer.ggml.add_bos_token", spec->add_bos);
     gguf_writer_bool(w, "tokenizer.ggml.add_eos_token", spec->add_eos);

@@ -27,18 +27,17 @@ static bool is_punctuation(uint32_t cp)
 static size_t longest(struct encoding *enc, const char *word, size_t n, bool first, int32_t *id)
 {
     const struct trie *trie = enc->t->trie;
-    struct trie_walk walk = {0};
+    struct trie_walk walk = first ? enc->t->word_start : (struct trie_walk){0, 0};
     int32_t value;
     size_t len = 0;
+    if (first && walk.node == 0) {
+        return 0;
+    }
     /* A mark in the text itself is not the one that files put in front of words. */
     if (!first && n >= 3 && memcmp(word, WORD_START, 3) == 0) {
         return 0;
     }
-    for (size_t i = 0; first && i < sizeof WORD_START - 1; i++) {
-        if (!trie_step(trie, &walk, (uint8_t)WORD_START[i], &value)) {
-            return 0;
-        }
-    }
+
     for (size_t i = 0; i < n && trie_step(trie, &walk, (uint8_t)word[i], &value); i++) {
         enc->work++;
         if (value >= 0) {
@@ -104,6 +103,13 @@ static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
     (void)spec;
     vocab_build_trie(t);
+    struct trie_walk walk = {0, 0};
+    int32_t value;
+    bool found = true;
+    for (size_t i = 0; found && i < sizeof WORD_START - 1; i++) {
+        found = trie_step(t->trie, &walk, (uint8_t)WORD_START[i], &value);
+    }
+    t->word_start = found ? walk : (struct trie_walk){0, 0};
 }
 
 const struct family family_wordpiece = {

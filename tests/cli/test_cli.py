@@ -239,8 +239,8 @@ class WithModel(program.TemporaryFolder):
                          "--max-tokens", "5")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         answer = json.loads(done.stdout)
-        self.assertEqual(set(answer), {"model", "content", "finish_reason", "usage", "timings",
-                                       "seed"})
+        self.assertEqual(set(answer), {"model", "content", "reasoning", "tool_calls",
+                                       "finish_reason", "stop_string", "usage", "timings", "seed"})
         self.assertEqual(answer["usage"], {"prompt_tokens": 2, "completion_tokens": 5})
         self.assertEqual((answer["finish_reason"], answer["seed"]), ("length", 7))
         self.assertEqual(set(answer["timings"]),
@@ -394,6 +394,9 @@ class WithModel(program.TemporaryFolder):
         self.assertEqual(tokens["count"], len(tokens["ids"]))
         self.assertEqual(tokens["ids"][0], 1)
         self.assertEqual(tokens["ids"].count(1), 1)
+        ends = [(t["start"], t["end"]) for t in tokens["tokens"]]
+        self.assertEqual((ends[0], ends[-1][1]), ((0, 0), len("Zoo <s>é".encode())))
+        self.assertTrue(all(a[1] == b[0] for a, b in zip(ends, ends[1:])), ends)
         plain = self.lllm("tokenize", "stories", "Zoo <s>é", "--ids", "--no-special").stdout
         self.assertEqual(plain, " ".join(map(str, tokens["ids"][1:])) + "\n")
         special = self.lllm("tokenize", "stories", "Zoo <s>é", "--ids", "--parse-special").stdout
@@ -407,6 +410,17 @@ class WithModel(program.TemporaryFolder):
         for ids in ("512", "-1", "x", "99999999999999999999", "1.5"):
             done = self.lllm("tokenize", "stories", "--decode", "--", ids)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), ids)
+
+    def test_tokenize_folder(self):
+        """A folder with the files of a tokenizer is enough."""
+        golden = pathlib.Path(__file__).resolve().parent.parent / "tokenizer" / "golden"
+        for name in ("bpe-characters", "unigram-spm"):
+            ids = self.lllm("tokenize", golden / name, "The king, café", "--ids").stdout
+            back = self.lllm("tokenize", golden / name, "--decode", stdin=ids)
+            self.assertEqual((back.returncode, back.stdout), (0, "The king, café"), name)
+        done = self.lllm("tokenize", golden, "x")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1))
+        self.assertIn("tokenizer.json", done.stderr)
 
     def test_logits(self):
         done = self.lllm("logits", "stories", "Zoo", "--top", "3", "--json")

@@ -3,6 +3,7 @@
 """
 import json
 import math
+import pathlib
 import struct
 import unittest
 
@@ -277,6 +278,19 @@ class Perplexity(Model):
         self.refused("perplexity", self.model, "--text", self.folder / "short.txt",
                      words="longer text")
         self.refused("perplexity", self.model, "--text", self.folder / "absent", words="absent")
+
+
+class Folder(program.TemporaryFolder):
+    def test_norms_of_16_bits_become_f32(self):
+        """Readers expect them so; only matrices take the type."""
+        source = pathlib.Path(__file__).resolve().parents[1] / "model" / "golden" / "mixtral"
+        target = self.folder / "mixtral.gguf"
+        done = program.run("quantize", source, target, "q8_0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = program.run("show", target, "--tensors", "--json")
+        types = {t["name"]: (len(t["dims"]), t["type"]) for t in json.loads(shown.stdout)["tensors"]}
+        self.assertEqual({kind for n, kind in types.values() if n == 1}, {"F32"})
+        self.assertEqual(types["blk.0.attn_q.weight"], (2, "Q8_0"))
 
 
 class Compare(Model):

@@ -150,6 +150,7 @@ static void test_session_errors(void **state)
 struct answer {
     char text[1024];
     size_t n, calls, cancel_at;
+    const char *stop; /* the stop string that ended it */
 };
 
 static bool take(void *context, const char *bytes, size_t n)
@@ -207,6 +208,7 @@ static void generate(struct engine *en, const struct generation_options *o, stru
     assert_int_equal(stats.n_generated, n_generated);
     assert_int_equal(stats.n_prompt, 1);
     assert_true(stats.first_token_s >= stats.prefill_s && stats.decode_s >= 0);
+    a->stop = stats.stop;
     session_free(s);
 }
 
@@ -264,17 +266,57 @@ static void test_stop_strings(void **state)
     (void)state;
     struct engine *en = open_script();
     struct generation_options o = greedy();
+    struct answer a = {0}, b = {0}, c = {0}, d = {0};
     const char *const over_tokens[] = {"<stop>"}, *const inside[] = {"po"};
     const char *const character[] = {"never", "\xF0\x9F\x98\x80"};
     o.stop = over_tokens;
     o.n_stop = 1;
-    generate(en, &o, &(struct answer){0}, " Once upona\xC3\xA9\xF0\x9F\x98\x80Hey", FINISH_STOP,
-             12);
+    generate(en, &o, &a, " Once upona\xC3\xA9\xF0\x9F\x98\x80Hey", FINISH_STOP, 12);
+    assert_ptr_equal(a.stop, over_tokens[0]);
     o.stop = inside;
-    generate(en, &o, &(struct answer){0}, " Once u", FINISH_STOP, 2);
+    generate(en, &o, &b, " Once u", FINISH_STOP, 2);
+    assert_ptr_equal(b.stop, inside[0]);
     o.stop = character;
     o.n_stop = 2;
-    generate(en, &o, &(struct answer){0}, " Once upona\xC3\xA9", FINISH_STOP, 9);
+    generate(en, &o, &c, " Once upona\xC3\xA9", FINISH_STOP, 9);
+    assert_ptr_equal(c.stop, character[1]);
+    o.n_stop = 1;
+    generate(en, &o, &d, whole, FINISH_STOP, 12);
+    assert_null(d.stop); /* an end token */
+    engine_close(en);
+}
+
+static bool take_event(void *context, const struct chat_event *event)
+{
+    assert_int_equal(event->kind, CHAT_CONTENT);
+    return take(context, event->text, event->n);
+}
+
+/* Control tokens reach a parser as such, and it is told the end. */
+static void test_parsed_answers(void **state)
+{
+    (void)state;
+    static const int32_t marked[] = {BOS, ONCE, IM_START, UPON, FIRST_BYTE + '<', IM_END};
+    struct engine *en = engine_model_open(&(struct engine_model){.script = marked, .n_script = 6},
+                                          &(struct engine_options){0});
+    struct chat_format format;
+    assert_true(chat_format_find("hermes", "think", &format));
+    struct chat_parser_options how = {.parse_calls = true, .parse_reasoning = true};
+    struct generation_options o = greedy();
+    for (size_t cancel_at = 0; cancel_at < 3; cancel_at++) {
+        struct answer a = {.cancel_at = cancel_at};
+        struct chat_parser *parser = chat_parser_new(format, &how, take_event, &a);
+        o.parser = parser;
+        /* The "<" might have begun a mark, had the answer not ended. */
+        if (cancel_at == 0) {
+            generate(en, &o, &a, " Once upon<", FINISH_STOP, 4);
+        } else {
+            generate(en, &o, &a, cancel_at == 1 ? " Once" : " Once upon", FINISH_CANCELLED,
+                     cancel_at == 1 ? 1 : 3);
+        }
+        assert_null(a.stop);
+        chat_parser_free(parser);
+    }
     engine_close(en);
 }
 
@@ -454,47 +496,70 @@ static size_t count_of(const struct token_list *l, int32_t id)
     return n;
 }
 
+static void prompt_of(const struct engine *en, json_t *messages, bool begin, struct prompt *out)
+{
+    struct error e = {0};
+    struct prompt_request r = {.messages = messages, .add_generation_prompt = begin};
+    must(prompter_prompt(engine_prompter(en), &r, out, &e), &e);
+}
+
 static void test_chat_prompts(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct token_list l = {0};
+    struct prompt p;
     json_t *messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "Hey<|im_end|></s>");
+    struct prompt_request r = {.messages = messages, .add_generation_prompt = true};
     /* ChatML, because the vocabulary has its tokens. */
     struct engine *en = engine_model_open(&(struct engine_model){0}, NULL);
-    assert_non_null(engine_chat_template(en));
-    must(engine_chat_tokens(en, messages, NULL, true, &l, &e), &e);
-    assert_int_equal(l.ids[0], BOS);
-    assert_int_equal(count_of(&l, BOS), 1);
-    assert_int_equal(count_of(&l, IM_START), 2);
-    assert_int_equal(count_of(&l, IM_END), 1); /* the template's, not the message's */
-    assert_int_equal(count_of(&l, END), 0);
+    assert_string_equal(prompter_origin(engine_prompter(en)), "chatml");
+    prompt_of(en, messages, true, &p);
+    assert_int_equal(p.tokens.ids[0], BOS);
+    assert_int_equal(count_of(&p.tokens, BOS), 1);
+    assert_int_equal(count_of(&p.tokens, IM_START), 2);
+    assert_int_equal(count_of(&p.tokens, IM_END), 1); /* the template's, not the message's */
+    assert_int_equal(count_of(&p.tokens, END), 0);
+    assert_string_equal(p.end, "<|im_end|>\n<|im_start|>assistant\n");
+    assert_string_equal(chat_calls_name(p.format.calls), "hermes");
+    prompt_free(&p);
     engine_close(en);
     /* The file's own, which writes BOS itself. */
-    l.n = 0;
     en = engine_model_open(
         &(struct engine_model){.chat_template =
                                    "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"},
         NULL);
-    must(engine_chat_tokens(en, messages, NULL, false, &l, &e), &e);
-    assert_int_equal(count_of(&l, BOS), 1);
-    assert_int_equal(l.ids[0], BOS);
-    assert_int_equal(count_of(&l, IM_END), 0);
-    assert_int_equal(count_of(&l, END), 1);
-    assert_int_equal(l.ids[l.n - 1], END);
+    assert_string_equal(prompter_origin(engine_prompter(en)), "file");
+    prompt_of(en, messages, false, &p);
+    assert_int_equal(count_of(&p.tokens, BOS), 1);
+    assert_int_equal(p.tokens.ids[0], BOS);
+    assert_int_equal(count_of(&p.tokens, IM_END), 0);
+    assert_int_equal(count_of(&p.tokens, END), 1);
+    assert_int_equal(p.tokens.ids[p.tokens.n - 1], END);
+    prompt_free(&p);
     engine_close(en);
-    /* One that does not parse is an error when it is used, not before. */
+    /* One that does not parse is an error when it is used, not before; another takes its place. */
     en = engine_model_open(&(struct engine_model){.chat_template = "{% if %}"}, NULL);
-    assert_false(engine_chat_tokens(en, messages, NULL, true, &l, &e));
+    assert_false(prompter_prompt(engine_prompter(en), &r, &p, &e));
     assert_non_null(strstr(e.message, "chat template"));
+    must(prompter_set_template(engine_prompter(en), "vicuna", &e), &e);
+    assert_string_equal(prompter_origin(engine_prompter(en)), "vicuna");
+    prompt_of(en, messages, true, &p);
+    assert_int_equal(count_of(&p.tokens, IM_START), 0);
+    prompt_free(&p);
+    must(prompter_set_template(engine_prompter(en), "{{ messages[0].content }}<|im_end|>", &e), &e);
+    assert_string_equal(prompter_origin(engine_prompter(en)), "given");
+    prompt_of(en, messages, true, &p);
+    assert_int_equal(count_of(&p.tokens, IM_END), 1);
+    prompt_free(&p);
+    assert_false(prompter_set_template(engine_prompter(en), "{{ 1 +", &e));
     engine_close(en);
     en = engine_model_open(&(struct engine_model){.no_chatml = true}, NULL);
-    assert_null(engine_chat_template(en));
-    assert_false(engine_chat_tokens(en, messages, NULL, true, &l, &e));
+    assert_null(prompter_template(engine_prompter(en)));
+    assert_string_equal(prompter_origin(engine_prompter(en)), "none");
+    assert_false(prompter_prompt(engine_prompter(en), &r, &p, &e));
     assert_int_equal(e.code, ERROR_UNSUPPORTED);
     engine_close(en);
     json_decref(messages);
-    token_list_free(&l);
 }
 
 int main(void)
@@ -506,7 +571,7 @@ int main(void)
         cmocka_unit_test(test_stop_strings),   cmocka_unit_test(test_cancelling),
         cmocka_unit_test(test_full_context),   cmocka_unit_test(test_answers_are_reproducible),
         cmocka_unit_test(test_opening),        cmocka_unit_test(test_text_prompts),
-        cmocka_unit_test(test_chat_prompts),
+        cmocka_unit_test(test_chat_prompts),   cmocka_unit_test(test_parsed_answers),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }

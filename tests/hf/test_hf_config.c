@@ -620,7 +620,7 @@ static void test_demands(void **state)
     files_expect(&e, ERROR_UNSUPPORTED, "the weights are quantized with \"gptq\"");
     assert_null(open_with(configs[0], "architectures", parsed("[\"NoSuchModel\"]"), &e));
     files_expect(&e, ERROR_UNSUPPORTED,
-                 "class \"NoSuchModel\" are not supported; supported: Llama");
+                 "class \"NoSuchModel\" are not supported; supported: those of Llama");
     static const char *const none[] = {"[]", "[3]", "\"LlamaForCausalLM\"", "null", "{}"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         assert_null(open_with(configs[0], "architectures", parsed(none[i]), &e));

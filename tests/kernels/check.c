@@ -196,6 +196,7 @@ static const struct {
 } checks[] = {
     {"known", check_known},
     {"matmul", check_matmul},
+    {"matmul_bits", check_matmul_bits},
     {"matmul_nan", check_matmul_nan},
     {"rms_norm", check_rms_norm},
     {"layer_norm", check_layer_norm},

@@ -154,6 +154,52 @@ void check_matmul(const struct kernels *k, struct rng *r)
     }
 }
 
+/* Any bits at all, also those of scales that are infinite, NaN or subnormal: blocks mean the
+ * numbers that their scalar function makes of them. */
+void check_matmul_bits(const struct kernels *k, struct rng *r)
+{
+    enum { N_ROWS = 256, MAX_BLOCK = 256 };
+    const struct quant_format *f;
+    for (size_t i = 0; (f = quant_format_at(i)) != NULL; i++) {
+        if (!f->dequantize || f->block_elements == 1) {
+            continue;
+        }
+        struct guard weights = guard_new((size_t)N_ROWS * f->block_bytes);
+        struct guard x = guard_floats(r, 2 * (size_t)f->block_elements, 1);
+        float rows[N_ROWS * MAX_BLOCK], y[2 * N_ROWS], same[2 * N_ROWS];
+        for (size_t row = 0; row < N_ROWS; row++) {
+            uint8_t *block = (uint8_t *)weights.data + row * f->block_bytes;
+            for (size_t b = 0; b < f->block_bytes; b++) {
+                block[b] = (uint8_t)rng_below(r, 256);
+            }
+            block[0] = (uint8_t)row; /* every exponent of MXFP4 */
+            f->dequantize(block, rows + row * f->block_elements, f->block_elements);
+        }
+        const struct kernel_weights w = {.type = f->type,
+                                         .data = weights.data,
+                                         .n_in = f->block_elements,
+                                         .n_rows = N_ROWS,
+                                         .row_bytes = f->block_bytes};
+        const struct kernel_weights plain = {.type = TENSOR_F32,
+                                             .data = rows,
+                                             .n_in = f->block_elements,
+                                             .n_rows = N_ROWS,
+                                             .row_bytes = f->block_elements * sizeof(float)};
+        for (size_t n_tokens = 1; n_tokens <= 2; n_tokens++) {
+            k->matmul(&w, 0, N_ROWS, x.data, f->block_elements, n_tokens, y, N_ROWS);
+            k->matmul(&plain, 0, N_ROWS, x.data, f->block_elements, n_tokens, same, N_ROWS);
+            for (size_t j = 0; j < n_tokens * N_ROWS; j++) {
+                if (memcmp(&y[j], &same[j], sizeof y[j]) != 0 && !(isnan(y[j]) && isnan(same[j]))) {
+                    check_fail("%s matmul %s, block %zu: %a, as F32 %a", k->name, f->name,
+                               j % N_ROWS, (double)y[j], (double)same[j]);
+                }
+            }
+        }
+        guard_free(&weights, "matmul weights");
+        guard_free(&x, "matmul x");
+    }
+}
+
 /* A NaN or an infinity in one token or row stays there. */
 void check_matmul_nan(const struct kernels *k, struct rng *r)
 {

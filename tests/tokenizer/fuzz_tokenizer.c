@@ -1,6 +1,6 @@
-/* fuzz_tokenizer.c: any bytes encode and decode to the same bytes, with a SentencePiece and two
- * byte-level vocabularies; what is not trusted never gives a control token. The first byte of the
- * input seeds which bytes of the text are trusted. */
+/* fuzz_tokenizer.c: any bytes encode, with a vocabulary of each family, and decode to the same
+ * bytes where the family keeps them; what is not trusted never gives a control token; where tokens
+ * lie is in the text. The first byte of the input seeds which bytes of the text are trusted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { N_VOCABS = 5, MAX_INPUT = 1 << 16 };
+enum { N_VOCABS = 9, MAX_INPUT = 1 << 16 };
+
+/* What comes back. */
+enum keeps { KEEPS_BYTES, KEEPS_SPACES, KEEPS_LESS };
 
 static void require(bool ok, const char *what)
 {
@@ -34,6 +37,24 @@ static size_t marks_to_spaces(char *text, size_t n)
     return len;
 }
 
+static void check_spans(const struct tokenizer *t, const char *text, size_t n,
+                        const uint8_t *trusted, const struct token_list *want)
+{
+    struct token_list ids = {0};
+    struct span_list spans = {0};
+    struct error e = {.code = ERROR_NONE};
+    require(tokenizer_encode_spans(t, text, n, trusted, &ids, &spans, &e), e.message);
+    require(ids.n == want->n && spans.n == ids.n, "other tokens when their places are asked for");
+    for (size_t i = 0; i < ids.n; i++) {
+        require(ids.ids[i] == want->ids[i], "another token when its place is asked for");
+        require(spans.spans[i].start <= spans.spans[i].end && spans.spans[i].end <= n,
+                "a token outside the text");
+    }
+    token_list_free(&ids);
+    span_list_free(&spans);
+}
+
+/* want is NULL where the text need not come back. */
 static void check(const struct tokenizer *t, const char *text, size_t n, const uint8_t *trusted,
                   const char *want, size_t want_len)
 {
@@ -47,8 +68,10 @@ static void check(const struct tokenizer *t, const char *text, size_t n, const u
     struct buf back;
     buf_init(&back, 4 * (size_t)MAX_INPUT);
     tokenizer_decode(t, ids.ids, ids.n, true, &back);
-    require(back.len == want_len && (want_len == 0 || memcmp(back.data, want, want_len) == 0),
+    require(!want ||
+                (back.len == want_len && (want_len == 0 || memcmp(back.data, want, want_len) == 0)),
             "the text did not come back");
+    check_spans(t, text, n, trusted, &ids);
     buf_free(&back);
     token_list_free(&ids);
 }
@@ -64,13 +87,23 @@ static struct tokenizer *make(struct tokenizer_spec *spec)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const enum keeps keeps[N_VOCABS] = {KEEPS_SPACES, KEEPS_BYTES, KEEPS_BYTES,
+                                               KEEPS_BYTES,  KEEPS_BYTES, KEEPS_LESS,
+                                               KEEPS_SPACES, KEEPS_LESS,  KEEPS_LESS};
     static struct tokenizer *vocabs[N_VOCABS]; /* made once; they live as long as the process */
     if (!vocabs[0]) {
+        struct tokenizer_spec *changed = vocab_unigram(true);
+        changed->changes = CHANGE_NFKC | CHANGE_LOWERCASE | CHANGE_SPACES;
+        changed->remove_extra_whitespaces = changed->space_prefix_unless_space = true;
         vocabs[0] = make(vocab_spm());
         vocabs[1] = make(vocab_bpe("gpt-2", 400));
         vocabs[2] = make(vocab_bpe("smollm", 400));
         vocabs[3] = make(vocab_bpe("llama-bpe", 400));
         vocabs[4] = make(vocab_bpe("deepseek-coder", 400));
+        vocabs[5] = make(vocab_wordpiece());
+        vocabs[6] = make(vocab_unigram(true));
+        vocabs[7] = make(changed);
+        vocabs[8] = make(vocab_bpe("qwen2", 400));
     }
     if (size == 0 || size > MAX_INPUT) {
         return 0;
@@ -86,8 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         trusted[i] = data[0] >> (i / 16) % 8 & 1;
     }
     for (size_t v = 0; v < N_VOCABS; v++) {
-        const char *want = v == 0 ? plain : text;
-        size_t want_len = v == 0 ? plain_len : n;
+        const char *want = keeps[v] == KEEPS_LESS ? NULL : keeps[v] == KEEPS_SPACES ? plain : text;
+        size_t want_len = want == plain ? plain_len : n;
         check(vocabs[v], text, n, NULL, want, want_len);
         check(vocabs[v], text, n, trusted, want, want_len);
         check(vocabs[v], text, n, TOKENIZER_ALL_TRUSTED, want, want_len);

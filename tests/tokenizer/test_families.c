@@ -1,5 +1,6 @@
 /* WordPiece, unigram, what surrounds special tokens, infill, where tokens lie in a text, and that
  * the work grows with the text, whatever it is. Vocabularies built here. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -144,6 +145,21 @@ static void test_unigram(void **state)
     check(t, "\xF0\x9F\x98\x80", M "|<0xF0>|<0x9F>|<0x98>|<0x80>");
     check(t, "\xC3\xA9t\xFF", M "|\xC3\xA9t|<0xFF>");
     tokenizer_free(t);
+}
+
+static void test_unigram_scores(void **state)
+{
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY, -1e30f, 2e9f};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct tokenizer_spec *s = vocab_unigram(false);
+        struct error e = {.code = ERROR_NONE};
+        s->scores[5] = bad[i];
+        assert_null(tokenizer_new(s, &e));
+        assert_int_equal(e.code, ERROR_INPUT);
+        assert_non_null(strstr(e.message, "token 5"));
+        tokenizer_spec_free(s);
+    }
 }
 
 /* By the definition: all ways to cut, the most probable; of equals, any. */
@@ -358,6 +374,25 @@ static void test_attributes(void **state)
     check(t, "a<W>", M "a|<|<0x57>|<0x3E>");
     check(t, "<W>\xC3\xA9", M "|<|<0x57>|<0x3E>|\xC3\xA9");
     check(t, "<W>", "<W>");
+    tokenizer_free(t);
+}
+
+/* Runs of newlines and spaces as tokens of their own, and no space in front, as Gemma has it. */
+static void test_runs(void **state)
+{
+    (void)state;
+    static const char *const runs[] = {"\n", "\n\n", "\n\n\n", "  ", "   ", "    "};
+    struct tokenizer_spec *s = vocab_spm();
+    s->add_space_prefix = false;
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        s->tokens[s->n_tokens] = (struct gguf_string){runs[i], strlen(runs[i])};
+        s->types[s->n_tokens++] = TOKEN_USER_DEFINED;
+    }
+    struct tokenizer *t = make(s);
+    check(t, "the the", "the|" M "the");
+    check(t, "a\n\n\n\nb", "a|\n\n\n|\n|b");
+    check(t, "a     the", "a|    |" M "the"); /* the longest run first, what is left is a word's */
+    check(t, "the   \n\nthe", "the|   |\n\n|the");
     tokenizer_free(t);
 }
 
@@ -668,11 +703,13 @@ int main(void)
         cmocka_unit_test(test_wordpiece),
         cmocka_unit_test(test_wordpiece_cased),
         cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_unigram_scores),
         cmocka_unit_test(test_unigram_is_best),
         cmocka_unit_test(test_spaces),
         cmocka_unit_test(test_charsmap),
         cmocka_unit_test(test_random_charsmaps),
         cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_runs),
         cmocka_unit_test(test_looks_like_control),
         cmocka_unit_test(test_infill),
         cmocka_unit_test(test_spans),

@@ -187,6 +187,8 @@ static void test_refused(void **state)
         {"a++a", "possessive"},
         {"[[:alpha:]]", "POSIX"},
         {"(?:a|b)++", "sign"},
+        {"[\\p{Greek}]", "property"},
+        {"a(?!", "an end"},
         {"\xFF", "UTF-8"},
         {"[\xFF]", "UTF-8"},
         {"((((((((((((((((((((((((((((((((((((((((((((a)))))))))))))))))))))))))))))))))))))))))))"

@@ -5,6 +5,8 @@
  *       TEXTS: u32 length, bytes, ...; IDS: u32 count, i32 ids, ... (all little endian)
  *   tokenize_many MODEL bench REPS FILE...
  *       per file one line: bytes, tokens, and the seconds of each repetition
+ *   tokenize_many MODEL lines REPS FILE...
+ *       the same, each line of the file a text of its own
  *
  *   tokenize_many FOLDER gguf FILE
  *       the vocabulary of a Hugging Face folder as a GGUF file, for other programs
@@ -111,7 +113,25 @@ static double now(void)
     return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
 }
 
-static int bench(const struct tokenizer *t, int reps, const char *path, struct error *e)
+/* One repetition: the whole text, or line by line (without its newlines). */
+static bool run_once(const struct tokenizer *t, const struct buf *text, bool lines,
+                     struct token_list *ids, struct error *e)
+{
+    if (!lines) {
+        return tokenizer_encode(t, text->data, text->len, NULL, ids, e);
+    }
+    for (size_t at = 0; at < text->len;) {
+        const char *line = text->data + at, *end = memchr(line, '\n', text->len - at);
+        size_t n = end ? (size_t)(end - line) : text->len - at;
+        if (!tokenizer_encode(t, line, n, NULL, ids, e)) {
+            return false;
+        }
+        at += n + 1;
+    }
+    return true;
+}
+
+static int bench(const struct tokenizer *t, bool lines, int reps, const char *path, struct error *e)
 {
     struct buf text;
     buf_init(&text, MAX_BYTES + 1);
@@ -122,7 +142,7 @@ static int bench(const struct tokenizer *t, int reps, const char *path, struct e
     for (int i = 0; i < reps; i++) {
         struct token_list ids = {0};
         double start = now();
-        if (!tokenizer_encode(t, text.data, text.len, NULL, &ids, e)) {
+        if (!run_once(t, &text, lines, &ids, e)) {
             return fail(e);
         }
         double seconds = now() - start;
@@ -142,7 +162,8 @@ int main(int argc, char **argv)
 {
     struct error e = {.code = ERROR_NONE};
     if (argc < 3) {
-        fprintf(stderr, "usage: tokenize_many MODEL encode | bench REPS FILE... | gguf FILE | "
+        fprintf(stderr, "usage: tokenize_many MODEL encode | bench REPS FILE... | lines REPS "
+                        "FILE... | gguf FILE | "
                         "texts COUNT SEED\n");
         return 2;
     }
@@ -165,7 +186,7 @@ int main(int argc, char **argv)
     fprintf(stderr, "opened in %.3f s\n", now() - start);
     int status = 0;
     for (int i = 4; i < argc && status == 0; i++) {
-        status = bench(t, atoi(argv[3]), argv[i], &e);
+        status = bench(t, strcmp(argv[2], "lines") == 0, atoi(argv[3]), argv[i], &e);
     }
     tokenizer_free(t);
     return status;

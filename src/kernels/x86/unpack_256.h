@@ -2,7 +2,7 @@
  * matmul_body.h.
  *
  * In two stages. The first spreads a block over one signed byte per element, in their order, and
- * f32 scales of its sub-blocks: integer arithmetic on 32 bytes at a time, cheap beside the second,
+ * f32 scales of its sub-blocks: integer arithmetic on 64 bytes at a time, cheap beside the second,
  * which turns bytes into weights 32 at a time and is the same for all formats. As in unpack_32.h,
  * the numbers have the bits of the scalar functions in src/quant, where the layouts stand; nothing
  * past a block's end is read; `type` is a constant wherever these are called.
@@ -18,9 +18,9 @@ enum {
 };
 
 struct super {
-    int8_t q[SUPER];
-    float scale[SUPER_SUBS]; /* of sub-blocks of 16, or the first 8 of sub-blocks of 32 */
-    float offset[SUPER_SUBS];
+    _Alignas(64) int8_t q[SUPER];
+    float scale[SUPER_SUBS]; /* super_scale and super_minimum say where */
+    float minimum[SUPER_SUBS];
 };
 
 VEC_INLINE size_t super_bytes(uint32_t type)
@@ -41,9 +41,15 @@ VEC_INLINE size_t super_bytes(uint32_t type)
     }
 }
 
-VEC_INLINE bool super_has_offsets(uint32_t type)
+VEC_INLINE bool super_has_minima(uint32_t type)
 {
     return type == TENSOR_Q5_K || type == TENSOR_Q4_K || type == TENSOR_Q2_K;
+}
+
+/* Whether scales and minima have six bits each. */
+VEC_INLINE bool super_has_six_bits(uint32_t type)
+{
+    return type == TENSOR_Q5_K || type == TENSOR_Q4_K;
 }
 
 /* Whether each scale belongs to 16 elements instead of 32. */
@@ -59,66 +65,139 @@ VEC_INLINE bool super_has_nibbles(uint32_t type)
     return VEC_LANES == 16 && (type == TENSOR_Q4_K || type == TENSOR_IQ4_XS);
 }
 
-VEC_INLINE __m256i load_32(const uint8_t *p)
+/* 64 bytes, handled in two halves. */
+#if defined(__AVX512F__)
+
+typedef __m512i bytes;
+
+VEC_INLINE bytes bytes_load(const uint8_t *p)
 {
-    return _mm256_loadu_si256((const void *)p);
+    return _mm512_loadu_si512(p);
 }
 
-VEC_INLINE void store_32(int8_t *p, __m256i bytes)
+/* The same 32 bytes in both halves. */
+VEC_INLINE bytes bytes_twice(const uint8_t *p)
 {
-    _mm256_storeu_si256((void *)p, bytes);
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
 }
 
-/* The given bits of each byte, moved to the right (to the left where `by` is negative); moved bits
- * of a neighbour are not among them. */
-VEC_INLINE __m256i bits_right(__m256i bytes, int by, int bits)
+/* The given bits of each byte after a move to the right (to the left where it is negative), of its
+ * own for either half, but in one direction. What comes from a neighbour is not among the bits. */
+VEC_INLINE bytes bytes_bits(bytes v, int first, int second, int bits)
 {
-    __m256i moved = by < 0 ? _mm256_slli_epi16(bytes, -by) : _mm256_srli_epi16(bytes, by);
-    return _mm256_and_si256(moved, _mm256_set1_epi8((char)bits));
+    bool left = first < 0;
+    __m256i by[2] = {_mm256_set1_epi16((short)(left ? -first : first)),
+                     _mm256_set1_epi16((short)(left ? -second : second))};
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(by[0]), by[1], 1);
+    v = left ? _mm512_sllv_epi16(v, both) : _mm512_srlv_epi16(v, both);
+    return _mm512_and_si512(v, _mm512_set1_epi8((char)bits));
 }
 
-/* to[0..8) = d * bytes, which are signed. */
-VEC_INLINE void scale_8(float d, uint64_t bytes, float *to)
+VEC_INLINE bytes bytes_or(bytes a, bytes b)
 {
-    __m256i whole = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128((int64_t)bytes));
-    _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_set1_ps(d), _mm256_cvtepi32_ps(whole)));
+    return _mm512_or_si512(a, b);
+}
+
+/* `less` is subtracted from each. */
+VEC_INLINE void bytes_store(int8_t *p, bytes v, int less)
+{
+    _mm512_storeu_si512(p, _mm512_sub_epi8(v, _mm512_set1_epi8((char)less)));
+}
+
+#else
+
+typedef struct {
+    __m256i half[2];
+} bytes;
+
+VEC_INLINE bytes bytes_load(const uint8_t *p)
+{
+    return (bytes){
+        {_mm256_loadu_si256((const void *)p), _mm256_loadu_si256((const void *)(p + 32))}};
+}
+
+VEC_INLINE bytes bytes_twice(const uint8_t *p)
+{
+    __m256i v = _mm256_loadu_si256((const void *)p);
+    return (bytes){{v, v}};
+}
+
+VEC_INLINE __m256i bits_of_half(__m256i v, int by, int bits)
+{
+    v = by < 0 ? _mm256_slli_epi16(v, -by) : _mm256_srli_epi16(v, by);
+    return _mm256_and_si256(v, _mm256_set1_epi8((char)bits));
+}
+
+VEC_INLINE bytes bytes_bits(bytes v, int first, int second, int bits)
+{
+    return (bytes){{bits_of_half(v.half[0], first, bits), bits_of_half(v.half[1], second, bits)}};
+}
+
+VEC_INLINE bytes bytes_or(bytes a, bytes b)
+{
+    return (bytes){{_mm256_or_si256(a.half[0], b.half[0]), _mm256_or_si256(a.half[1], b.half[1])}};
+}
+
+VEC_INLINE void bytes_store(int8_t *p, bytes v, int less)
+{
+    __m256i n = _mm256_set1_epi8((char)less);
+    _mm256_storeu_si256((void *)p, _mm256_sub_epi8(v.half[0], n));
+    _mm256_storeu_si256((void *)(p + 32), _mm256_sub_epi8(v.half[1], n));
+}
+
+#endif
+
+/* An f16 in all lanes. */
+VEC_INLINE __m256 f16_in_all(const uint8_t *p)
+{
+    int16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm256_cvtph_ps(_mm_set1_epi16(h));
+}
+
+/* to[0..8) = d * eight, which are signed bytes. */
+VEC_INLINE void scale_8(__m256 d, uint64_t eight, float *to)
+{
+    __m256i whole = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128((int64_t)eight));
+    _mm256_storeu_ps(to, _mm256_mul_ps(d, _mm256_cvtepi32_ps(whole)));
 }
 
 /* Eight scales and minima of six bits: Q4_K and Q5_K. */
 VEC_INLINE void unpack_six_bits(const uint8_t *p, struct super *u)
 {
     const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, top = 0x30303030;
+    int32_t both;
     uint32_t a, b, c;
+    memcpy(&both, p, sizeof both);
     memcpy(&a, p + 4, sizeof a);
     memcpy(&b, p + 8, sizeof b);
     memcpy(&c, p + 12, sizeof c);
-    uint64_t scales = (a & six) | (uint64_t)((c & four) | (a >> 2 & top)) << 32;
-    uint64_t minima = (b & six) | (uint64_t)((c >> 4 & four) | (b >> 2 & top)) << 32;
-    scale_8(f16_at(p), scales, u->scale);
-    scale_8(-f16_at(p + 2), minima, u->offset);
+    /* d in four lanes and dmin in four, for four scales and minima each. */
+    const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3);
+    __m256 d = _mm256_cvtph_ps(_mm_shuffle_epi8(_mm_set1_epi32(both), order));
+    scale_8(d, (a & six) | (uint64_t)(b & six) << 32, u->scale);
+    uint32_t scales = (c & four) | (a >> 2 & top), minima = (c >> 4 & four) | (b >> 2 & top);
+    scale_8(d, scales | (uint64_t)minima << 32, u->scale + 8);
 }
 
 VEC_INLINE void unpack_q4_k(const uint8_t *p, struct super *u)
 {
     unpack_six_bits(p, u);
-    p += 16;
     VEC_UNROLL
     for (int j = 0; j < SUPER / 64; j++) {
-        __m256i low = load_32(p + 32 * j);
-        store_32(u->q + 64 * j, bits_right(low, 0, 15));
-        store_32(u->q + 64 * j + 32, bits_right(low, 4, 15));
+        bytes_store(u->q + 64 * j, bytes_bits(bytes_twice(p + 16 + 32 * j), 0, 4, 15), 0);
     }
 }
 
 VEC_INLINE void unpack_q5_k(const uint8_t *p, struct super *u)
 {
     unpack_six_bits(p, u);
-    __m256i high = load_32(p + 16);
-    p += 48;
+    bytes high = bytes_twice(p + 16);
     VEC_UNROLL
-    for (int s = 0; s < SUPER / 32; s++) {
-        __m256i q = bits_right(load_32(p + s / 2 * 32), s % 2 * 4, 15);
-        store_32(u->q + 32 * s, _mm256_or_si256(q, bits_right(high, s - 4, 16)));
+    for (int j = 0; j < SUPER / 64; j++) {
+        bytes low = bytes_bits(bytes_twice(p + 48 + 32 * j), 0, 4, 15);
+        bytes fifth = bytes_bits(high, 2 * j - 4, 2 * j - 3, 16);
+        bytes_store(u->q + 64 * j, bytes_or(low, fifth), 0);
     }
 }
 
@@ -126,24 +205,21 @@ VEC_INLINE void unpack_q6_k(const uint8_t *p, struct super *u)
 {
     uint64_t scales[2];
     memcpy(scales, p + 192, sizeof scales);
-    float d = f16_at(p + 208);
+    __m256 d = f16_in_all(p + 208);
     scale_8(d, scales[0], u->scale);
     scale_8(d, scales[1], u->scale + 8);
     VEC_UNROLL
     for (int half = 0; half < 2; half++) {
-        __m256i high = load_32(p + 128 + 32 * half);
-        VEC_UNROLL
-        for (int t = 0; t < 4; t++) {
-            __m256i q = bits_right(load_32(p + 64 * half + t % 2 * 32), t / 2 * 4, 15);
-            q = _mm256_or_si256(q, bits_right(high, 2 * t - 4, 0x30));
-            store_32(u->q + 128 * half + 32 * t, _mm256_sub_epi8(q, _mm256_set1_epi8(32)));
-        }
+        bytes low = bytes_load(p + 64 * half), high = bytes_twice(p + 128 + 32 * half);
+        int8_t *q = u->q + 128 * half;
+        bytes_store(q, bytes_or(bytes_bits(low, 0, 0, 15), bytes_bits(high, -4, -2, 48)), 32);
+        bytes_store(q + 64, bytes_or(bytes_bits(low, 4, 4, 15), bytes_bits(high, 0, 2, 48)), 32);
     }
 }
 
 VEC_INLINE void unpack_q3_k(const uint8_t *p, struct super *u)
 {
-    const uint64_t four = 0x0f0f0f0f0f0f0f0f;
+    const uint64_t four = 0x0f0f0f0f0f0f0f0f, sixth = 0x2020202020202020;
     const uint32_t two = 0x03030303;
     uint64_t low;
     uint32_t top;
@@ -151,21 +227,23 @@ VEC_INLINE void unpack_q3_k(const uint8_t *p, struct super *u)
     memcpy(&top, p + 104, sizeof top);
     uint64_t high[2] = {(top & two) | (uint64_t)(top >> 2 & two) << 32,
                         (top >> 4 & two) | (uint64_t)(top >> 6 & two) << 32};
-    float d = f16_at(p + 108);
+    __m256 d = f16_in_all(p + 108);
+    bytes third = bytes_twice(p);
     VEC_UNROLL
     for (int half = 0; half < 2; half++) {
-        /* Less 32 in each byte: bit 5 is turned over and copied to the two above it. */
-        uint64_t six = (low >> 4 * half & four) | high[half] << 4;
-        uint64_t sign = ~six & 0x2020202020202020;
-        scale_8(d, (six & ~0x2020202020202020u) | sign | sign << 1 | sign << 2,
-                u->scale + 8 * half);
-    }
-    __m256i third = load_32(p);
-    VEC_UNROLL
-    for (int s = 0; s < SUPER / 32; s++) {
-        __m256i q = bits_right(load_32(p + 32 + s / 4 * 32), s % 4 * 2, 3);
-        q = _mm256_or_si256(q, bits_right(third, s - 2, 4));
-        store_32(u->q + 32 * s, _mm256_sub_epi8(q, _mm256_set1_epi8(4)));
+        /* Less 32 in each byte: the sixth bit, turned over, is the sign and is copied upwards. */
+        uint64_t scales = (low >> 4 * half & four) | high[half] << 4;
+        uint64_t sign = ~scales & sixth;
+        scale_8(d, (scales & ~sixth) | sign | sign << 1 | sign << 2, u->scale + 8 * half);
+
+        bytes lows = bytes_twice(p + 32 + 32 * half);
+        bytes q[2] = {bytes_bits(lows, 0, 2, 3), bytes_bits(lows, 4, 6, 3)};
+        VEC_UNROLL
+        for (int j = 0; j < 2; j++) {
+            int by = 4 * half + 2 * j - 2;
+            q[j] = bytes_or(q[j], bytes_bits(third, by, by + 1, 4));
+            bytes_store(u->q + 128 * half + 64 * j, q[j], 4);
+        }
     }
 }
 
@@ -174,15 +252,14 @@ VEC_INLINE void unpack_q2_k(const uint8_t *p, struct super *u)
     const uint64_t four = 0x0f0f0f0f0f0f0f0f;
     uint64_t both[2];
     memcpy(both, p, sizeof both);
-    float d = f16_at(p + 80), dmin = -f16_at(p + 82);
+    __m256 d = f16_in_all(p + 80), dmin = f16_in_all(p + 82);
     VEC_UNROLL
     for (int half = 0; half < 2; half++) {
         scale_8(d, both[half] & four, u->scale + 8 * half);
-        scale_8(dmin, both[half] >> 4 & four, u->offset + 8 * half);
-    }
-    VEC_UNROLL
-    for (int s = 0; s < SUPER / 32; s++) {
-        store_32(u->q + 32 * s, bits_right(load_32(p + 16 + s / 4 * 32), s % 4 * 2, 3));
+        scale_8(dmin, both[half] >> 4 & four, u->minimum + 8 * half);
+        bytes q = bytes_twice(p + 16 + 32 * half);
+        bytes_store(u->q + 128 * half, bytes_bits(q, 0, 2, 3), 0);
+        bytes_store(u->q + 128 * half + 64, bytes_bits(q, 4, 6, 3), 0);
     }
 }
 
@@ -200,15 +277,14 @@ VEC_INLINE void unpack_iq4_xs(const uint8_t *p, struct super *u)
     lows = _mm256_and_si256(lows, _mm256_set1_epi32(15));
     highs = _mm256_slli_epi32(_mm256_and_si256(highs, _mm256_set1_epi32(3)), 4);
     __m256i scales = _mm256_sub_epi32(_mm256_or_si256(lows, highs), _mm256_set1_epi32(32));
-    _mm256_storeu_ps(u->scale,
-                     _mm256_mul_ps(_mm256_set1_ps(f16_at(p)), _mm256_cvtepi32_ps(scales)));
+    _mm256_storeu_ps(u->scale, _mm256_mul_ps(f16_in_all(p), _mm256_cvtepi32_ps(scales)));
     VEC_UNROLL
-    for (int s = 0; s < SUPER / 32; s++) {
+    for (int s = 0; s < SUPER / STEP; s++) {
         __m256i q = split_nibbles(p + 8 + 16 * s);
         if (!super_has_nibbles(TENSOR_IQ4_XS)) {
             q = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(nibble_levels(TENSOR_IQ4_XS)), q);
         }
-        store_32(u->q + 32 * s, q);
+        _mm256_storeu_si256((void *)(u->q + STEP * s), q);
     }
 }
 
@@ -236,16 +312,34 @@ VEC_INLINE void unpack_super(uint32_t type, const uint8_t *block, struct super *
     }
 }
 
+/* The scale of sub-block i, and its minimum, which is subtracted. Those of Q4_K and Q5_K stand
+ * together, four scales, four minima, four scales, ..., because they are made so. */
+VEC_INLINE vec super_scale(uint32_t type, const struct super *u, size_t i)
+{
+    return vec_set1(u->scale[super_has_six_bits(type) ? i + (i & 4) : i]);
+}
+
+VEC_INLINE vec super_minimum(uint32_t type, const struct super *u, size_t i)
+{
+    return vec_set1(super_has_six_bits(type) ? u->scale[i + (i & 4) + 4] : u->minimum[i]);
+}
+
+/* q of sub-block i as weights. Where there are minima the product is exact, 11 bits of d by 6 by 5
+ * at most, so that rounding it or not is the same. */
+VEC_INLINE vec super_weights(uint32_t type, const struct super *u, size_t i, vec q)
+{
+    vec scale = super_scale(type, u, i);
+    return super_has_minima(type) ? vec_fms(scale, q, super_minimum(type, u, i))
+                                  : vec_mul(scale, q);
+}
+
 /* Weights STEP s .. STEP (s + 1) of a block. */
 VEC_INLINE void load_super_step(uint32_t type, const struct super *u, size_t s, vec w[STEP_VECS])
 {
     const int8_t *q = u->q + STEP * s;
 #if defined(__AVX512F__)
     if (super_has_nibbles(type)) {
-        vec values = nibble_values(type, vec_set1(u->scale[s]));
-        if (super_has_offsets(type)) {
-            values = vec_add(values, vec_set1(u->offset[s]));
-        }
+        vec values = super_weights(type, u, s, nibble_steps(type));
         VEC_UNROLL
         for (int v = 0; v < STEP_VECS; v++) {
             __m128i nibbles = _mm_loadu_si128((const void *)(q + v * VEC_LANES));
@@ -256,11 +350,8 @@ VEC_INLINE void load_super_step(uint32_t type, const struct super *u, size_t s, 
 #endif
     VEC_UNROLL
     for (int v = 0; v < STEP_VECS; v++) {
-        size_t sub = super_has_halves(type) ? 2 * s + (size_t)v * VEC_LANES / 16 : s;
-        w[v] = vec_mul(vec_set1(u->scale[sub]), load_bytes(q + v * VEC_LANES));
-        if (super_has_offsets(type)) {
-            w[v] = vec_add(w[v], vec_set1(u->offset[sub]));
-        }
+        size_t i = super_has_halves(type) ? 2 * s + (size_t)v * VEC_LANES / 16 : s;
+        w[v] = super_weights(type, u, i, load_bytes(q + v * VEC_LANES));
     }
 }
 

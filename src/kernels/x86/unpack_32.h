@@ -1,8 +1,8 @@
 /* unpack_32.h: weights of the floating-point formats and of those in blocks of 32, as f32 in
  * registers. Private to matmul_body.h.
  *
- * Each product and sum is the one that the format's scalar function in src/quant computes, with the
- * same roundings, so the numbers have the same bits; the layouts stand there. Nothing past a
+ * Each product and sum is the one that the format's scalar function in src/quant computes, and is
+ * rounded where that is, so the numbers have the same bits; the layouts stand there. Nothing past a
  * block's end is read. `type` is a constant wherever these are called.
  */
 #ifndef LLLM_KERNELS_X86_UNPACK_32_H
@@ -108,6 +108,13 @@ VEC_INLINE __m256i join_five_bits(uint32_t type, const uint8_t *p)
     return _mm256_or_si256(split_nibbles(p + 4), upper);
 }
 
+/* q as weights. Where there are offsets the product is exact, 11 bits by 5 at most, so that
+ * rounding it or not is the same. */
+VEC_INLINE vec scale_and_offset(uint32_t type, vec scale, vec offset, vec q)
+{
+    return has_offsets(type) ? vec_fma(scale, q, offset) : vec_mul(scale, q);
+}
+
 #if defined(__AVX512F__)
 
 VEC_INLINE vec load_f16(const uint8_t *p)
@@ -134,19 +141,16 @@ VEC_INLINE void widen(__m256i bytes, vec w[STEP_VECS])
     w[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_extracti128_si256(bytes, 1)));
 }
 
-/* The 16 values that the nibbles of a block can have. */
-VEC_INLINE vec nibble_values(uint32_t type, vec scale)
+/* nibble_levels as f32. */
+VEC_INLINE vec nibble_steps(uint32_t type)
 {
-    return vec_mul(scale, _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(nibble_levels(type))));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(nibble_levels(type)));
 }
 
 VEC_INLINE void load_nibbles(uint32_t type, const uint8_t *p, vec scale, vec offset,
                              vec w[STEP_VECS])
 {
-    vec values = nibble_values(type, scale);
-    if (has_offsets(type)) {
-        values = vec_add(values, offset);
-    }
+    vec values = scale_and_offset(type, scale, offset, nibble_steps(type));
     __m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p));
     w[0] = _mm512_permutexvar_ps(q, values); /* looks at the low four bits only */
     w[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), values);
@@ -170,9 +174,9 @@ VEC_INLINE vec load_bytes(const void *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
 }
 
-VEC_INLINE void widen(__m256i bytes, vec w[STEP_VECS])
+/* 32 signed bytes, as two halves: taking them apart again would cost what bounds this code. */
+VEC_INLINE void widen_halves(const __m128i half[2], vec w[STEP_VECS])
 {
-    __m128i half[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
     VEC_UNROLL
     for (int i = 0; i < 2; i++) {
         __m128i upper = _mm_unpackhi_epi64(half[i], half[i]);
@@ -181,22 +185,29 @@ VEC_INLINE void widen(__m256i bytes, vec w[STEP_VECS])
     }
 }
 
+VEC_INLINE void widen(__m256i bytes, vec w[STEP_VECS])
+{
+    __m128i half[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
+    widen_halves(half, w);
+}
+
 VEC_INLINE void load_nibbles(uint32_t type, const uint8_t *p, vec scale, vec offset,
                              vec w[STEP_VECS])
 {
-    __m256i q = split_nibbles(p);
-    if (type == TENSOR_Q4_0) {
-        q = _mm256_sub_epi8(q, _mm256_set1_epi8(8));
-    } else if (type != TENSOR_Q4_1) {
-        q = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(nibble_levels(type)), q);
+    __m128i q = _mm_loadu_si128((const void *)p), low_bits = _mm_set1_epi8(15);
+    __m128i half[2] = {_mm_and_si128(q, low_bits), _mm_and_si128(_mm_srli_epi16(q, 4), low_bits)};
+    VEC_UNROLL
+    for (int i = 0; i < 2; i++) {
+        if (type == TENSOR_Q4_0) {
+            half[i] = _mm_sub_epi8(half[i], _mm_set1_epi8(8));
+        } else if (type != TENSOR_Q4_1) {
+            half[i] = _mm_shuffle_epi8(nibble_levels(type), half[i]);
+        }
     }
-    widen(q, w);
+    widen_halves(half, w);
     VEC_UNROLL
     for (int v = 0; v < STEP_VECS; v++) {
-        w[v] = vec_mul(scale, w[v]);
-        if (has_offsets(type)) {
-            w[v] = vec_add(w[v], offset);
-        }
+        w[v] = scale_and_offset(type, scale, offset, w[v]);
     }
 }
 
@@ -216,10 +227,7 @@ VEC_INLINE void load_five_bits(uint32_t type, const uint8_t *p, vec scale, vec o
     widen(join_five_bits(type, p), w);
     VEC_UNROLL
     for (int v = 0; v < STEP_VECS; v++) {
-        w[v] = vec_mul(scale, w[v]);
-        if (has_offsets(type)) {
-            w[v] = vec_add(w[v], offset);
-        }
+        w[v] = scale_and_offset(type, scale, offset, w[v]);
     }
 }
 

@@ -86,7 +86,7 @@ VEC_INLINE vec vec_div(vec a, vec b)
     return _mm512_div_ps(a, b);
 }
 
-/* a b + c, c - a b */
+/* a b + c, c - a b, a b - c */
 VEC_INLINE vec vec_fma(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
@@ -95,6 +95,11 @@ VEC_INLINE vec vec_fma(vec a, vec b, vec c)
 VEC_INLINE vec vec_fnma(vec a, vec b, vec c)
 {
     return _mm512_fnmadd_ps(a, b, c);
+}
+
+VEC_INLINE vec vec_fms(vec a, vec b, vec c)
+{
+    return _mm512_fmsub_ps(a, b, c);
 }
 
 /* a b - c in even lanes, a b + c in odd ones. */
@@ -241,6 +246,11 @@ VEC_INLINE vec vec_fma(vec a, vec b, vec c)
 VEC_INLINE vec vec_fnma(vec a, vec b, vec c)
 {
     return _mm256_fnmadd_ps(a, b, c);
+}
+
+VEC_INLINE vec vec_fms(vec a, vec b, vec c)
+{
+    return _mm256_fmsub_ps(a, b, c);
 }
 
 VEC_INLINE vec vec_fma_alternate(vec a, vec b, vec c)

@@ -1,0 +1,27 @@
+/* chat_input.h: conversations, tools and templates as commands are given them. */
+#ifndef LLLM_CLI_CHAT_INPUT_H
+#define LLLM_CLI_CHAT_INPUT_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "engine/prompter.h"
+
+/* The JSON of a file ("-": standard input), an object or an array; NULL after an error that names
+ * the file, and the line where it is no JSON. */
+json_t *chat_input_json(const char *path, struct error *e);
+/* A file with an array of tool definitions, or with an object that has one as "tools". */
+json_t *chat_input_tools(const char *path, struct error *e);
+
+/* {"role", "content"}; bytes of content that are not UTF-8 become U+FFFD. */
+json_t *chat_input_message(const char *role, const char *content, size_t n);
+/* [system (NULL: none), user] */
+json_t *chat_input_messages(const char *system, const char *user);
+
+/* Gives p the built-in template of that name, or the one in that file. The sentence of a failure
+ * lists the names. */
+bool chat_input_template(struct prompter *p, const char *name_or_file, struct error *e);
+/* The names of the built-in templates and whose they are, for help texts. */
+void chat_input_print_templates(FILE *out);
+
+#endif
