@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/measure_text.h"
 #include "cli/models.h"
+#include "cli/output.h"
 #include "cli/term.h"
 
 struct imatrix_options {
@@ -122,9 +123,8 @@ static int run(const void *options, const struct string_list *arguments)
     }
     int status;
     struct engine *en = NULL;
-    if ((source.path && file_is_same(source.path, o->output)) || file_is_same(o->text, o->output)) {
-        error_set(&e, ERROR_USAGE, "%s is what is being read; give the output another name",
-                  o->output);
+    const char *const inputs[] = {source.path, o->text};
+    if (!output_check(o->output, inputs, 2, &e)) {
         status = cli_fail(&e);
     } else {
         en = models_open_engine(&source, &o->common, &e);

@@ -1,9 +1,11 @@
 /* cmd_import.c: models of other programs to GGUF. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/output.h"
 #include "cli/import_llama2c.h"
 #include "cli/term.h"
 #include "hf/hf.h"
@@ -121,6 +123,12 @@ static bool import_checkpoint(const struct import_options *o, const char *source
     return ok;
 }
 
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n >= m && strcmp(text + n - m, tail) == 0;
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct import_options *o = options;
@@ -142,13 +150,27 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("import", "--tokenizer is for llama2.c checkpoints; a folder has its own "
                                    "tokenizer files");
     }
+    if (!folder && access(source, F_OK) != 0) {
+        error_set(&e, ERROR_IO, "there is no file or folder %s", source);
+        return cli_fail(&e);
+    }
+    if (!folder && ends_with(source, ".gguf")) {
+        error_set(&e, ERROR_USAGE, "%s is a GGUF file already: lllm quantize changes its type",
+                  source);
+        return cli_fail(&e);
+    }
+    if (!folder && ends_with(source, ".safetensors")) {
+        error_set(&e, ERROR_USAGE,
+                  "%s is a part of a model: import the folder that it lies in, with its "
+                  "config.json",
+                  source);
+        return cli_fail(&e);
+    }
     if (!folder && !o->tokenizer) {
         return cli_usage("import", "a llama2.c checkpoint needs --tokenizer FILE.bin");
     }
-    if (file_is_same(source, o->output) ||
-        (o->tokenizer && file_is_same(o->tokenizer, o->output))) {
-        error_set(&e, ERROR_USAGE, "%s is what is being imported; give the output another name",
-                  o->output);
+    const char *const inputs[] = {source, o->tokenizer};
+    if (!output_check(o->output, inputs, 2, &e)) {
         return cli_fail(&e);
     }
     struct summary s;

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/models.h"
+#include "cli/output.h"
 #include "cli/quantize_options.h"
 #include "cli/term.h"
 
@@ -225,10 +226,8 @@ static int run_convert(const struct quantize_cli *o, const struct string_list *a
     }
     struct gguf *g = NULL;
     bool ok = false;
-    if (source.path && file_is_same(source.path, out)) {
-        error_set(&e, ERROR_USAGE, "%s is what is being quantized; give the output another name",
-                  out);
-    } else if (quantize_open_imatrix(o, &im, &e)) {
+    const char *const inputs[] = {source.path, o->imatrix};
+    if (output_check(out, inputs, 2, &e) && quantize_open_imatrix(o, &im, &e)) {
         how.imatrix = im;
         g = models_open_to_write(&source, &e);
         ok = g && convert(o, g, &how, out, &e);

@@ -31,7 +31,7 @@ WRONG = [
     ["tokenize", "m", "t", "-f", "f"], ["tokenize", "m", "t", "u"],
     ["tokenize", "m", "t", "--no-special", "--parse-special"], ["logits"],
     ["logits", "m", "--top", "0", "t"], ["logits", "m", "t", "--ids", "1"], ["import"],
-    ["import", "a.bin", "--tokenizer", "t.bin"], ["import", "a.bin", "-o", "x.gguf"],
+    ["import", "a.bin", "--tokenizer", "t.bin"],
     ["import", "a.bin", "--tokenizer", "t.bin", "-o", "x", "--type", "q9"],
     ["run", "-\x01\x1b[2J"], ["show", "--\xe9"],
 ]
@@ -97,6 +97,7 @@ class Usage(unittest.TestCase):
                           ["show", "/dev/null"], ["show", "/"], ["show", ""],
                           ["run", "no-such.gguf"], ["run", "no/such"],
                           ["import", "no.bin", "--tokenizer", "no.bin", "-o", "/tmp/no.gguf"],
+                          ["import", "no.bin", "-o", "/tmp/no.gguf"],
                           ["show", "new\nline\x1b[2J.gguf"],
                           ["run", "-f", "no-such.txt", "-m", "/"], ["show", "x" * 3000]):
             self.one_line(run(*arguments), 1, arguments)

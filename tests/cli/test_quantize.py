@@ -293,6 +293,49 @@ class Folder(program.TemporaryFolder):
         self.assertEqual(types["blk.0.attn_q.weight"], (2, "Q8_0"))
 
 
+class Inputs(Model):
+    """What a command reads is never replaced by what it writes."""
+
+    def unharmed(self, victim, *arguments):
+        before = victim.read_bytes()
+        done = program.run(*arguments)
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+        self.assertIn("another name", done.stderr)
+        self.assertEqual(victim.read_bytes(), before)
+
+    def test_outputs_that_are_inputs(self):
+        golden = pathlib.Path(__file__).resolve().parents[1] / "model" / "golden" / "llama"
+        folder = self.folder / "hf"
+        folder.mkdir()
+        for f in golden.iterdir():
+            (folder / f.name).write_bytes(f.read_bytes())
+        weights = folder / "model.safetensors"
+        self.unharmed(weights, "import", folder, "-o", weights)
+        self.unharmed(weights, "quantize", folder, weights, "q8_0")
+        self.unharmed(folder / "config.json", "import", f"{folder}/", "-o", folder / "config.json")
+        link = self.folder / "link.gguf"
+        link.symlink_to(self.model)
+        self.unharmed(self.model, "quantize", self.model, link, "q8_0")
+        text = self.folder / "own.txt"
+        text.write_text(STORY * 20, encoding="utf-8")
+        self.unharmed(text, "imatrix", self.model, "--text", text, "-o", text)
+        matrix = self.folder / "own.imatrix"
+        self.assertEqual(program.run("imatrix", self.model, "--text", text, "-o", matrix).returncode,
+                         0)
+        self.unharmed(matrix, "quantize", self.model, matrix, "q8_0", "--imatrix", matrix)
+
+    def test_other_parts_of_a_model(self):
+        parts = [self.folder / f"m-0000{i}-of-00002.gguf" for i in (1, 2)]
+        for part in parts:
+            part.write_bytes(self.model.read_bytes())
+        self.unharmed(parts[1], "quantize", parts[0], parts[1], "q8_0")
+
+    def test_pipe(self):
+        done = program.run("quantize", self.model, "-", "q8_0")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("pipe", done.stderr)
+
+
 class Compare(Model):
     def test_table_and_json(self):
         options = ["--compare", self.model, "--text", self.text, "--types", "f32,q8_0,q4_0",

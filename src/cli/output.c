@@ -1,0 +1,73 @@
+#include "cli/output.h"
+
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "gguf/gguf.h"
+
+static bool same_place(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whether path lies directly in the folder. */
+static bool lies_in(const char *path, const struct stat *folder)
+{
+    char *copy = mem_strdup(path);
+    struct stat parent;
+    bool yes = stat(dirname(copy), &parent) == 0 && same_place(&parent, folder);
+    free(copy);
+    return yes;
+}
+
+/* Another part of the same model: NAME-00002-of-00003.gguf beside NAME-00001-of-00003.gguf. */
+static bool is_other_part(const char *output, const char *input)
+{
+
+    uint32_t number, count, output_count;
+    if (!gguf_shard_name(input, &number, &count) ||
+        !gguf_shard_name(output, &number, &output_count) || count != output_count) {
+        return false;
+    }
+    char *in = mem_strdup(input);
+    struct stat folder;
+    bool beside = stat(dirname(in), &folder) == 0 && lies_in(output, &folder);
+    free(in);
+    const char *a = strrchr(input, '/'), *b = strrchr(output, '/');
+    a = a ? a + 1 : input;
+    b = b ? b + 1 : output;
+    return beside && strlen(a) == strlen(b) && strlen(a) >= GGUF_SHARD_TAIL_BYTES &&
+           memcmp(a, b, strlen(a) - GGUF_SHARD_TAIL_BYTES) == 0;
+}
+
+static bool would_replace(const char *output, const char *input)
+{
+    struct stat in, out;
+    if (stat(input, &in) != 0 || stat(output, &out) != 0) {
+        return false; /* what is not there cannot be replaced */
+    }
+    return file_is_same(input, output) || same_place(&in, &out) ||
+           (S_ISDIR(in.st_mode) && lies_in(output, &in)) || is_other_part(output, input);
+}
+
+bool output_check(const char *output, const char *const *inputs, size_t n_inputs, struct error *e)
+{
+    if (strcmp(output, "-") == 0) {
+        return error_set(e, ERROR_USAGE,
+                         "the output is a file and cannot go into a pipe: give it "
+                         "a name (./- for a file called so)");
+    }
+    for (size_t i = 0; i < n_inputs; i++) {
+        const char *input = inputs[i];
+        if (input && strcmp(input, "-") != 0 && would_replace(output, input)) {
+            return error_set(e, ERROR_USAGE,
+                             "%s is among what is being read; give the output another name",
+                             output);
+        }
+    }
+    return true;
+}
