@@ -50,6 +50,15 @@ def parse_call(text):
     return call
 
 
+def answer_of(result):
+    """The text of what `lllm run --json` prints: its one call, or else its content."""
+    if len(result["tool_calls"]) != 1:
+        return result["content"]
+    function = result["tool_calls"][0]["function"]
+    call = {"name": function["name"], "arguments": json.loads(function["arguments"])}
+    return f"<tool_call>{json.dumps(call)}</tool_call>"
+
+
 def same_json(one, other):
     """Compare JSON values, where 1 is not true and "12" is not 12."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
@@ -113,12 +122,12 @@ class Runner:
                 self.files[key] = path
 
     def run(self, record):
-        """Return what the model answers."""
+        """Return what the model answers; a tool call in Hermes form."""
         prompt = record["messages"][-1]["content"]
         command = [self.lllm, "run", "-m", self.model, "-p", prompt, "--temp", "0",
                    "--max-tokens", str(MAX_TOKENS), "--quiet"]
         if record.get("tools"):
-            command += ["--tools", str(self.files[json.dumps(record["tools"])])]
+            command += ["--json", "--tools", str(self.files[json.dumps(record["tools"])])]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
                                   timeout=RUN_SECONDS, check=False)
@@ -130,7 +139,8 @@ class Runner:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
             raise RunError(f"lllm failed with exit status {done.returncode} on {prompt!r}: "
                            f"{lines[-1]}")
-        return done.stdout.decode("utf-8", "replace")
+        text = done.stdout.decode("utf-8", "replace")
+        return answer_of(json.loads(text)) if record.get("tools") else text
 
 
 def show_progress(name, done, total):

@@ -8,7 +8,6 @@
 #include "tokenizer/hf.h"
 
 #define ASCII_SIGNS "!-/:-@\\[-`{-~"
-#define GPT2        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 enum { MAX_DEPTH = 8 };
 
@@ -181,7 +180,7 @@ static bool read_byte_level(struct hf_reader *r, const json_t *step, struct hf_s
         }
         steps->space_prefix = steps->unless_space = true;
     }
-    return !hf_bool(step, "use_regex", true) || add_pattern(r, steps, GPT2);
+    return !hf_bool(step, "use_regex", true) || add_pattern(r, steps, PRE_GPT2_PATTERN);
 }
 
 /* A pattern for a text that stands for itself. */

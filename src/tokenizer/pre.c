@@ -20,7 +20,7 @@
 #define SPACES      "\\s+(?!\\S)|\\s+"
 #define SHORT_FORMS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 
-#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|" SPACES
+#define GPT2 PRE_GPT2_PATTERN
 
 /* The pattern of OpenAI's cl100k vocabulary: BEGIN are short forms, DIGITS how numbers are cut. */
 #define CL100K(BEGIN, DIGITS)                                                                      \
@@ -37,7 +37,7 @@
 #define CASED(SUFFIX, DIGITS)                                                                      \
     CASED_WORDS(SUFFIX, "") "|" DIGITS "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|" SPACES
 
-/* Words with a sign of punctuation in front; AFTER is what may follow runs of signs. */
+/* Words, also with a sign of punctuation in front, and runs of signs. */
 #define MARKED_WORDS                                                                               \
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?"           \
     "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"

@@ -30,6 +30,10 @@ enum {
 
 /* ---- pre.c: cutting text into words ---- */
 
+/* GPT-2's, which is also what "ByteLevel" means in a tokenizer.json. */
+#define PRE_GPT2_PATTERN                                                                           \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 struct pre;
 /* name[0..n) is a value of tokenizer.ggml.pre; n = 0 means the default. */
 struct pre *pre_new(const char *name, size_t n, struct error *e);
