@@ -4,8 +4,6 @@
 
 #include "engine/internal.h"
 
-enum { LEAST_BATCH = 512 };
-
 struct encoder {
     struct engine *engine;
     struct model_cache cache; /* of causal models */
@@ -22,7 +20,7 @@ struct encoder *encoder_new(struct engine *en, struct error *e)
     struct encoder *x = mem_zalloc(sizeof *x);
     x->engine = en;
     x->max_tokens = en->context_size;
-    x->batch_tokens = x->max_tokens > LEAST_BATCH ? x->max_tokens : LEAST_BATCH;
+    x->batch_tokens = x->max_tokens > ENCODER_BATCH ? x->max_tokens : ENCODER_BATCH;
     /* A bidirectional model takes a text at once, and several; a causal one takes it in steps. */
     uint32_t step = c->bidirectional ? x->batch_tokens : en->batch_size;
     x->scratch = model_scratch_new(c, step, en->context_size, pool_threads(en->pool), e);
@@ -43,11 +41,6 @@ void encoder_free(struct encoder *x)
         free(x->starts);
         free(x);
     }
-}
-
-uint32_t encoder_max_tokens(const struct encoder *x)
-{
-    return x->max_tokens;
 }
 
 uint32_t encoder_batch_tokens(const struct encoder *x)
@@ -74,6 +67,9 @@ bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cu
                     struct token_list *out, struct span_list *spans, struct error *e)
 {
     const struct tokenizer *t = x->engine->tokenizer;
+    if (!engine_require_vocabulary(x->engine, e)) {
+        return false;
+    }
     int32_t first = tokenizer_first(t), last = tokenizer_last(t);
     size_t before = out->n, around = (last != TOKENIZER_NO_TOKEN);
     put(first, 0, out, spans);

@@ -6,13 +6,16 @@
 #include "base/log.h"
 #include "base/progress.h"
 
-enum { DEFAULT_CONTEXT = 4096, DEFAULT_BATCH = 256 };
+enum { DEFAULT_CONTEXT = 4096 };
+
+/* tokenizer.ggml.model of files that have none: upstream's word. */
+#define NO_VOCABULARY "no_vocab"
 
 static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
                          struct error *e)
 {
     uint32_t trained = en->model->config.n_context;
-    uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : DEFAULT_BATCH;
+    uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : ENGINE_BATCH;
     if (context == 0) {
         context = trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
     }
@@ -35,6 +38,35 @@ static bool choose_sizes(struct engine *en, const struct engine_options *o, cons
     return true;
 }
 
+/* Where only one of the keys is missing, the file is damaged, and the tokenizer says how. */
+static bool has_vocabulary(const struct gguf *g)
+{
+    struct gguf_string model = {NULL, 0};
+    const struct gguf_value *v = gguf_value_find(g, "tokenizer.ggml.model");
+    if (!v) {
+        return gguf_value_find(g, "tokenizer.ggml.tokens") != NULL;
+    }
+    return !gguf_value_as_string(v, &model) || model.len != strlen(NO_VOCABULARY) ||
+           memcmp(model.data, NO_VOCABULARY, strlen(NO_VOCABULARY)) != 0;
+}
+
+static bool open_tokenizer(struct engine *en, struct error *e)
+{
+    if (!has_vocabulary(en->gguf)) {
+        return true;
+    }
+    en->tokenizer = tokenizer_from_gguf(en->gguf, e);
+    if (!en->tokenizer) {
+        return false;
+    }
+    size_t n_tokens = tokenizer_count(en->tokenizer);
+    return (n_tokens > 0 && n_tokens <= en->model->config.n_vocab) ||
+           error_set(e, ERROR_INPUT,
+                     "the vocabulary has %zu tokens and the weights have rows for %u: the file "
+                     "was put together wrongly",
+                     n_tokens, en->model->config.n_vocab);
+}
+
 static bool open_parts(struct engine *en, const struct engine_options *o, const char *name,
                        struct error *e)
 {
@@ -44,19 +76,8 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
             "the file is a vocabulary without weights: it serves `lllm tokenize` only");
     }
     en->model = model_load(en->gguf, e);
-    if (!en->model) {
+    if (!en->model || !open_tokenizer(en, e)) {
         return false;
-    }
-    en->tokenizer = tokenizer_from_gguf(en->gguf, e);
-    if (!en->tokenizer) {
-        return false;
-    }
-    size_t n_tokens = tokenizer_count(en->tokenizer);
-    if (n_tokens == 0 || n_tokens > en->model->config.n_vocab) {
-        return error_set(e, ERROR_INPUT,
-                         "the vocabulary has %zu tokens and the weights have rows for %u: the file "
-                         "was put together wrongly",
-                         n_tokens, en->model->config.n_vocab);
     }
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
     if (!en->prompter || !choose_sizes(en, o, name, e)) {
@@ -138,6 +159,15 @@ const struct tokenizer *engine_tokenizer(const struct engine *en)
     return en->tokenizer;
 }
 
+bool engine_require_vocabulary(const struct engine *en, struct error *e)
+{
+    return en->tokenizer != NULL ||
+           error_set(e, ERROR_UNSUPPORTED,
+                     "the file has no vocabulary, and text cannot become tokens without one: give "
+                     "token ids (--ids of lllm logits, perplexity and imatrix), or make the file "
+                     "again with the tokenizer files of its model beside it");
+}
+
 const struct gguf *engine_gguf(const struct engine *en)
 {
     return en->gguf;
@@ -181,6 +211,9 @@ struct prompter *engine_prompter(const struct engine *en)
 bool engine_text_tokens(const struct engine *en, const char *text, size_t n, struct token_list *out,
                         struct error *e)
 {
+    if (!engine_require_vocabulary(en, e)) {
+        return false;
+    }
     int32_t bos = tokenizer_bos(en->tokenizer);
     if (bos != TOKENIZER_NO_TOKEN && (n == 0 || tokenizer_add_bos(en->tokenizer))) {
         token_list_add(out, bos);

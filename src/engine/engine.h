@@ -24,10 +24,10 @@
 struct engine_options {
     int n_threads;         /* 0: one per processor */
     uint32_t context_size; /* 0: what the model was trained for, at most 4096 unless asked */
-    uint32_t batch_size;   /* rows of a prefill step; 0: 256 */
+    uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH */
 };
 
-enum { ENGINE_MAX_BATCH = 8192 };
+enum { ENGINE_BATCH = 512, ENGINE_MAX_BATCH = 8192 };
 
 struct engine;
 /* path, or memory (an embedded model, which must outlive the engine). Errors name the path. A
@@ -42,7 +42,12 @@ struct engine *engine_open_gguf(struct gguf *g, const char *name, const struct e
 void engine_close(struct engine *en);
 
 const struct model_config *engine_config(const struct engine *en);
+/* NULL for a file without a vocabulary ("no_vocab", or no tokenizer.ggml.* at all): such a model
+ * runs on token ids. */
 const struct tokenizer *engine_tokenizer(const struct engine *en);
+/* False, with a sentence, for a file without a vocabulary: what needs text asks here first. All
+ * functions below that take or give text do. */
+bool engine_require_vocabulary(const struct engine *en, struct error *e);
 const struct gguf *engine_gguf(const struct engine *en);
 const char *engine_kernels_name(const struct engine *en);
 int engine_threads(const struct engine *en);
@@ -52,8 +57,8 @@ struct pool *engine_pool(const struct engine *en);
 uint32_t engine_context_size(const struct engine *en);
 double engine_load_time_s(const struct engine *en);
 
-/* Its chat template with its tokenizer, which is engine_tokenizer; to be changed only while nobody
- * else uses the engine. */
+/* Its chat template with its tokenizer, which is engine_tokenizer (or NULL); to be changed only
+ * while nobody else uses the engine. */
 struct prompter *engine_prompter(const struct engine *en);
 /* Plain text: BOS when the tokenizer asks for it, then the text, nothing in it trusted. An empty
  * text gives BOS alone, wherever the vocabulary has one: something to generate from. */
@@ -66,8 +71,10 @@ void session_free(struct session *s);
 uint32_t session_count(const struct session *s); /* tokens in the timeline */
 void session_truncate(struct session *s, uint32_t n_tokens);
 /* Makes the timeline equal to tokens (at least one; ERROR_LIMIT above the context size): keeps the
- * common prefix that is already computed, runs the rest in chunks of batch_size. *n_reused (may be
- * NULL): how many were kept. The last position is always computed, its logits are at
+ * common prefix that is already computed, runs the rest in chunks of batch_size. On processors
+ * where given and generated tokens are computed in two ways (model.h), generated ones are computed
+ * again, so that what follows a prompt does not depend on what the session did before. *n_reused
+ * (may be NULL): how many were kept. The last position is always computed, its logits are at
  * session_logits. `cancelled` (may be NULL) is polled between chunks; true ends with
  * ERROR_CANCELLED, and what was computed until then stays. */
 typedef bool engine_cancelled_fn(void *context);
@@ -88,20 +95,20 @@ const float *session_logits(const struct session *s); /* [n_vocab] */
  *   encoder_tokens for each text, encoder_run for as many as fit, then encoder_embed or
  *   encoder_classify for each */
 struct encoder;
+enum { ENCODER_BATCH = 512 }; /* tokens that are run at once, or those of a text if it has more */
 struct encoder *encoder_new(struct engine *en, struct error *e);
 void encoder_free(struct encoder *x);
-uint32_t encoder_max_tokens(const struct encoder *x); /* of one text */
 /* How many tokens are best run at once: texts may be gathered up to here, so that the weights are
- * read once for all of them. At least encoder_max_tokens. */
+ * read once for all of them. At least the context size. */
 uint32_t encoder_batch_tokens(const struct encoder *x);
 /* Appends the tokens of a text, nothing in it trusted, between what the vocabulary puts around a
  * whole text ([CLS] and [SEP], BOS, EOS). spans (may be NULL) is filled alike, with start == end
- * for what was put around. A text of more than encoder_max_tokens loses its end where `cut` says
- * so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. */
+ * for what was put around. A text of more than engine_context_size tokens loses its end where `cut`
+ * says so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. */
 bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cut,
                     struct token_list *out, struct span_list *spans, struct error *e);
 /* Computes n_texts texts, whose tokens stand one after the other: text i has lengths[i], from 1 to
- * encoder_max_tokens, in all at most encoder_batch_tokens. The result for a text has the same bits
+ * engine_context_size, in all at most encoder_batch_tokens. The result for a text has the same bits
  * for any number of threads and whatever the others are. */
 bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengths, size_t n_texts,
                  struct error *e);

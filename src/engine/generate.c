@@ -150,7 +150,7 @@ bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
                      const struct generation_options *o, generation_text_fn *text, void *context,
                      struct generation_stats *stats, struct error *e)
 {
-    if (!sampling_check(&o->sampling, e)) {
+    if (!engine_require_vocabulary(s->engine, e) || !sampling_check(&o->sampling, e)) {
         return false;
     }
     /* Rows of the embedding that no token names are padding: they are never drawn. */

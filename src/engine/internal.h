@@ -21,6 +21,9 @@ struct session {
     struct model_scratch *scratch;
     int32_t *tokens; /* [context_size], the first cache.n_tokens are the timeline */
     float *logits;   /* [n_vocab] of the last position */
+    /* How many tokens at the beginning were computed as given ones (model_forward); those behind
+     * were generated, and are computed again where a prompt has them. */
+    uint32_t n_given;
 };
 
 /* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop

@@ -176,6 +176,10 @@ bool prompter_tokens(const struct prompter *p, const struct chat_text *text, str
                      struct error *e)
 {
     struct token_list ids = {0};
+    if (!p->tokenizer) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "there is no vocabulary: the prompt can be rendered, but has no tokens");
+    }
     bool ok = tokenizer_encode(p->tokenizer, text->text, text->n, text->trusted, &ids, e);
     int32_t bos = tokenizer_bos(p->tokenizer);
     if (ok && bos != TOKENIZER_NO_TOKEN && tokenizer_add_bos(p->tokenizer) &&

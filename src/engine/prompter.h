@@ -45,8 +45,9 @@ int64_t prompter_local_now(void);
 /* The text of the prompt with its trust, and the format that the answer will have (may be NULL). */
 bool prompter_render(const struct prompter *p, const struct prompt_request *r,
                      struct chat_text *text, struct chat_format *format, struct error *e);
-/* The tokens of a rendered text: what people wrote never becomes a control token. BOS is put in
- * front when the tokenizer asks for it and the template did not write it. */
+/* The tokens of a rendered text (not without a tokenizer: ERROR_UNSUPPORTED): what people wrote
+ * never becomes a control token. BOS is put in front when the tokenizer asks for it and the
+ * template did not write it. */
 bool prompter_tokens(const struct prompter *p, const struct chat_text *text, struct token_list *out,
                      struct error *e);
 

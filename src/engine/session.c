@@ -52,20 +52,24 @@ void session_truncate(struct session *s, uint32_t n_tokens)
 {
     if (n_tokens < s->cache.n_tokens) {
         s->cache.n_tokens = n_tokens;
+        s->n_given = s->n_given < n_tokens ? s->n_given : n_tokens;
     }
 }
 
 /* Appends n tokens (at most batch_size); logits of the last n_logits go to `logits`. */
-static bool append(struct session *s, const int32_t *tokens, uint32_t n, uint32_t n_logits,
-                   float *logits, struct error *e)
+static bool append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
+                   uint32_t n_logits, float *logits, struct error *e)
 {
     const struct engine *en = s->engine;
     uint32_t at = s->cache.n_tokens;
-    if (!model_forward(en->model, &s->cache, s->scratch, en->pool, en->kernels, tokens, n, n_logits,
-                       logits, e)) {
+    if (!model_forward(en->model, &s->cache, s->scratch, en->pool, en->kernels, phase, tokens, n,
+                       n_logits, logits, e)) {
         return false;
     }
     memcpy(s->tokens + at, tokens, n * sizeof *tokens);
+    if (phase == MODEL_PREFILL || !model_phases_differ(en->kernels)) {
+        s->n_given = s->cache.n_tokens;
+    }
     return true;
 }
 
@@ -91,7 +95,7 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
         return false;
     }
     uint32_t kept = 0;
-    while (kept < s->cache.n_tokens && kept + 1 < n && s->tokens[kept] == tokens[kept]) {
+    while (kept < s->n_given && kept + 1 < n && s->tokens[kept] == tokens[kept]) {
         kept++;
     }
     session_truncate(s, kept);
@@ -103,7 +107,7 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
             return error_set(e, ERROR_CANCELLED, "cancelled after %zu of %zu prompt tokens", at, n);
         }
         uint32_t step = n - at < s->engine->batch_size ? (uint32_t)(n - at) : s->engine->batch_size;
-        if (!append(s, tokens + at, step, at + step == n ? 1 : 0, s->logits, e)) {
+        if (!append(s, MODEL_PREFILL, tokens + at, step, at + step == n ? 1 : 0, s->logits, e)) {
             return false;
         }
         at += step;
@@ -113,7 +117,7 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
 
 bool session_decode(struct session *s, int32_t token, struct error *e)
 {
-    return append(s, &token, 1, 1, s->logits, e);
+    return append(s, MODEL_DECODE, &token, 1, 1, s->logits, e);
 }
 
 bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,
@@ -134,7 +138,7 @@ bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_ro
     bool ok = true;
     for (size_t at = 0; ok && at < n;) {
         size_t step = n - at < most ? n - at : most;
-        ok = append(s, tokens + at, (uint32_t)step, (uint32_t)step, rows, e);
+        ok = append(s, MODEL_PREFILL, tokens + at, (uint32_t)step, (uint32_t)step, rows, e);
         for (size_t i = 0; ok && i < step; i++) {
             row(context, at + i, rows + i * n_vocab);
         }

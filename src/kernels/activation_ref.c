@@ -23,8 +23,6 @@ static double activation(enum kernel_activation kind, double z)
         return z * erfc(-z * sqrt(0.5)) / 2;
     case KERNEL_GELU_TANH:
         return times_sigmoid(z, 2 * sqrt(2 / acos(-1)) * (z + 0.044715 * z * z * z));
-    case KERNEL_GELU_QUICK:
-        return times_sigmoid(z, 1.702 * z);
     case KERNEL_RELU:
         return cut(z, 0, (double)INFINITY);
     case KERNEL_TANH:

@@ -6,15 +6,30 @@
 #include "base/cpu.h"
 #include "kernels/rungs.h"
 
-#define KERNELS_TABLE(label, rung, bf16)                                                           \
+static const struct kernel_prefill prefill_reference = {.pack = prefill_pack_ref,
+                                                        .matmul = prefill_matmul_ref,
+                                                        .pack_cache = prefill_pack_cache_ref,
+                                                        .attention = prefill_attention_ref};
+static const struct kernel_packed packed_reference = {.pack = kernel_gemm_bf16_pack_ref,
+                                                      .gemm = kernel_gemm_bf16_packed_ref};
+#if defined(__x86_64__)
+static const struct kernel_packed packed_tiles = {.pack = kernel_gemm_bf16_pack_amx,
+                                                  .gemm = kernel_gemm_bf16_packed_amx};
+static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
+                                                    .matmul = prefill_matmul_amx,
+                                                    .pack_cache = prefill_pack_cache_amx,
+                                                    .attention = prefill_attention_amx};
+#endif
+
+#define KERNELS_TABLE(label, rung, bf16, in_two, tiles)                                            \
     {                                                                                              \
-        .name = label, .gemm_bf16 = bf16, .matmul = kernel_matmul_##rung,                          \
-        .rms_norm = kernel_rms_norm_##rung, .layer_norm = kernel_layer_norm_##rung,                \
-        .rope = kernel_rope_##rung, .attention = kernel_attention_##rung,                          \
-        .activate = kernel_activate_##rung, .gate = kernel_gate_##rung,                            \
-        .soft_cap = kernel_soft_cap_##rung, .softmax = kernel_softmax_##rung,                      \
-        .add = kernel_add_##rung, .add_scaled = kernel_add_scaled_##rung,                          \
-        .gemm = kernel_gemm_##rung,                                                                \
+        .name = label, .gemm_bf16 = bf16, .packed = in_two, .prefill = tiles,                      \
+        .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,                        \
+        .layer_norm = kernel_layer_norm_##rung, .rope = kernel_rope_##rung,                        \
+        .attention = kernel_attention_##rung, .activate = kernel_activate_##rung,                  \
+        .gate = kernel_gate_##rung, .soft_cap = kernel_soft_cap_##rung,                            \
+        .softmax = kernel_softmax_##rung, .add = kernel_add_##rung,                                \
+        .add_scaled = kernel_add_scaled_##rung, .gemm = kernel_gemm_##rung,                        \
     }
 
 /* Lowest rung first; a rung is usable when all of its features are there. */
@@ -22,11 +37,12 @@ static const struct {
     unsigned features;
     struct kernels table;
 } rungs[] = {
-    {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref)},
+    {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref, &packed_reference, NULL)},
 #if defined(__x86_64__)
-    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL)},
-    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL)},
-    {CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16, KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx)},
+    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL, NULL, NULL)},
+    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, NULL)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16,
+     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &prefill_tiles)},
 #endif
 };
 
@@ -35,6 +51,11 @@ enum { N_RUNGS = sizeof rungs / sizeof rungs[0] };
 const struct kernels *kernels_reference(void)
 {
     return &rungs[0].table;
+}
+
+const struct kernel_prefill *kernels_prefill_reference(void)
+{
+    return &prefill_reference;
 }
 
 const struct kernels *kernels_select(void)
@@ -63,6 +84,23 @@ const struct kernels *kernels_at(size_t index)
 size_t kernels_gemm_scratch_bytes(void)
 {
     return GEMM_SCRATCH_FLOATS * sizeof(float);
+}
+
+size_t kernels_packed_bytes(size_t n, size_t depth)
+{
+    return ((n + 31) & ~(size_t)31) * ((depth + 31) & ~(size_t)31) * 2;
+}
+
+size_t prefill_scratch_bytes(void)
+{
+    size_t most = 64;
+#if defined(__x86_64__)
+    const size_t needs[] = {prefill_scratch_bytes_amx(), prefill_attention_scratch_bytes_amx()};
+    for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++) {
+        most = needs[i] > most ? needs[i] : most;
+    }
+#endif
+    return most;
 }
 
 void kernels_top_k(const float *x, size_t n, size_t k, uint32_t *indices)

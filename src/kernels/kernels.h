@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/prefill.h"
 #include "quant/quant.h"
 
 /* The weights of a linear layer: n_rows rows of n_in elements in format `type`, row_bytes apart. */
@@ -54,12 +55,22 @@ enum kernel_activation {
     KERNEL_SILU,       /* z sigma(z) (Elfwing et al., 2017) */
     KERNEL_GELU,       /* z Phi(z) = z/2 (1 + erf(z / sqrt 2)) (Hendrycks and Gimpel, 2016) */
     KERNEL_GELU_TANH,  /* z sigma(2 sqrt(2/pi) (z + 0.044715 z^3)): its "tanh" approximation */
-    KERNEL_GELU_QUICK, /* z sigma(1.702 z): its "sigmoid" approximation */
     KERNEL_RELU,       /* max(z, 0) */
     KERNEL_TANH,       /* tanh(z): the pooling layer of BERT */
     /* min(z, 7) sigma(1.702 min(z, 7)); as a gate, the other factor is 1 + up with up cut to
      * [-7, 7] (gpt-oss model card, 2025). */
     KERNEL_SWIGLU_CLAMPED,
+};
+
+/* gemm_bf16 in two halves, for a right operand that meets several left ones. */
+struct kernel_packed {
+    /* Rounds B(k, j), j in [0, n), k in [0, depth) (strides as in gemm), into packed:
+     * kernels_packed_bytes(n, depth), 64-byte aligned. Its layout is the rung's own. */
+    void (*pack)(size_t n, size_t depth, const float *b, size_t b_row, size_t b_col, void *packed);
+    /* gemm_bf16 with the same bits, the right operand packed with the same n and depth. */
+    void (*gemm)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
+                 size_t a_row, size_t a_col, const void *packed, float beta, float *c, size_t ldc,
+                 void *scratch);
 };
 
 struct kernels {
@@ -151,12 +162,17 @@ struct kernels {
     void (*gemm_bf16)(size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a,
                       size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
                       float beta, float *c, size_t ldc, void *scratch);
+    const struct kernel_packed *packed; /* NULL where gemm_bf16 is */
+
+    const struct kernel_prefill *prefill; /* NULL on rungs without a matrix unit */
 };
 
 /* The table for cpu_features() as they are now; call again after cpu_set_mask. Tables are static,
  * one per rung, and never change. */
 const struct kernels *kernels_select(void);
 const struct kernels *kernels_reference(void);
+/* What the matrix units are checked against; slow. */
+const struct kernel_prefill *kernels_prefill_reference(void);
 /* Every table that this machine and build could use, whatever the mask, for the checker; NULL past
  * the end. Index 0 is "ref". */
 const struct kernels *kernels_at(size_t index);
@@ -164,6 +180,9 @@ const struct kernels *kernels_at(size_t index);
 /* The indices of the k largest of x[0..n), the largest first, equal ones in the order of their
  * indices; NaN counts as less than everything. 0 < k <= n. The choice of a mixture's experts. */
 void kernels_top_k(const float *x, size_t n, size_t k, uint32_t *indices);
+
+/* Both dimensions rounded up to multiples of 32, times two bytes. */
+size_t kernels_packed_bytes(size_t n, size_t depth);
 
 /* The same for every shape and rung: about 1.2 MiB. */
 size_t kernels_gemm_scratch_bytes(void);

@@ -7,6 +7,7 @@
 #define LLLM_KERNELS_RUNGS_H
 
 #include "kernels/kernels.h"
+#include "kernels/prefill.h"
 
 #define KERNELS_DECLARE(rung)                                                                      \
     void kernel_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,    \
@@ -36,14 +37,33 @@
     void kernel_gemm_bf16_##rung(size_t row_begin, size_t row_end, size_t n, size_t depth,         \
                                  const float *a, size_t a_row, size_t a_col, const float *b,       \
                                  size_t b_row, size_t b_col, float beta, float *c, size_t ldc,     \
-                                 void *scratch)
+                                 void *scratch);                                                   \
+    void kernel_gemm_bf16_pack_##rung(size_t n, size_t depth, const float *b, size_t b_row,        \
+                                      size_t b_col, void *packed);                                 \
+    void kernel_gemm_bf16_packed_##rung(                                                           \
+        size_t row_begin, size_t row_end, size_t n, size_t depth, const float *a, size_t a_row,    \
+        size_t a_col, const void *packed, float beta, float *c, size_t ldc, void *scratch)
+
+#define KERNELS_DECLARE_PREFILL(rung)                                                              \
+    void prefill_pack_##rung(const float *x, size_t x_stride, size_t n_tokens, size_t n_in,        \
+                             size_t begin, size_t end, bool in_two, void *packed);                 \
+    void prefill_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,   \
+                               const void *packed, size_t token_begin, size_t token_end,           \
+                               bool in_two, float *y, size_t y_stride, void *scratch);             \
+    void prefill_pack_cache_##rung(const float *k, const float *v, size_t kv_stride, size_t n,     \
+                                   size_t head_dim, bool in_two, void *packed);                    \
+    void prefill_attention_##rung(const struct kernel_prefill_attention *a)
 
 KERNELS_DECLARE(ref);
 KERNELS_DECLARE_BF16(ref);
+KERNELS_DECLARE_PREFILL(ref);
 #if defined(__x86_64__)
 KERNELS_DECLARE(avx2);
 KERNELS_DECLARE(avx512);
 KERNELS_DECLARE_BF16(amx);
+KERNELS_DECLARE_PREFILL(amx);
+size_t prefill_scratch_bytes_amx(void);
+size_t prefill_attention_scratch_bytes_amx(void);
 
 /* Of peak.h */
 double kernel_peak_fma_avx2(size_t rounds);

@@ -80,8 +80,10 @@ enum arch_rope {
     ARCH_ROPE_HALVES,   /* KERNEL_ROPE_HALVES */
 };
 
-/* Groups of keys that a row reads (config_keys.c). The keys of a group that a row lacks are left
- * alone, except those that would change the arithmetic: they are refused unless they are 0. */
+/* Groups of keys that a row reads (config_keys.c). Of a group that a row lacks, the keys that would
+ * change the arithmetic (config_key.refused) are refused unless they are 0, or unless the row says
+ * that such files carry them without meaning them (model_arch.ignored). The others are left alone:
+ * they say something about a part that the row does not have. */
 enum arch_keys {
     ARCH_KEYS_COMMON = 1 << 0, /* every row */
     ARCH_KEYS_RMS = 1 << 1,
@@ -100,7 +102,13 @@ struct model_arch {
     const char *name; /* general.architecture; also the prefix of its keys */
     const struct arch_tensor *tensors;
     size_t n_tensors;
-    unsigned keys; /* enum arch_keys; ARCH_KEYS_COMMON is always read */
+    unsigned keys;    /* enum arch_keys; ARCH_KEYS_COMMON is always read */
+    unsigned ignored; /* enum arch_keys: groups whose keys mean nothing in files of this family */
+    /* Beginnings of the names of tensors that belong to other senses (images, sound) and are left
+     * out, with a warning; ends with NULL. NULL: none. */
+    const char *const *left_out;
+    /* The row whose models these are, under other names of keys and tensors; or NULL. */
+    const char *same_as;
     /* What holds where the file has no key. 0 has the meaning that struct model_config gives it. */
     struct model_config defaults;
     enum arch_norm norm;
@@ -113,6 +121,11 @@ struct model_arch {
     /* Models with this many layers scale their scores by sqrt(n_heads / n_embd): the one size of
      * Gemma where that is not 1 / sqrt(head_dim). Files carry no key for it. */
     uint32_t wide_score_layers;
+    /* Ollama's early files leave out the norm's epsilon and what else is the same in all models of
+     * the family: without that key the default holds, and positions of models with at least
+     * bare_context tokens are divided by bare_rope_scale. 0: the key is required. */
+    uint32_t bare_context;
+    float bare_rope_scale;
     const struct arch_hf *hf; /* [n_hf] the halves for Hugging Face folders */
     size_t n_hf;
 };

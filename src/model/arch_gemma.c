@@ -88,7 +88,6 @@ static const struct arch_hf_tensor gemma_stored[] = {
 static const struct arch_hf_demand gemma_demands[] = {
     {"hidden_act", "gelu " HF_GELU_TANH},
     {"hidden_activation", HF_GELU_TANH},
-    HF_YARN_WHOLE,
 };
 
 static const struct arch_hf gemma_hf[] = {{
@@ -119,7 +118,6 @@ static const struct arch_hf_tensor gemma2_stored[] = {
 static const struct arch_hf_demand gemma2_demands[] = {
     {"hidden_activation", HF_GELU_TANH},
     {"attention_bias", "false"},
-    HF_YARN_WHOLE,
 };
 
 static const struct arch_hf gemma2_hf[] = {{
@@ -171,7 +169,6 @@ static const struct arch_hf_demand gemma3_demands[] = {
     {"hidden_activation", HF_GELU_TANH},
     {"attention_bias", "false"},
     {"use_bidirectional_attention", "false"},
-    HF_YARN_WHOLE,
 };
 
 static const struct arch_hf gemma3_hf[] = {{
@@ -219,13 +216,17 @@ const struct model_arch arch_gemma[] = {
         ARCH_TENSORS(gemma3_tensors),
         ARCH_HF(gemma3_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_WINDOW | ARCH_KEYS_SOFTCAP,
-        .defaults = {.rope_base = 1000000, .rope_base_local = 10000, .window_period = 6},
+        .left_out = (const char *const[]){"v.", "mm.", NULL},
+        .defaults =
+            {.norm_eps = 1e-6f, .rope_base = 1000000, .rope_base_local = 10000, .window_period = 6},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
         .rope = ARCH_ROPE_HALVES,
         .activation = KERNEL_GELU_TANH,
         .scaled_embedding = true,
         .wide_score_layers = 62, /* 27B */
+        .bare_context = 131072,  /* all but 270M and 1B */
+        .bare_rope_scale = 8,
     },
     {.name = NULL},
 };

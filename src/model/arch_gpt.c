@@ -44,6 +44,29 @@ static const struct arch_tensor gpt_oss_tensors[] = {
     ARCH_ROPE_TENSORS,
 };
 
+/* The same in Ollama's files (ollama/ollama, convert/convert_gptoss.go of August 2025), which keep
+ * the names that OpenAI's own code has for three tensors. */
+static const struct arch_tensor gptoss_tensors[] = {
+    ARCH_EMBEDDING,
+    ARCH_RMS("attn_norm", attn_norm),
+    ARCH_QKV(ARCH_REQUIRED),
+    ARCH_QKV_BIAS(ARCH_REQUIRED),
+    ARCH_QKV_FUSED(ARCH_OPTIONAL),
+    ARCH_QKV_FUSED_BIAS(ARCH_OPTIONAL),
+    ARCH_LAYER_VECTOR("attn_sinks", ARCH_REQUIRED, ARCH_HEADS, sinks),
+    ARCH_LINEAR("attn_out", ARCH_REQUIRED, ARCH_Q, ARCH_EMBD, output),
+    ARCH_BIAS("attn_out", ARCH_REQUIRED, ARCH_EMBD, output),
+    ARCH_RMS("ffn_norm", ffn_norm),
+    ARCH_FF_EXPERTS,
+    ARCH_BIAS("ffn_gate_inp", ARCH_REQUIRED, ARCH_EXPERTS, router),
+    ARCH_EXPERT_BIAS("ffn_gate", ARCH_FF_EXPERT, expert_gate),
+    ARCH_EXPERT_BIAS("ffn_up", ARCH_FF_EXPERT, expert_up),
+    ARCH_EXPERT_BIAS("ffn_down", ARCH_EMBD, expert_down),
+    ARCH_OUTPUT_NORM,
+    ARCH_OUTPUT,
+    ARCH_ROPE_TENSORS,
+};
+
 /* transformers/models/gpt2: linear layers are Conv1D, with their matrices the other way round. */
 static const struct arch_hf_key gpt2_keys[] = {
     HF_OPTIONAL("vocab_size", ARCH_HF_U32, "vocab_size"),
@@ -135,8 +158,6 @@ static const struct arch_hf_demand gpt_oss_demands[] = {
     HF_SILU,
     {"swiglu_limit", "7"},
     {"attention_bias", "true"},
-    {"rope_scaling.truncate", "false"},
-    {"rope_parameters.truncate", "false"},
 };
 
 static const struct arch_hf gpt_oss_hf[] = {{
@@ -217,6 +238,21 @@ const struct model_arch arch_gpt[] = {
         ARCH_HF(gpt_oss_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_WINDOW | ARCH_KEYS_EXPERTS,
         .defaults = {.rope_base = 150000, .window_period = 2, .experts_normed = true},
+        .norm = ARCH_RMS_NORM,
+        .order = ARCH_PRE_NORM,
+        .rope = ARCH_ROPE_HALVES,
+        .activation = KERNEL_SWIGLU_CLAMPED,
+        .yarn_exact_ramp = true,
+    },
+    {
+        .name = "gptoss",
+        .same_as = "gpt-oss",
+        ARCH_TENSORS(gptoss_tensors),
+        .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_WINDOW | ARCH_KEYS_EXPERTS,
+        .defaults = {.rope_base = 150000,
+                     .window_period = 2,
+                     .experts_normed = true,
+                     .rope_scaling = MODEL_ROPE_YARN},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
         .rope = ARCH_ROPE_HALVES,

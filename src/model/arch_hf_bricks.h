@@ -111,11 +111,6 @@
         "hidden_act", "silu swish"                                                                 \
     }
 #define HF_GELU_TANH "gelu_new gelu_pytorch_tanh gelu_fast"
-#define HF_YARN_WHOLE                                                                              \
-    {"rope_scaling.truncate", "true"},                                                             \
-    {                                                                                              \
-        "rope_parameters.truncate", "true"                                                         \
-    }
 
 #define HF_KEYS(list)    .keys = list, .n_keys = sizeof(list) / sizeof *(list)
 #define HF_TENSORS(list) .tensors = list, .n_tensors = sizeof(list) / sizeof *(list)

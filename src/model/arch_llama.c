@@ -60,7 +60,7 @@ static const struct arch_hf_tensor llama_stored[] = {
     HF_NO_ANGLES,
 };
 
-static const struct arch_hf_demand llama_demands[] = {HF_SILU, HF_YARN_WHOLE};
+static const struct arch_hf_demand llama_demands[] = {HF_SILU};
 
 static const struct arch_hf llama_hf[] = {{
     .classes = (const char *const[]){"LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",

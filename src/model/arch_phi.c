@@ -63,7 +63,6 @@ static const struct arch_hf_demand phi2_demands[] = {
     {"hidden_act", HF_GELU_TANH},
     {"qk_layernorm", "false"},
     {"tie_word_embeddings", "false"},
-    HF_YARN_WHOLE,
 };
 
 static const struct arch_hf phi2_hf[] = {{
@@ -96,7 +95,7 @@ static const struct arch_hf_tensor phi3_stored[] = {
     HF_NO_ANGLES,
 };
 
-static const struct arch_hf_demand phi3_demands[] = {HF_SILU, HF_YARN_WHOLE};
+static const struct arch_hf_demand phi3_demands[] = {HF_SILU};
 
 static const struct arch_hf phi3_hf[] = {{
     .classes = (const char *const[]){"Phi3ForCausalLM", "Phi3Model", NULL},

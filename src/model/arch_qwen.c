@@ -78,7 +78,7 @@ static const struct arch_tensor qwen3moe_tensors[] = {
         HF_KEY("expert_weights_norm", ARCH_HF_BOOL, "norm_topk_prob | false")
 /* Windows in some of the layers, and layers without experts, are not computed. */
 #define QWEN_DEMANDS                                                                               \
-    HF_SILU, HF_YARN_WHOLE,                                                                        \
+    HF_SILU,                                                                                       \
     {                                                                                              \
         "use_sliding_window", "false"                                                              \
     }
@@ -182,12 +182,15 @@ static const struct arch_hf qwen3moe_hf[] = {{
     .rope_scaling = true,
 }};
 
+/* Configurations of Qwen name a window and switch it off (use_sliding_window); where a converter
+ * took the one without the other, the released models still see everything, as upstream has it. */
 const struct model_arch arch_qwen[] = {
     {
         .name = "qwen2",
         ARCH_TENSORS(qwen2_tensors),
         ARCH_HF(qwen2_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE,
+        .ignored = ARCH_KEYS_WINDOW,
         .defaults = {.rope_base = 10000},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
@@ -199,6 +202,7 @@ const struct model_arch arch_qwen[] = {
         ARCH_TENSORS(qwen2moe_tensors),
         ARCH_HF(qwen2moe_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_EXPERTS | ARCH_KEYS_SHARED_EXPERT,
+        .ignored = ARCH_KEYS_WINDOW,
         .defaults = {.rope_base = 10000, .experts_normed = false},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
@@ -210,6 +214,7 @@ const struct model_arch arch_qwen[] = {
         ARCH_TENSORS(qwen3_tensors),
         ARCH_HF(qwen3_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_CLASSIFIER,
+        .ignored = ARCH_KEYS_WINDOW,
         .defaults = {.rope_base = 10000},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
@@ -221,6 +226,7 @@ const struct model_arch arch_qwen[] = {
         ARCH_TENSORS(qwen3moe_tensors),
         ARCH_HF(qwen3moe_hf),
         .keys = ARCH_KEYS_RMS | ARCH_KEYS_ROPE | ARCH_KEYS_EXPERTS,
+        .ignored = ARCH_KEYS_WINDOW,
         .defaults = {.rope_base = 10000, .experts_normed = true},
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,

@@ -51,13 +51,13 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin, end;
     bool by_head = c->n_kv_heads >= (uint32_t)p.n_threads;
     pool_share(n_kv, by_head ? c->head_dim : ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, &h->layer->k, begin, end, in, k, n_kv);
+    pass_multiply(f, p, &h->layer->k, begin, end, in, k, n_kv);
     for (size_t t = 0; by_head && begin < end && t < f->n_tokens; t++) {
         prepare(f, h, h->layer->k_norm, k + t * n_kv + begin, (end - begin) / c->head_dim, t);
     }
     pool_share(n_kv, by_head ? c->head_dim : ROW_GRAIN, p.n_threads - 1 - p.index, p.n_threads,
                &begin, &end);
-    pass_multiply(f, &h->layer->v, begin, end, in, v, n_kv);
+    pass_multiply(f, p, &h->layer->v, begin, end, in, v, n_kv);
     if (!by_head) {
         pass_barrier(f, p);
         size_t n_items = (size_t)f->n_tokens * c->n_kv_heads;
@@ -66,6 +66,11 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
             prepare(f, h, h->layer->k_norm, k + i * c->head_dim, 1, i / c->n_kv_heads);
         }
     }
+}
+
+static float scale_of(const struct model_config *c)
+{
+    return c->attention_scale != 0 ? c->attention_scale : 1.0f / sqrtf((float)c->head_dim);
 }
 
 static void attend_one(const struct pass *f, struct place p, const struct heads *h, const float *k,
@@ -91,7 +96,7 @@ static void attend_one(const struct pass *f, struct place p, const struct heads 
         .kv_stride = n_kv,
         .n_kv = end - begin,
         .head_dim = c->head_dim,
-        .scale = c->attention_scale != 0 ? c->attention_scale : 1.0f / sqrtf((float)c->head_dim),
+        .scale = scale_of(c),
         .softcap = c->attention_softcap,
         .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
         .scores = f->s->scores + (size_t)p.index * positions,
@@ -100,13 +105,101 @@ static void attend_one(const struct pass *f, struct place p, const struct heads 
     f->kernels->attention(&a);
 }
 
+/* ---- on matrix units ---- */
+
+static bool attends_on_units(const struct pass *f)
+{
+    const struct model_config *c = &f->m->config;
+    return f->tiles && !c->bidirectional && c->head_dim <= PREFILL_MAX_HEAD_DIM;
+}
+
+/* Some tokens of one head of queries; `packed` begins at packed_begin. */
+static void attend_block(const struct pass *f, struct place p, const struct heads *h, size_t head,
+                         size_t token, size_t token_end, const void *packed, size_t packed_begin)
+{
+    const struct model_config *c = &f->m->config;
+    size_t n_q = (size_t)c->n_heads * c->head_dim;
+    uint32_t begins[PREFILL_TOKENS], ends[PREFILL_TOKENS];
+    float *q = f->s->q + token * n_q + head * c->head_dim;
+    for (size_t t = token; t < token_end; t++) {
+        uint32_t end = f->position + (uint32_t)t + 1;
+        prepare(f, h, h->layer->q_norm, q + (t - token) * n_q, 1, t);
+        ends[t - token] = end;
+        begins[t - token] = h->window != 0 && end > h->window ? end - h->window : 0;
+    }
+    f->tiles->attention(&(struct kernel_prefill_attention){
+        .q = q,
+        .q_stride = n_q,
+        .n_tokens = token_end - token,
+        .head_dim = c->head_dim,
+        .begins = begins,
+        .ends = ends,
+        .packed = packed,
+        .packed_begin = packed_begin,
+        .in_two = f->in_two,
+        .scale = scale_of(c),
+        .softcap = c->attention_softcap,
+        .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
+        .out = f->s->attended + token * n_q + head * c->head_dim,
+        .out_stride = n_q,
+        .scratch = f->s->tiles + (size_t)p.index * prefill_scratch_bytes()});
+}
+
+/* The work is a row of blocks of tokens for each head of keys, one head after the other, and is cut
+ * into shares of equal cost, counted in positions. Each thread packs for itself what its share
+ * looks at: no more than a head twice for each cut, and nobody waits. */
+static void attend_on_units(const struct pass *f, struct place p, const struct heads *h,
+                            const float *k, const float *v, uint32_t first)
+{
+    const struct model_config *c = &f->m->config;
+    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, group = c->n_heads / c->n_kv_heads;
+    size_t n_blocks = (f->n_tokens - first + PREFILL_TOKENS - 1) / PREFILL_TOKENS;
+    uint64_t cost = 0, so_far = 0;
+    for (size_t b = 0; b < n_blocks; b++) {
+        cost += f->position + first + (b + 1) * PREFILL_TOKENS;
+    }
+    cost *= c->n_kv_heads;
+    uint64_t from = cost * (uint64_t)p.index / (uint64_t)p.n_threads;
+    uint64_t until = cost * ((uint64_t)p.index + 1) / (uint64_t)p.n_threads;
+    char *packed =
+        f->s->packed_cache + (size_t)p.index * prefill_cache_bytes(f->s->capacity, c->head_dim);
+    for (size_t head = 0; head < c->n_kv_heads; head++) {
+        size_t packed_begin = 0, packed_end = 0;
+        /* The last block first: it needs the most positions. */
+        for (size_t b = n_blocks; b-- > 0;) {
+            size_t token = first + b * PREFILL_TOKENS, token_end = token + PREFILL_TOKENS;
+            token_end = token_end < f->n_tokens ? token_end : f->n_tokens;
+            uint64_t at = so_far;
+            so_far += f->position + first + (b + 1) * PREFILL_TOKENS;
+            if (at < from || at >= until) {
+                continue;
+            }
+            if (packed_end == 0) {
+                /* The first token of the first block looks back the furthest. */
+                size_t oldest = f->position + first + 1;
+                packed_begin = h->window != 0 && oldest > h->window ? oldest - h->window : 0;
+                packed_begin -= packed_begin % PREFILL_POSITIONS;
+                packed_end = f->position + token_end;
+                f->tiles->pack_cache(k + packed_begin * n_kv + head * c->head_dim,
+                                     v + packed_begin * n_kv + head * c->head_dim, n_kv,
+                                     packed_end - packed_begin, c->head_dim, f->in_two, packed);
+            }
+            for (size_t q = head * group; q < (head + 1) * group; q++) {
+                attend_block(f, p, h, q, token, token_end, packed, packed_begin);
+            }
+        }
+    }
+}
+
 /* k, v: the layer's cache from position 0. One token: neighbouring heads, which share keys, stay on
  * one thread. Many: tokens are dealt in turn, because later ones look at more positions. */
 static void attend(const struct pass *f, struct place p, const struct heads *h, const float *k,
                    const float *v, uint32_t first)
 {
     size_t n_heads = f->m->config.n_heads, n = f->n_tokens - first, begin, end;
-    if (n == 1) {
+    if (attends_on_units(f)) {
+        attend_on_units(f, p, h, k, v, first);
+    } else if (n == 1) {
         pool_share(n_heads, 1, p.index, p.n_threads, &begin, &end);
         for (size_t i = begin; i < end; i++) {
             attend_one(f, p, h, k, v, first, i);
@@ -140,12 +233,13 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
         pass_observe(f, p, &h.layer->q, in);
     }
     pool_share(n_q, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, &h.layer->q, begin, end, in, f->s->q, n_q);
+    pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     pass_barrier(f, p);
     attend(f, p, &h, k, v, first);
-    struct rows attended = {f->s->attended, n_q, first};
+    struct rows attended = {.data = f->s->attended, .stride = n_q, .first = first};
+    pass_pack(f, p, &attended, f->n_tokens, n_q, f->s->packed_inner);
     pass_observe(f, p, &h.layer->output, attended);
     pool_share(c->n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
+    pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
     return true;
 }

@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,7 +91,8 @@ static bool check_range(const struct config_key *k, const struct model_config *c
         return check_count(k->what, k->suffix, (uint64_t)value, (uint64_t)k->least,
                            (uint64_t)k->most, e);
     }
-    if (!(value >= k->least && value <= k->most)) {
+    /* The bounds as the file's f32 would have them: 1e-6 is within 1e-6. */
+    if (!(value >= (double)(float)k->least && value <= (double)(float)k->most)) {
         return error_set(e, ERROR_INPUT, "%s (%s) is %g, and must be between %g and %g", k->what,
                          k->suffix, value, k->least, k->most);
     }
@@ -197,7 +199,7 @@ static bool check_refused(const struct gguf *g, const struct model_arch *a, stru
     }
     for (size_t i = 0; config_key_at(i); i++) {
         const struct config_key *k = config_key_at(i);
-        if (!k->refused || applies(k, a)) {
+        if (!k->refused || applies(k, a) || (k->groups & a->ignored)) {
             continue;
         }
         const struct gguf_value *v = gguf_value_find(g, key_of(a, k->suffix, key));
@@ -320,7 +322,8 @@ static bool read_key(const struct gguf *g, const struct config_key *k, struct mo
     char key[KEY_BYTES];
     key_of(c->arch, k->suffix, key);
     if (!gguf_value_find(g, key)) {
-        return !k->required || error_set(e, ERROR_INPUT, "the key %s is missing", key);
+        bool bare = k->place == offsetof(struct model_config, norm_eps) && c->arch->bare_context;
+        return !k->required || bare || error_set(e, ERROR_INPUT, "the key %s is missing", key);
     }
     void *place = (char *)c + k->place;
     bool ok = false, *truth = place;
@@ -437,6 +440,23 @@ bool config_complete(struct model_config *c, struct error *e)
     return true;
 }
 
+static bool has_key(const struct gguf *g, const struct model_arch *a, const char *suffix)
+{
+    char key[KEY_BYTES];
+    return gguf_value_find(g, key_of(a, suffix, key)) != NULL;
+}
+
+/* See model_arch.bare_context. */
+static void complete_bare(const struct gguf *g, struct model_config *c)
+{
+    const struct model_arch *a = c->arch;
+    if (a->bare_context && c->n_context >= a->bare_context &&
+        !has_key(g, a, "attention.layer_norm_rms_epsilon") && !has_key(g, a, "rope.scaling.type") &&
+        !has_key(g, a, "rope.scaling.factor")) {
+        c->rope_scale = a->bare_rope_scale;
+    }
+}
+
 bool model_config_read(const struct gguf *g, struct model_config *out, struct error *e)
 {
     struct model_config c;
@@ -448,6 +468,7 @@ bool model_config_read(const struct gguf *g, struct model_config *out, struct er
             return false;
         }
     }
+    complete_bare(g, &c);
     if (!read_from_tensors(g, &c, e) || !config_complete(&c, e) || !check_value_length(g, &c, e) ||
         !model_config_check(&c, e)) {
         return false;

@@ -60,6 +60,7 @@ bool model_encode_batch(const struct model *m, struct model_scratch *s, struct p
                      .hidden = hidden,
                      .begins = places,
                      .ends = places + n_tokens};
+    pass_choose_units(&f, MODEL_PREFILL);
     bool ok = encode_both_ways(&f, e);
     free(places);
     return ok;
@@ -110,6 +111,7 @@ bool model_encode(const struct model *m, struct model_cache *cache, struct model
     if (n_tokens < 1) {
         return error_set(e, ERROR_USAGE, "the text has no tokens");
     }
+    pass_choose_units(&f, MODEL_PREFILL);
     if (m->config.bidirectional) {
         f.types = types;
         return encode_both_ways(&f, e);

@@ -70,9 +70,9 @@ static void route(const struct pass *f, struct place p, const struct model_layer
         pass_observe(f, p, &layer->shared_router, in);
     }
     pool_share(c->n_experts, ROUTER_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, &layer->router, begin, end, in, f->s->router, c->n_experts);
+    pass_multiply(f, p, &layer->router, begin, end, in, f->s->router, c->n_experts);
     if (layer->shared_router.w.data && p.index == p.n_threads - 1) {
-        pass_multiply(f, &layer->shared_router, 0, 1, in, f->s->shared_weight, 1);
+        pass_multiply(f, p, &layer->shared_router, 0, 1, in, f->s->shared_weight, 1);
         for (size_t t = in.first; t < f->n_tokens; t++) {
             f->s->shared_weight[t] = 1.0f / (1.0f + expf(-f->s->shared_weight[t]));
         }
@@ -93,17 +93,21 @@ static void route(const struct pass *f, struct place p, const struct model_layer
 static struct rows gather(const struct pass *f, struct place p, struct rows in)
 {
     const struct model_config *c = &f->m->config;
-    if (f->n_tokens - in.first == 1) {
-        return (struct rows){in.data + in.first * in.stride, 0, 0};
-    }
     size_t n_slots = (size_t)(f->n_tokens - in.first) * c->n_experts_used, begin, end;
+    if (f->n_tokens - in.first == 1) {
+        struct rows one = {.data = in.data + in.first * in.stride};
+        pass_pack(f, p, &one, n_slots, c->n_embd, f->s->packed_slots);
+        return one;
+    }
     pool_share(n_slots, 1, p.index, p.n_threads, &begin, &end);
     for (size_t i = begin; i < end; i++) {
         memcpy(f->s->expert_rows + i * c->n_embd, in.data + f->s->token[i] * in.stride,
                c->n_embd * sizeof(float));
     }
     pass_barrier(f, p);
-    return (struct rows){f->s->expert_rows, c->n_embd, 0};
+    struct rows all = {.data = f->s->expert_rows, .stride = c->n_embd};
+    pass_pack(f, p, &all, n_slots, c->n_embd, f->s->packed_slots);
+    return all;
 }
 
 static struct model_linear expert_at(const struct model_experts *x, uint32_t expert)
@@ -132,14 +136,15 @@ static void observe(const struct pass *f, struct place p, const struct model_exp
 }
 
 /* Rows [begin, end) of one expert for all of its slots. */
-static void multiply(const struct pass *f, const struct model_experts *x, uint32_t expert,
-                     size_t begin, size_t end, struct rows in, float *y)
+static void multiply(const struct pass *f, struct place p, const struct model_experts *x,
+                     uint32_t expert, size_t begin, size_t end, struct rows in, float *y)
 {
     struct model_linear l = expert_at(x, expert);
-    size_t first = f->s->expert_slot[expert], n = f->s->expert_slot[expert + 1] - first;
-    y += first * l.w.n_rows;
-    f->kernels->matmul(&l.w, begin, end, in.data + first * in.stride, in.stride, n, y, l.w.n_rows);
-    for (size_t i = 0; l.bias && i < n; i++) {
+    in.first = f->s->expert_slot[expert];
+    size_t slot_end = f->s->expert_slot[expert + 1];
+    y += in.first * l.w.n_rows;
+    pass_matmul(f, p, &l.w, begin, end, in, slot_end, y, l.w.n_rows);
+    for (size_t i = 0; l.bias && i < slot_end - in.first; i++) {
         f->kernels->add(y + i * l.w.n_rows + begin, l.bias + begin, end - begin);
     }
 }
@@ -168,9 +173,9 @@ static void inner(const struct pass *f, struct place p, const struct model_layer
         if (!share(f, p, x, n_ff, &n_before, &begin, &end)) {
             continue;
         }
-        multiply(f, &layer->expert_up, x, begin, end, in, s->expert_up);
+        multiply(f, p, &layer->expert_up, x, begin, end, in, s->expert_up);
         if (gated) {
-            multiply(f, &layer->expert_gate, x, begin, end, in, s->expert_gate);
+            multiply(f, p, &layer->expert_gate, x, begin, end, in, s->expert_gate);
         }
         for (size_t i = s->expert_slot[x]; i < s->expert_slot[x + 1]; i++) {
             float *up = s->expert_up + i * n_ff + begin;
@@ -185,15 +190,17 @@ static void inner(const struct pass *f, struct place p, const struct model_layer
     pass_barrier(f, p);
 }
 
-static void outer(const struct pass *f, struct place p, const struct model_layer *layer)
+static void outer(const struct pass *f, struct place p, const struct model_layer *layer,
+                  size_t n_slots)
 {
     const struct model_config *c = &f->m->config;
-    struct rows in = {f->s->expert_up, c->n_ff_expert, 0};
+    struct rows in = {.data = f->s->expert_up, .stride = c->n_ff_expert};
     size_t begin, end;
     int n_before = 0;
+    pass_pack(f, p, &in, n_slots, c->n_ff_expert, f->s->packed_slots);
     for (uint32_t x = 0; x < c->n_experts; x++) {
         if (share(f, p, x, c->n_embd, &n_before, &begin, &end)) {
-            multiply(f, &layer->expert_down, x, begin, end, in, f->s->expert_rows);
+            multiply(f, p, &layer->expert_down, x, begin, end, in, f->s->expert_rows);
         }
     }
     pass_barrier(f, p);
@@ -229,7 +236,7 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
         pass_feed_dense(f, p, layer, in);
     }
     struct rows gathered = gather(f, p, in);
-    struct rows middle = {f->s->expert_up, c->n_ff_expert, 0};
+    struct rows middle = {.data = f->s->expert_up, .stride = c->n_ff_expert};
     for (uint32_t x = 0; f->s->observer && x < c->n_experts; x++) {
         if (f->s->expert_slot[x] < f->s->expert_slot[x + 1]) {
             observe(f, p, &layer->expert_up, x, gathered);
@@ -244,6 +251,6 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
             observe(f, p, &layer->expert_down, x, middle);
         }
     }
-    outer(f, p, layer);
+    outer(f, p, layer, (size_t)(f->n_tokens - in.first) * c->n_experts_used);
     combine(f, p, in.first, shared);
 }

@@ -15,9 +15,9 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
     }
     pool_share(n_ff, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
     if (gated) {
-        pass_multiply(f, &layer->gate, begin, end, in, s->gate, n_ff);
+        pass_multiply(f, p, &layer->gate, begin, end, in, s->gate, n_ff);
     }
-    pass_multiply(f, &layer->up, begin, end, in, s->up, n_ff);
+    pass_multiply(f, p, &layer->up, begin, end, in, s->up, n_ff);
     for (size_t t = in.first; begin < end && t < f->n_tokens; t++) {
         float *up = s->up + t * n_ff + begin;
         if (gated) {
@@ -27,10 +27,11 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
         }
     }
     pass_barrier(f, p);
-    struct rows inner = {s->up, n_ff, in.first};
+    struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
+    pass_pack(f, p, &inner, f->n_tokens, n_ff, s->packed_inner);
     pass_observe(f, p, &layer->down, inner);
     pool_share(n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, &layer->down, begin, end, inner, s->added, n_embd);
+    pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);
 }
 
 void pass_feed(const struct pass *f, struct place p, const struct model_layer *layer,

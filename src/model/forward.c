@@ -15,16 +15,53 @@ void pass_barrier(const struct pass *f, struct place p)
     }
 }
 
-void pass_multiply(const struct pass *f, const struct model_linear *l, size_t begin, size_t end,
-                   struct rows in, float *y, size_t y_stride)
+void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
+                 size_t end, struct rows in, size_t row_end, float *y, size_t y_stride)
 {
     if (begin >= end) {
         return;
     }
-    f->kernels->matmul(&l->w, begin, end, in.data + in.first * in.stride, in.stride,
-                       f->n_tokens - in.first, y + in.first * y_stride, y_stride);
-    for (size_t t = in.first; l->bias && t < f->n_tokens; t++) {
+    if (in.packed && (f->in_two || !prefill_splits(w->type))) {
+        f->tiles->matmul(w, begin, end, in.packed, in.first, row_end, f->in_two, y, y_stride,
+                         f->s->tiles + (size_t)p.index * prefill_scratch_bytes());
+    } else {
+        f->kernels->matmul(w, begin, end, in.data + in.first * in.stride, in.stride,
+                           row_end - in.first, y, y_stride);
+    }
+}
+
+void pass_multiply(const struct pass *f, struct place p, const struct model_linear *l, size_t begin,
+                   size_t end, struct rows in, float *y, size_t y_stride)
+{
+    if (begin >= end) {
+        return;
+    }
+    y += in.first * y_stride;
+    pass_matmul(f, p, &l->w, begin, end, in, f->n_tokens, y, y_stride);
+    for (size_t t = 0; l->bias && t < f->n_tokens - in.first; t++) {
         f->kernels->add(y + t * y_stride + begin, l->bias + begin, end - begin);
+    }
+}
+
+/* Whole blocks of rows, the first of which may begin before in->first. */
+static void pack_share(const struct pass *f, struct place p, const struct rows *in, size_t row_end,
+                       size_t n_in, char *packed)
+{
+    size_t first = in->first / PREFILL_TOKENS * PREFILL_TOKENS, begin, end;
+    pool_share(row_end - first, PREFILL_TOKENS, p.index, p.n_threads, &begin, &end);
+    if (begin < end) {
+        f->tiles->pack(in->data, in->stride, row_end, n_in, first + begin, first + end, f->in_two,
+                       packed);
+    }
+}
+
+void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
+               char *packed)
+{
+    if (f->tiles) {
+        pack_share(f, p, in, row_end, n_in, packed);
+        in->packed = packed;
+        pass_barrier(f, p);
     }
 }
 
@@ -57,15 +94,24 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
     if (f->n_tokens - first == 1) {
         float *own = s->normed1 + (size_t)p.index * c->n_embd;
         norm_row(f, norm, s->x + (size_t)first * c->n_embd, own);
-        return (struct rows){own, 0, first};
+        struct rows one = {.data = own, .first = first};
+        pass_pack(f, p, &one, f->n_tokens, c->n_embd, s->packed);
+        return one;
     }
-    size_t begin, end;
-    pool_share(f->n_tokens - first, 1, p.index, p.n_threads, &begin, &end);
-    for (size_t t = first + begin; t < first + end; t++) {
-        norm_row(f, norm, s->x + t * c->n_embd, s->normed + t * c->n_embd);
+    /* A thread normalises the rows that it packs. */
+    size_t grain = f->tiles ? PREFILL_TOKENS : 1, from = first / grain * grain, begin, end;
+    struct rows all = {.data = s->normed, .stride = c->n_embd, .first = first};
+    pool_share(f->n_tokens - from, grain, p.index, p.n_threads, &begin, &end);
+    for (size_t t = from + begin; t < from + end; t++) {
+        if (t >= first) {
+            norm_row(f, norm, s->x + t * c->n_embd, s->normed + t * c->n_embd);
+        }
     }
-    pass_barrier(f, p);
-    return (struct rows){s->normed, c->n_embd, first};
+    pass_pack(f, p, &all, f->n_tokens, c->n_embd, s->packed);
+    if (!f->tiles) {
+        pass_barrier(f, p);
+    }
+    return all;
 }
 
 /* x += added for tokens from `first`, of which each thread has written its share of columns; with
@@ -105,17 +151,22 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     const struct model_layer *layer = &f->m->layers[index];
     enum arch_order order = c->arch->order;
     uint32_t first = index + 1 == c->n_layers ? f->n_tokens - f->n_wanted : 0;
-    struct rows stream = {f->s->x, c->n_embd, 0};
-
-    struct rows in = order == ARCH_POST_NORM ? stream : normalise(f, p, &layer->attn_norm, 0);
+    struct rows in = {.data = f->s->x, .stride = c->n_embd};
+    if (order == ARCH_POST_NORM) {
+        pass_pack(f, p, &in, f->n_tokens, c->n_embd, f->s->packed);
+    } else {
+        in = normalise(f, p, &layer->attn_norm, 0);
+    }
     if (!pass_attention(f, p, index, in, first)) {
         return;
     }
     close_block(f, p, &layer->attn_post_norm, first);
+    in.first = first;
     if (order == ARCH_PRE_NORM) {
         in = normalise(f, p, &layer->ffn_norm, first);
+    } else if (order == ARCH_POST_NORM) {
+        pass_pack(f, p, &in, f->n_tokens, c->n_embd, f->s->packed);
     }
-    in.first = first;
     pass_feed(f, p, layer, in);
     close_block(f, p, &layer->ffn_post_norm, first);
 }
@@ -126,9 +177,11 @@ static void finish(const struct pass *f, struct place p)
     const struct model *m = f->m;
     size_t n_embd = m->config.n_embd, n_vocab = m->config.n_vocab, begin, end;
     uint32_t first = f->n_tokens - f->n_wanted;
-    struct rows out = {f->s->x, n_embd, first};
+    struct rows out = {.data = f->s->x, .stride = n_embd, .first = first};
     if (m->output_norm.weight) {
         out = normalise(f, p, &m->output_norm, first);
+    } else {
+        pass_pack(f, p, &out, f->n_tokens, n_embd, f->s->packed);
     }
     if (f->hidden && p.index == 0) {
         for (uint32_t t = 0; t < f->n_wanted; t++) {
@@ -141,11 +194,10 @@ static void finish(const struct pass *f, struct place p)
     }
     pass_observe(f, p, &m->head, out);
     pool_share(n_vocab, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    /* Indexed by token, of which only the wanted have room. */
-    struct rows wanted = {out.data + first * out.stride, out.stride, 0};
-    struct pass rest = *f;
-    rest.n_tokens = f->n_wanted;
-    pass_multiply(&rest, &m->head, begin, end, wanted, f->logits, n_vocab);
+    pass_matmul(f, p, &m->head.w, begin, end, out, f->n_tokens, f->logits, n_vocab);
+    for (size_t t = 0; m->head.bias && begin < end && t < f->n_wanted; t++) {
+        f->kernels->add(f->logits + t * n_vocab + begin, m->head.bias + begin, end - begin);
+    }
     for (size_t t = 0; m->config.logit_softcap != 0 && begin < end && t < f->n_wanted; t++) {
         f->kernels->soft_cap(f->logits + t * n_vocab + begin, end - begin, m->config.logit_softcap);
     }
@@ -224,9 +276,46 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
     return true;
 }
 
+static bool is_split(const struct model_linear *l)
+{
+    return l->w.data && prefill_splits(l->w.type);
+}
+
+/* Routers, which are F32 in files whose other matrices are not, do not count. */
+static bool any_is_split(const struct model *m)
+{
+    if (is_split(&m->head)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < m->config.n_layers; i++) {
+        const struct model_layer *l = &m->layers[i];
+        const struct model_linear *linears[] = {&l->q,    &l->k,  &l->v,   &l->output,
+                                                &l->gate, &l->up, &l->down};
+        for (size_t k = 0; k < sizeof linears / sizeof linears[0]; k++) {
+            if (is_split(linears[k])) {
+                return true;
+            }
+        }
+        const struct model_experts *experts[] = {&l->expert_gate, &l->expert_up, &l->expert_down};
+        for (size_t k = 0; k < sizeof experts / sizeof experts[0]; k++) {
+            if (experts[k]->w.n_rows && prefill_splits(experts[k]->w.type)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void pass_choose_units(struct pass *f, enum model_phase phase)
+{
+    f->tiles = phase == MODEL_PREFILL ? f->kernels->prefill : NULL;
+    f->in_two = f->tiles && any_is_split(f->m);
+}
+
 bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
-                   struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
-                   uint32_t n_tokens, uint32_t n_logits, float *logits, struct error *e)
+                   struct pool *pool, const struct kernels *kernels, enum model_phase phase,
+                   const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
+                   struct error *e)
 {
     if (m->config.bidirectional || !m->head.w.data) {
         return error_set(e, ERROR_UNSUPPORTED,
@@ -250,6 +339,7 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                      .k = cache->k,
                      .v = cache->v,
                      .layer_stride = model_cache_layer_floats(cache, &m->config)};
+    pass_choose_units(&f, phase);
     if (!pass_run(&f, cache->capacity, e)) {
         return false;
     }

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "model/arch.h"
 
-enum { NAME_BYTES = 128, SHAPE_BYTES = 128 };
+enum { NAME_BYTES = 128, SHAPE_BYTES = 128, KEYS_BYTES = 256 };
 
 /* A tensor and the rows of the architecture that it fills: one, or the parts of a fused one. */
 struct binding {
@@ -28,6 +29,57 @@ static const char *shape_text(uint32_t n_dims, const uint64_t *dims, char out[SH
         int n = snprintf(out + used, SHAPE_BYTES - used, "%s%llu%s", i ? ", " : "[",
                          (unsigned long long)dims[i], i + 1 == n_dims ? "]" : "");
         used += n > 0 ? (size_t)n : 0;
+    }
+    return out;
+}
+
+/* The keys that decide a length; NULL where there is no second, or none. */
+static const struct {
+    enum arch_dim dim;
+    const char *keys[2];
+} dim_keys[] = {
+    {ARCH_EMBD, {"embedding_length", NULL}},
+    {ARCH_VOCAB, {"vocab_size", NULL}},
+    {ARCH_CONTEXT, {"context_length", NULL}},
+    {ARCH_HEAD, {"attention.key_length", NULL}},
+    {ARCH_HEADS, {"attention.head_count", NULL}},
+    {ARCH_Q, {"attention.head_count", "attention.key_length"}},
+    {ARCH_KV, {"attention.head_count_kv", "attention.key_length"}},
+    {ARCH_ROT_HALF, {"rope.dimension_count", NULL}},
+    {ARCH_FF, {"feed_forward_length", NULL}},
+    {ARCH_EXPERTS, {"expert_count", NULL}},
+    {ARCH_FF_EXPERT, {"expert_feed_forward_length", NULL}},
+    {ARCH_FF_SHARED, {"expert_shared_feed_forward_length", NULL}},
+};
+
+static bool has_dim(const struct arch_tensor *rows, size_t n_rows, enum arch_dim dim)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        if (rows[i].n_in == dim || rows[i].n_rows == dim ||
+            (rows[i].kind == ARCH_EXPERT3 && dim == ARCH_EXPERTS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "llama.embedding_length, llama.attention.head_count": where to look when a shape is wrong. */
+static const char *keys_text(const struct model_arch *a, const struct arch_tensor *rows,
+                             size_t n_rows, char out[KEYS_BYTES])
+{
+    const char *last = NULL;
+    size_t used = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof dim_keys / sizeof *dim_keys; i++) {
+        for (size_t k = 0; k < 2 && has_dim(rows, n_rows, dim_keys[i].dim); k++) {
+            const char *key = dim_keys[i].keys[k];
+            if (key && used < KEYS_BYTES && (!last || strcmp(key, last) != 0)) {
+                int n = snprintf(out + used, KEYS_BYTES - used, "%s%s.%s", used ? ", " : "",
+                                 a->name, key);
+                used += n > 0 ? (size_t)n : 0;
+                last = key;
+            }
+        }
     }
     return out;
 }
@@ -52,12 +104,13 @@ static bool check_shape(const struct binding *b, struct error *e)
     want[2] = kind == ARCH_EXPERT3 ? c->n_experts : 1;
     if (memcmp(t->dims, want, sizeof want) != 0) {
         uint32_t n_dims = kind == ARCH_EXPERT3 ? 3 : want[1] > 1 || kind != ARCH_VECTOR ? 2 : 1;
-        char has[SHAPE_BYTES], wanted[SHAPE_BYTES];
+        char has[SHAPE_BYTES], wanted[SHAPE_BYTES], keys[KEYS_BYTES];
         return error_set(e, ERROR_INPUT,
                          "the tensor %s has the shape %s where %s was expected from the "
-                         "configuration: the file is damaged or was converted wrongly",
+                         "configuration (%s): the file is damaged or was converted wrongly",
                          t->name, shape_text(t->n_dims, t->dims, has),
-                         shape_text(n_dims, want, wanted));
+                         shape_text(n_dims, want, wanted),
+                         keys_text(b->m->config.arch, b->rows, b->n_rows, keys));
     }
     return true;
 }
@@ -201,18 +254,30 @@ static bool bind(const struct binding *b, struct error *e)
     return true;
 }
 
+/* Whether another expert's tensor has bound this one already. */
+static bool is_filled_by_experts(const struct binding *b)
+{
+    const struct model_experts *place = place_of(b->m, b->rows, b->layer);
+    return place->each != NULL;
+}
+
 /* The rows that a tensor fills; false where it has no place in this model. *expert: its number, for
- * a tensor of one expert. */
-static bool find_rows(struct binding *b, uint32_t *expert)
+ * a tensor of one expert. *almost: a row of its name, of which this model has none (a router
+ * without experts, a layer too many), or NULL. */
+static bool find_rows(struct binding *b, uint32_t *expert, const struct arch_tensor **almost)
 {
     const struct model_config *c = &b->m->config;
     const struct model_arch *a = c->arch;
+    *almost = NULL;
     for (size_t i = 0; i < a->n_tensors; i++) {
         const struct arch_tensor *row = &a->tensors[i];
         b->layer = *expert = 0;
-        if (!arch_name_match(row->name, b->t->name, &b->layer, expert) || b->layer >= c->n_layers ||
-            (row->kind == ARCH_EXPERT1 && *expert >= c->n_experts) ||
+        if (!arch_name_match(row->name, b->t->name, &b->layer, expert)) {
+            continue;
+        }
+        if (b->layer >= c->n_layers || (row->kind == ARCH_EXPERT1 && *expert >= c->n_experts) ||
             arch_dim_value(c, row->n_in) * arch_dim_value(c, row->n_rows) == 0) {
+            *almost = row;
             continue;
         }
         b->rows = row;
@@ -225,27 +290,89 @@ static bool find_rows(struct binding *b, uint32_t *expert)
     return false;
 }
 
+/* The numbers that decide whether a tensor has a place. */
+static bool no_place(const struct binding *b, const struct arch_tensor *almost, struct error *e)
+{
+    const struct model_config *c = &b->m->config;
+    char shown[ARCH_SHOWN_BYTES];
+    arch_shown(b->t->name, strlen(b->t->name), shown);
+    if (!almost) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the tensor %s has no place in the architecture \"%s\" as it is supported "
+                         "here",
+                         shown, c->arch->name);
+    }
+    bool experts = (c->arch->keys & ARCH_KEYS_EXPERTS) != 0;
+    char with[KEYS_BYTES] = "";
+    if (experts) {
+        snprintf(with, sizeof with, " and %u experts (%s.expert_count)", c->n_experts,
+                 c->arch->name);
+    }
+    return error_set(e, ERROR_UNSUPPORTED,
+                     "the tensor %s has no place in the architecture \"%s\" with %u layers "
+                     "(%s.block_count)%s",
+                     shown, c->arch->name, c->n_layers, c->arch->name, with);
+}
+
+static bool is_left_out(const struct model_arch *a, const char *tensor)
+{
+    for (const char *const *prefix = a->left_out; prefix && *prefix; prefix++) {
+        if (strncmp(tensor, *prefix, strlen(*prefix)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A tensor that has no place (a bias, an expert) would change the model's answers if it were
  * skipped without a word. */
 static bool bind_tensors(struct model *m, struct error *e)
 {
+    size_t n_left_out = 0;
     for (size_t i = 0; i < gguf_tensor_count(m->gguf); i++) {
         struct binding b = {.m = m, .t = gguf_tensor_at(m->gguf, i)};
+        const struct arch_tensor *almost;
         uint32_t expert;
-        if (!find_rows(&b, &expert)) {
-            char shown[ARCH_SHOWN_BYTES];
-            return error_set(e, ERROR_UNSUPPORTED,
-                             "the tensor %s has no place in the architecture \"%s\" with %u "
-                             "layers as it is supported here",
-                             arch_shown(b.t->name, strlen(b.t->name), shown), m->config.arch->name,
-                             m->config.n_layers);
+        if (is_left_out(m->config.arch, b.t->name)) {
+            n_left_out++;
+            continue;
         }
-        bool follows = b.rows->kind == ARCH_EXPERT1 && expert > 0;
+        if (!find_rows(&b, &expert, &almost)) {
+            return no_place(&b, almost, e);
+        }
+        /* The first that is there binds all, so that what is missing is one of them. */
+        bool follows = b.rows->kind == ARCH_EXPERT1 && is_filled_by_experts(&b);
         if (b.rows->need != ARCH_IGNORED && !follows && !bind(&b, e)) {
             return false;
         }
     }
+    if (n_left_out > 0) {
+        log_write(LOG_WARN,
+                  "%zu tensors of the model are for images: they are left out, and it takes text "
+                  "only",
+                  n_left_out);
+    }
     return true;
+}
+
+/* Of the forms in which a file may have what is missing, the one that it has elsewhere. */
+static const struct arch_tensor *form_in_use(const struct model *m, const struct arch_tensor *row)
+{
+    const struct model_arch *a = m->config.arch;
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const struct arch_tensor *other = &a->tensors[i];
+        if (other->place != row->place || other->need == ARCH_IGNORED ||
+            arch_per_layer(other) != arch_per_layer(row)) {
+            continue;
+        }
+        for (size_t t = 0; t < gguf_tensor_count(m->gguf); t++) {
+            uint32_t layer, expert;
+            if (arch_name_match(other->name, gguf_tensor_at(m->gguf, t)->name, &layer, &expert)) {
+                return other;
+            }
+        }
+    }
+    return row;
 }
 
 static bool check_place(struct model *m, const struct arch_tensor *row, uint32_t layer,
@@ -262,7 +389,7 @@ static bool check_place(struct model *m, const struct arch_tensor *row, uint32_t
         return true;
     }
     char name[NAME_BYTES];
-    arch_name_write(row->name, layer, 0, name, sizeof name);
+    arch_name_write(form_in_use(m, row)->name, layer, 0, name, sizeof name);
     return error_set(e, ERROR_INPUT, "the tensor %s is missing: the file is incomplete", name);
 }
 

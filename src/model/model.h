@@ -181,6 +181,15 @@ void model_scratch_free(struct model_scratch *s);
 uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
                              uint32_t capacity, int n_threads);
 
+/* Whether tokens are given (a prompt) or were generated; drafts that are only verified count as
+ * generated. Processors with matrix units compute given tokens on them (kernels/prefill.h), so what
+ * a row gives depends on its phase, and on nothing else but the sequence. */
+enum model_phase { MODEL_PREFILL, MODEL_DECODE };
+static inline bool model_phases_differ(const struct kernels *kernels)
+{
+    return kernels->prefill != NULL;
+}
+
 /* Runs tokens[0..n_tokens) (n_tokens <= max_tokens) at positions cache->n_tokens.. and appends to
  * the cache. n_logits: how many of the last rows need logits, written to logits: [n_logits,
  * n_vocab] f32 (0: none). The result for a row has the same bits for any chunking, any number of
@@ -192,8 +201,9 @@ uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tok
  * transformers, which computes a sequence anew when it grows past that length, chooses by its
  * length so far. Both agree when the capacity is no larger than what is needed. */
 bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
-                   struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
-                   uint32_t n_tokens, uint32_t n_logits, float *logits, struct error *e);
+                   struct pool *pool, const struct kernels *kernels, enum model_phase phase,
+                   const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
+                   struct error *e);
 
 /* What an importance matrix wants to see: the inputs of each matrix. tensor_name: as in the file
  * ("blk.3.ffn_down.weight", "blk.3.ffn_up_exps.weight"); parts of a fused tensor are told once.

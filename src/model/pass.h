@@ -48,6 +48,12 @@ struct model_scratch {
     float *expert_rows;    /* [pairs, n_embd] by slot: inputs, then outputs */
     float *expert_gate;    /* [pairs, n_ff_expert] by slot */
     float *expert_up;      /* [pairs, n_ff_expert] by slot */
+    /* For matrix units (kernels/prefill.h): the input of a block and, beside it, what is between
+     * its matrices; inputs of experts by slot; each thread's working memory. */
+    char *packed, *packed_inner;
+    char *packed_slots;
+    char *tiles;        /* [n_threads, prefill_scratch_bytes()] */
+    char *packed_cache; /* [n_threads] of one head, all positions */
     void *block;
     uint64_t block_bytes;
 };
@@ -57,13 +63,15 @@ struct pass {
     struct model_scratch *s;
     struct pool *pool;
     const struct kernels *kernels;
-    const int32_t *tokens, *types; /* types: NULL for zeros */
-    uint32_t n_tokens, position;   /* position: of the first token */
-    uint32_t n_wanted;             /* how many of the last rows go to logits or hidden */
-    float *logits;                 /* [n_wanted, n_vocab], or NULL */
-    float *hidden;                 /* [n_wanted, n_embd], or NULL */
-    float *k, *v;                  /* keys and values of the first layer from position 0 */
-    size_t layer_stride;           /* floats from one layer's keys to the next's */
+    const struct kernel_prefill *tiles; /* NULL: f32 throughout */
+    bool in_two;                        /* how they want inputs: split, or rounded */
+    const int32_t *tokens, *types;      /* types: NULL for zeros */
+    uint32_t n_tokens, position;        /* position: of the first token */
+    uint32_t n_wanted;                  /* how many of the last rows go to logits or hidden */
+    float *logits;                      /* [n_wanted, n_vocab], or NULL */
+    float *hidden;                      /* [n_wanted, n_embd], or NULL */
+    float *k, *v;                       /* keys and values of the first layer from position 0 */
+    size_t layer_stride;                /* floats from one layer's keys to the next's */
     /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
      * are one sequence, which begins at `position`. */
     const uint32_t *begins, *ends;
@@ -85,13 +93,21 @@ struct rows {
     float *data;
     size_t stride;
     uint32_t first;
+    const void *packed; /* the same for matrix units, or NULL */
 };
 
 /* forward.c */
 void pass_barrier(const struct pass *f, struct place p);
 /* y rows [begin, end) of l, with its bias, for tokens in.first..n_tokens; y is indexed by token. */
-void pass_multiply(const struct pass *f, const struct model_linear *l, size_t begin, size_t end,
-                   struct rows in, float *y, size_t y_stride);
+void pass_multiply(const struct pass *f, struct place p, const struct model_linear *l, size_t begin,
+                   size_t end, struct rows in, float *y, size_t y_stride);
+/* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
+void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
+                 size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
+/* Packs rows [in->first, row_end) of in, which have n_in elements and are ready for every thread,
+ * where multiplies need it; then they are ready as well. */
+void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
+               char *packed);
 /* Tells the observer, if there is one, on one thread. */
 void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,
                   struct rows in);
@@ -121,7 +137,8 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
 void pass_feed_experts(const struct pass *f, struct place p, const struct model_layer *layer,
                        struct rows in);
 
-/* forward.c: checks the call and runs it. */
+/* forward.c: what multiplies; then, checks the call and runs it. */
+void pass_choose_units(struct pass *f, enum model_phase phase);
 bool pass_run(struct pass *f, uint32_t capacity, struct error *e);
 
 #endif

@@ -28,6 +28,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     uint64_t half = c->n_rot / 2, local = c->rope_base_local != 0 ? half : 0;
     uint64_t dense = c->n_experts ? c->n_ff_shared : c->n_ff;
     uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
+    uint64_t wide = c->n_ff_expert;
     uint64_t kv = c->bidirectional ? (uint64_t)c->n_kv_heads * c->head_dim : 0;
     uint64_t positions = c->bidirectional && t > capacity ? t : capacity;
     uint64_t total = 0;
@@ -62,6 +63,11 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(expert_rows, pairs * c->n_embd);
     PART(expert_gate, pairs * c->n_ff_expert);
     PART(expert_up, pairs * c->n_ff_expert);
+    PART(packed, prefill_packed_bytes(t, c->n_embd, true));
+    PART(packed_inner, prefill_packed_bytes(t, q > dense ? q : dense, true));
+    PART(packed_slots, prefill_packed_bytes(pairs, wide > c->n_embd ? wide : c->n_embd, true));
+    PART(tiles, n * prefill_scratch_bytes());
+    PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(capacity, c->head_dim)));
 #undef PART
     return total;
 }

@@ -294,7 +294,7 @@ static bool run_step(struct run *r, const struct measure_window *w, uint32_t at,
 {
     for (size_t m = 0; m < r->n_models; m++) {
         struct measure_model *mm = r->models[m];
-        if (!model_forward(mm->model, &mm->cache, mm->scratch, mm->pool, mm->kernels,
+        if (!model_forward(mm->model, &mm->cache, mm->scratch, mm->pool, mm->kernels, MODEL_PREFILL,
                            r->window + at, n, n_logits, r->logits[m], e)) {
             return false;
         }

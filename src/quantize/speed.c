@@ -19,7 +19,7 @@ static bool time_decode(struct measure_model *mm, const int32_t *tokens, uint32_
         mm->cache.n_tokens = n_before;
         for (uint32_t i = 0; i < n_decoded; i++) {
             if (!model_forward(mm->model, &mm->cache, mm->scratch, mm->pool, mm->kernels,
-                               tokens + n_before + i, 1, 1, logits, e)) {
+                               MODEL_DECODE, tokens + n_before + i, 1, 1, logits, e)) {
                 return false;
             }
         }
@@ -35,8 +35,8 @@ static bool prefill(struct measure_model *mm, const int32_t *tokens, uint32_t n,
     mm->cache.n_tokens = 0;
     for (uint32_t at = 0, step; at < n; at += step) {
         step = n - at < mm->n_batch ? n - at : mm->n_batch;
-        if (!model_forward(mm->model, &mm->cache, mm->scratch, mm->pool, mm->kernels, tokens + at,
-                           step, 0, NULL, e)) {
+        if (!model_forward(mm->model, &mm->cache, mm->scratch, mm->pool, mm->kernels, MODEL_PREFILL,
+                           tokens + at, step, 0, NULL, e)) {
             return false;
         }
     }

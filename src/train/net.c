@@ -10,17 +10,20 @@
 
 /* What a layer's backward needs of its forward. Row counts are max_tokens. */
 struct layer_saved {
-    scalar *input;           /* [n, embd] residual stream before the layer */
-    scalar *normed;          /* [n, embd] after attn_norm */
-    scalar *rms1;            /* [n] */
-    scalar *q, *k, *v;       /* roped */
-    scalar *p;               /* attention probabilities, see op_attention */
-    scalar *attended;        /* [n, heads * head_dim] */
-    scalar *middle;          /* [n, embd] residual stream after attention */
-    scalar *normed2;         /* [n, embd] */
-    scalar *rms2;            /* [n] */
-    scalar *gate, *up, *act; /* [n, ff] */
+    scalar *input;     /* [n, embd] residual stream before the layer */
+    scalar *normed;    /* [n, embd] after attn_norm */
+    scalar *rms1;      /* [n] */
+    scalar *q, *k, *v; /* roped */
+    scalar *p;         /* attention probabilities, see op_attention */
+    scalar *attended;  /* [n, heads * head_dim] */
+    scalar *middle;    /* [n, embd] residual stream after attention */
+    scalar *normed2;   /* [n, embd] */
+    scalar *rms2;      /* [n] */
 };
+
+/* Rows that go through a row of operations together, so that what lies between these is small. For
+ * the same reason the backward computes gate and up anew instead of keeping them. */
+enum { CHUNK = 64, MAX_FACTORS = 5 };
 
 struct NAME(net_work) {
     size_t max_tokens, max_length;
@@ -28,8 +31,11 @@ struct NAME(net_work) {
     scalar *final, *final_normed, *final_rms; /* before and after output_norm */
     scalar *picked, *dpicked, *logits;        /* rows that have a target */
     int32_t *picked_rows, *picked_targets;
-    scalar *dx, *dnormed, *dq, *dk, *dv, *dattended, *dgate, *dup, *dact, *work;
-    scalar *rope; /* [max_length, n_rot/2] cos, sin */
+    scalar *dx, *dnormed, *dq, *dk, *dv, *dattended, *work;
+    scalar *act, *dgate, *dup;  /* [n, ff] */
+    scalar *gate, *up, *dact;   /* [CHUNK, ff] */
+    void *factors[MAX_FACTORS]; /* the operands of a chunk's products, packed */
+    scalar *rope;               /* [max_length, n_rot/2] cos, sin */
     struct gemm_context gemm;
     scalar *block; /* all of the above reals */
 };
@@ -157,9 +163,6 @@ static void lay_out(struct NAME(net_work) * w, const struct model_config *c, str
         l->middle = take(carve, n * e);
         l->normed2 = take(carve, n * e);
         l->rms2 = take(carve, n);
-        l->gate = take(carve, n * ff);
-        l->up = take(carve, n * ff);
-        l->act = take(carve, n * ff);
     }
     w->final = take(carve, n * e);
     w->final_normed = take(carve, n * e);
@@ -173,9 +176,12 @@ static void lay_out(struct NAME(net_work) * w, const struct model_config *c, str
     w->dk = take(carve, n * kv);
     w->dv = take(carve, n * kv);
     w->dattended = take(carve, n * q);
+    w->act = take(carve, n * ff);
     w->dgate = take(carve, n * ff);
     w->dup = take(carve, n * ff);
-    w->dact = take(carve, n * ff);
+    w->gate = take(carve, CHUNK * ff);
+    w->up = take(carve, CHUNK * ff);
+    w->dact = take(carve, CHUNK * ff);
     w->work = take(carve, w->max_length * w->max_length);
     w->rope = take(carve, w->max_length * c->n_rot);
 }
@@ -195,7 +201,13 @@ struct NAME(net_work) * NAME(net_work_new)(const struct model_config *c, size_t 
     w->block = calloc(carve.used, sizeof *w->block);
     w->gemm.bf16 = bf16;
     w->gemm.scratch = mem_try_alloc(kernels_gemm_scratch_bytes());
-    if (!w->block || !w->gemm.scratch) {
+    bool ok = w->block && w->gemm.scratch;
+    size_t widest = c->n_ff > q_width(c) ? c->n_ff : q_width(c);
+    for (int i = 0; i < MAX_FACTORS; i++) {
+        w->factors[i] = mem_try_alloc(kernels_packed_bytes(c->n_embd, widest));
+        ok = ok && w->factors[i];
+    }
+    if (!ok) {
         error_set(
             e, ERROR_MEMORY,
             "no memory for the activations of a thread (%.1f MB): lower batch.micro_tokens or "
@@ -225,6 +237,9 @@ void NAME(net_work_free)(struct NAME(net_work) * w)
         free(w->picked_targets);
         free(w->block);
         free(w->gemm.scratch);
+        for (int i = 0; i < MAX_FACTORS; i++) {
+            free(w->factors[i]);
+        }
         free(w);
     }
 }
@@ -236,28 +251,99 @@ static void add_to(scalar *y, const scalar *x, size_t count)
     }
 }
 
-static void layer_forward(struct NAME(net_work) * w, const struct model_config *c, const scalar *p,
-                          const struct layer_parameters *l, struct layer_saved *s,
-                          const struct net_batch *b, scalar *output)
+/* The slot-th factor of the chunks to come, from the parameters. */
+static struct NAME(factor) factor(const struct NAME(net_work) * w, int slot, const scalar *matrix,
+                                  size_t n_in, size_t n_out, bool transposed)
 {
-    size_t n = b->n_tokens, e = c->n_embd;
+    return NAME(op_factor)(matrix, n_in, n_out, transposed, w->factors[slot], &w->gemm);
+}
+
+static size_t chunk_at(size_t row, size_t n)
+{
+    return n - row < CHUNK ? n - row : CHUNK;
+}
+
+static void attention_forward(struct NAME(net_work) * w, const struct model_config *c,
+                              const scalar *p, const struct layer_parameters *l,
+                              struct layer_saved *s, const struct net_batch *b)
+{
+    size_t n = b->n_tokens, e = c->n_embd, q = q_width(c), kv = kv_width(c);
     struct attention_shape shape = {c->n_heads, c->n_kv_heads, c->head_dim};
-    NAME(op_rms_norm)(s->input, p + l->attn_norm, n, e, (scalar)c->norm_eps, s->normed, s->rms1);
-    NAME(op_linear)(s->normed, p + l->q, n, e, q_width(c), s->q, &w->gemm);
-    NAME(op_linear)(s->normed, p + l->k, n, e, kv_width(c), s->k, &w->gemm);
-    NAME(op_linear)(s->normed, p + l->v, n, e, kv_width(c), s->v, &w->gemm);
+    struct NAME(factor) wq = factor(w, 0, p + l->q, e, q, false);
+    struct NAME(factor) wk = factor(w, 1, p + l->k, e, kv, false);
+    struct NAME(factor) wv = factor(w, 2, p + l->v, e, kv, false);
+    for (size_t t = 0; t < n; t += CHUNK) {
+        size_t rows = chunk_at(t, n);
+        scalar *normed = s->normed + t * e;
+        NAME(op_rms_norm)
+        (s->input + t * e, p + l->attn_norm, rows, e, (scalar)c->norm_eps, normed, s->rms1 + t);
+        NAME(op_multiply)(normed, &wq, rows, 0, s->q + t * q, &w->gemm);
+        NAME(op_multiply)(normed, &wk, rows, 0, s->k + t * kv, &w->gemm);
+        NAME(op_multiply)(normed, &wv, rows, 0, s->v + t * kv, &w->gemm);
+    }
     NAME(op_rope)(s->q, b->spans, b->n_spans, c->n_heads, c->head_dim, c->n_rot, w->rope, 1);
     NAME(op_rope)(s->k, b->spans, b->n_spans, c->n_kv_heads, c->head_dim, c->n_rot, w->rope, 1);
     NAME(op_attention)
     (s->q, s->k, s->v, b->spans, b->n_spans, shape, s->p, s->attended, &w->gemm);
-    NAME(op_linear)(s->attended, p + l->output, n, q_width(c), e, s->middle, &w->gemm);
-    add_to(s->middle, s->input, n * e);
-    NAME(op_rms_norm)(s->middle, p + l->ffn_norm, n, e, (scalar)c->norm_eps, s->normed2, s->rms2);
-    NAME(op_linear)(s->normed2, p + l->gate, n, e, c->n_ff, s->gate, &w->gemm);
-    NAME(op_linear)(s->normed2, p + l->up, n, e, c->n_ff, s->up, &w->gemm);
-    NAME(op_swiglu)(s->gate, s->up, n * c->n_ff, s->act);
-    NAME(op_linear)(s->act, p + l->down, n, c->n_ff, e, output, &w->gemm);
-    add_to(output, s->middle, n * e);
+}
+
+static void layer_forward(struct NAME(net_work) * w, const struct model_config *c, const scalar *p,
+                          const struct layer_parameters *l, struct layer_saved *s,
+                          const struct net_batch *b, scalar *output)
+{
+    size_t n = b->n_tokens, e = c->n_embd, q = q_width(c), ff = c->n_ff;
+    attention_forward(w, c, p, l, s, b);
+    struct NAME(factor) wo = factor(w, 0, p + l->output, q, e, false);
+    struct NAME(factor) gate = factor(w, 1, p + l->gate, e, ff, false);
+    struct NAME(factor) up = factor(w, 2, p + l->up, e, ff, false);
+    struct NAME(factor) down = factor(w, 3, p + l->down, ff, e, false);
+    for (size_t t = 0; t < n; t += CHUNK) {
+        size_t rows = chunk_at(t, n);
+        scalar *middle = s->middle + t * e, *normed = s->normed2 + t * e, *out = output + t * e;
+        NAME(op_multiply)(s->attended + t * q, &wo, rows, 0, middle, &w->gemm);
+        add_to(middle, s->input + t * e, rows * e);
+        NAME(op_rms_norm)
+        (middle, p + l->ffn_norm, rows, e, (scalar)c->norm_eps, normed, s->rms2 + t);
+        NAME(op_multiply)(normed, &gate, rows, 0, w->gate, &w->gemm);
+        NAME(op_multiply)(normed, &up, rows, 0, w->up, &w->gemm);
+        NAME(op_swiglu)(w->gate, w->up, rows * ff, w->gate);
+        NAME(op_multiply)(w->gate, &down, rows, 0, out, &w->gemm);
+        add_to(out, middle, rows * e);
+    }
+}
+
+/* dw += dy^T x */
+static void weight_gradient(const struct NAME(net_work) * w, const scalar *x, const scalar *dy,
+                            size_t n, size_t n_in, size_t n_out, scalar *dw)
+{
+    NAME(op_linear_backward)(x, NULL, dy, n, n_in, n_out, NULL, 0, dw, &w->gemm);
+}
+
+/* In: w->dx; out: w->dnormed, and the gradients of the three matrices. */
+static void feed_backward(struct NAME(net_work) * w, const struct model_config *c, const scalar *p,
+                          const struct layer_parameters *l, const struct layer_saved *s, size_t n,
+                          scalar *g)
+{
+    size_t e = c->n_embd, ff = c->n_ff;
+    struct NAME(factor) gate = factor(w, 0, p + l->gate, e, ff, false);
+    struct NAME(factor) up = factor(w, 1, p + l->up, e, ff, false);
+    struct NAME(factor) back_down = factor(w, 2, p + l->down, ff, e, true);
+    struct NAME(factor) back_gate = factor(w, 3, p + l->gate, e, ff, true);
+    struct NAME(factor) back_up = factor(w, 4, p + l->up, e, ff, true);
+    for (size_t t = 0; t < n; t += CHUNK) {
+        size_t rows = chunk_at(t, n);
+        scalar *dgate = w->dgate + t * ff, *dup = w->dup + t * ff, *dnormed = w->dnormed + t * e;
+        NAME(op_multiply)(s->normed2 + t * e, &gate, rows, 0, w->gate, &w->gemm);
+        NAME(op_multiply)(s->normed2 + t * e, &up, rows, 0, w->up, &w->gemm);
+        NAME(op_multiply)(w->dx + t * e, &back_down, rows, 0, w->dact, &w->gemm);
+        NAME(op_swiglu)(w->gate, w->up, rows * ff, w->act + t * ff);
+        NAME(op_swiglu_backward)(w->gate, w->up, w->dact, rows * ff, dgate, dup);
+        NAME(op_multiply)(dgate, &back_gate, rows, 0, dnormed, &w->gemm);
+        NAME(op_multiply)(dup, &back_up, rows, 1, dnormed, &w->gemm);
+    }
+    weight_gradient(w, w->act, w->dx, n, ff, e, g + l->down);
+    weight_gradient(w, s->normed2, w->dgate, n, e, ff, g + l->gate);
+    weight_gradient(w, s->normed2, w->dup, n, e, ff, g + l->up);
 }
 
 /* In and out: w->dx, the gradient of the residual stream after, then before the layer. */
@@ -265,32 +351,39 @@ static void layer_backward(struct NAME(net_work) * w, const struct model_config 
                            const struct layer_parameters *l, const struct layer_saved *s,
                            const struct net_batch *b, scalar *g)
 {
-    size_t n = b->n_tokens, e = c->n_embd;
+    size_t n = b->n_tokens, e = c->n_embd, q = q_width(c), kv = kv_width(c);
     struct attention_shape shape = {c->n_heads, c->n_kv_heads, c->head_dim};
-    NAME(op_linear_backward)
-    (s->act, p + l->down, w->dx, n, c->n_ff, e, w->dact, 0, g + l->down, &w->gemm);
-    NAME(op_swiglu_backward)(s->gate, s->up, w->dact, n * c->n_ff, w->dgate, w->dup);
-    NAME(op_linear_backward)
-    (s->normed2, p + l->gate, w->dgate, n, e, c->n_ff, w->dnormed, 0, g + l->gate, &w->gemm);
-    NAME(op_linear_backward)
-    (s->normed2, p + l->up, w->dup, n, e, c->n_ff, w->dnormed, 1, g + l->up, &w->gemm);
-    NAME(op_rms_norm_backward)
-    (s->middle, p + l->ffn_norm, s->rms2, w->dnormed, n, e, w->dx, g + l->ffn_norm);
-    NAME(op_linear_backward)
-    (s->attended, p + l->output, w->dx, n, q_width(c), e, w->dattended, 0, g + l->output, &w->gemm);
+    feed_backward(w, c, p, l, s, n, g);
+    struct NAME(factor) wo = factor(w, 0, p + l->output, q, e, true);
+    for (size_t t = 0; t < n; t += CHUNK) {
+        size_t rows = chunk_at(t, n);
+        NAME(op_rms_norm_backward)
+        (s->middle + t * e, p + l->ffn_norm, s->rms2 + t, w->dnormed + t * e, rows, e,
+         w->dx + t * e, g + l->ffn_norm);
+        NAME(op_multiply)(w->dx + t * e, &wo, rows, 0, w->dattended + t * q, &w->gemm);
+    }
+    weight_gradient(w, s->attended, w->dx, n, q, e, g + l->output);
     NAME(op_attention_backward)
     (s->q, s->k, s->v, s->p, w->dattended, b->spans, b->n_spans, shape, w->work, w->dq, w->dk,
      w->dv, &w->gemm);
     NAME(op_rope)(w->dq, b->spans, b->n_spans, c->n_heads, c->head_dim, c->n_rot, w->rope, -1);
     NAME(op_rope)(w->dk, b->spans, b->n_spans, c->n_kv_heads, c->head_dim, c->n_rot, w->rope, -1);
-    NAME(op_linear_backward)
-    (s->normed, p + l->q, w->dq, n, e, q_width(c), w->dnormed, 0, g + l->q, &w->gemm);
-    NAME(op_linear_backward)
-    (s->normed, p + l->k, w->dk, n, e, kv_width(c), w->dnormed, 1, g + l->k, &w->gemm);
-    NAME(op_linear_backward)
-    (s->normed, p + l->v, w->dv, n, e, kv_width(c), w->dnormed, 1, g + l->v, &w->gemm);
-    NAME(op_rms_norm_backward)
-    (s->input, p + l->attn_norm, s->rms1, w->dnormed, n, e, w->dx, g + l->attn_norm);
+    struct NAME(factor) wq = factor(w, 0, p + l->q, e, q, true);
+    struct NAME(factor) wk = factor(w, 1, p + l->k, e, kv, true);
+    struct NAME(factor) wv = factor(w, 2, p + l->v, e, kv, true);
+    for (size_t t = 0; t < n; t += CHUNK) {
+        size_t rows = chunk_at(t, n);
+        scalar *dnormed = w->dnormed + t * e;
+        NAME(op_multiply)(w->dq + t * q, &wq, rows, 0, dnormed, &w->gemm);
+        NAME(op_multiply)(w->dk + t * kv, &wk, rows, 1, dnormed, &w->gemm);
+        NAME(op_multiply)(w->dv + t * kv, &wv, rows, 1, dnormed, &w->gemm);
+        NAME(op_rms_norm_backward)
+        (s->input + t * e, p + l->attn_norm, s->rms1 + t, dnormed, rows, e, w->dx + t * e,
+         g + l->attn_norm);
+    }
+    weight_gradient(w, s->normed, w->dq, n, e, q, g + l->q);
+    weight_gradient(w, s->normed, w->dk, n, e, kv, g + l->k);
+    weight_gradient(w, s->normed, w->dv, n, e, kv, g + l->v);
 }
 
 double NAME(net_run)(struct NAME(net_work) * w, const struct model_config *c,

@@ -78,6 +78,43 @@ void NAME(op_gemm)(size_t m, size_t n, size_t depth, const scalar *a, size_t a_r
 #endif
 }
 
+struct NAME(factor) NAME(op_factor)(const scalar *w, size_t n_in, size_t n_out, bool transposed,
+                                    void *store, const struct gemm_context *with)
+{
+    struct NAME(factor) f = {w, n_in, n_out, transposed, NULL};
+#ifdef TRAIN_DOUBLE
+    (void)store, (void)with;
+#else
+    const struct kernels *k = kernels_select();
+    if (with->bf16 && k->packed) {
+        if (transposed) {
+            k->packed->pack(n_in, n_out, w, n_in, 1, store);
+        } else {
+            k->packed->pack(n_out, n_in, w, 1, n_in, store);
+        }
+        f.packed = store;
+    }
+#endif
+    return f;
+}
+
+void NAME(op_multiply)(const scalar *x, const struct NAME(factor) * f, size_t n, scalar beta,
+                       scalar *y, const struct gemm_context *with)
+{
+    size_t columns = f->transposed ? f->n_in : f->n_out;
+    size_t depth = f->transposed ? f->n_out : f->n_in;
+#ifndef TRAIN_DOUBLE
+    if (f->packed) {
+        kernels_select()->packed->gemm(0, n, columns, depth, x, depth, 1, f->packed, beta, y,
+                                       columns, with->scratch);
+        return;
+    }
+#endif
+    NAME(op_gemm)
+    (n, columns, depth, x, depth, 1, f->w, f->transposed ? f->n_in : 1, f->transposed ? 1 : f->n_in,
+     beta, y, columns, with);
+}
+
 void NAME(op_linear)(const scalar *x, const scalar *w, size_t n, size_t n_in, size_t n_out,
                      scalar *y, const struct gemm_context *with)
 {
@@ -164,37 +201,49 @@ void NAME(op_rope)(scalar *x, const struct document_span *spans, size_t n_spans,
     }
 }
 
-/* Rows of scores [length, length] to probabilities over the causal part, zeros beyond. */
+/* Rows of scores [length, length] to probabilities over the causal part, zeros beyond. What
+ * follows the last whole group of LANES goes through the same vectors in a copy. */
 VECTOR_CLONES
 static void NAME(causal_softmax)(scalar *p, size_t length, scalar scale)
 {
     for (size_t i = 0; i < length; i++) {
         scalar *row = p + i * length;
-        scalar top = row[0];
-        for (size_t j = 1; j <= i; j++) {
-            top = row[j] > top ? row[j] : top;
+        size_t n = i + 1, whole = n - n % LANES;
+        scalar last[LANES], tops[LANES], acc[LANES] = {0};
+        for (int l = 0; l < LANES; l++) {
+            last[l] = whole + (size_t)l < n ? row[whole + (size_t)l] : row[0];
+            tops[l] = last[l];
         }
-        for (size_t j = 0; j <= i; j++) {
-            row[j] = exponential((row[j] - top) * scale);
-        }
-        scalar acc[LANES] = {0}, sum;
-        size_t whole = (i + 1) - (i + 1) % LANES;
         for (size_t j = 0; j < whole; j += LANES) {
             for (int l = 0; l < LANES; l++) {
+                tops[l] = row[j + l] > tops[l] ? row[j + l] : tops[l];
+            }
+        }
+        scalar top = tops[0];
+        for (int l = 1; l < LANES; l++) {
+            top = tops[l] > top ? tops[l] : top;
+        }
+        for (size_t j = 0; j < whole; j += LANES) {
+            for (int l = 0; l < LANES; l++) {
+                row[j + l] = exponential((row[j + l] - top) * scale);
                 acc[l] += row[j + l];
             }
         }
-        sum = sum_lanes(acc);
-        for (size_t j = whole; j <= i; j++) {
-            sum += row[j];
+        for (int l = 0; l < LANES; l++) {
+            last[l] = exponential((last[l] - top) * scale);
+            last[l] = whole + (size_t)l < n ? last[l] : 0;
+            acc[l] += last[l];
         }
-        scalar inverse = 1 / sum;
-        for (size_t j = 0; j <= i; j++) {
-            row[j] *= inverse;
+        scalar inverse = 1 / sum_lanes(acc);
+        for (size_t j = 0; j < whole; j += LANES) {
+            for (int l = 0; l < LANES; l++) {
+                row[j + l] *= inverse;
+            }
         }
-        for (size_t j = i + 1; j < length; j++) {
-            row[j] = 0;
+        for (size_t l = 0; l < LANES && whole + l < n; l++) {
+            row[whole + l] = last[l] * inverse;
         }
+        memset(row + n, 0, (length - n) * sizeof *row);
     }
 }
 

@@ -62,6 +62,20 @@ void NAME(op_gemm)(size_t m, size_t n, size_t depth, const scalar *a, size_t a_r
                    const scalar *b, size_t b_row, size_t b_col, scalar beta, scalar *c, size_t ldc,
                    const struct gemm_context *with);
 
+/* A weight matrix [n_out, n_in] as the right operand of products over several stretches of rows. */
+struct NAME(factor) {
+    const scalar *w;
+    size_t n_in, n_out;
+    bool transposed;    /* for dx = dy w; otherwise for y = x w^T */
+    const void *packed; /* rounded and laid out for the unit, or NULL */
+};
+/* store: kernels_packed_bytes(n_in, n_out), 64-byte aligned; not used in double. */
+struct NAME(factor) NAME(op_factor)(const scalar *w, size_t n_in, size_t n_out, bool transposed,
+                                    void *store, const struct gemm_context *with);
+/* y[n, n_out] = beta y + x w^T, or transposed y[n, n_in] = beta y + x w. */
+void NAME(op_multiply)(const scalar *x, const struct NAME(factor) * f, size_t n, scalar beta,
+                       scalar *y, const struct gemm_context *with);
+
 void NAME(op_linear)(const scalar *x, const scalar *w, size_t n, size_t n_in, size_t n_out,
                      scalar *y, const struct gemm_context *with);
 /* dx NULL: not wanted. dx_beta 1 adds to dx instead of overwriting it. */

@@ -108,6 +108,71 @@ static uint8_t *matmul_rows(const struct quant_format *f, size_t n_in, size_t n_
     return data;
 }
 
+/* Tokens are packed beforehand. */
+static void run_prefill(struct work *w)
+{
+    w->k->prefill->matmul(&w->w, 0, w->w.n_rows, w->x, 0, w->n_tokens, prefill_splits(w->w.type),
+                          w->y, w->w.n_rows, w->scratch);
+}
+
+static void run_prefill_pack(struct work *w)
+{
+    w->k->prefill->pack(w->y, w->w.n_in, w->n_tokens, w->w.n_in, 0, w->n_tokens,
+                        prefill_splits(w->w.type), w->x);
+}
+
+static void bench_prefill(const struct kernels *k, const char *const *words)
+{
+    static const uint32_t types[] = {TENSOR_F16,    TENSOR_BF16,   TENSOR_Q8_0, TENSOR_Q5_1,
+                                     TENSOR_Q5_0,   TENSOR_Q4_1,   TENSOR_Q4_0, TENSOR_Q6_K,
+                                     TENSOR_Q5_K,   TENSOR_Q4_K,   TENSOR_Q3_K, TENSOR_Q2_K,
+                                     TENSOR_IQ4_XS, TENSOR_IQ4_NL, TENSOR_MXFP4};
+    static const size_t shapes[][2] = {{2048, 2048}, {2048, 5632}, {5632, 2048}, {576, 1536}};
+    static const size_t tokens[] = {512, 32, 1};
+    if (!k->prefill) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        for (size_t j = 0; j < sizeof shapes / sizeof shapes[0]; j++) {
+            size_t n_in = shapes[j][0], n_rows = shapes[j][1];
+            const struct quant_format *f = quant_format_by_type(types[i]);
+            uint64_t row_bytes = 0;
+            if (n_in % f->block_elements != 0) {
+                continue;
+            }
+            quant_row_bytes(f, n_in, &row_bytes);
+            struct work w = {.k = k, .words = words, .n_tokens = 512};
+            for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++) {
+                char what[64];
+                snprintf(what, sizeof what, "prefill %s %zux%zu, %zu tokens", f->name, n_rows, n_in,
+                         tokens[t]);
+                if (!wanted(&w, what)) {
+                    continue;
+                }
+                if (!w.x) {
+                    w.w = (struct kernel_weights){types[i], matmul_rows(f, n_in, n_rows), n_in,
+                                                  n_rows, (size_t)row_bytes};
+                    w.x = mem_try_alloc(prefill_packed_bytes(512, n_in, true));
+                    w.y = floats(512 * (n_rows > n_in ? n_rows : n_in));
+                    w.scratch = mem_try_alloc(prefill_scratch_bytes());
+                    run_prefill_pack(&w);
+                }
+                w.n_tokens = tokens[t];
+                measure(what, run_prefill, &w,
+                        2.0 * (double)n_in * (double)n_rows * (double)tokens[t],
+                        (double)row_bytes * (double)n_rows);
+                snprintf(what, sizeof what, "prefill %s %zux%zu, packing %zu tokens", f->name,
+                         n_rows, n_in, tokens[t]);
+                measure(what, run_prefill_pack, &w, 0, 4.0 * (double)(n_in * tokens[t]));
+            }
+            free((void *)(uintptr_t)w.w.data);
+            free(w.x);
+            free(w.y);
+            free(w.scratch);
+        }
+    }
+}
+
 static void bench_matmul(const struct kernels *k, const char *const *words)
 {
     static const uint32_t types[] = {TENSOR_F32,  TENSOR_F16,    TENSOR_BF16,   TENSOR_Q8_0,
@@ -309,11 +374,9 @@ int bench_run(const char *filter, const char *const *words)
     static const struct {
         const char *name;
         void (*run)(const struct kernels *, const char *const *);
-    } benches[] = {{"matmul", bench_matmul},
-                   {"gemm", bench_gemm},
-                   {"gemm_bf16", bench_gemm_bf16},
-                   {"attention", bench_attention},
-                   {"rows", bench_rows}};
+    } benches[] = {{"matmul", bench_matmul},       {"prefill", bench_prefill},
+                   {"gemm", bench_gemm},           {"gemm_bf16", bench_gemm_bf16},
+                   {"attention", bench_attention}, {"rows", bench_rows}};
     for (size_t b = 0; b < sizeof benches / sizeof benches[0]; b++) {
         if (strstr(benches[b].name, filter) == NULL) {
             continue;

@@ -6,7 +6,7 @@
 
 enum { N_KINDS = KERNEL_SWIGLU_CLAMPED + 1 };
 
-static const char *const names[N_KINDS] = {"silu", "gelu", "gelu_tanh",     "gelu_quick",
+static const char *const names[N_KINDS] = {"silu", "gelu", "gelu_tanh",
                                            "relu", "tanh", "swiglu_clamped"};
 
 /* The argument of the exponential, where it is positive: kernels.h, activate. */
@@ -20,7 +20,6 @@ static double exponent(enum kernel_activation kind, double z)
     case KERNEL_GELU_TANH:
         t = -2 * sqrt(2 / acos(-1)) * (z + 0.044715 * z * z * z);
         break;
-    case KERNEL_GELU_QUICK:
     case KERNEL_SWIGLU_CLAMPED:
         t = -1.702 * z;
         break;
@@ -115,7 +114,6 @@ void check_activation_known(const struct kernels *k, struct rng *r)
         {0, 0.7310585786300049, -0.2689414213699951, 100, 0, 7.997317198956269},
         {0, 0.8413447460685429, -0.15865525393145707, 100, 0, 7.999999999999995},
         {0, 0.8411919906082768, -0.15880800939172324, 100, 0, 8},
-        {0, 0.8457957659328212, -0.15420423406717885, 100, 0, 7.999990243892082},
         {0, 1, 0, 100, 0, 8},
         {0, 0.7615941559557649, -0.7615941559557649, 1, -1, 0.9999997749296758},
         {0, 0.8457957659328212, -0.15420423406717885, 6.9999532, 0, 6.9999532},

@@ -23,6 +23,27 @@ static double operand(const struct shape *s, float x)
     return (double)(s->bf16 ? quant_bf16_to_f32(quant_f32_to_bf16(x)) : x);
 }
 
+/* The product in two halves has the bits of the whole one, `c`, in two ranges of rows. The packed
+ * operand ends at an unmapped page, as do the others. */
+static void check_packed(const struct kernels *k, const struct shape *s, const float *a,
+                         size_t a_row, size_t a_col, const float *b, size_t b_row, size_t b_col,
+                         const float *old, const float *c, size_t n_c, void *scratch)
+{
+    size_t ldc = s->n + s->c_gap, middle = s->m / 2;
+    struct guard gpacked = guard_new(kernels_packed_bytes(s->n, s->depth));
+    struct guard gout = guard_new(n_c * sizeof(float));
+    float *out = gout.data;
+    memcpy(out, old, n_c * sizeof(float));
+    k->packed->pack(s->n, s->depth, b, b_row, b_col, gpacked.data);
+    k->packed->gemm(middle, s->m, s->n, s->depth, a, a_row, a_col, gpacked.data, s->beta, out, ldc,
+                    scratch);
+    k->packed->gemm(0, middle, s->n, s->depth, a, a_row, a_col, gpacked.data, s->beta, out, ldc,
+                    scratch);
+    check_same_bits(out, c, n_c, "packed gemm");
+    guard_free(&gpacked, "packed operand");
+    guard_free(&gout, "packed gemm c");
+}
+
 static void check_shape(const struct kernels *k, struct rng *r, const struct shape *s,
                         void *scratch)
 {
@@ -68,6 +89,9 @@ static void check_shape(const struct kernels *k, struct rng *r, const struct sha
             check_untouched(c + i * ldc + s->n, s->c_gap, "gemm, between rows");
         }
     }
+    if (s->bf16) {
+        check_packed(k, s, a, a_row, a_col, b, b_row, b_col, old, c, n_c, scratch);
+    }
     for (size_t row = 0; row < s->m;) {
         size_t end = check_between(r, row + 1, s->m);
         gemm(row, end, s->n, s->depth, a, a_row, a_col, b, b_row, b_col, s->beta, part, ldc,
@@ -106,6 +130,9 @@ static void check_shapes(const struct kernels *k, struct rng *r, bool bf16)
         }
         if (i == 151 || i == 154) {
             s.n = 1061;
+        }
+        if (i >= 156) {
+            s.depth = 1100 + (size_t)i; /* three blocks of depth, in each transposition */
         }
         check_shape(k, r, &s, scratch.data);
     }

@@ -135,8 +135,8 @@ static void test_logits(void **state)
     float *logits = mem_array(n * n_vocab, sizeof *logits);
     for (size_t rung = 0; kernels_at(rung); rung++) {
         s.cache.n_tokens = 0;
-        assert_true(model_forward(s.model, &s.cache, s.scratch, s.pool, kernels_at(rung), ids,
-                                  (uint32_t)n, (uint32_t)n, logits, NULL));
+        assert_true(model_forward(s.model, &s.cache, s.scratch, s.pool, kernels_at(rung),
+                                  MODEL_PREFILL, ids, (uint32_t)n, (uint32_t)n, logits, NULL));
         double nll = 0;
         for (size_t i = 0; i + 1 < n; i++) {
             const float *x = logits + i * n_vocab;
@@ -179,8 +179,8 @@ static void test_greedy_tokens(void **state)
     int32_t id = 1;
     assert_true(n >= 100 && n < 512);
     for (size_t i = 0; i < n; i++) {
-        assert_true(model_forward(s.model, &s.cache, s.scratch, s.pool, kernels_select(), &id, 1, 1,
-                                  logits, NULL));
+        assert_true(model_forward(s.model, &s.cache, s.scratch, s.pool, kernels_select(),
+                                  MODEL_DECODE, &id, 1, 1, logits, NULL));
         id = 0;
         for (size_t j = 1; j < n_vocab; j++) {
             id = logits[j] > logits[id] ? (int32_t)j : id;

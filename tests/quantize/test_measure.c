@@ -69,8 +69,8 @@ static void next_log_p(const struct fixture *f, const int32_t *before, uint32_t 
     assert_true(model_cache_init(&cache, &f->m->config, n, &e));
     struct model_scratch *s = model_scratch_new(&f->m->config, n, n, pool_threads(f->pool), &e);
     float *logits = mem_array(f->n_vocab, sizeof *logits);
-    if (!s ||
-        !model_forward(f->m, &cache, s, f->pool, kernels_select(), before, n, 1, logits, &e)) {
+    if (!s || !model_forward(f->m, &cache, s, f->pool, kernels_select(), MODEL_PREFILL, before, n,
+                             1, logits, &e)) {
         fail_msg("%s", e.message);
     }
     double sum = 0;

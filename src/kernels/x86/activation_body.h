@@ -47,8 +47,6 @@ VEC_INLINE vec activation(enum kernel_activation kind, vec z)
         vec factor = vec_fma(vec_mul(z, z), vec_set1(0x1.2444f2p-4f), vec_set1(0x1.988454p+0f));
         return times_sigmoid(z, vec_mul(z, factor));
     }
-    case KERNEL_GELU_QUICK:
-        return times_sigmoid(z, vec_mul(z, vec_set1(1.702f)));
     case KERNEL_RELU:
         return vec_max(vec_zero(), z);
     case KERNEL_TANH:
@@ -105,9 +103,6 @@ void RUNG(kernel_activate)(enum kernel_activation kind, const float *x, size_t n
     case KERNEL_GELU_TANH:
         activate(KERNEL_GELU_TANH, x, n, y);
         break;
-    case KERNEL_GELU_QUICK:
-        activate(KERNEL_GELU_QUICK, x, n, y);
-        break;
     case KERNEL_RELU:
         activate(KERNEL_RELU, x, n, y);
         break;
@@ -132,9 +127,6 @@ void RUNG(kernel_gate)(enum kernel_activation kind, const float *gate, const flo
         break;
     case KERNEL_GELU_TANH:
         gate_row(KERNEL_GELU_TANH, gate, up, n, y);
-        break;
-    case KERNEL_GELU_QUICK:
-        gate_row(KERNEL_GELU_QUICK, gate, up, n, y);
         break;
     case KERNEL_RELU:
         gate_row(KERNEL_RELU, gate, up, n, y);

@@ -110,8 +110,8 @@ VEC_INLINE void one_rest(uint32_t type, const uint8_t *const row[BLOCK_ROWS], si
 }
 
 /* One token: y[r] for r in [row_begin, row_end). */
-VEC_INLINE void one_token(uint32_t type, const struct kernel_weights *w, size_t row_begin,
-                          size_t row_end, const float *x, float *y)
+VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, size_t row_begin,
+                                 size_t row_end, const float *x, float *y)
 {
     size_t n_rest = w->n_in % STEP, whole = w->n_in - n_rest, ahead = bytes_ahead(w);
     for (size_t r = row_begin; r < row_end; r += BLOCK_ROWS) {
@@ -184,7 +184,7 @@ VEC_INLINE void store_step(const vec w[STEP_VECS], float *to)
 }
 
 /* Elements [i, i + n) of one row as f32, zeros up to the next multiple of STEP. */
-VEC_INLINE void convert(uint32_t type, const uint8_t *row, size_t i, size_t n, float *to)
+VEC_INLINE void convert_blocks(uint32_t type, const uint8_t *row, size_t i, size_t n, float *to)
 {
     size_t n_rest = n % STEP, whole = n - n_rest;
     vec w[STEP_VECS];
@@ -219,33 +219,14 @@ VEC_INLINE void convert_super(uint32_t type, const uint8_t *row, size_t i, size_
     static void one_token_##name(const struct kernel_weights *w, size_t row_begin, size_t row_end, \
                                  const float *x, float *y)                                         \
     {                                                                                              \
-        one_token##body(TENSOR_##name, w, row_begin, row_end, x, y);                               \
+        one_token_##body(TENSOR_##name, w, row_begin, row_end, x, y);                              \
     }                                                                                              \
     static void convert_##name(const uint8_t *row, size_t i, size_t n, float *to)                  \
     {                                                                                              \
-        convert##body(TENSOR_##name, row, i, n, to);                                               \
+        convert_##body(TENSOR_##name, row, i, n, to);                                              \
     }
 
-/* The formats that are converted in registers. */
-#define WAYS(WAY)                                                                                  \
-    WAY(F32, )                                                                                     \
-    WAY(F16, )                                                                                     \
-    WAY(BF16, )                                                                                    \
-    WAY(Q8_0, )                                                                                    \
-    WAY(Q5_1, )                                                                                    \
-    WAY(Q5_0, )                                                                                    \
-    WAY(Q4_1, )                                                                                    \
-    WAY(Q4_0, )                                                                                    \
-    WAY(IQ4_NL, )                                                                                  \
-    WAY(MXFP4, )                                                                                   \
-    WAY(Q6_K, _super)                                                                              \
-    WAY(Q5_K, _super)                                                                              \
-    WAY(Q4_K, _super)                                                                              \
-    WAY(Q3_K, _super)                                                                              \
-    WAY(Q2_K, _super)                                                                              \
-    WAY(IQ4_XS, _super)
-
-WAYS(WAY)
+UNPACK_FORMATS(WAY)
 
 struct way {
     uint32_t type;
@@ -255,7 +236,7 @@ struct way {
 
 #define WAY_ROW(name, body) {TENSOR_##name, one_token_##name, convert_##name},
 
-static const struct way ways[] = {WAYS(WAY_ROW)};
+static const struct way ways[] = {UNPACK_FORMATS(WAY_ROW)};
 
 /* NULL where the scalar function has to do. */
 static const struct way *find_way(uint32_t type)

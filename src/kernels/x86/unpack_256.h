@@ -1,5 +1,5 @@
 /* unpack_256.h: weights of the formats in blocks of 256, as f32 in registers. Private to
- * matmul_body.h.
+ * this folder.
  *
  * In two stages. The first spreads a block over one signed byte per element, in their order, and
  * f32 scales of its sub-blocks: integer arithmetic on 64 bytes at a time, cheap beside the second,
@@ -354,5 +354,25 @@ VEC_INLINE void load_super_step(uint32_t type, const struct super *u, size_t s, 
         w[v] = super_weights(type, u, i, load_bytes(q + v * VEC_LANES));
     }
 }
+
+/* The formats that are converted in registers, each with the stages it takes: `blocks` for
+ * load_step, `super` for unpack_super and load_super_step. */
+#define UNPACK_FORMATS(ROW)                                                                        \
+    ROW(F32, blocks)                                                                               \
+    ROW(F16, blocks)                                                                               \
+    ROW(BF16, blocks)                                                                              \
+    ROW(Q8_0, blocks)                                                                              \
+    ROW(Q5_1, blocks)                                                                              \
+    ROW(Q5_0, blocks)                                                                              \
+    ROW(Q4_1, blocks)                                                                              \
+    ROW(Q4_0, blocks)                                                                              \
+    ROW(IQ4_NL, blocks)                                                                            \
+    ROW(MXFP4, blocks)                                                                             \
+    ROW(Q6_K, super)                                                                               \
+    ROW(Q5_K, super)                                                                               \
+    ROW(Q4_K, super)                                                                               \
+    ROW(Q3_K, super)                                                                               \
+    ROW(Q2_K, super)                                                                               \
+    ROW(IQ4_XS, super)
 
 #endif

@@ -1,5 +1,5 @@
 /* unpack_32.h: weights of the floating-point formats and of those in blocks of 32, as f32 in
- * registers. Private to matmul_body.h.
+ * registers. Private to this folder.
  *
  * Each product and sum is the one that the format's scalar function in src/quant computes, and is
  * rounded where that is, so the numbers have the same bits; the layouts stand there. Nothing past a

@@ -220,7 +220,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDPIECES = (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + list(LETTERS) +
               ["##" + c for c in LETTERS] +
               [".", ",", "!", "the", "movie", "was", "good", "bad", "in", "##ing", "anna", "lives",
-               "paris", "and", "##s"])
+               "paris", "and", "##es"])
 TEXTS = ["The movie was good!", "Anna lives in Paris, and Bob lives in Rome.",
          "a bad, bad movie. I was bored... and the ending dragged on", "Été à Paris"]
 

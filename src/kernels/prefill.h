@@ -1,0 +1,88 @@
+/* prefill.h: the arithmetic of prompts on processors with matrix units.
+ *
+ * A prompt has many tokens for each weight that is read, so that multiplying, not memory, is the
+ * limit, and a unit that multiplies bf16 matrices is many times faster than f32 vectors. Prompts go
+ * through it where there is one (kernels.h, `prefill`); what a model generates never does. Which of
+ * the two computed a token depends on the token's place in the conversation alone, so that a row's
+ * result still has the same bits for any chunks, threads and neighbours.
+ *
+ * Quantised weights, and what they meet, are rounded to bf16 (ties to even): a weight has few
+ * significant bits, and activations lose less than int8 activations would. F32, F16 and BF16
+ * weights would lose what their users chose them for. So these are split in two bf16, x = high +
+ * low within 2^-16 |x|, as are the activations, and three products are added: low by high, high by
+ * high, high by low. Sums are f32. Subnormal operands and sums count as zero; an infinity that is
+ * split comes out as not a number.
+ */
+#ifndef LLLM_KERNELS_PREFILL_H
+#define LLLM_KERNELS_PREFILL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/quant.h"
+
+struct kernel_weights;
+
+enum {
+    PREFILL_TOKENS = 32,        /* tokens of a packed block */
+    PREFILL_POSITIONS = 128,    /* positions of the cache that are looked at together */
+    PREFILL_MAX_HEAD_DIM = 512, /* heads up to this size */
+};
+
+/* Attention of at most PREFILL_TOKENS tokens, one head. Positions are counted from the beginning of
+ * the sequence, and blocks of them begin at multiples of PREFILL_POSITIONS, so that a token's
+ * result does not depend on who else is in the call. */
+struct kernel_prefill_attention {
+    const float *q; /* [n_tokens, q_stride] roped */
+    size_t q_stride, n_tokens, head_dim;
+    const uint32_t *begins, *ends; /* [n_tokens] positions that a token sees, at least one */
+    const void *packed;            /* keys and values */
+    size_t packed_begin; /* the first position that is packed, a multiple of PREFILL_POSITIONS */
+    bool in_two;         /* how values are packed; keys are always split */
+    float scale, softcap;
+    const float *sink; /* as in struct kernel_attention */
+    float *out;        /* [n_tokens, out_stride] */
+    size_t out_stride;
+    void *scratch; /* prefill_scratch_bytes(), 64-byte aligned */
+};
+
+struct kernel_prefill {
+    /* Tokens [begin, end) of x[n_tokens, n_in], rows x_stride apart, as matmul wants them: rounded,
+     * or split in two. begin is a multiple of PREFILL_TOKENS, and so is end, unless it is n_tokens.
+     * Blocks may be packed by different threads. packed: 64-byte aligned,
+     * prefill_packed_bytes(n_tokens, n_in, in_two). */
+    void (*pack)(const float *x, size_t x_stride, size_t n_tokens, size_t n_in, size_t begin,
+                 size_t end, bool in_two, void *packed);
+
+    /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
+     * the packed tokens t in [token_begin, token_end). in_two: as they were packed; required of
+     * them where prefill_splits(w->type). With W and X the rounded operands, |error| <= (n_in + 4)
+     * u sum_i |W_i X_i| + n_in 2^-126; where they are split, with w and x, (3 n_in + 2^10) u sum_i
+     * |w_i x_i| + n_in 2^-124. For types without a dequantize function nothing is written.
+     * scratch: of the calling thread, prefill_scratch_bytes(), 64-byte aligned. */
+    void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                   const void *packed, size_t token_begin, size_t token_end, bool in_two, float *y,
+                   size_t y_stride, void *scratch);
+
+    /* Keys and values of positions [0, n) of one head, rows kv_stride apart. packed: 64-byte
+     * aligned, prefill_cache_bytes(n, head_dim). */
+    void (*pack_cache)(const float *k, const float *v, size_t kv_stride, size_t n, size_t head_dim,
+                       bool in_two, void *packed);
+
+    /* Scores of split queries and keys; weights and values rounded, or split as well. Where all is
+     * split, |error| as of kernels.h's attention with 2^-15 (S + 1) sum_j p_j |v_j| more; else
+     * with 2^-7. Numbers that are not finite may spoil other tokens of the call. */
+    void (*attention)(const struct kernel_prefill_attention *a);
+};
+
+/* Whether weights of this type are split: F32, F16, BF16. */
+static inline bool prefill_splits(uint32_t type)
+{
+    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16;
+}
+size_t prefill_packed_bytes(size_t n_tokens, size_t n_in, bool in_two);
+size_t prefill_cache_bytes(size_t n_positions, size_t head_dim);
+size_t prefill_scratch_bytes(void);
+
+#endif

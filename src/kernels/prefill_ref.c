@@ -1,0 +1,121 @@
+/* prefill_ref.c: the slow honest twin of the matrix units: the same roundings of operands, sums in
+ * double. Packed tokens are rows of bf16 numbers, behind them those of what rounding left. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "kernels/kernels.h"
+#include "kernels/prefill.h"
+#include "kernels/rungs.h"
+
+static size_t padded(size_t n)
+{
+    return (n + PREFILL_TOKENS - 1) / PREFILL_TOKENS * PREFILL_TOKENS;
+}
+
+size_t prefill_packed_bytes(size_t n_tokens, size_t n_in, bool in_two)
+{
+    return padded(n_tokens) * padded(n_in) * sizeof(uint16_t) * (in_two ? 2 : 1);
+}
+
+/* Room for each rung's way: dimensions padded to the tokens of a block, keys and values, both
+ * split. */
+size_t prefill_cache_bytes(size_t n_positions, size_t head_dim)
+{
+    return padded(n_positions) * padded(head_dim) * 2 * 2 * sizeof(uint16_t);
+}
+
+/* As the unit takes it: subnormal numbers are zero. */
+static double value(uint16_t bits)
+{
+    double x = (double)quant_bf16_to_f32(bits);
+    return fabs(x) < 0x1p-126 ? 0 : x;
+}
+
+static uint16_t rest(float x, uint16_t rounded)
+{
+    return quant_f32_to_bf16(x - quant_bf16_to_f32(rounded));
+}
+
+void prefill_pack_ref(const float *x, size_t x_stride, size_t n_tokens, size_t n_in, size_t begin,
+                      size_t end, bool in_two, void *packed)
+{
+    (void)n_tokens;
+    size_t row = padded(n_in) * (in_two ? 2 : 1);
+    for (size_t t = begin; t < end; t++) {
+        uint16_t *high = (uint16_t *)packed + t * row, *low = high + padded(n_in);
+        for (size_t i = 0; i < n_in; i++) {
+            high[i] = quant_f32_to_bf16(x[t * x_stride + i]);
+            if (in_two) {
+                low[i] = rest(x[t * x_stride + i], high[i]);
+            }
+        }
+    }
+}
+
+void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                        const void *packed, size_t token_begin, size_t token_end, bool in_two,
+                        float *y, size_t y_stride, void *scratch)
+{
+    (void)scratch;
+    const struct quant_format *f = quant_format_by_type(w->type);
+    if (!f || !f->dequantize) {
+        return;
+    }
+    float *weights = mem_array(w->n_in, sizeof *weights);
+    for (size_t r = row_begin; r < row_end; r++) {
+        f->dequantize((const uint8_t *)w->data + r * w->row_bytes, weights, w->n_in);
+        for (size_t t = token_begin; t < token_end; t++) {
+            const uint16_t *high =
+                (const uint16_t *)packed + t * padded(w->n_in) * (in_two ? 2 : 1);
+            const uint16_t *low = high + padded(w->n_in);
+            double sum = 0;
+            for (size_t i = 0; i < w->n_in; i++) {
+                uint16_t rounded = quant_f32_to_bf16(weights[i]);
+                sum += value(rounded) * value(high[i]);
+                if (prefill_splits(w->type)) {
+                    sum += value(rest(weights[i], rounded)) * value(high[i]);
+                    sum += value(rounded) * value(low[i]);
+                }
+            }
+            y[(t - token_begin) * y_stride + r] = (float)sum;
+        }
+    }
+    free(weights);
+}
+
+/* Packed: for each position its key and its value, in f32. */
+void prefill_pack_cache_ref(const float *k, const float *v, size_t kv_stride, size_t n,
+                            size_t head_dim, bool in_two, void *packed)
+{
+    (void)in_two;
+    float *to = packed;
+    for (size_t i = 0; i < n; i++, to += 2 * head_dim) {
+        memcpy(to, k + i * kv_stride, head_dim * sizeof *to);
+        memcpy(to + head_dim, v + i * kv_stride, head_dim * sizeof *to);
+    }
+}
+
+/* The exact formula, token by token. */
+void prefill_attention_ref(const struct kernel_prefill_attention *a)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        size_t n = a->ends[t] - a->begins[t];
+        const float *k =
+            (const float *)a->packed + (a->begins[t] - a->packed_begin) * 2 * a->head_dim;
+        float *scores = mem_array(n, sizeof *scores);
+        kernel_attention_ref(&(struct kernel_attention){.q = a->q + t * a->q_stride,
+                                                        .k = k,
+                                                        .v = k + a->head_dim,
+                                                        .kv_stride = 2 * a->head_dim,
+                                                        .n_kv = n,
+                                                        .head_dim = a->head_dim,
+                                                        .scale = a->scale,
+                                                        .softcap = a->softcap,
+                                                        .sink = a->sink,
+                                                        .scores = scores,
+                                                        .out = a->out + t * a->out_stride});
+        free(scores);
+    }
+}

@@ -1,0 +1,361 @@
+/* prefill_amx.c: linear layers of a prompt on the tile units.
+ *
+ * Weights are the left operand, so that a tile row is 32 weights of one output in their order, and
+ * unpacking a row needs no shuffling of elements. Tokens are the right operand, packed once for all
+ * matrices that read them.
+ *
+ * A thread unpacks a panel of PANEL_ROWS rows by at most PANEL_DEPTH weights into its second-level
+ * cache and multiplies it with all tokens, 32 rows by 32 tokens at a time, in which each loaded
+ * tile is used twice. Panels are as tall as the cache allows because the packed tokens pass by once
+ * for each: at 128 rows they stream in at some 15 GB/s. Where a row is longer than the panel, sums
+ * wait in memory and go on as they were, so that one output is always the tile unit's chain over
+ * the whole row.
+ *
+ * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
+ * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
+ * of the loads that each needs alone.
+ */
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/prefill.h"
+#include "kernels/rungs.h"
+#include "kernels/x86/tiles.h"
+#include "kernels/x86/unpack_256.h"
+
+enum {
+    PANEL_ROWS = 128,   /* a multiple of BLOCK */
+    PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
+    MAX_TOKENS = 512,   /* of one round over the weights */
+    PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
+    BLOCK_SUMS = BLOCK * BLOCK, /* floats */
+    SUMS_BYTES = PANEL_ROWS * MAX_TOKENS * 4,
+};
+
+_Static_assert(BLOCK == (int)PREFILL_TOKENS, "a packed block is one block of the product");
+_Static_assert(STEP == (int)TILE_DEPTH, "a step of unpacking fills a tile row");
+
+size_t prefill_scratch_bytes_amx(void)
+{
+    return PANEL_BYTES + SUMS_BYTES;
+}
+
+static inline size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t steps_of(size_t n)
+{
+    return (n + TILE_DEPTH - 1) / TILE_DEPTH;
+}
+
+/* ---- unpacking weights ---- */
+
+/* Writes elements [i, i + n) of one row, each step of 32 to its tiles from `to` on. */
+typedef void unpack_fn(const uint8_t *row, size_t i, size_t n, char *to);
+
+VEC_INLINE void put_step(uint32_t type, const vec w[STEP_VECS], char *to)
+{
+    __m512i rounded = tile_round(w[0], w[1]);
+    _mm512_store_si512(to, rounded);
+    if (prefill_splits(type)) {
+        _mm512_store_si512(to + PART_BYTES, tile_round_rest(w[0], w[1], rounded));
+    }
+}
+
+VEC_INLINE void unpack(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to)
+{
+    size_t n_rest = n % STEP, end = i + n - n_rest;
+    vec w[STEP_VECS];
+    for (; i < end; i += STEP, to += step_bytes(prefill_splits(type))) {
+        const uint8_t *block = block_at(type, row, i);
+        vec scale = has_scales(type) ? scale_of(type, block) : vec_zero();
+        load_step(type, row, i, scale, offset_of(type, block), w);
+        put_step(type, w, to);
+    }
+    if (!has_scales(type) && n_rest != 0) {
+        load_rest(type, row, end, n_rest, w);
+        put_step(type, w, to);
+    }
+}
+
+VEC_INLINE void unpack_in_two_stages(uint32_t type, const uint8_t *row, size_t i, size_t n,
+                                     char *to)
+{
+    row += i / SUPER * super_bytes(type);
+    for (size_t k = 0; k < n; k += SUPER, row += super_bytes(type)) {
+        struct super u;
+        unpack_super(type, row, &u);
+        for (size_t s = 0; s < SUPER / STEP; s++, to += PART_BYTES) {
+            vec w[STEP_VECS];
+            load_super_step(type, &u, s, w);
+            put_step(type, w, to);
+        }
+    }
+}
+
+#define UNPACK_blocks(type, row, i, n, to) unpack(type, row, i, n, to)
+#define UNPACK_super(type, row, i, n, to)  unpack_in_two_stages(type, row, i, n, to)
+#define WAY(name, body)                                                                            \
+    static void unpack_##name(const uint8_t *row, size_t i, size_t n, char *to)                    \
+    {                                                                                              \
+        UNPACK_##body(TENSOR_##name, row, i, n, to);                                               \
+    }
+UNPACK_FORMATS(WAY)
+
+#define WAY_ROW(name, body) {TENSOR_##name, unpack_##name},
+static const struct {
+    uint32_t type;
+    unpack_fn *unpack;
+} ways[] = {UNPACK_FORMATS(WAY_ROW)};
+
+/* NULL where the scalar function has to do. */
+static unpack_fn *find_way(uint32_t type)
+{
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (ways[i].type == type) {
+            return ways[i].unpack;
+        }
+    }
+    return NULL;
+}
+
+/* Of a format that is not split. */
+static void unpack_scalar(const struct quant_format *f, const uint8_t *row, size_t i, size_t n,
+                          char *to)
+{
+    enum { AT_ONCE = 512 };
+    _Alignas(64) float some[AT_ONCE];
+    row += i / f->block_elements * f->block_bytes;
+    for (size_t k = 0; k < n; k += AT_ONCE) {
+        size_t now = smaller(n - k, AT_ONCE), padded = steps_of(now) * STEP;
+        f->dequantize(row + k / f->block_elements * f->block_bytes, some, now);
+        memset(some + now, 0, (padded - now) * sizeof *some);
+        for (size_t s = 0; s < padded; s += STEP, to += PART_BYTES) {
+            _mm512_store_si512(to, tile_round(vec_load(some + s), vec_load(some + s + VEC_LANES)));
+        }
+    }
+}
+
+/* What panels are filled from. */
+struct source {
+    const struct kernel_weights *w;
+    unpack_fn *way; /* or NULL */
+    const struct quant_format *format;
+    bool in_two;
+};
+
+/* The weights of the panel that comes next, fetched into the second-level cache line by line while
+ * the units are busy: otherwise unpacking would wait for memory and the units for it. */
+struct ahead {
+    const char *row;
+    size_t row_bytes, piece_bytes; /* of each row */
+    size_t at, n_rows;             /* in this row; rows from it on */
+};
+
+VEC_INLINE void fetch_ahead(struct ahead *f, size_t n_lines)
+{
+    for (size_t i = 0; i < n_lines && f->n_rows; i++) {
+        _mm_prefetch(f->row + f->at, _MM_HINT_T1);
+        f->at += 64;
+        if (f->at >= f->piece_bytes) {
+            f->at = 0;
+            f->row += f->row_bytes;
+            f->n_rows--;
+        }
+    }
+}
+
+/* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
+ * fill up the last block are zeros. */
+static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
+                       char *panel)
+{
+    size_t block_bytes = steps_of(n) * step_bytes(s->in_two);
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *from = (const uint8_t *)s->w->data + (row + r) * s->w->row_bytes;
+        char *to = panel + r / BLOCK * block_bytes + r % BLOCK * 64;
+        if (s->way) {
+            s->way(from, i, n, to);
+        } else {
+            unpack_scalar(s->format, from, i, n, to);
+        }
+    }
+    for (size_t r = n_rows; r % BLOCK != 0; r++) {
+        char *to = panel + r / BLOCK * block_bytes + r % BLOCK * 64;
+        for (size_t at = 0; at < block_bytes; at += PART_BYTES) {
+            _mm512_store_si512(to + at, _mm512_setzero_si512());
+        }
+    }
+}
+
+/* ---- packing tokens ---- */
+
+static void put_tile(__m512i rows[TILE_LANES], char *to)
+{
+    tile_transpose(rows);
+    for (size_t t = 0; t < TILE_LANES; t++) {
+        _mm512_store_si512(to + 64 * t, rows[t]);
+    }
+}
+
+/* 16 tokens, of which n_tokens are there, by 32 elements, of which n are: a tile, or two. */
+static void pack_tile(const float *x, size_t x_stride, size_t n_tokens, size_t n, bool in_two,
+                      char *to)
+{
+    __m512i rows[TILE_LANES], rests[TILE_LANES];
+    size_t n_first = smaller(n, VEC_LANES), n_second = n - n_first;
+    for (size_t t = 0; t < TILE_LANES; t++) {
+        __m512 first = _mm512_setzero_ps(), second = first;
+        if (t < n_tokens) {
+            first = _mm512_maskz_loadu_ps((__mmask16)((1u << n_first) - 1), x + t * x_stride);
+            second = _mm512_maskz_loadu_ps((__mmask16)((1u << n_second) - 1),
+                                           x + t * x_stride + n_first);
+        }
+        rows[t] = tile_round(first, second);
+        if (in_two) {
+            rests[t] = tile_round_rest(first, second, rows[t]);
+        }
+    }
+    put_tile(rows, to);
+    if (in_two) {
+        put_tile(rests, to + PART_BYTES);
+    }
+}
+
+void prefill_pack_amx(const float *x, size_t x_stride, size_t n_tokens, size_t n_in, size_t begin,
+                      size_t end, bool in_two, void *packed)
+{
+    for (size_t t = begin; t < end; t += BLOCK) {
+        char *to = (char *)packed + t / BLOCK * steps_of(n_in) * step_bytes(in_two);
+        for (size_t i = 0; i < n_in; i += TILE_DEPTH, to += step_bytes(in_two)) {
+            for (size_t half = 0; half < 2; half++) {
+                size_t at = smaller(t + half * TILE_LANES, n_tokens);
+                pack_tile(x + at * x_stride + i, x_stride, smaller(n_tokens - at, TILE_LANES),
+                          smaller(n_in - i, TILE_DEPTH), in_two, to + half * TILE_BYTES);
+            }
+        }
+    }
+}
+
+/* ---- multiplying ---- */
+
+/* Sums of 32 rows and 32 tokens to the outputs of tokens [begin, end) of them; y: of the first. */
+static void put_outputs(const float *sums, size_t n_rows, size_t begin, size_t end, float *y,
+                        size_t y_stride)
+{
+    for (size_t r = 0; r < n_rows; r += TILE_LANES) {
+        size_t n = smaller(n_rows - r, TILE_LANES);
+        __mmask16 there = (__mmask16)((1u << n) - 1);
+        for (size_t half = begin / TILE_LANES * TILE_LANES; half < end; half += TILE_LANES) {
+            __m512i x[TILE_LANES];
+            for (size_t i = 0; i < TILE_LANES; i++) {
+                x[i] = _mm512_load_si512(sums + (r + i) * BLOCK + half);
+            }
+            tile_transpose(x);
+            for (size_t i = 0; i < TILE_LANES; i++) {
+                if (half + i >= begin && half + i < end) {
+                    _mm512_mask_storeu_epi32(y + (half + i - begin) * y_stride + r, there, x[i]);
+                }
+            }
+        }
+    }
+}
+
+/* Where tokens come from and outputs go. */
+struct target {
+    const char *packed;
+    size_t token_begin, token_end; /* in at most MAX_TOKENS / BLOCK blocks */
+    bool in_two;
+    float *y; /* of token_begin */
+    size_t y_stride;
+};
+
+/* Behind the panel of `row` and element i. */
+static struct ahead next_panel(const struct source *s, size_t row, size_t row_end, size_t i,
+                               size_t depth)
+{
+    const struct quant_format *f = s->format;
+    size_t next = i + depth < s->w->n_in ? i + depth : 0;
+    row += next ? 0 : PANEL_ROWS;
+    if (row >= row_end) {
+        return (struct ahead){0};
+    }
+    size_t n = smaller(s->w->n_in - next, depth);
+    return (struct ahead){.row = (const char *)s->w->data + row * s->w->row_bytes +
+                                 next / f->block_elements * f->block_bytes,
+                          .row_bytes = s->w->row_bytes,
+                          .piece_bytes = n / f->block_elements * f->block_bytes,
+                          .n_rows = smaller(row_end - row, PANEL_ROWS)};
+}
+
+/* row_end: of all panels. */
+static void multiply_panel(const struct source *s, size_t row, size_t row_end,
+                           const struct target *t, char *panel, float *sums)
+{
+    size_t n_rows = smaller(row_end - row, PANEL_ROWS);
+    size_t n_in = s->w->n_in, token_step = step_bytes(t->in_two), row_step = step_bytes(s->in_two);
+    size_t depth = s->in_two ? PANEL_DEPTH / 2 : PANEL_DEPTH, begin = t->token_begin;
+    for (size_t i = 0; i < n_in; i += depth) {
+        size_t n = smaller(n_in - i, depth), n_steps = steps_of(n);
+        bool last = i + n == n_in;
+        struct tile_product p = {.a_step = row_step,
+                                 .b_step = token_step,
+                                 .n_steps = n_steps,
+                                 .in_two = s->in_two,
+                                 .add = i > 0,
+                                 .sums = sums,
+                                 .stride = BLOCK};
+        fill_panel(s, row, n_rows, i, n, panel);
+        struct ahead ahead = next_panel(s, row, row_end, i, depth);
+        size_t n_calls = (t->token_end - begin / BLOCK * BLOCK + BLOCK - 1) / BLOCK *
+                         ((n_rows + BLOCK - 1) / BLOCK);
+        size_t lines = ahead.n_rows * ((ahead.piece_bytes + 63) / 64) / n_calls + 1;
+        for (size_t at = begin / BLOCK * BLOCK; at < t->token_end; at += BLOCK) {
+            size_t from = begin > at ? begin - at : 0, to = smaller(t->token_end - at, BLOCK);
+            p.b = t->packed + (at / BLOCK * steps_of(n_in) + i / TILE_DEPTH) * token_step;
+            p.narrow = to <= TILE_LANES;
+            for (size_t r = 0; r < n_rows; r += BLOCK) {
+                p.a = panel + r / BLOCK * n_steps * row_step;
+                fetch_ahead(&ahead, lines);
+                tile_multiply(&p);
+                if (last) {
+                    put_outputs(p.sums, smaller(n_rows - r, BLOCK), from, to,
+                                t->y + (at + from - begin) * t->y_stride + row + r, t->y_stride);
+                }
+                /* Sums that are done need not be kept: the same lines again. */
+                p.sums += last && i == 0 ? 0 : BLOCK_SUMS;
+            }
+        }
+    }
+}
+
+void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                        const void *packed, size_t token_begin, size_t token_end, bool in_two,
+                        float *y, size_t y_stride, void *scratch)
+{
+    const struct source s = {.w = w,
+                             .way = find_way(w->type),
+                             .format = quant_format_by_type(w->type),
+                             .in_two = prefill_splits(w->type)};
+    if (!s.format || !s.format->dequantize || row_begin >= row_end || token_begin >= token_end) {
+        return;
+    }
+    char *panel = scratch;
+    float *sums = (float *)(void *)(panel + PANEL_BYTES);
+    _tile_loadconfig(&tile_config);
+    for (size_t t = token_begin, end; t < token_end; t = end) {
+        end = smaller((t / BLOCK * BLOCK) + MAX_TOKENS, token_end);
+        struct target to = {.packed = packed,
+                            .token_begin = t,
+                            .token_end = end,
+                            .in_two = in_two,
+                            .y = y + (t - token_begin) * y_stride,
+                            .y_stride = y_stride};
+        for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
+            multiply_panel(&s, row, row_end, &to, panel, sums);
+        }
+    }
+    _tile_release();
+}

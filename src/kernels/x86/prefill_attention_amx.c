@@ -1,0 +1,344 @@
+/* prefill_attention_amx.c: attention of a prompt on the tile units, with the softmax computed along
+ * the way (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
+ * "FlashAttention", 2022).
+ *
+ * 32 tokens meet 128 positions at a time: scores into a buffer, their exponentials as the left
+ * operand of the next product, whose sums stay in a buffer too, all in the first-level cache. When
+ * a larger score comes up, sums are scaled down. Positions that a token does not see have no
+ * weight, and blocks of nothing else change no bit of its sums.
+ *
+ * The cache is packed for each 32 positions: keys as the right operand of the scores, one step for
+ * each 32 dimensions; then values as that of the sums, two tiles (four where split) for each 32
+ * dimensions.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "kernels/rungs.h"
+#include "kernels/x86/tiles.h"
+#include "kernels/x86/vec.h"
+
+enum {
+    POSITIONS = PREFILL_POSITIONS,
+    SUB_BLOCKS = POSITIONS / BLOCK,
+    MAX_DIM = PREFILL_MAX_HEAD_DIM,
+};
+
+/* Working memory of a call. */
+struct space {
+    _Alignas(64) char q[MAX_DIM / TILE_DEPTH * 2 * PART_BYTES];
+    _Alignas(64) float scores[BLOCK * POSITIONS];
+    _Alignas(64) char weights[SUB_BLOCKS * 2 * PART_BYTES]; /* left operand */
+    _Alignas(64) float sums[BLOCK * MAX_DIM];               /* [32 tokens, padded head_dim] */
+    float largest[BLOCK], total[BLOCK], factor[BLOCK];
+};
+
+size_t prefill_attention_scratch_bytes_amx(void)
+{
+    return sizeof(struct space);
+}
+
+static inline size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t blocks_of(size_t n)
+{
+    return (n + BLOCK - 1) / BLOCK;
+}
+
+/* Of the keys, or of split values, of 32 positions. */
+static inline size_t part_bytes(size_t head_dim)
+{
+    return blocks_of(head_dim) * 2 * PART_BYTES;
+}
+
+/* Elements [0, n) of a row, n <= 32, and zeros. */
+VEC_INLINE void load_some(const float *x, size_t n, __m512 *first, __m512 *second)
+{
+    size_t n_first = smaller(n, VEC_LANES), n_second = n - n_first;
+    *first = _mm512_maskz_loadu_ps((__mmask16)((1u << n_first) - 1), x);
+    *second = _mm512_maskz_loadu_ps((__mmask16)((1u << n_second) - 1), x + n_first);
+}
+
+/* ---- packing ---- */
+
+/* Scores are kept in units of ln 2, so that their exponentials are powers of two. */
+static const float log2_e = 1.44269504f;
+
+/* 16 positions, of which n are there, by 32 dimensions, of which n_dims are. */
+static void pack_keys(const float *k, size_t kv_stride, size_t n, size_t n_dims, char *to)
+{
+    __m512i rows[TILE_LANES], rests[TILE_LANES];
+    for (size_t i = 0; i < TILE_LANES; i++) {
+        __m512 first = _mm512_setzero_ps(), second = first;
+        if (i < n) {
+            load_some(k + i * kv_stride, n_dims, &first, &second);
+        }
+        rows[i] = tile_round(first, second);
+        rests[i] = tile_round_rest(first, second, rows[i]);
+    }
+    tile_transpose(rows);
+    tile_transpose(rests);
+    for (size_t i = 0; i < TILE_LANES; i++) {
+        _mm512_store_si512(to + 64 * i, rows[i]);
+        _mm512_store_si512(to + PART_BYTES + 64 * i, rests[i]);
+    }
+}
+
+/* Two rows of 16, one after the other, to pairs side by side. */
+VEC_INLINE __m512i interleave(__m512i x)
+{
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, x);
+}
+
+/* 32 positions, of which n are there, by 16 dimensions, of which n_dims are. */
+static void pack_values(const float *v, size_t kv_stride, size_t n, size_t n_dims, bool in_two,
+                        char *to)
+{
+    __mmask16 dims = (__mmask16)((1u << n_dims) - 1);
+    for (size_t i = 0; i < TILE_LANES; i++, to += 64) {
+        const float *pair = v + 2 * i * kv_stride;
+        __m512 even = _mm512_setzero_ps(), odd = even;
+        if (2 * i < n) {
+            even = _mm512_maskz_loadu_ps(dims, pair);
+        }
+        if (2 * i + 1 < n) {
+            odd = _mm512_maskz_loadu_ps(dims, pair + kv_stride);
+        }
+        __m512i rounded = tile_round(even, odd);
+        _mm512_store_si512(to, interleave(rounded));
+        if (in_two) {
+            _mm512_store_si512(to + PART_BYTES, interleave(tile_round_rest(even, odd, rounded)));
+        }
+    }
+}
+
+void prefill_pack_cache_amx(const float *k, const float *v, size_t kv_stride, size_t n,
+                            size_t head_dim, bool in_two, void *packed)
+{
+    char *to = packed;
+    for (size_t at = 0; at < n; at += BLOCK, to += 2 * part_bytes(head_dim)) {
+        size_t here = smaller(n - at, BLOCK);
+        for (size_t d = 0; d < head_dim; d += BLOCK) {
+            size_t n_dims = smaller(head_dim - d, BLOCK);
+            char *keys = to + d / BLOCK * 2 * PART_BYTES;
+            char *values = to + part_bytes(head_dim) + d / BLOCK * step_bytes(in_two);
+            for (size_t half = 0; half < 2; half++) {
+                size_t skip = half * TILE_LANES, first = smaller(skip, here);
+                pack_keys(k + (at + first) * kv_stride + d, kv_stride,
+                          smaller(here - first, TILE_LANES), n_dims, keys + half * TILE_BYTES);
+                size_t before = smaller(skip, n_dims);
+                pack_values(v + at * kv_stride + d + before, kv_stride, here,
+                            smaller(n_dims - before, TILE_LANES), in_two,
+                            values + half * TILE_BYTES);
+            }
+        }
+    }
+}
+
+/* Queries, scaled and split, as the left operand. */
+static void pack_queries(const struct kernel_prefill_attention *a, char *to)
+{
+    const __m512 scale = _mm512_set1_ps(a->softcap > 0 ? a->scale : a->scale * log2_e);
+    for (size_t d = 0; d < a->head_dim; d += TILE_DEPTH, to += 2 * PART_BYTES) {
+        for (size_t t = 0; t < BLOCK; t++) {
+            __m512 first = _mm512_setzero_ps(), second = first;
+            if (t < a->n_tokens) {
+                load_some(a->q + t * a->q_stride + d, smaller(a->head_dim - d, TILE_DEPTH), &first,
+                          &second);
+            }
+            first = _mm512_mul_ps(first, scale);
+            second = _mm512_mul_ps(second, scale);
+            __m512i rounded = tile_round(first, second);
+            _mm512_store_si512(to + 64 * t, rounded);
+            _mm512_store_si512(to + PART_BYTES + 64 * t, tile_round_rest(first, second, rounded));
+        }
+    }
+}
+
+/* ---- softmax ---- */
+
+/* 2^x for x <= 0 within 2e-7; -inf gives 0, NaN NaN. 2^r for |r| <= 1/2 is a polynomial fitted to
+ * the least relative error (1e-7), which is far below the rounding of weights. */
+VEC_INLINE vec power_of_two(vec x)
+{
+    vec r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec n = vec_sub(x, r);
+    vec p = vec_set1(1.32186722e-3f);
+    p = vec_fma(p, r, vec_set1(9.67169832e-3f));
+    p = vec_fma(p, r, vec_set1(5.55089302e-2f));
+    p = vec_fma(p, r, vec_set1(2.4022238e-1f));
+    p = vec_fma(p, r, vec_set1(6.93146884e-1f));
+    p = vec_fma(p, r, vec_set1(1.0f));
+    return _mm512_scalef_ps(p, n);
+}
+
+VEC_INLINE float power_of_two_of(float x)
+{
+    return vec_first(power_of_two(vec_set1(x)));
+}
+
+VEC_INLINE void put_weights(const struct kernel_prefill_attention *a, vec first, vec second,
+                            char *to)
+{
+    __m512i rounded = tile_round(first, second);
+    _mm512_store_si512(to, rounded);
+    if (a->in_two) {
+        _mm512_store_si512(to + PART_BYTES, tile_round_rest(first, second, rounded));
+    }
+}
+
+/* 16 scores from position i on, of which those outside [begin, end) do not count. */
+VEC_INLINE vec scores_at(const struct kernel_prefill_attention *a, const float *scores, size_t i,
+                         size_t begin, size_t end)
+{
+    vec x = vec_load(scores + i);
+    if (a->softcap > 0) {
+        x = vec_mul(vec_soft_cap(x, vec_set1(a->softcap)), vec_set1(log2_e));
+    }
+    if (i >= begin && i + VEC_LANES <= end) {
+        return x;
+    }
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)i));
+    __mmask16 seen = _mm512_cmpge_epi32_mask(at, _mm512_set1_epi32((int)begin)) &
+                     _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32((int)end));
+    return _mm512_mask_blend_ps(seen, vec_set1(-INFINITY), x);
+}
+
+/* One token's scores of n positions (a multiple of 32), of which it sees [begin, end), become
+ * weights; the largest score so far and the total go on from what they were. */
+static void weigh(const struct kernel_prefill_attention *a, struct space *s, size_t t, size_t n,
+                  size_t begin, size_t end)
+{
+    float *scores = s->scores + t * POSITIONS;
+    char *to = s->weights + 64 * t;
+    const size_t step = step_bytes(a->in_two);
+    size_t from = begin / TILE_DEPTH * TILE_DEPTH, until = blocks_of(end) * BLOCK;
+    s->factor[t] = 1;
+    if (begin >= end) {
+        from = until = n;
+    }
+    for (size_t i = 0; i < n; i += TILE_DEPTH) {
+        if (i < from || i >= until) {
+            put_weights(a, vec_zero(), vec_zero(), to + i / TILE_DEPTH * step);
+        }
+    }
+    if (from == until) {
+        return;
+    }
+    vec top = vec_set1(s->largest[t]);
+    for (size_t i = from; i < until; i += VEC_LANES) {
+        vec x = scores_at(a, scores, i, begin, end);
+        vec_store(scores + i, x);
+        top = vec_max(x, top);
+    }
+    float largest = vec_reduce_max(top), shift = largest == -INFINITY ? 0 : largest;
+    if (largest != s->largest[t]) {
+        s->factor[t] = power_of_two_of(s->largest[t] - shift);
+        s->largest[t] = largest;
+    }
+    vec total = vec_zero(), down = vec_set1(shift);
+    for (size_t i = from; i < until; i += TILE_DEPTH) {
+        vec first = power_of_two(vec_sub(vec_load(scores + i), down));
+        vec second = power_of_two(vec_sub(vec_load(scores + i + VEC_LANES), down));
+        total = vec_add(total, first);
+        total = vec_add(total, second);
+        put_weights(a, first, second, to + i / TILE_DEPTH * step);
+    }
+    s->total[t] = s->total[t] * s->factor[t] + vec_sum(total);
+}
+
+static void scale_sums(const struct kernel_prefill_attention *a, struct space *s, size_t stride)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        if (s->factor[t] == 1) {
+            continue;
+        }
+        vec factor = vec_set1(s->factor[t]);
+        for (size_t d = 0; d < stride; d += VEC_LANES) {
+            float *x = s->sums + t * stride + d;
+            vec_store(x, vec_mul(vec_load(x), factor));
+        }
+    }
+}
+
+static void put_outputs(const struct kernel_prefill_attention *a, struct space *s, size_t stride)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        float total = s->total[t], factor = 1;
+        float sink = a->sink ? *a->sink * log2_e : -INFINITY;
+        if (sink > s->largest[t]) {
+            factor = power_of_two_of(s->largest[t] - sink);
+            total = total * factor + 1;
+        } else if (a->sink) {
+            total += power_of_two_of(sink - s->largest[t]);
+        }
+        vec inverse = vec_set1(total == 0 ? 0 : factor / total);
+        for (size_t d = 0; d < a->head_dim; d += VEC_LANES) {
+            __mmask16 there = (__mmask16)((1u << smaller(a->head_dim - d, VEC_LANES)) - 1);
+            _mm512_mask_storeu_ps(a->out + t * a->out_stride + d, there,
+                                  vec_mul(vec_load(s->sums + t * stride + d), inverse));
+        }
+    }
+}
+
+void prefill_attention_amx(const struct kernel_prefill_attention *a)
+{
+    struct space *s = a->scratch;
+    size_t stride = blocks_of(a->head_dim) * BLOCK, sub_block = 2 * part_bytes(a->head_dim);
+    size_t begin = SIZE_MAX, end = 0;
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        begin = smaller(begin, a->begins[t]);
+        end = a->ends[t] > end ? a->ends[t] : end;
+        s->largest[t] = -INFINITY;
+        s->total[t] = 0;
+    }
+    begin = begin / POSITIONS * POSITIONS;
+    pack_queries(a, s->q);
+    memset(s->weights, 0, sizeof s->weights); /* those of tokens that are not there */
+    _tile_loadconfig(&tile_config);
+    for (size_t at = begin; at < end; at += POSITIONS) {
+        size_t n_blocks = smaller(blocks_of(end - at), SUB_BLOCKS);
+        const char *cache = (const char *)a->packed + (at - a->packed_begin) / BLOCK * sub_block;
+        for (size_t b = 0; b < n_blocks; b++) {
+            tile_multiply(&(struct tile_product){.a = s->q,
+                                                 .b = cache + b * sub_block,
+                                                 .a_step = 2 * PART_BYTES,
+                                                 .b_step = 2 * PART_BYTES,
+                                                 .n_steps = stride / TILE_DEPTH,
+                                                 .in_two = true,
+                                                 .sums = s->scores + b * BLOCK,
+                                                 .stride = POSITIONS});
+        }
+        for (size_t t = 0; t < a->n_tokens; t++) {
+            size_t from = a->begins[t] > at ? a->begins[t] - at : 0;
+            size_t until = a->ends[t] > at ? a->ends[t] - at : 0;
+            weigh(a, s, t, n_blocks * BLOCK, from, smaller(until, n_blocks * BLOCK));
+        }
+        if (at > begin) {
+            scale_sums(a, s, stride);
+        }
+        for (size_t d = 0; d < stride; d += BLOCK) {
+            const char *values =
+                cache + part_bytes(a->head_dim) + d / BLOCK * step_bytes(a->in_two);
+            tile_multiply(&(struct tile_product){.a = s->weights,
+                                                 .b = values,
+                                                 .a_step = step_bytes(a->in_two),
+                                                 .b_step = sub_block,
+                                                 .n_steps = n_blocks,
+                                                 .in_two = a->in_two,
+                                                 .add = at > begin,
+                                                 .sums = s->sums + d,
+                                                 .stride = stride});
+        }
+    }
+    put_outputs(a, s, stride);
+    _tile_release();
+}

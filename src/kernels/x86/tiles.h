@@ -1,0 +1,180 @@
+/* tiles.h: the tile units (Intel AMX, Architecture Instruction Set Extensions Programming
+ * Reference, chapter 3). Private to the files of the AMX rung.
+ *
+ * A tile instruction multiplies 16 rows of 32 bf16 by 32 x 16 and adds to 16 x 16 floats. The left
+ * operand has a row of 32 along the sum for each of its 16 rows; the right one has, for each of 16
+ * pairs along the sum, a row of 16 such pairs, one for each column.
+ */
+#ifndef LLLM_KERNELS_X86_TILES_H
+#define LLLM_KERNELS_X86_TILES_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TILE_LANES = 16, /* rows or columns of one tile */
+    TILE_DEPTH = 32, /* bf16 along the sum */
+    TILE_BYTES = 1024,
+};
+
+struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+/* Operands of a product of 32 rows by 32 columns: in steps of TILE_DEPTH along the sum, each of two
+ * tiles, and behind them, where numbers are split, two tiles of low parts. */
+enum { BLOCK = 2 * TILE_LANES, PART_BYTES = 2 * TILE_BYTES };
+
+static inline size_t step_bytes(bool in_two)
+{
+    return in_two ? 2 * PART_BYTES : PART_BYTES;
+}
+
+/* Eight whole tiles. Not a local variable: gcc 12 takes the first 8 bytes for all that the
+ * instruction reads. */
+static const struct tile_config tile_config = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {16, 16, 16, 16, 16, 16, 16, 16},
+};
+
+/* 16 x 16 of 32 bits: in four rounds, each exchanging blocks of half the size. */
+static inline __attribute__((always_inline)) void tile_transpose(__m512i x[16])
+{
+    __m512i y[16];
+    for (int i = 0; i < 8; i++) {
+        y[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+        y[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++) {
+        x[4 * i] = _mm512_unpacklo_epi64(y[4 * i], y[4 * i + 2]);
+        x[4 * i + 1] = _mm512_unpackhi_epi64(y[4 * i], y[4 * i + 2]);
+        x[4 * i + 2] = _mm512_unpacklo_epi64(y[4 * i + 1], y[4 * i + 3]);
+        x[4 * i + 3] = _mm512_unpackhi_epi64(y[4 * i + 1], y[4 * i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xDD);
+        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xDD);
+    }
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
+        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xDD);
+        x[i + 4] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0x88);
+        x[i + 12] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0xDD);
+    }
+}
+
+/* 32 numbers in their order, rounded to bf16. */
+static inline __m512i tile_round(__m512 first, __m512 second)
+{
+    return (__m512i)_mm512_cvtne2ps_pbh(second, first);
+}
+
+/* What rounding left of them, as bf16. */
+static inline __m512i tile_round_rest(__m512 first, __m512 second, __m512i rounded)
+{
+    __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(rounded));
+    __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(rounded, 1));
+    return tile_round(_mm512_sub_ps(first, _mm512_castsi512_ps(_mm512_slli_epi32(low, 16))),
+                      _mm512_sub_ps(second, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16))));
+}
+
+struct tile_product {
+    const char *a, *b; /* the first steps */
+    size_t a_step, b_step, n_steps;
+    bool in_two; /* both are split */
+    bool narrow; /* 16 columns */
+    bool add;    /* to the sums that are there */
+    float *sums; /* [32 rows, stride] */
+    size_t stride;
+};
+
+/* Tiles 0 to 3 are the sums, 4 and 5 rows, 6 and 7 columns. */
+#define LOAD_ROWS(a)                                                                               \
+    do {                                                                                           \
+        _tile_loadd(4, a, 64);                                                                     \
+        _tile_loadd(5, (a) + TILE_BYTES, 64);                                                      \
+    } while (0)
+#define LOAD_COLUMNS(b, narrow)                                                                    \
+    do {                                                                                           \
+        _tile_loadd(6, b, 64);                                                                     \
+        if (!(narrow)) {                                                                           \
+            _tile_loadd(7, (b) + TILE_BYTES, 64);                                                  \
+        }                                                                                          \
+    } while (0)
+#define MULTIPLY(narrow)                                                                           \
+    do {                                                                                           \
+        _tile_dpbf16ps(0, 4, 6);                                                                   \
+        _tile_dpbf16ps(2, 5, 6);                                                                   \
+        if (!(narrow)) {                                                                           \
+            _tile_dpbf16ps(1, 4, 7);                                                               \
+            _tile_dpbf16ps(3, 5, 7);                                                               \
+        }                                                                                          \
+    } while (0)
+
+static inline __attribute__((always_inline)) void tile_multiply_steps(const struct tile_product *p,
+                                                                      bool in_two, bool narrow)
+{
+    const size_t stride = p->stride * sizeof(float);
+    float *sums = p->sums, *lower = sums + TILE_LANES * p->stride;
+    if (p->add) {
+        _tile_loadd(0, sums, stride);
+        _tile_loadd(2, lower, stride);
+        if (!narrow) {
+            _tile_loadd(1, sums + TILE_LANES, stride);
+            _tile_loadd(3, lower + TILE_LANES, stride);
+        }
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    const char *a = p->a, *b = p->b;
+    for (size_t k = 0; k < p->n_steps; k++, a += p->a_step, b += p->b_step) {
+        LOAD_COLUMNS(b, narrow);
+        if (in_two) {
+            LOAD_ROWS(a + PART_BYTES);
+            MULTIPLY(narrow);
+        }
+        LOAD_ROWS(a);
+        MULTIPLY(narrow);
+        if (in_two) {
+            LOAD_COLUMNS(b + PART_BYTES, narrow);
+            MULTIPLY(narrow);
+        }
+    }
+    _tile_stored(0, sums, stride);
+    _tile_stored(2, lower, stride);
+    if (!narrow) {
+        _tile_stored(1, sums + TILE_LANES, stride);
+        _tile_stored(3, lower + TILE_LANES, stride);
+    }
+}
+
+#undef LOAD_ROWS
+#undef LOAD_COLUMNS
+#undef MULTIPLY
+
+static inline void tile_multiply(const struct tile_product *p)
+{
+    if (p->in_two) {
+        if (p->narrow) {
+            tile_multiply_steps(p, true, true);
+        } else {
+            tile_multiply_steps(p, true, false);
+        }
+    } else if (p->narrow) {
+        tile_multiply_steps(p, false, true);
+    } else {
+        tile_multiply_steps(p, false, false);
+    }
+}
+
+#endif

@@ -1,0 +1,296 @@
+/* check_prefill.c: the matrix units' linear layers in every format. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "check.h"
+
+struct shape {
+    size_t n_in, n_rows, n_tokens, x_gap, y_gap, row_gap;
+};
+
+static void *aligned(size_t size_bytes)
+{
+    void *p = mem_try_alloc(size_bytes ? size_bytes : 64);
+    if (!p) {
+        fprintf(stderr, "check: no memory\n");
+        exit(1);
+    }
+    memset(p, 0xff, size_bytes); /* NaN: padding must not come through */
+    return p;
+}
+
+/* Packed in several parts, as threads do. */
+static void pack(const struct kernel_prefill *p, struct rng *r, const struct shape *s,
+                 const float *x, bool in_two, void *packed)
+{
+    for (size_t t = 0; t < s->n_tokens;) {
+        size_t blocks = check_between(r, 1, 3), end = t + blocks * PREFILL_TOKENS;
+        end = end < s->n_tokens ? end : s->n_tokens;
+        p->pack(x, s->n_in + s->x_gap, s->n_tokens, s->n_in, t, end, in_two, packed);
+        t = end;
+    }
+}
+
+/* The contract: the same bits for any split of rows and tokens. */
+static void check_splits(const struct kernel_prefill *p, struct rng *r,
+                         const struct kernel_weights *w, const struct shape *s, const void *packed,
+                         bool in_two, const float *y, void *scratch)
+{
+    struct guard part = guard_new(s->n_tokens * s->n_rows * sizeof(float));
+    for (size_t row = 0; row < s->n_rows;) {
+        size_t row_end = check_between(r, row + 1, s->n_rows);
+        for (size_t t = 0; t < s->n_tokens;) {
+            size_t end = rng_below(r, 3) == 0 ? t + 1 : check_between(r, t + 1, s->n_tokens);
+            p->matmul(w, row, row_end, packed, t, end, in_two, (float *)part.data + t * s->n_rows,
+                      s->n_rows, scratch);
+            t = end;
+        }
+        row = row_end;
+    }
+    for (size_t t = 0; t < s->n_tokens; t++) {
+        check_same_bits((float *)part.data + t * s->n_rows, y + t * (s->n_rows + s->y_gap),
+                        s->n_rows, "prefill matmul in parts");
+    }
+    guard_free(&part, "prefill matmul in parts");
+}
+
+/* sum |W_i X_i|, of the rounded operands or of those given. */
+static double magnitude(const float *w, const float *x, size_t n, bool rounded)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float a = rounded ? quant_bf16_to_f32(quant_f32_to_bf16(w[i])) : w[i];
+        float b = rounded ? quant_bf16_to_f32(quant_f32_to_bf16(x[i])) : x[i];
+        sum += fabs((double)a * (double)b);
+    }
+    return sum;
+}
+
+static double exact(const float *w, const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)w[i] * (double)x[i];
+    }
+    return sum;
+}
+
+/* in_two: how tokens are packed, which weights that are not split do not notice. */
+static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, bool in_two,
+                        const struct shape *s)
+{
+    const struct quant_format *f = quant_format_by_type(type);
+    const struct kernel_prefill *p = k->prefill, *slow = kernels_prefill_reference();
+    size_t x_stride = s->n_in + s->x_gap, y_stride = s->n_rows + s->y_gap;
+    bool split = prefill_splits(type);
+    struct kernel_weights w;
+    struct guard weights = guard_weights(r, &w, type, s->n_in, s->n_rows, s->row_gap);
+    struct guard gx = guard_floats(r, (s->n_tokens - 1) * x_stride + s->n_in, 1);
+    size_t n_y = (s->n_tokens - 1) * y_stride + s->n_rows;
+    struct guard gy = guard_new(n_y * sizeof(float)), gref = guard_new(n_y * sizeof(float));
+    float *row = aligned(s->n_in * sizeof *row);
+    void *packed = aligned(prefill_packed_bytes(s->n_tokens, s->n_in, in_two));
+    void *scratch = aligned(prefill_scratch_bytes());
+    const float *x = gx.data;
+    float *y = gy.data, *ref = gref.data;
+
+    slow->pack(x, x_stride, s->n_tokens, s->n_in, 0, s->n_tokens, in_two, packed);
+    slow->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, in_two, ref, y_stride, scratch);
+    pack(p, r, s, x, in_two, packed);
+    p->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, in_two, y, y_stride, scratch);
+    double n = (double)s->n_in;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        f->dequantize((const uint8_t *)w.data + i * w.row_bytes, row, s->n_in);
+        for (size_t t = 0; t < s->n_tokens; t++) {
+            const float *token = x + t * x_stride;
+            double m = magnitude(row, token, s->n_in, !split), got = (double)y[t * y_stride + i];
+            double sums = ((split ? 3 : 1) * n + 4) * UNIT * m + n * 0x1p-124;
+            check_close(got, (double)ref[t * y_stride + i], sums,
+                        "%s prefill %s, %zu in, row %zu of %zu, token %zu of %zu", k->name, f->name,
+                        s->n_in, i, s->n_rows, t, s->n_tokens);
+            if (split) {
+                check_close(got, exact(row, token, s->n_in), sums + 0x1p10 * UNIT * m,
+                            "%s prefill %s beside the exact sum", k->name, f->name);
+            }
+        }
+    }
+    for (size_t t = 0; t + 1 < s->n_tokens; t++) {
+        check_untouched(y + t * y_stride + s->n_rows, s->y_gap, "prefill, between outputs");
+    }
+    check_splits(p, r, &w, s, packed, in_two, y, scratch);
+    guard_free(&weights, "prefill weights");
+    guard_free(&gx, "prefill x");
+    guard_free(&gy, "prefill y");
+    guard_free(&gref, "prefill reference y");
+    free(row);
+    free(packed);
+    free(scratch);
+}
+
+void check_prefill(const struct kernels *k, struct rng *r)
+{
+    const struct quant_format *f;
+    for (size_t i = 0; k->prefill && (f = quant_format_at(i)) != NULL; i++) {
+        if (!f->dequantize) {
+            continue;
+        }
+        size_t block = f->block_elements;
+        for (size_t n = 1; n <= 5; n++) {
+            /* One row, one token; then odd numbers of both. */
+            struct shape s = {block * (block > 1 ? n : 13 * n),
+                              n * n,
+                              n * n * n,
+                              n % 3,
+                              n % 4,
+                              n % 2 * f->block_bytes};
+            check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
+        }
+        for (size_t n_in = 1; n_in < 70 && block == 1; n_in += 3) {
+            struct shape s = {n_in, 17, 33, 0, 0, 0};
+            check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
+        }
+        /* Longer than a panel, in rows, elements and tokens. */
+        struct shape s = {block * (block > 1 ? 2 : 50), 161, 40, 0, 5, 0};
+        check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
+        s = (struct shape){4352 + (block == 1 ? 7 : 0), 33, 35, 1, 0, 0};
+        check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
+        if (i == 0 || getenv("LLLM_SOAK")) {
+            s = (struct shape){2304, 130, 545, 0, 0, 0};
+            check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
+        }
+    }
+}
+
+/* Not a number and infinity come through where the formula meets them, and nowhere else. */
+void check_prefill_special(const struct kernels *k, struct rng *r)
+{
+    enum { N_IN = 96, N_ROWS = 20, N_TOKENS = 21 };
+    if (!k->prefill) {
+        return;
+    }
+    struct kernel_weights w;
+    struct guard weights = guard_weights(r, &w, TENSOR_F16, N_IN, N_ROWS, 0);
+    struct guard gx = guard_floats(r, N_IN * N_TOKENS, 1);
+    float *x = gx.data, *y = aligned(N_ROWS * N_TOKENS * sizeof *y);
+    void *packed = aligned(prefill_packed_bytes(N_TOKENS, N_IN, true));
+    void *scratch = aligned(prefill_scratch_bytes());
+    x[3 * N_IN + 7] = NAN;
+    x[5 * N_IN + 95] = INFINITY;
+    k->prefill->pack(x, N_IN, N_TOKENS, N_IN, 0, N_TOKENS, true, packed);
+    k->prefill->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, true, y, N_ROWS, scratch);
+    for (size_t t = 0; t < N_TOKENS; t++) {
+        for (size_t i = 0; i < N_ROWS; i++) {
+            float v = y[t * N_ROWS + i];
+            if (t == 3 ? !isnan(v) : t == 5 ? isfinite(v) : !isfinite(v)) {
+                check_fail("%s prefill: %g for token %zu, row %zu", k->name, (double)v, t, i);
+            }
+        }
+    }
+    guard_free(&weights, "prefill weights");
+    guard_free(&gx, "prefill x");
+    free(y);
+    free(packed);
+    free(scratch);
+}
+
+/* ---- attention ---- */
+
+struct attention_shape {
+    size_t head_dim, n_positions, n_tokens, window;
+    bool in_two, sink;
+    float softcap;
+};
+
+static void check_attention_shape(const struct kernels *k, struct rng *r,
+                                  const struct attention_shape *s)
+{
+    const struct kernel_prefill *p = k->prefill, *slow = kernels_prefill_reference();
+    size_t stride = s->head_dim + 3, q_stride = 2 * s->head_dim;
+    struct guard gk = guard_floats(r, (s->n_positions - 1) * stride + s->head_dim, 1);
+    struct guard gv = guard_floats(r, (s->n_positions - 1) * stride + s->head_dim, 1);
+    struct guard gq = guard_floats(r, (s->n_tokens - 1) * q_stride + s->head_dim, 1);
+    struct guard gy = guard_new(s->n_tokens * q_stride * sizeof(float));
+    struct guard gref = guard_new(s->n_tokens * q_stride * sizeof(float));
+    struct guard galone = guard_new(s->head_dim * sizeof(float));
+    void *packed = aligned(prefill_cache_bytes(s->n_positions, s->head_dim));
+    void *scratch = aligned(prefill_scratch_bytes());
+    uint32_t begins[PREFILL_TOKENS], ends[PREFILL_TOKENS];
+    for (size_t t = 0; t < s->n_tokens; t++) {
+        ends[t] = (uint32_t)(s->n_positions - s->n_tokens + t + 1);
+        begins[t] = s->window && ends[t] > s->window ? ends[t] - (uint32_t)s->window : 0;
+    }
+    float sink = 0.7f;
+    struct kernel_prefill_attention a = {.q = gq.data,
+                                         .q_stride = q_stride,
+                                         .n_tokens = s->n_tokens,
+                                         .head_dim = s->head_dim,
+                                         .begins = begins,
+                                         .ends = ends,
+                                         .packed = packed,
+                                         .in_two = s->in_two,
+                                         .scale = 0.125f,
+                                         .softcap = s->softcap,
+                                         .sink = s->sink ? &sink : NULL,
+                                         .out = gref.data,
+                                         .out_stride = q_stride,
+                                         .scratch = scratch};
+    slow->pack_cache(gk.data, gv.data, stride, s->n_positions, s->head_dim, s->in_two, packed);
+    slow->attention(&a);
+    p->pack_cache(gk.data, gv.data, stride, s->n_positions, s->head_dim, s->in_two, packed);
+    a.out = gy.data;
+    p->attention(&a);
+    const float *y = gy.data, *ref = gref.data;
+    for (size_t t = 0; t < s->n_tokens; t++) {
+        for (size_t d = 0; d < s->head_dim; d++) {
+            /* Values are up to 5; scores up to some 10 by the scale. */
+            double bound = (s->in_two ? 0x1p-15 : 0x1p-7) * 11 * 1.5;
+            check_close((double)y[t * q_stride + d], (double)ref[t * q_stride + d], bound,
+                        "%s prefill attention, head_dim %zu, token %zu of %zu, %zu positions",
+                        k->name, s->head_dim, t, s->n_tokens, s->n_positions);
+        }
+        check_untouched(y + t * q_stride + s->head_dim, q_stride - s->head_dim,
+                        "prefill attention, between outputs");
+    }
+    /* One token alone, and from a cache that holds nothing behind it. */
+    for (size_t t = 0; t < s->n_tokens; t += 5) {
+        struct kernel_prefill_attention one = a;
+        one.q += t * q_stride;
+        one.n_tokens = 1;
+        one.begins += t;
+        one.ends += t;
+        one.out = galone.data;
+        memset(packed, 0xff, prefill_cache_bytes(s->n_positions, s->head_dim));
+        size_t skip = begins[t] / PREFILL_POSITIONS * PREFILL_POSITIONS;
+        one.packed_begin = skip;
+        p->pack_cache((float *)gk.data + skip * stride, (float *)gv.data + skip * stride, stride,
+                      ends[t] - skip, s->head_dim, s->in_two, packed);
+        p->attention(&one);
+        check_same_bits(galone.data, y + t * q_stride, s->head_dim, "prefill attention alone");
+    }
+    guard_free(&gk, "prefill keys");
+    guard_free(&gv, "prefill values");
+    guard_free(&gq, "prefill queries");
+    guard_free(&gy, "prefill attention");
+    guard_free(&gref, "prefill attention reference");
+    guard_free(&galone, "prefill attention alone");
+    free(packed);
+    free(scratch);
+}
+
+void check_prefill_attention(const struct kernels *k, struct rng *r)
+{
+    static const struct attention_shape shapes[] = {
+        {64, 1, 1, 0, true, false, 0},     {64, 32, 32, 0, false, false, 0},
+        {64, 33, 7, 0, true, true, 0},     {80, 129, 32, 0, true, false, 0},
+        {96, 300, 32, 0, false, false, 0}, {128, 511, 31, 100, true, false, 0},
+        {256, 260, 20, 0, true, false, 5}, {16, 140, 12, 1, true, false, 0},
+        {8, 128, 32, 20, false, true, 2},  {72, 400, 32, 129, true, true, 0},
+        {512, 130, 3, 0, true, false, 0},  {1, 70, 32, 0, true, false, 0},
+    };
+    for (size_t i = 0; k->prefill && i < sizeof shapes / sizeof shapes[0]; i++) {
+        check_attention_shape(k, r, &shapes[i]);
+    }
+}
