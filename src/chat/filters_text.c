@@ -197,7 +197,7 @@ FILTER(f_truncate)
         return interp_fail(in, ERROR_INPUT, "truncate: the length is smaller than its end");
     }
     if ((int64_t)s.s->chars <= length || (int64_t)s.s->chars - length <= leeway) {
-        return s;
+        return self; /* undefined stays that */
     }
     struct value cut = str_slice(in, s.s, 0, 1, (size_t)length - end.s->chars);
     if (!in->failed && !flag(in, a[1], false)) {

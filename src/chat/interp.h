@@ -274,20 +274,24 @@ struct node_list {
     size_t n, capacity;
 };
 
+/* parse.c */
 struct node *parse_fail(struct parser *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+struct node *parse_fail_unexpected(struct parser *p, const char *expected);
 struct node *node_new(struct parser *p, enum node_kind kind, unsigned line);
 /* Counts the heights of a node's children; fails when the tree is too high. */
 struct node *node_done(struct parser *p, struct node *n);
 void node_push(struct parser *p, struct node_list *list, struct node *n);
 void node_take(struct node *n, const struct node_list *list);
 bool token_is(const struct parser *p, enum token_kind kind);
+bool token_is_text(const struct token *t, const char *name);
 bool token_is_name(const struct parser *p, const char *name);
 bool token_skip(struct parser *p, enum token_kind kind);
 bool token_skip_name(struct parser *p, const char *name);
 bool token_expect(struct parser *p, enum token_kind kind);
 void node_set_name(struct parser *p, struct node *n, const struct token *t);
 
+/* parse_expr.c, parse_stmt.c */
 struct node *parse_expression(struct parser *p);
 enum {
     TUPLE_PLAIN = 0,
@@ -469,7 +473,7 @@ struct value format_percent(struct interp *in, const struct str *format, struct 
 struct value format_braces(struct interp *in, const struct str *format, const struct args *args);
 struct value format_date(struct interp *in, const struct str *format, int64_t unix_s);
 
-/* filters_*.c, str_methods.c */
+/* filters_*.c, str_*.c */
 /* The attribute argument of map, sort and others: "a.b.0" or an index. */
 struct value value_path(struct interp *in, struct value v, struct value path,
                         const struct value *other); /* other, if not NULL: instead of undefined */
@@ -483,10 +487,22 @@ extern const struct builtin filter_layout_rows[];
 extern const size_t filter_layout_count;
 extern const struct builtin str_method_rows[];
 extern const size_t str_method_count;
+extern const struct builtin str_split_rows[];
+extern const size_t str_split_count;
 extern const struct builtin str_case_rows[];
 extern const size_t str_case_count;
 
-/* str_methods.c, str_case.c: used by filters too */
+/* str_methods.c */
+/* An argument as a string, NULL when it failed; as an integer, `other` where it is not given. */
+const struct str *str_wanted(struct interp *in, struct value v);
+int64_t str_int_or(struct interp *in, struct value v, int64_t other);
+size_t str_previous(const struct str *s, size_t end); /* where the character before `end` begins */
+
+/* str_split.c */
+/* The last place of `what` that ends at or before `end`; SIZE_MAX: none. */
+size_t str_find_last(struct interp *in, const struct str *s, const struct str *what, size_t end);
+
+/* str_*.c: used by filters too */
 struct value str_strip(struct interp *in, const struct str *s, const struct str *chars, bool left,
                        bool right);
 enum letter_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL, CASE_SWAP, CASE_WORDS };

@@ -157,6 +157,7 @@ const struct builtin *method_find(enum value_kind kind, enum seq_kind seq, const
     switch (kind) {
     case V_STR:
         found = builtin_search(str_method_rows, str_method_count, name);
+        found = found ? found : builtin_search(str_split_rows, str_split_count, name);
         return found ? found : builtin_search(str_case_rows, str_case_count, name);
     case V_DICT:
         return builtin_search(ROWS(dict_rows), name);

@@ -144,6 +144,7 @@ static struct value arith_float(struct interp *in, int op, double a, double b)
         return value_float(floor(a / b));
     case T_MOD:
         r = fmod(a, b);
+        r = r == 0 ? copysign(0, b) : r; /* a remainder has the sign of the divisor */
         return value_float(r != 0 && (r < 0) != (b < 0) ? r + b : r);
     default:
         return value_float(pow(a, b));

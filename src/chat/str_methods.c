@@ -10,8 +10,7 @@
 static const uint8_t trusted_byte = 1;
 static const struct str space = {" ", &trusted_byte, 1, 1, false};
 
-/* The argument as a string; fails otherwise. NULL when it failed. */
-static const struct str *want_str(struct interp *in, struct value v)
+const struct str *str_wanted(struct interp *in, struct value v)
 {
     if (v.kind == V_STR) {
         return v.s;
@@ -23,7 +22,7 @@ static const struct str *want_str(struct interp *in, struct value v)
     return NULL;
 }
 
-static int64_t int_or(struct interp *in, struct value v, int64_t other)
+int64_t str_int_or(struct interp *in, struct value v, int64_t other)
 {
     int64_t i = other;
     if (v.kind != V_MISSING && v.kind != V_NONE && !value_as_int(v, &i)) {
@@ -46,7 +45,7 @@ static bool has_char(const struct str *set, uint32_t c)
     return false;
 }
 
-static size_t previous(const struct str *s, size_t end)
+size_t str_previous(const struct str *s, size_t end)
 {
     do {
         end--;
@@ -62,9 +61,9 @@ struct value str_strip(struct interp *in, const struct str *s, const struct str 
     while (left && begin < end && has_char(chars, char_at(s, begin)) && interp_step(in, cost)) {
         begin += char_len(s, begin);
     }
-    while (right && end > begin && has_char(chars, char_at(s, previous(s, end))) &&
+    while (right && end > begin && has_char(chars, char_at(s, str_previous(s, end))) &&
            interp_step(in, cost)) {
-        end = previous(s, end);
+        end = str_previous(s, end);
     }
     return str_view(in, s, begin, end);
 }
@@ -121,234 +120,6 @@ struct value str_replace(struct interp *in, const struct str *s, const struct st
     return v;
 }
 
-struct str_list {
-    struct value *v;
-    size_t n, capacity;
-};
-
-static void push(struct interp *in, struct str_list *list, struct value v)
-{
-    if (list->n == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 8;
-        struct value *more = interp_alloc(in, capacity, sizeof *more);
-        if (!more) {
-            return;
-        }
-        if (list->n) {
-            memcpy(more, list->v, list->n * sizeof *more);
-        }
-        list->v = more;
-        list->capacity = capacity;
-    }
-    list->v[list->n++] = v;
-}
-
-static struct value list_value(struct interp *in, const struct str_list *list)
-{
-    return in->failed ? (struct value){0} : value_seq(in, SEQ_LIST, list->v, list->n);
-}
-
-static struct value split_space(struct interp *in, const struct str *s, int64_t max)
-{
-    struct str_list list = {0};
-    size_t i = 0;
-    for (;;) {
-        while (i < s->n && char_is_space(char_at(s, i)) && interp_step(in, 1)) {
-            i += char_len(s, i);
-        }
-        if (i >= s->n || in->failed) {
-            break;
-        }
-        size_t begin = i;
-        if (max == 0) {
-            push(in, &list, str_view(in, s, begin, s->n));
-            break;
-        }
-        while (i < s->n && !char_is_space(char_at(s, i))) {
-            i += char_len(s, i);
-        }
-        push(in, &list, str_view(in, s, begin, i));
-        max -= max > 0;
-    }
-    return list_value(in, &list);
-}
-
-/* Splits from the right: the pieces come out in reverse and are turned round. */
-static struct value rsplit_space(struct interp *in, const struct str *s, int64_t max)
-{
-    struct str_list list = {0};
-    size_t end = s->n;
-    for (;;) {
-        while (end && char_is_space(char_at(s, previous(s, end))) && interp_step(in, 1)) {
-            end = previous(s, end);
-        }
-        if (!end || in->failed) {
-            break;
-        }
-        size_t begin = end;
-        if (max == 0) {
-            push(in, &list, str_view(in, s, 0, end));
-            break;
-        }
-        while (begin && !char_is_space(char_at(s, previous(s, begin)))) {
-            begin = previous(s, begin);
-        }
-        push(in, &list, str_view(in, s, begin, end));
-        end = begin;
-        max -= max > 0;
-    }
-    for (size_t i = 0; i < list.n / 2; i++) {
-        struct value v = list.v[i];
-        list.v[i] = list.v[list.n - 1 - i];
-        list.v[list.n - 1 - i] = v;
-    }
-    return list_value(in, &list);
-}
-
-/* Last occurrence that ends at or before `end`. */
-static size_t find_last(struct interp *in, const struct str *s, const struct str *what, size_t end)
-{
-    if (what->n > end) {
-        return SIZE_MAX;
-    }
-    for (size_t i = end - what->n + 1; i-- > 0;) {
-        if (what->n && s->s[i] != what->s[0]) {
-            continue;
-        }
-        if (!interp_step(in, 1 + what->n / 256)) {
-            break;
-        }
-        if (!what->n || memcmp(s->s + i, what->s, what->n) == 0) {
-            return i;
-        }
-    }
-    return SIZE_MAX;
-}
-
-METHOD(m_split)
-{
-    (void)raw;
-    int64_t max = int_or(in, a[1], -1);
-    if (a[0].kind == V_MISSING || a[0].kind == V_NONE) {
-        return split_space(in, self.s, max);
-    }
-    const struct str *by = want_str(in, a[0]);
-    if (!by || !by->n) {
-        return interp_fail(in, ERROR_INPUT, "empty separator");
-    }
-    struct str_list list = {0};
-    size_t done = 0;
-    interp_step(in, self.s->n / 256);
-    for (; max != 0 && !in->failed; max -= max > 0) {
-        size_t at = str_find(self.s, by, done);
-        if (at == SIZE_MAX) {
-            break;
-        }
-        push(in, &list, str_view(in, self.s, done, at));
-        done = at + by->n;
-        interp_step(in, 1);
-    }
-    push(in, &list, str_view(in, self.s, done, self.s->n));
-    return list_value(in, &list);
-}
-
-METHOD(m_rsplit)
-{
-    (void)raw;
-    int64_t max = int_or(in, a[1], -1);
-    if (a[0].kind == V_MISSING || a[0].kind == V_NONE) {
-        return rsplit_space(in, self.s, max);
-    }
-    const struct str *by = want_str(in, a[0]);
-    if (!by || !by->n) {
-        return interp_fail(in, ERROR_INPUT, "empty separator");
-    }
-    struct str_list list = {0};
-    size_t end = self.s->n;
-    interp_step(in, self.s->n / 256);
-    for (; max != 0 && interp_step(in, 1); max -= max > 0) {
-        size_t at = find_last(in, self.s, by, end);
-        if (at == SIZE_MAX) {
-            break;
-        }
-        push(in, &list, str_view(in, self.s, at + by->n, end));
-        end = at;
-    }
-    push(in, &list, str_view(in, self.s, 0, end));
-    for (size_t i = 0; i < list.n / 2; i++) {
-        struct value v = list.v[i];
-        list.v[i] = list.v[list.n - 1 - i];
-        list.v[list.n - 1 - i] = v;
-    }
-    return list_value(in, &list);
-}
-
-static struct value partition(struct interp *in, struct value self, struct value by, bool last)
-{
-    const struct str *what = want_str(in, by), *s = self.s;
-    struct value *v = interp_alloc(in, 3, sizeof *v);
-    if (!what || !what->n || !v) {
-        return interp_fail(in, ERROR_INPUT, "empty separator");
-    }
-    size_t at = last ? find_last(in, s, what, s->n) : str_find(s, what, 0);
-    bool found = at != SIZE_MAX;
-    size_t cut = found ? at : last ? 0 : s->n;
-    v[0] = str_view(in, s, 0, cut);
-    v[1] = str_view(in, s, cut, found ? cut + what->n : cut);
-    v[2] = str_view(in, s, found ? cut + what->n : cut, s->n);
-    return value_seq(in, SEQ_TUPLE, v, 3);
-}
-
-METHOD(m_partition)
-{
-    (void)raw;
-    return partition(in, self, a[0], false);
-}
-
-METHOD(m_rpartition)
-{
-    (void)raw;
-    return partition(in, self, a[0], true);
-}
-
-struct value str_lines(struct interp *in, const struct str *s, bool keep_ends)
-{
-    struct str_list list = {0};
-    size_t begin = 0;
-    for (size_t i = 0; i < s->n && interp_step(in, 1);) {
-        uint32_t c = char_at(s, i);
-        size_t end = i, len = char_len(s, i);
-        i += len;
-        if ((c >= 10 && c <= 13) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 ||
-            c == 0x2029) {
-            i += c == '\r' && i < s->n && s->s[i] == '\n';
-            push(in, &list, str_view(in, s, begin, keep_ends ? i : end));
-            begin = i;
-        }
-    }
-    if (begin < s->n) {
-        push(in, &list, str_view(in, s, begin, s->n));
-    }
-    return list_value(in, &list);
-}
-
-struct value str_join(struct interp *in, const struct str *separator, struct value *items, size_t n)
-{
-    struct text t = {0};
-    for (size_t i = 0; i < n && interp_step(in, 1); i++) {
-        if (i) {
-            text_add_str(in, &t, separator);
-        }
-        if (items[i].kind != V_STR) {
-            interp_fail(in, ERROR_INPUT, "sequence item %zu: expected str instance, %s found", i,
-                        value_type(items[i]));
-            break;
-        }
-        text_add_str(in, &t, items[i].s);
-    }
-    return text_take(in, &t);
-}
-
 struct value str_pad(struct interp *in, const struct str *s, int64_t width, const struct str *fill,
                      bool left, bool right)
 {
@@ -373,7 +144,7 @@ static struct value strip_method(struct interp *in, struct value self, struct va
     if (chars.kind == V_MISSING || chars.kind == V_NONE) {
         return str_strip(in, self.s, NULL, left, right);
     }
-    const struct str *set = want_str(in, chars);
+    const struct str *set = str_wanted(in, chars);
     return set ? str_strip(in, self.s, set, left, right) : (struct value){0};
 }
 
@@ -400,7 +171,7 @@ METHOD(m_rstrip)
 static bool byte_range(struct interp *in, const struct str *s, struct value *a, size_t *begin,
                        size_t *end)
 {
-    int64_t n = (int64_t)s->chars, from = int_or(in, a[0], 0), to = int_or(in, a[1], n);
+    int64_t n = (int64_t)s->chars, from = str_int_or(in, a[0], 0), to = str_int_or(in, a[1], n);
     from += from < 0 ? n : 0;
     to += to < 0 ? n : 0;
     from = from < 0 ? 0 : from;
@@ -420,7 +191,7 @@ static struct value affix(struct interp *in, struct value self, struct value *a,
     }
     bool reach = byte_range(in, self.s, a + 1, &begin, &end);
     for (size_t i = 0; i < n && interp_step(in, 1); i++) {
-        const struct str *what = want_str(in, options[i]);
+        const struct str *what = str_wanted(in, options[i]);
         if (!what) {
             return (struct value){0};
         }
@@ -446,13 +217,13 @@ METHOD(m_endswith)
 
 static int64_t find_chars(struct interp *in, struct value self, struct value *a, bool last)
 {
-    const struct str *what = want_str(in, a[0]), *s = self.s;
+    const struct str *what = str_wanted(in, a[0]), *s = self.s;
     size_t begin, end;
     if (!what || !byte_range(in, s, a + 1, &begin, &end)) {
         return -1;
     }
     struct str part = {s->s, s->trust, end, 0, false};
-    size_t at = last ? find_last(in, s, what, end) : str_find(&part, what, begin);
+    size_t at = last ? str_find_last(in, s, what, end) : str_find(&part, what, begin);
     if (at == SIZE_MAX || at < begin) {
         return -1;
     }
@@ -492,7 +263,7 @@ METHOD(m_rindex)
 METHOD(m_count)
 {
     (void)raw;
-    const struct str *what = want_str(in, a[0]);
+    const struct str *what = str_wanted(in, a[0]);
     size_t begin, end;
     if (!what || !byte_range(in, self.s, a + 1, &begin, &end)) {
         return value_int(0);
@@ -511,29 +282,15 @@ METHOD(m_count)
 METHOD(m_replace)
 {
     (void)raw;
-    const struct str *old = want_str(in, a[0]), *new_text = want_str(in, a[1]);
-    int64_t count = int_or(in, a[2], -1);
+    const struct str *old = str_wanted(in, a[0]), *new_text = str_wanted(in, a[1]);
+    int64_t count = str_int_or(in, a[2], -1);
     return in->failed ? (struct value){0} : str_replace(in, self.s, old, new_text, count);
-}
-
-METHOD(m_join)
-{
-    (void)raw;
-    struct value *items;
-    size_t n;
-    return value_items(in, a[0], &items, &n) ? str_join(in, self.s, items, n) : (struct value){0};
-}
-
-METHOD(m_splitlines)
-{
-    (void)raw;
-    return str_lines(in, self.s, a[0].kind != V_MISSING && value_true(in, a[0]));
 }
 
 METHOD(m_removeprefix)
 {
     (void)raw;
-    const struct str *what = want_str(in, a[0]), *s = self.s;
+    const struct str *what = str_wanted(in, a[0]), *s = self.s;
     bool yes = what && what->n <= s->n && !memcmp(s->s, what->s, what->n);
     return str_view(in, s, yes ? what->n : 0, s->n);
 }
@@ -541,7 +298,7 @@ METHOD(m_removeprefix)
 METHOD(m_removesuffix)
 {
     (void)raw;
-    const struct str *what = want_str(in, a[0]), *s = self.s;
+    const struct str *what = str_wanted(in, a[0]), *s = self.s;
     bool yes = what && what->n <= s->n && !memcmp(s->s + s->n - what->n, what->s, what->n);
     return str_view(in, s, 0, yes ? s->n - what->n : s->n);
 }
@@ -549,8 +306,8 @@ METHOD(m_removesuffix)
 static struct value pad_method(struct interp *in, struct value self, struct value *a, bool left,
                                bool right)
 {
-    const struct str *fill = a[1].kind == V_MISSING ? &space : want_str(in, a[1]);
-    int64_t width = int_or(in, a[0], 0);
+    const struct str *fill = a[1].kind == V_MISSING ? &space : str_wanted(in, a[1]);
+    int64_t width = str_int_or(in, a[0], 0);
     if (fill && fill->chars != 1) {
         interp_fail(in, ERROR_INPUT, "The fill character must be exactly one character long");
     }
@@ -580,7 +337,7 @@ METHOD(m_zfill)
     static const struct str zero = {"0", &trusted_byte, 1, 1, false};
     (void)raw;
     const struct str *s = self.s;
-    int64_t width = int_or(in, a[0], 0);
+    int64_t width = str_int_or(in, a[0], 0);
     if (s->n && (s->s[0] == '-' || s->s[0] == '+')) {
         struct value sign = str_view(in, s, 0, 1), rest = str_view(in, s, 1, s->n);
         if (in->failed) {
@@ -628,7 +385,7 @@ METHOD(m_expandtabs)
 {
     (void)raw;
     struct text t = {0};
-    int64_t width = int_or(in, a[0], 8), column = 0;
+    int64_t width = str_int_or(in, a[0], 8), column = 0;
     const struct str *s = self.s;
     for (size_t i = 0; i < s->n && interp_step(in, 1);) {
         size_t len = char_len(s, i);
@@ -650,17 +407,11 @@ const struct builtin str_method_rows[] = {
     {"strip", "chars?", m_strip},
     {"lstrip", "chars?", m_lstrip},
     {"rstrip", "chars?", m_rstrip},
-    {"split", "sep? maxsplit?", m_split},
-    {"rsplit", "sep? maxsplit?", m_rsplit},
-    {"splitlines", "keepends?", m_splitlines},
-    {"partition", "sep", m_partition},
-    {"rpartition", "sep", m_rpartition},
     {"startswith", "prefix start? end?", m_startswith},
     {"endswith", "suffix start? end?", m_endswith},
     {"removeprefix", "prefix", m_removeprefix},
     {"removesuffix", "suffix", m_removesuffix},
     {"replace", "old new count?", m_replace},
-    {"join", "iterable", m_join},
     {"format", "*", m_format},
     {"encode", "*", m_encode},
     {"format_map", "mapping", m_format_map},

@@ -108,7 +108,7 @@ struct chat_parser {
     int member;                                     /* which one is read */
 };
 
-/* ---- answer.c ---- */
+/* ---- answer_take.c ---- */
 
 bool parser_emit(struct chat_parser *p, enum chat_event_kind kind, const char *text, size_t n);
 /* text[at, end) as content or reasoning, control tokens left out; at moves to end. */
@@ -122,6 +122,8 @@ enum found parser_search(struct chat_parser *p, size_t from, const char *const *
                          int *which);
 bool parser_is_control(const struct chat_parser *p, size_t i); /* a control token begins at i */
 bool parser_in_control(const struct chat_parser *p, size_t i); /* byte i belongs to one */
+bool parser_is_newline(char c);
+bool parser_is_blank(char c);
 
 enum step take_blanks(struct chat_parser *p);
 enum step take_mark(struct chat_parser *p, const char *mark);

@@ -55,24 +55,30 @@ static void build(struct tokenizer *t, const struct tokenizer_spec *spec)
         }
     }
     rules_build(t, spec);
-    int whole_words = spec->whole_words ? spec->whole_words : pre_whole_words(t->pre);
-    if (whole_words <= 0) {
-        return;
-    }
-    t->whole_words = token_index_new(t->pieces, t->n_tokens);
-    for (size_t i = 0; i < t->n_tokens; i++) {
-        if (vocab_is_mergeable(t, i)) {
-            token_index_add(t->whole_words, (uint32_t)i);
+    t->whole_words = spec->whole_words ? spec->whole_words > 0 : pre_whole_words(t->pre);
+}
+
+/* The token that is the whole word. */
+static bool find_word(const struct tokenizer *t, const char *word, size_t n, uint32_t *id)
+{
+    char spelling[TOKENIZER_MAX_SPELLING_BYTES + 4];
+    size_t len = 0;
+    for (size_t i = 0; i < n && len <= t->max_mergeable_bytes; i++) {
+        uint8_t byte = (uint8_t)word[i];
+        if (byte > ' ' && byte < 0x7F) {
+            spelling[len++] = word[i];
+        } else {
+            len += bpe_byte_spelling(byte, spelling + len);
         }
     }
+    return vocab_find(t, spelling, len, id);
 }
 
 static bool word_tokens(struct encoding *enc, const char *word, size_t n)
 {
     const struct tokenizer *t = enc->t;
     uint32_t id;
-    if (t->whole_words && n <= t->max_mergeable_bytes &&
-        token_index_find(t->whole_words, word, n, &id)) {
+    if (t->whole_words && find_word(t, word, n, &id)) {
         encoding_emit(enc, (int32_t)id, word, n);
         return true;
     }

@@ -12,7 +12,7 @@
 #include "tokenizer/tokenizer_internal.h"
 
 struct token_index {
-    const struct gguf_string *texts; /* by token; borrowed */
+    const struct spellings *spellings; /* borrowed */
     uint64_t seed;
     unsigned shift;   /* 64 - log2 of the number of slots */
     uint64_t slots[]; /* hash << 32 | token + 1; 0: empty */
@@ -56,14 +56,14 @@ static inline uint64_t hash_of(uint64_t seed, const char *text, size_t n)
     return mix(h);
 }
 
-struct token_index *token_index_new(const struct gguf_string *texts, size_t n)
+struct token_index *token_index_new(const struct spellings *spellings, size_t n)
 {
     unsigned log2 = 4;
     while ((size_t)1 << log2 < n * 2) {
         log2++;
     }
     struct token_index *x = mem_zalloc(sizeof *x + (sizeof *x->slots << log2));
-    x->texts = texts;
+    x->spellings = spellings;
     x->shift = 64 - log2;
     if (getrandom(&x->seed, sizeof x->seed, 0) != (ssize_t)sizeof x->seed) {
         x->seed = (uint64_t)time(NULL) ^ (uintptr_t)x;
@@ -86,22 +86,24 @@ static inline size_t slot_of(const struct token_index *x, const char *text, size
             return i;
         }
         if ((uint32_t)(slot >> 32) == (uint32_t)h) {
-            const struct gguf_string *s = &x->texts[(uint32_t)slot - 1];
-            if (s->len == n && (n == 0 || memcmp(s->data, text, n) == 0)) {
+            struct gguf_string s = spelling_at(x->spellings, (uint32_t)slot - 1);
+            if (s.len == n && (n == 0 || memcmp(s.data, text, n) == 0)) {
                 return i;
             }
         }
     }
 }
 
-void token_index_add(struct token_index *x, uint32_t id)
+bool token_index_add(struct token_index *x, uint32_t id)
 {
-    const struct gguf_string *s = &x->texts[id];
-    uint64_t h = hash_of(x->seed, s->data, s->len);
-    size_t i = slot_of(x, s->data, s->len, h);
-    if (x->slots[i] == 0) {
-        x->slots[i] = h << 32 | (id + 1);
+    struct gguf_string s = spelling_at(x->spellings, id);
+    uint64_t h = hash_of(x->seed, s.data, s.len);
+    size_t i = slot_of(x, s.data, s.len, h);
+    if (x->slots[i] != 0) {
+        return false;
     }
+    x->slots[i] = h << 32 | (id + 1);
+    return true;
 }
 
 bool token_index_find(const struct token_index *x, const char *text, size_t n, uint32_t *id)

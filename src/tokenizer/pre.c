@@ -187,7 +187,7 @@ static const struct {
     {"starcoder2", "starcoder"}, {"refact", "refact"},  {"codeshell", "codeshell"},
     {"command-r", "command-r"},  {"mpt", "mpt"},        {"olmo", "olmo"},
     {"gptneox", "olmo"},         {"bloom", "bloom"},    {"dbrx", "dbrx"},
-    {"gpt-oss", "gpt-4o"},
+    {"gpt-oss", "gpt-4o"},       {"gptoss", "gpt-4o"},
 };
 
 /* ---- levels that are functions ---- */

@@ -83,10 +83,10 @@ static bool can_merge(const struct tokenizer *t, const char *spelling, size_t n,
  * part's spelling ends within a character. */
 static bool is_joined(const struct tokenizer *t, uint32_t left, uint32_t right, uint32_t whole)
 {
-    const struct gguf_string *l = &t->pieces[left], *r = &t->pieces[right];
-    const struct gguf_string *w = &t->pieces[whole];
-    return w->len == l->len + r->len && memcmp(w->data, l->data, l->len) == 0 &&
-           memcmp(w->data + l->len, r->data, r->len) == 0;
+    char parts[2 * TOKENIZER_MAX_SPELLING_BYTES], joined[TOKENIZER_MAX_SPELLING_BYTES];
+    size_t n = vocab_piece(t, left, parts);
+    n += vocab_piece(t, right, parts + n);
+    return vocab_piece(t, whole, joined) == n && memcmp(parts, joined, n) == 0;
 }
 
 /* A rule counts where both parts and the whole are normal tokens and the whole's bytes are those of

@@ -29,10 +29,10 @@ static int compare_spelling(const void *pa, const void *pb)
     return order ? order : (a->id > b->id) - (a->id < b->id);
 }
 
-struct specials *specials_new(const struct special *list, size_t n)
+struct specials *specials_new(struct special *list, size_t n)
 {
     struct specials *s = mem_zalloc(sizeof *s);
-    s->list = mem_array(n, sizeof *s->list);
+    s->list = list;
     for (size_t i = 0; i < n; i++) {
         if (list[i].len > 0) {
             s->list[s->n++] = list[i];

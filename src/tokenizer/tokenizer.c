@@ -116,7 +116,8 @@ void tokenizer_append_piece(const struct tokenizer *t, int32_t id, bool show_con
                             struct buf *out)
 {
     if (has_id(t, id) && (show_control || !(t->flags[id] & TOKEN_IS_HIDDEN))) {
-        buf_append(out, t->pieces[id].data, t->pieces[id].len);
+        char piece[TOKENIZER_MAX_SPELLING_BYTES];
+        buf_append(out, piece, vocab_piece(t, (size_t)id, piece));
     }
 }
 
@@ -130,14 +131,15 @@ void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, b
         if (!has_id(t, ids[i])) {
             continue;
         }
-        const struct gguf_string *piece = &t->pieces[ids[i]];
         if (t->flags[ids[i]] & TOKEN_IS_SPECIAL) {
             tokenizer_append_piece(t, ids[i], show_control, out);
             prefixed = adds_prefix && !t->space_prefix_first_only;
             continue;
         }
-        size_t skip = prefixed && piece->len && piece->data[0] == ' ';
-        buf_append(out, piece->data + skip, piece->len - skip);
+        char piece[TOKENIZER_MAX_SPELLING_BYTES];
+        size_t len = vocab_piece(t, (size_t)ids[i], piece);
+        size_t skip = prefixed && len && piece[0] == ' ';
+        buf_append(out, piece + skip, len - skip);
         prefixed = false;
     }
 }
@@ -184,11 +186,6 @@ bool tokenizer_add_bos(const struct tokenizer *t)
     return t->add_bos;
 }
 
-bool tokenizer_add_eos(const struct tokenizer *t)
-{
-    return t->add_eos;
-}
-
 bool tokenizer_is_control(const struct tokenizer *t, int32_t id)
 {
     return has_id(t, id) && (t->flags[id] & TOKEN_IS_CONTROL);
@@ -207,7 +204,7 @@ int32_t tokenizer_find(const struct tokenizer *t, const char *text, size_t n)
 
 struct gguf_string tokenizer_spelling(const struct tokenizer *t, int32_t id)
 {
-    return has_id(t, id) ? t->spellings[id] : (struct gguf_string){"", 0};
+    return has_id(t, id) ? spelling_at(&t->spellings, (size_t)id) : (struct gguf_string){"", 0};
 }
 
 const char *tokenizer_model_name(const struct tokenizer *t)

@@ -51,11 +51,13 @@ enum token_role {
     N_TOKEN_ROLES,
 };
 
-/* How the spelling of a special token takes its surroundings: bits of tokenizer_spec.attributes. */
+/* What tokens are beside their types: how the spelling of a special one takes its surroundings, and
+ * more that end an answer than there are roles for. Bits of tokenizer_spec.attributes. */
 enum token_attribute {
     TOKEN_STRIPS_LEFT = 1,  /* white space before it belongs to it */
     TOKEN_STRIPS_RIGHT = 2, /* white space after it, likewise */
     TOKEN_WHOLE_WORD = 4,   /* counts only where no word goes on before or after it */
+    TOKEN_ENDS_ANSWER = 8,  /* as EOS, EOT and EOM do */
 };
 
 /* What happens to text before it is cut, in this order: bits of tokenizer_spec.changes. The order
@@ -126,8 +128,9 @@ void tokenizer_spec_write(const struct tokenizer_spec *spec, struct gguf_writer 
 
 /* Both check what they are given: counts, ids, types, scores and merges that make no sense are
  * errors (ERROR_INPUT, ERROR_LIMIT), another tokenizer.ggml.model or an unknown tokenizer.ggml.pre
- * is ERROR_UNSUPPORTED. Of tokens with equal spellings the first counts. Merges whose parts or
- * whole are not normal tokens of the vocabulary are passed over. Process lifetime. */
+ * is ERROR_UNSUPPORTED. Of tokens with equal spellings the first counts; they and empty ones are a
+ * warning (base/log.h). Merges whose parts or whole are not normal tokens of the vocabulary are
+ * passed over. Memory: under twice the file and 64 MB. Process lifetime. */
 struct tokenizer;
 struct tokenizer *tokenizer_new(const struct tokenizer_spec *spec, struct error *e); /* copies */
 struct tokenizer *tokenizer_from_gguf(const struct gguf *g, struct error *e);
@@ -200,7 +203,6 @@ int32_t tokenizer_role(const struct tokenizer *t, enum token_role role);
 int32_t tokenizer_bos(const struct tokenizer *t); /* TOKENIZER_NO_TOKEN where there is none */
 int32_t tokenizer_eos(const struct tokenizer *t);
 bool tokenizer_add_bos(const struct tokenizer *t); /* whether a prompt begins with BOS */
-bool tokenizer_add_eos(const struct tokenizer *t); /* whether a prompt ends with EOS */
 /* What a whole text begins and ends with: BOS or the class token, EOS or the separator, where the
  * vocabulary asks for them; else TOKENIZER_NO_TOKEN. */
 int32_t tokenizer_first(const struct tokenizer *t);

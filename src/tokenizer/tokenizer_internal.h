@@ -28,6 +28,17 @@ enum {
 /* U+2581, which stands for a space in several families. */
 #define WORD_START "\xE2\x96\x81"
 
+/* The spellings of the tokens, one after the other: that of token i is text[at[i]..at[i + 1]). */
+struct spellings {
+    const char *text;
+    const uint64_t *at;
+};
+
+static inline struct gguf_string spelling_at(const struct spellings *s, size_t id)
+{
+    return (struct gguf_string){s->text + s->at[id], s->at[id + 1] - s->at[id]};
+}
+
 /* ---- pre.c: cutting text into words ---- */
 
 /* GPT-2's, which is also what "ByteLevel" means in a tokenizer.json. */
@@ -61,13 +72,14 @@ bool pre_split(const struct pre *p, const char *text, size_t n, pre_word_fn *fn,
 
 struct special {
     const char *spelling; /* borrowed */
-    uint32_t len;
     int32_t id;
+    uint16_t len;
     bool needs_trust;   /* control and unknown tokens, and what looks like them */
     uint8_t attributes; /* enum token_attribute */
 };
 struct specials;
-struct specials *specials_new(const struct special *list, size_t n);
+/* Takes the list, which malloc made. */
+struct specials *specials_new(struct special *list, size_t n);
 void specials_free(struct specials *s);
 
 struct special_match {
@@ -176,9 +188,9 @@ bool rewritten_put_char(struct encoding *enc, struct rewritten *out, uint32_t cp
 /* ---- trie.c: the tokens that begin at a place ---- */
 
 struct trie;
-/* Of the tokens ids[0..n), which are reordered, with the spellings texts[id], borrowed as long as
- * the trie lives. Of equal spellings the lowest id counts; empty ones do not. Process lifetime. */
-struct trie *trie_new(const struct gguf_string *texts, uint32_t *ids, size_t n);
+/* Of the tokens ids[0..n), which are reordered; the spellings are borrowed as long as the trie
+ * lives. Of equal spellings the lowest id counts; empty ones do not. Process lifetime. */
+struct trie *trie_new(const struct spellings *spellings, uint32_t *ids, size_t n);
 void trie_free(struct trie *t);
 
 /* A walk along the spellings; {0} is before their first byte. */
@@ -192,11 +204,11 @@ bool trie_step(const struct trie *t, struct trie_walk *w, uint8_t byte, int32_t 
 /* ---- index.c: from a spelling to its token ---- */
 
 struct token_index;
-/* An empty index of up to n tokens, of which i has the text texts[i] (borrowed). */
-struct token_index *token_index_new(const struct gguf_string *texts, size_t n);
+/* An empty index of up to n tokens; their spellings are borrowed. */
+struct token_index *token_index_new(const struct spellings *spellings, size_t n);
 void token_index_free(struct token_index *x);
-/* Of tokens with equal texts the first that is added counts. */
-void token_index_add(struct token_index *x, uint32_t id);
+/* Of tokens with equal spellings the first that is added counts; false for the others. */
+bool token_index_add(struct token_index *x, uint32_t id);
 bool token_index_find(const struct token_index *x, const char *text, size_t n, uint32_t *id);
 
 /* ---- roles.c ---- */
@@ -254,8 +266,7 @@ struct tokenizer {
     struct arena *arena;
     const struct family *family;
     size_t n_tokens;
-    struct gguf_string *spellings;
-    struct gguf_string *pieces; /* the bytes each token stands for */
+    struct spellings spellings;
     uint8_t *flags;
     int32_t roles[N_TOKEN_ROLES];
     bool add_bos, add_eos, add_separator;
@@ -268,15 +279,15 @@ struct tokenizer {
     struct token_index *by_spelling;
     struct specials *specials;
     size_t max_mergeable_bytes;
-    struct token_index *whole_words; /* bpe, where they count: bytes -> id */
-    float *scores;                   /* spm */
-    double *probabilities;           /* unigram: their logarithms */
-    double unknown_score;            /* unigram */
-    bool sums_by_mark;               /* unigram: see cut in unigram.c */
-    struct joints *joints;           /* spm, unigram */
-    struct trie *trie;               /* unigram, wordpiece */
-    struct trie_walk word_start;     /* wordpiece: behind U+2581; node 0: no token begins with it */
-    struct pre *pre;                 /* bpe */
+    bool whole_words;            /* bpe: a word that is a token needs no merges */
+    float *scores;               /* spm */
+    double *probabilities;       /* unigram: their logarithms */
+    double unknown_score;        /* unigram */
+    bool sums_by_mark;           /* unigram: see cut in unigram.c */
+    struct joints *joints;       /* spm, unigram */
+    struct trie *trie;           /* unigram, wordpiece */
+    struct trie_walk word_start; /* wordpiece: behind U+2581; node 0: no token begins with it */
+    struct pre *pre;             /* bpe */
     /* Merging by rules: an entry is left << 43 | right << 22 | rank, hashed by the pair;
      * UINT64_MAX is empty. */
     uint64_t *rules;
@@ -297,6 +308,10 @@ static inline bool vocab_find(const struct tokenizer *t, const char *text, size_
     return n <= t->max_mergeable_bytes && token_index_find(t->by_spelling, text, n, id) &&
            vocab_is_mergeable(t, *id);
 }
+/* The bytes that a token stands for, to out[0..TOKENIZER_MAX_SPELLING_BYTES): never more than its
+ * spelling has. Worked out anew each time, since a copy for each token would double the memory of a
+ * vocabulary. Returns their number. */
+size_t vocab_piece(const struct tokenizer *t, size_t id, char *out);
 /* A trie of the spellings of the mergeable tokens. */
 void vocab_build_trie(struct tokenizer *t);
 /* Fills t->byte_ids from the tokens that are bytes by name. */

@@ -145,7 +145,7 @@ static bool take_texts(struct trainer *t, const char *const *texts, const size_t
     struct special *list = mem_array(how->n_specials, sizeof *list);
     for (size_t i = 0; i < how->n_specials; i++) {
         list[i] =
-            (struct special){t->tokens[i].data, (uint32_t)t->tokens[i].len, (int32_t)i, false, 0};
+            (struct special){t->tokens[i].data, (int32_t)i, (uint16_t)t->tokens[i].len, false, 0};
     }
     struct specials *specials = specials_new(list, how->n_specials);
     bool ok = true;
@@ -153,7 +153,6 @@ static bool take_texts(struct trainer *t, const char *const *texts, const size_t
         ok = take_text(t, pre, specials, texts[i], lengths[i], e);
     }
     specials_free(specials);
-    free(list);
     pre_free(pre);
     return ok;
 }

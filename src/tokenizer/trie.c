@@ -1,101 +1,104 @@
 /* trie.c: tokens by the common beginnings of their spellings.
  *
- * The tokens are sorted by spelling; a node is a range of them that agree up to some depth. Nodes
- * are numbered so that the children of a node are neighbours, in the order of the byte that leads
- * to them. Where only one token is left there are no further nodes: the rest of its spelling is
- * compared.
+ * The tokens are sorted by spelling; a node is a range of them that agree up to some depth, and
+ * ends where they part or one of them ends. So there are fewer than two nodes for each token,
+ * whatever the spellings, and a spelling's bytes within a node are those of any of its tokens.
+ * Children of a node are neighbours, in the order of the byte that leads to them.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "tokenizer/tokenizer_internal.h"
 
-#define NOTHING UINT32_MAX
-
 enum {
-    WIDE_CHILDREN = 12, /* from so many on, a node has a table by byte */
-    IS_WIDE = 0xFFFF,
+    WIDE_CHILDREN = 16, /* from so many on, a node has a table by byte */
+    IS_WIDE = 511,
 };
 
 struct node {
-    uint32_t first;      /* its children are nodes first..first + n_children; or the only token */
-    int32_t value;       /* the token that ends here, or -1 */
-    uint16_t n_children; /* 0: one token at most goes on here; IS_WIDE: first is a table */
-    uint8_t label;       /* the byte that leads here */
+    uint32_t first;      /* nodes first..first + n_children; IS_WIDE: the number of a table */
+    uint32_t token : 31; /* one whose spelling goes through here: the one that ends here, ... */
+    uint32_t ends : 1;   /* ... if one does */
+    uint32_t end : 15;   /* the node's depth: up to here its tokens agree */
+    uint32_t label : 8;  /* the byte that leads here */
+    uint32_t n_children : 9;
+};
+
+/* The children of a wide node. */
+struct table {
+    uint32_t first;
+    uint8_t
+        place[256]; /* that for a byte, if its label is that byte, is node first + place[byte] */
 };
 
 struct trie {
-    const struct gguf_string *texts; /* by token */
+    const struct spellings *spellings;
     struct node *nodes;
     size_t n_nodes, capacity;
-    uint32_t (*tables)[256]; /* children by byte; 0: none */
+    struct table *tables;
 };
 
-/* The tokens of a node, while the trie is being built. */
-struct range {
-    uint32_t from, to, depth;
-};
-
-struct builder {
-    struct trie *t;
-    const uint32_t *ids;
-    struct range *ranges; /* by node */
-};
-
-static int compare_ids(const void *pa, const void *pb, void *context)
+static int compare_ids(const void *pa, const void *pb, void *spellings)
 {
-    const struct gguf_string *texts = context;
     uint32_t id_a = *(const uint32_t *)pa, id_b = *(const uint32_t *)pb;
-    const struct gguf_string *a = &texts[id_a], *b = &texts[id_b];
-    int order = memcmp(a->data, b->data, a->len < b->len ? a->len : b->len);
+    struct gguf_string a = spelling_at(spellings, id_a), b = spelling_at(spellings, id_b);
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
     if (order == 0) {
-        order = (a->len > b->len) - (a->len < b->len);
+        order = (a.len > b.len) - (a.len < b.len);
     }
     return order ? order : (id_a > id_b) - (id_a < id_b);
 }
 
-static uint32_t add_node(struct builder *b, uint8_t label, struct range range)
+/* A node that is still to be divided keeps its range of ids in `first` and `token`, and the depth
+ * up to which they are known to agree in `end`. */
+static void add_node(struct trie *t, uint8_t label, uint32_t from, uint32_t to, uint32_t depth)
 {
-    struct trie *t = b->t;
     if (t->n_nodes == t->capacity) {
         t->capacity = t->capacity ? t->capacity + t->capacity / 2 : 1024;
         t->nodes = mem_resize(t->nodes, t->capacity * sizeof *t->nodes);
-        b->ranges = mem_resize(b->ranges, t->capacity * sizeof *b->ranges);
     }
-    t->nodes[t->n_nodes] = (struct node){.first = NOTHING, .label = label, .value = -1};
-    b->ranges[t->n_nodes] = range;
-    return (uint32_t)t->n_nodes++;
+    t->nodes[t->n_nodes++] = (struct node){
+        .first = from, .token = to & 0x7FFFFFFF, .label = label, .end = depth & 0x7FFF};
 }
 
-/* Makes the children of a node. */
-static void divide(struct builder *b, uint32_t number)
+/* How far two spellings agree that do up to depth. */
+static uint32_t agreement(const struct trie *t, uint32_t id_a, uint32_t id_b, uint32_t depth)
 {
-    struct trie *t = b->t;
-    struct range r = b->ranges[number];
-    /* Of equal spellings the first counts. */
-    for (; r.from < r.to && t->texts[b->ids[r.from]].len == r.depth; r.from++) {
-        if (t->nodes[number].value < 0) {
-            t->nodes[number].value = (int32_t)b->ids[r.from];
-        }
+    struct gguf_string a = spelling_at(t->spellings, id_a), b = spelling_at(t->spellings, id_b);
+    while (depth < a.len && depth < b.len && a.data[depth] == b.data[depth]) {
+        depth++;
     }
-    if (r.from == r.to) {
+    return depth;
+}
+
+/* Finds where the node ends and makes its children. */
+static void divide(struct trie *t, const uint32_t *ids, uint32_t number)
+{
+    struct node node = t->nodes[number];
+    uint32_t from = node.first, to = node.token;
+    if (from == to) { /* the root of an empty vocabulary */
         return;
     }
-    if (r.to - r.from == 1 && number != 0) {
-        t->nodes[number].first = b->ids[r.from];
-        return;
+    if (number != 0) { /* the root ends before the first byte, where a walk begins */
+        node.end = agreement(t, ids[from], ids[to - 1], node.end) & 0x7FFF;
     }
-    t->nodes[number].first = (uint32_t)t->n_nodes;
-    while (r.from < r.to) {
-        char label = t->texts[b->ids[r.from]].data[r.depth];
-        uint32_t end = r.from + 1;
-        while (end < r.to && t->texts[b->ids[end]].data[r.depth] == label) {
-            end++;
+    node.token = ids[from] & 0x7FFFFFFF; /* of equal spellings the first counts */
+    node.ends = spelling_at(t->spellings, ids[from]).len == node.end;
+    while (from < to && spelling_at(t->spellings, ids[from]).len == node.end) {
+        from++;
+    }
+    node.first = (uint32_t)t->n_nodes;
+    while (from < to) {
+        char label = spelling_at(t->spellings, ids[from]).data[node.end];
+        uint32_t next = from + 1;
+        while (next < to && spelling_at(t->spellings, ids[next]).data[node.end] == label) {
+            next++;
         }
-        add_node(b, (uint8_t)label, (struct range){r.from, end, r.depth + 1});
-        t->nodes[number].n_children++;
-        r.from = end;
+        add_node(t, (uint8_t)label, from, next, node.end + 1u);
+        node.n_children = (node.n_children + 1u) & 0x1FF;
+        from = next;
     }
+    t->nodes[number] = node;
 }
 
 static void make_tables(struct trie *t)
@@ -111,29 +114,30 @@ static void make_tables(struct trie *t)
         if (node->n_children < WIDE_CHILDREN) {
             continue;
         }
+        struct table *table = &t->tables[n];
+        table->first = node->first;
         for (uint32_t k = 0; k < node->n_children; k++) {
-            t->tables[n][t->nodes[node->first + k].label] = node->first + k;
+            table->place[t->nodes[node->first + k].label] = (uint8_t)k;
         }
         node->first = (uint32_t)n++;
         node->n_children = IS_WIDE;
     }
 }
 
-struct trie *trie_new(const struct gguf_string *texts, uint32_t *ids, size_t n)
+struct trie *trie_new(const struct spellings *spellings, uint32_t *ids, size_t n)
 {
     struct trie *t = mem_zalloc(sizeof *t);
-    struct builder b = {t, ids, NULL};
-    t->texts = texts;
-    qsort_r(ids, n, sizeof *ids, compare_ids, (void *)texts);
+    t->spellings = spellings;
+    qsort_r(ids, n, sizeof *ids, compare_ids, (void *)spellings);
     uint32_t from = 0;
-    while (from < n && texts[ids[from]].len == 0) { /* an empty text begins everywhere */
+    while (from < n && spelling_at(spellings, ids[from]).len == 0) { /* it begins everywhere */
         from++;
     }
-    add_node(&b, 0, (struct range){from, (uint32_t)n, 0});
+    add_node(t, 0, from, (uint32_t)n, 0);
     for (uint32_t i = 0; i < t->n_nodes; i++) {
-        divide(&b, i);
+        divide(t, ids, i);
     }
-    free(b.ranges);
+    t->nodes = mem_resize(t->nodes, t->n_nodes * sizeof *t->nodes);
     make_tables(t);
     return t;
 }
@@ -147,37 +151,34 @@ void trie_free(struct trie *t)
     }
 }
 
+/* The child of a node to which a byte leads, or NULL. */
+static const struct node *child_of(const struct trie *t, const struct node *node, uint8_t byte)
+{
+    if (node->n_children == IS_WIDE) {
+        const struct table *table = &t->tables[node->first];
+        const struct node *child = &t->nodes[table->first + table->place[byte]];
+        return child->label == byte ? child : NULL;
+    }
+    const struct node *child = &t->nodes[node->first], *end = child + node->n_children;
+    while (child < end && child->label < byte) {
+        child++;
+    }
+    return child < end && child->label == byte ? child : NULL;
+}
+
 bool trie_step(const struct trie *t, struct trie_walk *w, uint8_t byte, int32_t *value)
 {
     const struct node *node = &t->nodes[w->node];
-    if (node->n_children == 0) {
-        if (node->first == NOTHING) {
+    if (w->depth == node->end) {
+        node = child_of(t, node, byte);
+        if (!node) {
             return false;
         }
-        const struct gguf_string *text = &t->texts[node->first];
-        if (w->depth == text->len || (uint8_t)text->data[w->depth] != byte) {
-            return false;
-        }
-        w->depth++;
-        *value = w->depth == text->len ? (int32_t)node->first : -1;
-        return true;
+        w->node = (uint32_t)(node - t->nodes);
+    } else if ((uint8_t)t->spellings->text[t->spellings->at[node->token] + w->depth] != byte) {
+        return false;
     }
-    uint32_t child = node->first, end = node->first + node->n_children;
-    if (node->n_children == IS_WIDE) {
-        child = t->tables[node->first][byte];
-        if (child == 0) {
-            return false;
-        }
-    } else {
-        while (child < end && t->nodes[child].label < byte) {
-            child++;
-        }
-        if (child == end || t->nodes[child].label != byte) {
-            return false;
-        }
-    }
-    w->node = child;
     w->depth++;
-    *value = t->nodes[child].value;
+    *value = node->ends && w->depth == node->end ? (int32_t)node->token : -1;
     return true;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/utf8.h"
 #include "tokenizer/tokenizer_internal.h"
 
@@ -50,6 +51,42 @@ static bool check_score(const struct tokenizer_spec *spec, const struct family *
     return true;
 }
 
+/* The byte of a spelling "<0xNN>"; -1 for others. */
+static int byte_of_spelling(const struct gguf_string *s)
+{
+    int byte = 0;
+    if (s->len != 6 || memcmp(s->data, "<0x", 3) != 0 || s->data[5] != '>') {
+        return -1;
+    }
+    for (int i = 3; i < 5; i++) {
+        char c = s->data[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
+        if (digit < 0) {
+            return -1;
+        }
+        byte = byte * 16 + digit;
+    }
+    return byte;
+}
+
+/* A token that is a byte says which. In the other families the type means nothing, and early
+ * converters gave it to tokens of one byte. */
+static bool check_byte(const struct tokenizer_spec *spec, const struct family *family, size_t i,
+                       struct error *e)
+{
+    if (!family->bytes_by_name || !spec->types || spec->types[i] != TOKEN_BYTE ||
+        byte_of_spelling(&spec->tokens[i]) >= 0) {
+        return true;
+    }
+    return error_set(e, ERROR_INPUT,
+                     "token %zu is a byte by its type (tokenizer.ggml.token_type), and its "
+                     "spelling is none of <0x00> to <0xFF>",
+                     i);
+}
+
 static bool check_tokens(const struct tokenizer_spec *spec, const struct family *family,
                          struct error *e)
 {
@@ -65,6 +102,9 @@ static bool check_tokens(const struct tokenizer_spec *spec, const struct family 
             return error_set(e, ERROR_INPUT,
                              "token %zu has type %ld (tokenizer.ggml.token_type); 1 to 6 are known",
                              i, (long)spec->types[i]);
+        }
+        if (!check_byte(spec, family, i, e)) {
+            return false;
         }
     }
     return true;
@@ -102,36 +142,14 @@ const struct family *vocab_check(const struct tokenizer_spec *spec, struct error
 
 /* ---- spellings, and what they stand for ---- */
 
-/* The byte of a spelling "<0xNN>"; -1 for others. */
-static int byte_of_spelling(const struct gguf_string *s)
-{
-    int byte = 0;
-    if (s->len != 6 || memcmp(s->data, "<0x", 3) != 0 || s->data[5] != '>') {
-        return -1;
-    }
-    for (int i = 3; i < 5; i++) {
-        char c = s->data[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                           : -1;
-        if (digit < 0) {
-            return -1;
-        }
-        byte = byte * 16 + digit;
-    }
-    return byte;
-}
-
-/* Writes what a normal token stands for; it is never longer than its spelling. */
-static size_t normal_piece(bool spaces, const struct gguf_string *s, char *out, uint8_t *flags)
+/* What a normal token stands for; it is never longer than its spelling. */
+static size_t normal_piece(bool spaces, const struct gguf_string *s, char *out)
 {
     size_t len = 0;
     for (size_t i = 0; i < s->len;) {
         uint32_t cp = 0;
         size_t step = utf8_decode(s->data + i, s->len - i, &cp);
         int byte = !step ? -1 : spaces ? (cp == 0x2581 ? ' ' : -1) : bpe_byte_of(cp);
-        *flags |= step ? 0 : TOKEN_IS_ODD;
         step = step ? step : 1;
         if (byte >= 0) {
             out[len++] = (char)byte;
@@ -142,6 +160,20 @@ static size_t normal_piece(bool spaces, const struct gguf_string *s, char *out, 
         i += step;
     }
     return len;
+}
+
+size_t vocab_piece(const struct tokenizer *t, size_t id, char *out)
+{
+    struct gguf_string s = spelling_at(&t->spellings, id);
+    if (t->flags[id] & TOKEN_IS_BYTE) {
+        out[0] = (char)byte_of_spelling(&s);
+        return 1;
+    }
+    if (t->flags[id] & TOKEN_IS_SPECIAL) {
+        memcpy(out, s.data, s.len);
+        return s.len;
+    }
+    return normal_piece(t->family->spells_spaces, &s, out);
 }
 
 static int32_t type_of(const struct tokenizer_spec *spec, size_t i)
@@ -171,42 +203,69 @@ static uint8_t flags_of(const struct tokenizer_spec *spec, size_t i)
     return TOKEN_IS_CONTROL | TOKEN_IS_HIDDEN | TOKEN_IS_SPECIAL;
 }
 
-/* Copies the spellings and works out what each token stands for. */
+/* Tokens that no text becomes: published files have some (jina-embeddings-v2 an empty one, Gemma 4
+ * three twice), so they are no reason to refuse a file, but worth a line. */
+struct oddities {
+    size_t n_empty, n_equal, first_empty, first_equal;
+};
+
+static void note_oddity(struct oddities *o, size_t i, bool empty)
+{
+    size_t *n = empty ? &o->n_empty : &o->n_equal;
+    if ((*n)++ == 0) {
+        *(empty ? &o->first_empty : &o->first_equal) = i;
+    }
+}
+
+static void warn_of_oddities(const struct oddities *o)
+{
+    if (o->n_empty) {
+        log_write(LOG_WARN,
+                  "%zu token%s of the vocabulary %s empty (the first: token %zu): no "
+                  "text becomes %s",
+                  o->n_empty, o->n_empty > 1 ? "s" : "", o->n_empty > 1 ? "are" : "is",
+                  o->first_empty, o->n_empty > 1 ? "them" : "it");
+    }
+    if (o->n_equal) {
+        log_write(LOG_WARN,
+                  "%zu token%s of the vocabulary %s the spelling of an earlier one (the "
+                  "first: token %zu): no text becomes %s",
+                  o->n_equal, o->n_equal > 1 ? "s" : "", o->n_equal > 1 ? "have" : "has",
+                  o->first_equal, o->n_equal > 1 ? "them" : "it");
+    }
+}
+
 static void copy_tokens(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
+    struct oddities odd = {0};
     size_t total = 0;
-    for (size_t i = 0; i < spec->n_tokens; i++) {
+    uint64_t *at = arena_alloc(t->arena, (t->n_tokens + 1) * sizeof *at);
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        at[i] = total;
         total += spec->tokens[i].len;
     }
-    char *spelling = arena_alloc(t->arena, total + 1), *piece = arena_alloc(t->arena, total + 1);
-    t->spellings = arena_alloc(t->arena, t->n_tokens * sizeof *t->spellings);
-    t->pieces = arena_alloc(t->arena, t->n_tokens * sizeof *t->pieces);
+    at[t->n_tokens] = total;
+    char *text = arena_alloc(t->arena, total + 1);
+    t->spellings = (struct spellings){text, at};
     t->flags = arena_alloc(t->arena, t->n_tokens);
-    t->by_spelling = token_index_new(t->spellings, t->n_tokens);
+    t->by_spelling = token_index_new(&t->spellings, t->n_tokens);
     for (size_t i = 0; i < t->n_tokens; i++) {
         const struct gguf_string *from = &spec->tokens[i];
         if (from->len) {
-            memcpy(spelling, from->data, from->len);
+            memcpy(text + at[i], from->data, from->len);
         }
-        t->spellings[i] = (struct gguf_string){spelling, from->len};
-        spelling += from->len;
         t->flags[i] = flags_of(spec, i);
-        size_t len = 1;
-        if (t->flags[i] & TOKEN_IS_BYTE) {
-            piece[0] = (char)byte_of_spelling(from);
-        } else if (t->flags[i] & TOKEN_IS_SPECIAL) {
-            len = from->len;
-            memcpy(piece, t->spellings[i].data, len);
-        } else {
-            len = normal_piece(t->family->spells_spaces, &t->spellings[i], piece, &t->flags[i]);
+        if (vocab_is_mergeable(t, i)) {
+            t->flags[i] |= utf8_valid(from->data, from->len, NULL) ? 0 : TOKEN_IS_ODD;
+            t->max_mergeable_bytes =
+                from->len > t->max_mergeable_bytes ? from->len : t->max_mergeable_bytes;
         }
-        t->pieces[i] = (struct gguf_string){piece, len};
-        piece += len;
-        token_index_add(t->by_spelling, (uint32_t)i);
-        if (vocab_is_mergeable(t, i) && from->len > t->max_mergeable_bytes) {
-            t->max_mergeable_bytes = from->len;
+        bool added = token_index_add(t->by_spelling, (uint32_t)i);
+        if (!(t->flags[i] & TOKEN_IS_UNUSED) && (!added || from->len == 0)) {
+            note_oddity(&odd, i, from->len == 0);
         }
     }
+    warn_of_oddities(&odd);
 }
 
 /* BERT's files call its special tokens normal. */
@@ -226,17 +285,20 @@ static void mark_roles(struct tokenizer *t)
 static void build_specials(struct tokenizer *t, const struct tokenizer_spec *spec)
 {
     size_t n = 0;
-    struct special *list = mem_array(t->n_tokens, sizeof *list);
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        n += (t->flags[i] & TOKEN_IS_SPECIAL) != 0;
+    }
+    struct special *list = mem_array(n, sizeof *list);
+    n = 0;
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (t->flags[i] & TOKEN_IS_SPECIAL) {
-            bool trust = t->flags[i] & TOKEN_IS_HIDDEN || role_looks_like_control(&t->spellings[i]);
-            list[n++] =
-                (struct special){t->spellings[i].data, (uint32_t)t->spellings[i].len, (int32_t)i,
-                                 trust, spec->attributes ? spec->attributes[i] : 0};
+            struct gguf_string s = spelling_at(&t->spellings, i);
+            bool trust = t->flags[i] & TOKEN_IS_HIDDEN || role_looks_like_control(&s);
+            list[n++] = (struct special){s.data, (int32_t)i, (uint16_t)s.len, trust,
+                                         spec->attributes ? spec->attributes[i] : 0};
         }
     }
     t->specials = specials_new(list, n);
-    free(list);
 }
 
 /* ---- what families share ---- */
@@ -245,7 +307,8 @@ void vocab_build_byte_ids(struct tokenizer *t)
 {
     for (size_t i = t->n_tokens; i-- > 0;) {
         if (t->flags[i] & TOKEN_IS_BYTE) {
-            t->byte_ids[(uint8_t)t->pieces[i].data[0]] = (int32_t)i; /* of equal ones the first */
+            struct gguf_string s = spelling_at(&t->spellings, i);
+            t->byte_ids[byte_of_spelling(&s)] = (int32_t)i; /* of equal ones the first */
         }
     }
 }
@@ -259,7 +322,7 @@ void vocab_build_trie(struct tokenizer *t)
             ids[n++] = (uint32_t)i;
         }
     }
-    t->trie = trie_new(t->spellings, ids, n);
+    t->trie = trie_new(&t->spellings, ids, n);
     free(ids);
 }
 
@@ -300,7 +363,8 @@ void vocab_build_joints(struct tokenizer *t)
     t->joints = arena_alloc(t->arena, sizeof *t->joints);
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (vocab_is_mergeable(t, i)) {
-            allow_within(t->joints, t->spellings[i].data, t->spellings[i].len);
+            struct gguf_string s = spelling_at(&t->spellings, i);
+            allow_within(t->joints, s.data, s.len);
         }
     }
 }
@@ -400,6 +464,9 @@ struct tokenizer *tokenizer_new(const struct tokenizer_spec *spec, struct error 
     build_specials(t, spec);
     family->build(t, spec);
     roles_complete(t);
+    for (size_t i = 0; spec->attributes && i < t->n_tokens; i++) {
+        t->flags[i] |= spec->attributes[i] & TOKEN_ENDS_ANSWER ? TOKEN_IS_END : 0;
+    }
     return t;
 }
 
@@ -410,7 +477,6 @@ void tokenizer_free(struct tokenizer *t)
         trie_free(t->trie);
         specials_free(t->specials);
         token_index_free(t->by_spelling);
-        token_index_free(t->whole_words);
         arena_free(t->arena);
         free(t);
     }

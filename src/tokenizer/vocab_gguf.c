@@ -50,7 +50,18 @@ static bool same_count(const struct gguf_value *v, size_t n_tokens, const char *
     return true;
 }
 
-static bool read_tokens(const struct gguf *g, struct tokenizer_spec *spec, struct error *e)
+/* Ollama's files of these kinds name tokens for images that have no row in the embedding: they
+ * come last, and are left out. */
+static size_t count_with_rows(const struct gguf *g, const struct gguf_string *architecture,
+                              size_t n_tokens)
+{
+    const struct gguf_tensor *embedding = gguf_tensor_find(g, "token_embd.weight");
+    bool gemma3 = architecture->len == 6 && memcmp(architecture->data, "gemma3", 6) == 0;
+    return gemma3 && embedding && embedding->dims[1] < n_tokens ? embedding->dims[1] : n_tokens;
+}
+
+static bool read_tokens(const struct gguf *g, const struct gguf_string *architecture,
+                        struct tokenizer_spec *spec, struct error *e)
 {
     const struct gguf_value *tokens, *scores, *types, *merges;
     if (!find_array(g, "tokenizer.ggml.tokens", true, TOKENIZER_MAX_TOKENS, &tokens, e) ||
@@ -67,6 +78,7 @@ static bool read_tokens(const struct gguf *g, struct tokenizer_spec *spec, struc
         !same_count(types, spec->n_tokens, "tokenizer.ggml.token_type", e)) {
         return false;
     }
+    spec->n_tokens = count_with_rows(g, architecture, spec->n_tokens);
     spec->tokens = read_strings(spec->arena, tokens);
     if (scores) {
         spec->scores = arena_alloc(spec->arena, spec->n_tokens * sizeof *spec->scores);
@@ -361,6 +373,7 @@ static const struct {
     {"lllm.tokenizer.strips_left", TOKEN_STRIPS_LEFT},
     {"lllm.tokenizer.strips_right", TOKEN_STRIPS_RIGHT},
     {"lllm.tokenizer.stands_alone", TOKEN_WHOLE_WORD},
+    {"lllm.tokenizer.ends_answer", TOKEN_ENDS_ANSWER},
 };
 
 enum { N_ATTRIBUTES = sizeof attribute_keys / sizeof *attribute_keys };
@@ -433,7 +446,7 @@ static bool read_spec(const struct gguf *g, struct tokenizer_spec *spec, struct 
         return false;
     }
     if (!read_name(g, "tokenizer.ggml.pre", spec->arena, &spec->pre, e) ||
-        !read_tokens(g, spec, e)) {
+        !read_tokens(g, &architecture, spec, e)) {
         return false;
     }
     map_character_merges(spec);

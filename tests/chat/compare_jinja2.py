@@ -472,7 +472,7 @@ class Tally:
 
     def add(self, label, reference, ours, variables):
         kind, expected = reference
-        if kind == "text" and re.search(r"(?i) at 0x[0-9a-f]{6,}", expected):
+        if kind == "text" and re.search(r"(?i)( |%20|\+)at( |%20|\+)0x[0-9a-f]{6,}", expected):
             self.passed_over += 1
         elif kind == "error" and "error" in ours:
             self.errors += 1

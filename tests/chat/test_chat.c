@@ -111,6 +111,8 @@ static void expressions(void **state)
     (void)state;
     static const struct pair rows[] = {
         {"{{ 1 + 2 * 3 - 4 // 3 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }}", "6 -4 2 3.5"},
+        {"{{ 0 % -2.5 }} {{ -0.0 % 2 }} {{ -5 % 2.5 }}", "-0.0 0.0 0.0"},
+        {"{{ (nothing|truncate(9)) is undefined }}{{ (nothing|truncate(9)) ~ 1 }}", "True1"},
         {"{{ 2 ** 3 ** 2 }} {{ -2 ** 2 }} {{ 1_000 }} {{ 0x1f }}", "64 4 1000 31"},
         {"{{ 1 < 2 < 3 }} {{ 1 < 3 < 2 }} {{ 1 == 1.0 == true }}", "True False True"},
         {"{{ 'a' ~ 1 ~ none ~ nope }} {{ 'a' 'b' }} {{ 'ab' * 2 }}", "a1None ab abab"},

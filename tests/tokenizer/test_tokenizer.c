@@ -547,69 +547,6 @@ static void test_threads(void **state)
     free(text);
 }
 
-/* ---- what a vocabulary may not be ---- */
-
-static void refuse(const struct tokenizer_spec *spec, enum error_code code, const char *names)
-{
-    struct error e = {.code = ERROR_NONE};
-    assert_null(tokenizer_new(spec, &e));
-    assert_int_equal(e.code, code);
-    if (!strstr(e.message, names)) {
-        fail_msg("\"%s\" does not name %s", e.message, names);
-    }
-}
-
-static void test_bad_vocabularies(void **state)
-{
-    (void)state;
-    struct tokenizer_spec s = *spm_spec;
-    s.model = "rwkv";
-    refuse(&s, ERROR_UNSUPPORTED, "rwkv");
-    s = *spm_spec;
-    s.n_tokens = 0;
-    refuse(&s, ERROR_LIMIT, "tokens");
-    s = *spm_spec;
-    s.scores = NULL;
-    refuse(&s, ERROR_INPUT, "scores");
-    s = *spm_spec;
-    s.roles[ROLE_EOS] = (int32_t)s.n_tokens;
-    refuse(&s, ERROR_INPUT, "eos_token_id");
-    s = *spm_spec;
-    s.roles[ROLE_BOS] = -2;
-    refuse(&s, ERROR_INPUT, "bos_token_id");
-    s = *gpt2_spec;
-    s.pre = "no-such-pre";
-    refuse(&s, ERROR_UNSUPPORTED, "no-such-pre");
-    s.pre = NULL;
-    tokenizer_free(make(&s));
-    static const char *const bad_merges[] = {"", " ", "ab", "a ", " b", "  "};
-    for (size_t i = 0; i < sizeof bad_merges / sizeof bad_merges[0]; i++) {
-        struct gguf_string merge = {bad_merges[i], strlen(bad_merges[i])};
-        s = *gpt2_spec;
-        s.merges = &merge;
-        s.n_merges = 1;
-        refuse(&s, ERROR_INPUT, "merge 0");
-    }
-    /* Merges of parts or to a whole that do not exist are passed over. */
-    struct gguf_string merges[] = {{"nowhere x", 9}, {"a nowhere", 9}, {"! z", 3}};
-    s.merges = merges;
-    s.n_merges = 3;
-    struct tokenizer *t = make(&s);
-    CHECK(t, "a!z", NULL, "a", "!", "z");
-    tokenizer_free(t);
-    /* Equal spellings: the first counts. */
-    struct tokenizer_spec *twice = vocab_spm();
-    twice->tokens[twice->n_tokens] = (struct gguf_string){M "the", 6};
-    twice->types[twice->n_tokens] = TOKEN_NORMAL;
-    twice->scores[twice->n_tokens++] = 9;
-    t = make(twice);
-    struct token_list ids = encode(t, "the", 3, NULL);
-    assert_int_equal(ids.ids[0], tokenizer_find(spm, M "the", 6));
-    token_list_free(&ids);
-    tokenizer_free(t);
-    tokenizer_spec_free(twice);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,7 +563,6 @@ int main(void)
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_bad_vocabularies),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, set_up, tear_down);
 }
