@@ -54,7 +54,8 @@ struct bench_plan {
     uint32_t depth;           /* tokens that are in the context before */
 };
 
-/* Ids for a benchmark: normal tokens, the same for the same vocabulary. out: [n]. */
+/* Ids for a benchmark: normal tokens (any, without a vocabulary), the same for the same file. out:
+ * [n]. */
 void bench_tokens(const struct engine *en, int32_t *out, size_t n);
 /* Seconds for one prefill or decode of the plan, after depth tokens of a context that is there
  * already. The context has room for depth + prefill and depth + decode tokens. */

@@ -37,14 +37,14 @@ struct bench_spread bench_spread(const struct bench_samples *s)
 void bench_tokens(const struct engine *en, int32_t *out, size_t n)
 {
     const struct tokenizer *t = engine_tokenizer(en);
-    size_t n_tokens = tokenizer_count(t);
+    size_t n_tokens = t ? tokenizer_count(t) : engine_config(en)->n_vocab;
     struct rng rng;
     rng_seed(&rng, 1);
     for (size_t i = 0; i < n; i++) {
         int32_t id = 0;
         for (int tries = 0; tries < 64; tries++) {
             id = (int32_t)rng_below(&rng, n_tokens);
-            if (!tokenizer_is_control(t, id)) {
+            if (!t || !tokenizer_is_control(t, id)) {
                 break;
             }
         }

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/cpu.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "bench/bench.h"
 #include "cli/cli.h"
@@ -355,6 +356,7 @@ static bool measure(const struct bench_options *o, const struct model_source *so
         for (uint32_t r = 0; r <= o->reps; r++) {
             if (r == 1) { /* the first one read the file */
                 f->load_ms.n = f->first_token_ms.n = 0;
+                log_set_level(LOG_ERROR); /* what it had to say about the model has been said */
             }
             if (!time_load(source, &common, f, e)) {
                 return false;

@@ -12,19 +12,21 @@
 
 struct imatrix_options {
     struct common_options common;
-    const char *text, *output;
+    struct measure_text text;
+    const char *output;
     uint32_t chunks;
-    bool process_output;
+    bool process_output, force;
 };
 
 #define FIELD(field) offsetof(struct imatrix_options, field)
 
 static const struct option table[] = {
-    {"text", 0, OPTION_STRING, "FILE", "the text (-: standard input)", FIELD(text), 0, 0, 0},
-    {"file", 'f', OPTION_STRING, "FILE", "the same", FIELD(text), 0, 0, 0},
+    {"text", 'f', OPTION_STRING, "FILE", "the text (-: standard input)", FIELD(text.text), 0, 0, 0},
+    MEASURE_TEXT_IDS_OPTION(FIELD(text.ids)),
     {"output", 'o', OPTION_STRING, "FILE", "the importance matrix to write", FIELD(output), 0, 0,
      0},
-    {"context", 'c', OPTION_U32, "N",
+    OUTPUT_FORCE_OPTION(FIELD(force)),
+    {"context-size", 0, OPTION_U32, "N",
      "tokens of a window (default 512, or what the model was trained for where that is less)",
      FIELD(common.context_size), 4, MODEL_MAX_CONTEXT, 0},
     {"chunks", 0, OPTION_U32, "N", "at most so many windows (0, the default: all)", FIELD(chunks),
@@ -48,9 +50,10 @@ static void report(const struct imatrix_options *o, const struct imatrix *im, si
                    const struct measure_options *m, size_t n_unseen)
 {
     if (n_unseen && !o->common.quiet) {
-        term_message("%zu matrices met no token of the text (experts that were never chosen): a "
-                     "longer or more varied text would help",
-                     n_unseen);
+        term_message(
+            "%zu %s met no token of the text (experts that were never chosen): a longer or "
+            "more varied text would help",
+            n_unseen, n_unseen == 1 ? "matrix" : "matrices");
     }
     if (o->common.json) {
         term_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "output",
@@ -61,8 +64,9 @@ static void report(const struct imatrix_options *o, const struct imatrix *im, si
                                   "unseen", (json_int_t)n_unseen),
                         false);
     } else if (!o->common.quiet) {
-        printf("%s: %zu matrices over %u windows of %u tokens\n", o->output, imatrix_count(im),
-               imatrix_chunks(im), m->n_context);
+        printf("%s: %zu %s over %u window%s of %u tokens\n", o->output, imatrix_count(im),
+               imatrix_count(im) == 1 ? "matrix" : "matrices", imatrix_chunks(im),
+               term_plural(imatrix_chunks(im)), m->n_context);
     }
 }
 
@@ -82,7 +86,7 @@ static bool gather(const struct imatrix_options *o, struct engine *en, struct er
     struct imatrix *im = NULL;
     struct imatrix_collector *collector = imatrix_collector_new(engine_gguf(en));
     struct model_observer observer = imatrix_collector_observer(collector);
-    bool ok = measure_text_tokens(en, o->text, &tokens, e) &&
+    bool ok = measure_text_tokens(en, &o->text, &tokens, e) &&
               (mm = measure_model_new(engine_model(en), engine_pool(en), m.n_context, n_batch, e));
     if (ok) {
         struct progress bar;
@@ -93,7 +97,8 @@ static bool gather(const struct imatrix_options *o, struct engine *en, struct er
         progress_end(&bar);
         ok = ok && (im = imatrix_collector_take(collector, o->process_output, &n_unseen, e));
         if (ok) {
-            imatrix_describe(im, base_name(o->text), (uint32_t)n_windows, m.n_context);
+            imatrix_describe(im, base_name(o->text.text ? o->text.text : o->text.ids),
+                             (uint32_t)n_windows, m.n_context);
             ok = imatrix_save(im, o->output, e);
         }
         if (ok) {
@@ -113,8 +118,8 @@ static int run(const void *options, const struct string_list *arguments)
     if (arguments->n != 1) {
         return cli_usage("imatrix", "imatrix takes one model");
     }
-    if (!o->text || !o->output) {
-        return cli_usage("imatrix", "imatrix needs --text FILE and -o FILE");
+    if (!o->text.text == !o->text.ids || !o->output) {
+        return cli_usage("imatrix", "imatrix needs -o FILE and one of --text FILE and --ids FILE");
     }
     struct error e = {0};
     struct model_source source;
@@ -123,8 +128,8 @@ static int run(const void *options, const struct string_list *arguments)
     }
     int status;
     struct engine *en = NULL;
-    const char *const inputs[] = {source.path, o->text};
-    if (!output_check(o->output, inputs, 2, &e)) {
+    const char *const inputs[] = {source.path, o->text.text, o->text.ids};
+    if (!output_check(o->output, inputs, 3, o->force, &e)) {
         status = cli_fail(&e);
     } else {
         en = models_open_engine(&source, &o->common, &e);
@@ -138,17 +143,17 @@ static int run(const void *options, const struct string_list *arguments)
 const struct command cmd_imatrix = {
     .name = "imatrix",
     .summary = "where a model's weights matter, for quantizing it well",
-    .arguments = "MODEL --text FILE -o FILE",
+    .arguments = "MODEL -f FILE -o FILE",
     .description =
         "Runs the model over a text and writes, for each matrix (each expert apart), the\n"
         "mean squares of the inputs of its columns: where they are large, an error of a\n"
         "weight costs most, and `lllm quantize --imatrix` makes it small. Take the model\n"
         "before it is quantized, and a text like those it will meet: some hundred windows\n"
-        "of mixed prose, code and languages. The text is cut into windows of --context\n"
+        "of mixed prose, code and languages. The text is cut into windows of --context-size\n"
         "tokens, each beginning with the beginning-of-text token where the model has one.\n"
         "The file is GGUF as llama.cpp's llama-imatrix writes it; either program reads the\n"
-        "other's.",
-    .examples = "  lllm imatrix tinyllama-f16.gguf --text wiki.train.raw -o tiny.imatrix.gguf\n"
+        "other's. A file that is there is replaced with --force only.",
+    .examples = "  lllm imatrix tinyllama-f16.gguf -f wiki.train.raw -o tiny.imatrix.gguf\n"
                 "  lllm quantize tinyllama-f16.gguf t.gguf q4_k_m --imatrix tiny.imatrix.gguf\n",
     .options = table,
     .options_bytes = sizeof(struct imatrix_options),

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/formats.h"
 #include "cli/output.h"
 #include "cli/import_llama2c.h"
 #include "cli/term.h"
@@ -13,6 +14,7 @@
 struct import_options {
     struct common_options common;
     const char *tokenizer, *type, *output, *name;
+    bool force;
 };
 
 #define FIELD(field) offsetof(struct import_options, field)
@@ -20,29 +22,15 @@ struct import_options {
 static const struct option table[] = {
     {"tokenizer", 0, OPTION_STRING, "FILE", "the tokenizer of a llama2.c checkpoint",
      FIELD(tokenizer), 0, 0, 0},
-    {"type", 0, OPTION_STRING, "TYPE", "number format of the matrices (default: as stored)",
-     FIELD(type), 0, 0, 0},
+    {"type", 0, OPTION_STRING, "TYPE",
+     "number format of the matrices, one of those below (default: as stored)", FIELD(type), 0, 0,
+     0},
     {"output", 'o', OPTION_STRING, "FILE", "the .gguf file to write", FIELD(output), 0, 0, 0},
+    OUTPUT_FORCE_OPTION(FIELD(force)),
     {"name", 0, OPTION_STRING, "TEXT", "what the model is called (default: from the source's name)",
      FIELD(name), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
-
-static int unknown_type(const char *type)
-{
-    struct buf names;
-    buf_init(&names, 400);
-    const struct quant_format *f;
-    for (size_t i = 0; (f = quant_format_at(i)); i++) {
-        if (f->quantize) {
-            buf_printf(&names, "%s%s", names.len ? ", " : "", f->name);
-        }
-    }
-    int status = cli_usage("import", "--type %.40s is no number format that can be written: %s",
-                           type, names.data ? names.data : "");
-    buf_free(&names);
-    return status;
-}
 
 /* "stories.bin" for "dir/stories.bin", without the ending. */
 static char *name_of(const char *path)
@@ -73,14 +61,17 @@ static void report(const struct import_options *o, const struct summary *s)
         return;
     }
     if (s->n_fallbacks && !o->common.quiet) {
-        term_message("%llu matrices have rows that %s cannot hold; they are %s",
-                     (unsigned long long)s->n_fallbacks, o->type, s->fallback->name);
+        bool one = s->n_fallbacks == 1;
+        term_message("%llu %s rows that %s cannot hold; %s %s", (unsigned long long)s->n_fallbacks,
+                     one ? "matrix has" : "matrices have", o->type, one ? "it is" : "they are",
+                     s->fallback->name);
     }
     if (!o->common.quiet) {
         char size[32], parameters[32];
-        printf("%s: %llu tensors, %s parameters, %s, %s\n", o->output,
-               (unsigned long long)s->n_tensors, term_short_count(s->n_parameters, parameters),
-               term_bytes(s->size_bytes, size), s->format->name);
+        printf("%s: %llu tensor%s, %s parameters, %s, %s\n", o->output,
+               (unsigned long long)s->n_tensors, term_plural(s->n_tensors),
+               term_short_count(s->n_parameters, parameters), term_bytes(s->size_bytes, size),
+               s->format->name);
     }
 }
 
@@ -138,10 +129,10 @@ static int run(const void *options, const struct string_list *arguments)
     }
     const char *source = arguments->items[0];
     bool folder = file_is_directory(source);
-    const struct quant_format *format = o->type ? quant_format_by_name(o->type) : NULL;
+    const struct quant_format *format = o->type ? formats_find(o->type) : NULL;
     struct error e = {0};
-    if (o->type && (!format || !format->quantize)) {
-        return unknown_type(o->type);
+    if (o->type && !format) {
+        return formats_refuse("import", "type", o->type);
     }
     if (!o->output) {
         return cli_usage("import", "-o FILE.gguf is missing");
@@ -170,7 +161,7 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("import", "a llama2.c checkpoint needs --tokenizer FILE.bin");
     }
     const char *const inputs[] = {source, o->tokenizer};
-    if (!output_check(o->output, inputs, 2, &e)) {
+    if (!output_check(o->output, inputs, 2, o->force, &e)) {
         return cli_fail(&e);
     }
     struct summary s;
@@ -192,7 +183,8 @@ const struct command cmd_import = {
         "names that other programs expect. Matrices are stored as --type (as the folder has\n"
         "them without it; rows that a block format cannot hold get a similar one), norms and\n"
         "biases as F32. A folder can also be used as it is: lllm run FOLDER. For formats with\n"
-        "mixtures (q4_k_m) import first, then lllm quantize.\n"
+        "mixtures (q4_k_m) import first, then lllm quantize. A file that is there is replaced\n"
+        "with --force only.\n"
         "\n"
         "Also reads a llama2.c checkpoint (the legacy format, version 0) with its\n"
         "tokenizer.bin.",
@@ -201,5 +193,6 @@ const struct command cmd_import = {
                 "  lllm import stories15M.bin --tokenizer tokenizer.bin -o stories15M.gguf\n",
     .options = table,
     .options_bytes = sizeof(struct import_options),
+    .print_more = formats_print,
     .run = run,
 };

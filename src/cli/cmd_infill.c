@@ -20,7 +20,7 @@ struct infill_options {
 #define FIELD(field) offsetof(struct infill_options, field)
 
 static const struct option table[] = {
-    {"file", 'f', OPTION_STRING, "FILE", "a text with a hole (-: standard input)", FIELD(file), 0,
+    {"text", 'f', OPTION_STRING, "FILE", "a text with a hole (-: standard input)", FIELD(file), 0,
      0, 0},
     {"hole", 0, OPTION_STRING, "TEXT", "how the hole is marked in it (default <FILL>)", FIELD(hole),
      0, 0, 0},
@@ -106,7 +106,8 @@ static bool fill(const struct infill_options *o, const struct holed *h, struct e
     struct token_list tokens = {0};
     struct session *session = NULL;
     bool around = o->whole && !o->common.json;
-    bool ok = tokenizer_infill(engine_tokenizer(en), o->suffix_first ? INFILL_SPM : INFILL_PSM,
+    bool ok = engine_require_vocabulary(en, e) &&
+              tokenizer_infill(engine_tokenizer(en), o->suffix_first ? INFILL_SPM : INFILL_PSM,
                                h->prefix, h->n_prefix, h->suffix, h->n_suffix, &tokens, e) &&
               (session = session_new(en, e));
     if (ok && around) {

@@ -17,7 +17,7 @@ struct logits_options {
 #define FIELD(field) offsetof(struct logits_options, field)
 
 static const struct option table[] = {
-    {"file", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
+    {"text", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
      FIELD(file), 0, 0, 0},
     {"ids", 0, OPTION_STRING, "IDS", "token ids instead of text, just as they are", FIELD(ids), 0,
      0, 0},
@@ -43,7 +43,7 @@ struct window {
 static void piece_of(const struct window *w, int32_t id, struct buf *piece)
 {
     buf_clear(piece);
-    if ((size_t)id < tokenizer_count(w->tokenizer)) { /* the rest pads the matrix */
+    if (w->tokenizer && (size_t)id < tokenizer_count(w->tokenizer)) { /* the rest is padding */
         tokenizer_append_piece(w->tokenizer, id, true, piece);
     }
 }
@@ -106,6 +106,9 @@ static bool make_tokens(const struct engine *en, const struct logits_options *o,
         }
     } else {
         struct buf text;
+        if (!engine_require_vocabulary(en, e)) {
+            return false;
+        }
         bool ok = input_text(&text, arguments, 1, o->file, e);
         const char *data = text.data ? text.data : "";
         ok = ok && (o->no_special ? tokenizer_encode(t, data, text.len, NULL, tokens, e)

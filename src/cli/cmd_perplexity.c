@@ -11,16 +11,16 @@
 
 struct perplexity_options {
     struct common_options common;
-    const char *text;
+    struct measure_text text;
     uint32_t stride, chunks;
 };
 
 #define FIELD(field) offsetof(struct perplexity_options, field)
 
 static const struct option table[] = {
-    {"text", 0, OPTION_STRING, "FILE", "the text (-: standard input)", FIELD(text), 0, 0, 0},
-    {"file", 'f', OPTION_STRING, "FILE", "the same", FIELD(text), 0, 0, 0},
-    {"context", 'c', OPTION_U32, "N",
+    {"text", 'f', OPTION_STRING, "FILE", "the text (-: standard input)", FIELD(text.text), 0, 0, 0},
+    MEASURE_TEXT_IDS_OPTION(FIELD(text.ids)),
+    {"context-size", 0, OPTION_U32, "N",
      "tokens of a window (default 512, or what the model was trained for where that is less)",
      FIELD(common.context_size), 4, MODEL_MAX_CONTEXT, 0},
     {"stride", 0, OPTION_U32, "N",
@@ -55,8 +55,8 @@ static void report(const struct perplexity_options *o, const char *model,
     if (o->common.json) {
         term_print_json(
             json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "model",
-                      term_json_text(model, strlen(model)), "text",
-                      term_json_text(o->text, strlen(o->text)), "perplexity", number(p->perplexity),
+                      term_json_text(model, strlen(model)), o->text.text ? "text" : "ids",
+                      measure_text_json(&o->text), "perplexity", number(p->perplexity),
                       "standard_error", number(p->perplexity_error), "nll_mean",
                       number(p->mean_nll), "nll_standard_error", number(p->mean_nll_error),
                       "tokens", (json_int_t)n_tokens, "scored_tokens", (json_int_t)p->n_scored,
@@ -68,8 +68,9 @@ static void report(const struct perplexity_options *o, const char *model,
     }
     printf("%.4f +- %.4f\n", p->perplexity, p->perplexity_error);
     if (!o->common.quiet) {
-        fprintf(stderr, "%zu of %zu tokens scored in %zu windows of %u%s, %.1f s\n", p->n_scored,
-                n_tokens, p->n_windows, m->n_context, m->stride ? ", overlapping" : "", seconds);
+        fprintf(stderr, "%zu of %zu tokens scored in %zu window%s of %u%s, %.1f s\n", p->n_scored,
+                n_tokens, p->n_windows, term_plural(p->n_windows), m->n_context,
+                m->stride ? ", overlapping" : "", seconds);
     }
 }
 
@@ -82,7 +83,7 @@ static bool measure(const struct perplexity_options *o, struct engine *en, const
     struct measure_perplexity result;
     uint32_t n_batch = o->common.batch_size ? o->common.batch_size : MEASURE_TEXT_BATCH;
     struct measure_model *mm = NULL;
-    bool ok = measure_text_tokens(en, o->text, &tokens, e);
+    bool ok = measure_text_tokens(en, &o->text, &tokens, e);
     ok = ok && (mm = measure_model_new(engine_model(en), engine_pool(en), m.n_context, n_batch, e));
     if (ok) {
         struct progress bar;
@@ -105,11 +106,11 @@ static int run(const void *options, const struct string_list *arguments)
     if (arguments->n != 1) {
         return cli_usage("perplexity", "perplexity takes one model");
     }
-    if (!o->text) {
-        return cli_usage("perplexity", "perplexity needs a text: --text FILE");
+    if (!o->text.text == !o->text.ids) {
+        return cli_usage("perplexity", "perplexity needs one of --text FILE and --ids FILE");
     }
     if (o->common.context_size && o->stride > o->common.context_size) {
-        return cli_usage("perplexity", "--stride is at most --context");
+        return cli_usage("perplexity", "--stride is at most --context-size");
     }
     struct error e = {0};
     struct model_source source;
@@ -126,7 +127,7 @@ static int run(const void *options, const struct string_list *arguments)
 const struct command cmd_perplexity = {
     .name = "perplexity",
     .summary = "how well a model predicts a text",
-    .arguments = "MODEL --text FILE",
+    .arguments = "MODEL -f FILE | --ids FILE",
     .description =
         "Prints exp(mean of -ln p(token | the tokens before it)) and its standard error,\n"
         "perplexity * sd(-ln p) / sqrt(n - 1), tokens taken as independent. Lower is better;\n"
@@ -134,18 +135,19 @@ const struct command cmd_perplexity = {
         "\n"
         "Which tokens count: the text is tokenized as a whole, with the beginning-of-text\n"
         "token in front where the model has one; control tokens spelled in it are text.\n"
-        "  side by side (the default, as llama.cpp's llama-perplexity): windows of --context\n"
-        "    tokens one after the other, the rest at the end left out; the first token of\n"
-        "    each is replaced by the beginning-of-text token where the model has one. Scored\n"
-        "    are the tokens from context/2 + 1 on, so that each follows at least half a\n"
-        "    window.\n"
+        "  side by side (the default, as llama.cpp's llama-perplexity): windows of\n"
+        "    --context-size tokens one after the other, the rest at the end left out; the\n"
+        "    first token of each is replaced by the beginning-of-text token where the model\n"
+        "    has one. Scored are the tokens from context/2 + 1 on, so that each follows at\n"
+        "    least half a window.\n"
         "  --stride N (as Hugging Face's recipe): windows begin every N tokens and overlap;\n"
         "    each scores the tokens that the one before did not reach. Every token of the\n"
-        "    text but the first is scored once, with the same weight (where N is --context,\n"
-        "    not the first of a window either). Slower, and lower figures.\n",
-    .examples = "  lllm perplexity tinyllama.gguf --text wiki.test.raw\n"
-                "  lllm perplexity tinyllama.gguf -f wiki.test.raw --context 2048 --stride 512\n"
-                "  lllm perplexity starter --text README.md --json\n",
+        "    text but the first is scored once, with the same weight (where N is\n"
+        "    --context-size, not the first of a window either). Slower, and lower figures.",
+    .examples = "  lllm perplexity tinyllama.gguf -f wiki.test.raw\n"
+                "  lllm perplexity tinyllama.gguf -f wiki.test.raw --context-size 2048 \\\n"
+                "    --stride 512\n"
+                "  lllm perplexity starter -f README.md --json\n",
     .options = table,
     .options_bytes = sizeof(struct perplexity_options),
     .uses_engine = true,

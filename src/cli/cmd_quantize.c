@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/formats.h"
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/quantize_options.h"
@@ -25,15 +26,18 @@ static const struct option table[] = {
      FIELD(output_type), 0, 0, 0},
     {"token-embedding-type", 0, OPTION_STRING, "FORMAT", "the format of token_embd.weight",
      FIELD(embedding_type), 0, 0, 0},
+    OUTPUT_FORCE_OPTION(FIELD(force)),
     {"compare", 0, OPTION_FLAG, NULL,
      "quantize to temporary files by each of --types and print what that costs", FIELD(compare), 0,
      0, 0},
-    {"text", 0, OPTION_STRING, "FILE", "with --compare: the text to measure on (-: standard input)",
-     FIELD(text), 0, 0, 0},
+    {"text", 'f', OPTION_STRING, "FILE",
+     "with --compare: the text to measure on (-: standard input)", FIELD(text), 0, 0, 0},
+    {"ids", 0, OPTION_STRING, "FILE", "with --compare: token ids in place of a text", FIELD(ids), 0,
+     0, 0},
     {"types", 0, OPTION_STRING, "A,B,...",
      "with --compare: the types (default q8_0,q6_k,q5_k_m,q4_k_m,q4_0,q3_k_m,q2_k)", FIELD(types),
      0, 0, 0},
-    {"context", 0, OPTION_U32, "N", "with --compare: tokens of a window (default 512)",
+    {"context-size", 0, OPTION_U32, "N", "with --compare: tokens of a window (default 512)",
      FIELD(context), 4, MODEL_MAX_CONTEXT, 0},
     {"chunks", 0, OPTION_U32, "N", "with --compare: at most so many windows (0, the default: all)",
      FIELD(chunks), 0, UINT32_MAX, 0},
@@ -90,9 +94,10 @@ static void print_types(FILE *out)
 static void warn(const struct quantize_plan *p)
 {
     if (p->n_requantized) {
-        term_message("%zu matrices are quantized already: the errors add up; start from a file in "
-                     "F16, BF16 or F32 if you have one",
-                     p->n_requantized);
+        term_message(
+            "%zu %s quantized already: the errors add up; start from a file in F16, BF16 or "
+            "F32 if you have one",
+            p->n_requantized, p->n_requantized == 1 ? "matrix is" : "matrices are");
     }
     if (p->n_fallback) {
         const struct quant_format *wanted = NULL, *taken = NULL;
@@ -102,14 +107,15 @@ static void warn(const struct quantize_plan *p)
                 taken = quant_format_by_type(p->choices[i].type);
             }
         }
-        term_message("%zu matrices have rows that are no multiple of their format's block: they "
-                     "are in another one (such as %s instead of %s)",
-                     p->n_fallback, taken->name, wanted->name);
+        term_message("%zu %s rows that are no multiple of the format's block, and another format "
+                     "(such as %s instead of %s)",
+                     p->n_fallback, p->n_fallback == 1 ? "matrix has" : "matrices have",
+                     taken->name, wanted->name);
     }
     if (p->n_without_importance) {
-        term_message("the importance matrix does not have %zu of the matrices: these are quantized "
-                     "without",
-                     p->n_without_importance);
+        term_message("%zu %s not in the importance matrix, and quantized without it",
+                     p->n_without_importance,
+                     p->n_without_importance == 1 ? "matrix is" : "matrices are");
     }
 }
 
@@ -200,9 +206,45 @@ static bool convert(const struct quantize_cli *o, const struct gguf *g,
 /* A format by its name, or QUANTIZE_BY_RULE; false when it cannot be written. */
 static bool read_format(const char *name, uint32_t *type)
 {
-    const struct quant_format *f = name ? quant_format_by_name(name) : NULL;
+    const struct quant_format *f = name ? formats_find(name) : NULL;
     *type = f ? f->type : QUANTIZE_BY_RULE;
-    return name == NULL || (f && f->quantize);
+    return name == NULL || f != NULL;
+}
+
+/* Not three arguments, or the third is no type: what may have been meant. */
+static int wrong_arguments(const struct string_list *arguments)
+{
+    const char *const *a = arguments->items;
+    size_t n = arguments->n, at = 0;
+    while (at < n && !quantize_recipe_find(a[at])) {
+        at++;
+    }
+    if (n == 3 && at < 2) {
+        return cli_usage("quantize", "the type comes last: lllm quantize %s %s %s", a[at ? 0 : 1],
+                         a[2], a[at]);
+    }
+    if (n == 3) {
+        return quantize_unknown_type(a[2]);
+    }
+    if (n == 2 && at < 2) {
+        return cli_usage("quantize", "the file to write is missing: lllm quantize %s OUT.gguf %s",
+                         a[1 - at], a[at]);
+    }
+    if (n == 2) {
+        return cli_usage("quantize", "the type is missing: lllm quantize %s %s q4_k_m", a[0], a[1]);
+    }
+    return cli_usage("quantize", "quantize takes a model, the file to write and a type, such as "
+                                 "q4_k_m");
+}
+
+/* The sentence about a model that is not there, where the file to write is: they may be swapped. */
+static void hint_at_order(const char *out, struct error *e)
+{
+    struct error first = *e;
+    if (file_exists(out)) {
+        error_set(e, first.code, "%s (the model comes first, then the file to write)",
+                  first.message);
+    }
 }
 
 static int run_convert(const struct quantize_cli *o, const struct string_list *arguments)
@@ -211,23 +253,25 @@ static int run_convert(const struct quantize_cli *o, const struct string_list *a
     struct quantize_options how = {.recipe = quantize_recipe_find(arguments->items[2]),
                                    .pure = o->pure};
     if (!how.recipe) {
-        return quantize_unknown_type(arguments->items[2]);
+        return wrong_arguments(arguments);
     }
-    if (!read_format(o->output_type, &how.output_type) ||
-        !read_format(o->embedding_type, &how.embedding_type)) {
-        return cli_usage("quantize",
-                         "a format that can be written is needed: f16, q8_0, q6_k, ...");
+    if (!read_format(o->output_type, &how.output_type)) {
+        return formats_refuse("quantize", "output-tensor-type", o->output_type);
+    }
+    if (!read_format(o->embedding_type, &how.embedding_type)) {
+        return formats_refuse("quantize", "token-embedding-type", o->embedding_type);
     }
     struct error e = {0};
     struct model_source source;
     struct imatrix *im = NULL;
     if (!models_find(in, &source, &e)) {
+        hint_at_order(out, &e);
         return cli_fail(&e);
     }
     struct gguf *g = NULL;
     bool ok = false;
     const char *const inputs[] = {source.path, o->imatrix};
-    if (output_check(out, inputs, 2, &e) && quantize_open_imatrix(o, &im, &e)) {
+    if (output_check(out, inputs, 2, o->force, &e) && quantize_open_imatrix(o, &im, &e)) {
         how.imatrix = im;
         g = models_open_to_write(&source, &e);
         ok = g && convert(o, g, &how, out, &e);
@@ -249,19 +293,20 @@ static int run(const void *options, const struct string_list *arguments)
         if (arguments->n != 1) {
             return cli_usage("quantize", "--compare takes one model");
         }
-        if (!o->text) {
-            return cli_usage("quantize", "--compare needs --text FILE");
+        if (!o->text == !o->ids) {
+            return cli_usage("quantize", "--compare needs one of --text FILE and --ids FILE");
         }
         if (o->output_type || o->embedding_type) {
             return cli_usage("quantize", "--compare takes whole types, not formats of tensors");
         }
         return quantize_compare(o, arguments->items[0]);
     }
-    if (o->text || o->types || o->context || o->chunks) {
-        return cli_usage("quantize", "--text, --types, --context and --chunks go with --compare");
+    if (o->text || o->ids || o->types || o->context || o->chunks) {
+        return cli_usage("quantize", "--text, --ids, --types, --context-size and --chunks go with "
+                                     "--compare");
     }
     if (arguments->n != 3) {
-        return cli_usage("quantize", "quantize takes a model, the file to write and a type");
+        return wrong_arguments(arguments);
     }
     return run_convert(o, arguments);
 }
@@ -269,25 +314,25 @@ static int run(const void *options, const struct string_list *arguments)
 const struct command cmd_quantize = {
     .name = "quantize",
     .summary = "a model in fewer bits per weight, and what that costs",
-    .arguments = "IN OUT.gguf TYPE | --compare IN --text FILE",
+    .arguments = "IN OUT.gguf TYPE | --compare IN -f FILE",
     .description =
         "Writes a copy of a model whose matrices are in another format. A type names the\n"
         "format of most of them and, for the mixes (Q2_K, Q3_K_*, Q4_K_*, Q5_K_*, ...),\n"
         "rules that give more bits to those that suffer most: the same tensors as any other\n"
         "file of that name. Norms and biases stay as they are. Rows that are no multiple of\n"
         "a format's block go into a similar one with blocks of 32, or F16. Memory does not\n"
-        "grow with the model; the output appears when it is whole.\n"
+        "grow with the model; the output appears when it is whole, and replaces a file that\n"
+        "is there with --force only.\n"
         "\n"
         "--compare quantizes to temporary files (in $TMPDIR or /tmp) and prints for each\n"
         "type: size, bits per weight, perplexity with its standard error (as lllm perplexity\n"
         "computes it), the Kullback-Leibler divergence of its predictions from the source's\n"
         "(mean and 99th percentile, in nats; 0 is equal), how often both put the same token\n"
         "first, and the speed of decoding (median, lowest and highest of --reps runs).",
-    .examples =
-        "  lllm quantize tinyllama-f16.gguf tinyllama-q4.gguf q4_k_m\n"
-        "  lllm imatrix tinyllama-f16.gguf --text wiki.txt -o tiny.imatrix.gguf\n"
-        "  lllm quantize tinyllama-f16.gguf t.gguf iq4_xs --imatrix tiny.imatrix.gguf\n"
-        "  lllm quantize --compare tinyllama-f16.gguf --text wiki.txt --types q8_0,q4_k_m\n",
+    .examples = "  lllm quantize tinyllama-f16.gguf tinyllama-q4.gguf q4_k_m\n"
+                "  lllm imatrix tinyllama-f16.gguf -f wiki.txt -o tiny.imatrix.gguf\n"
+                "  lllm quantize tinyllama-f16.gguf t.gguf iq4_xs --imatrix tiny.imatrix.gguf\n"
+                "  lllm quantize --compare tinyllama-f16.gguf -f wiki.txt --types q8_0,q4_k_m\n",
     .options = table,
     .options_bytes = sizeof(struct quantize_cli),
     .init = init,

@@ -33,7 +33,7 @@ struct run_options {
 static const struct option table[] = {
     {"model", 'm', OPTION_STRING, "MODEL", "the model (default: starter)", FIELD(model), 0, 0, 0},
     {"prompt", 'p', OPTION_STRING, "TEXT", "the prompt", FIELD(prompt), 0, 0, 0},
-    {"file", 'f', OPTION_STRING, "FILE", "read the prompt from a file (-: standard input)",
+    {"text", 'f', OPTION_STRING, "FILE", "read the prompt from a file (-: standard input)",
      FIELD(file), 0, 0, 0},
     {"system", 0, OPTION_STRING, "TEXT", "the system message", FIELD(system), 0, 0, 0},
     {"tools", 0, OPTION_STRING, "FILE",
@@ -322,6 +322,10 @@ static int with_engine(const struct run *r, const struct model_source *source, s
     struct error e = {0};
     if (r->empty) {
         error_set(&e, ERROR_INPUT, "there is no prompt: %s is empty", r->empty);
+        return cli_fail(&e);
+    }
+    if (!engine_require_vocabulary(en, &e)) {
+        models_name_in_error(&e, source->name);
         return cli_fail(&e);
     }
     if (o->chat_template && !chat_input_template(engine_prompter(en), o->chat_template, &e)) {

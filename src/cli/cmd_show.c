@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "cli/cli.h"
 #include "cli/inventory.h"
 #include "cli/models.h"
 #include "cli/term.h"
+#include "engine/engine.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -31,14 +33,16 @@ struct facts {
     struct inventory inventory;
     bool has_config;
     struct model_config config;
+    int n_threads;
     struct error why_no_config;
     char *name, *description, *license, *architecture, *template, *vocabulary, *pre;
     uint64_t n_vocab;
 };
 
-static void gather(struct facts *f)
+static void gather(struct facts *f, const struct common_options *o)
 {
     const struct gguf *g = f->gguf;
+    f->n_threads = o->n_threads ? o->n_threads : cpu_count();
     inventory_take(g, &f->inventory);
     f->has_config = f->inventory.n_tensors && model_config_read(g, &f->config, &f->why_no_config);
     f->name = inventory_text(g, "general.name");
@@ -71,6 +75,27 @@ static uint32_t next_context(const struct model_config *c, uint32_t last)
     }
     uint64_t next = last ? (uint64_t)last * 4 : 512;
     return next < c->n_context ? (uint32_t)next : c->n_context;
+}
+
+/* What running takes beside the weights, with the engine's own batch. */
+struct memory {
+    uint64_t cache_bytes; /* 0: an encoder keeps no keys and values */
+    uint64_t scratch_bytes, total_bytes;
+};
+
+static struct memory memory_at(const struct facts *f, uint32_t context)
+{
+    const struct model_config *c = &f->config;
+    uint32_t batch = context < ENGINE_BATCH ? context : ENGINE_BATCH;
+    if (c->bidirectional) {
+        batch = context > ENCODER_BATCH ? context : ENCODER_BATCH;
+    }
+    struct memory m = {
+        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, context),
+        .scratch_bytes = model_scratch_bytes(c, batch, context, f->n_threads),
+    };
+    m.total_bytes = f->inventory.size_bytes + m.cache_bytes + m.scratch_bytes;
+    return m;
 }
 
 static void print_label(const char *label)
@@ -134,16 +159,17 @@ static void print_config(const struct model_config *c)
 
 static void print_memory(const struct facts *f)
 {
-    char context[32], kv[32], all[32];
+    char context[32], kv[32], scratch[32], all[32];
     print_label("memory");
     printf("weights %s\n", term_bytes(f->inventory.size_bytes, all));
-    if (f->config.bidirectional) {
-        return; /* keeps no keys and values */
-    }
     for (uint32_t n = next_context(&f->config, 0); n; n = next_context(&f->config, n)) {
-        uint64_t cache = model_cache_bytes(&f->config, n);
-        printf("%-14scontext %9s: + KV cache %9s = %s\n", "", term_count(n, context),
-               term_bytes(cache, kv), term_bytes(f->inventory.size_bytes + cache, all));
+        struct memory m = memory_at(f, n);
+        printf("%-14scontext %9s: ", "", term_count(n, context));
+        if (m.cache_bytes) {
+            printf("+ KV cache %9s ", term_bytes(m.cache_bytes, kv));
+        }
+        printf("+ scratch %9s = %s\n", term_bytes(m.scratch_bytes, scratch),
+               term_bytes(m.total_bytes, all));
     }
 }
 
@@ -221,8 +247,10 @@ static void print_facts(const struct facts *f, const struct show_options *o)
     printf(in->n_elements ? " (%s)\n" : " (a vocabulary only)\n", term_count(in->n_elements, b));
     for (size_t i = 0; i < in->n_types; i++) {
         print_label(i ? "" : "types");
-        printf("%-6s %5llu tensors  %10s\n", in->types[i].format->name,
-               (unsigned long long)in->types[i].n_tensors, term_bytes(in->types[i].size_bytes, a));
+        bool one = in->types[i].n_tensors == 1;
+        printf("%-6s %5llu tensor%s  %10s\n", in->types[i].format->name,
+               (unsigned long long)in->types[i].n_tensors, one ? " " : "s",
+               term_bytes(in->types[i].size_bytes, a));
     }
     if (f->has_config) {
         print_config(&f->config);
@@ -321,11 +349,12 @@ static json_t *config_json(const struct facts *f)
 {
     const struct model_config *c = &f->config;
     json_t *memory = json_array();
-    for (uint32_t n = c->bidirectional ? 0 : next_context(c, 0); n; n = next_context(c, n)) {
-        uint64_t cache = model_cache_bytes(c, n);
-        json_array_append_new(memory, json_pack("{s:I, s:I, s:I}", "context", (json_int_t)n,
-                                                "kv_cache_bytes", (json_int_t)cache, "total_bytes",
-                                                (json_int_t)(f->inventory.size_bytes + cache)));
+    for (uint32_t n = next_context(c, 0); n; n = next_context(c, n)) {
+        struct memory m = memory_at(f, n);
+        json_array_append_new(memory, json_pack("{s:I, s:I, s:I, s:I}", "context", (json_int_t)n,
+                                                "kv_cache_bytes", (json_int_t)m.cache_bytes,
+                                                "scratch_bytes", (json_int_t)m.scratch_bytes,
+                                                "total_bytes", (json_int_t)m.total_bytes));
     }
     json_t *all =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",
@@ -420,7 +449,7 @@ static int run(const void *options, const struct string_list *arguments)
         status = cli_fail(&e);
     } else {
         f.gguf = g;
-        gather(&f);
+        gather(&f, &o->common);
         if (o->template) {
             status = print_template(&f, o->common.json);
         } else if (o->common.json) {
@@ -441,8 +470,9 @@ const struct command cmd_show = {
     .arguments = "MODEL",
     .description =
         "Name, licence, architecture, sizes, number formats, tokenizer, chat template, and\n"
-        "the memory it needs at several context lengths. Works on files with a\n"
-        "vocabulary only, too.",
+        "the memory it needs at several context lengths: weights, keys and values of the\n"
+        "tokens (KV cache), and scratch, which depends on --threads; of both no more is\n"
+        "taken than is used. Works on files with a vocabulary only, too.",
     .examples = "  lllm show starter\n"
                 "  lllm show tinyllama.gguf --tensors\n"
                 "  lllm show tinyllama.gguf --json\n"

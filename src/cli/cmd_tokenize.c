@@ -21,7 +21,7 @@ struct tokenize_options {
 #define FIELD(field) offsetof(struct tokenize_options, field)
 
 static const struct option table[] = {
-    {"file", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
+    {"text", 'f', OPTION_STRING, "FILE", "read the text from a file (-: standard input)",
      FIELD(file), 0, 0, 0},
     {"ids", 0, OPTION_FLAG, NULL, "print the ids alone, on one line", FIELD(ids), 0, 0, 0},
     {"no-special", 0, OPTION_FLAG, NULL, "no tokens around the text, and no control tokens",
@@ -107,6 +107,10 @@ static bool work(const struct tokenizer *t, const struct tokenize_options *o,
     bool ok = input_text(&text, arguments, 1, o->file, e);
     if (ok && o->decode) {
         ok = input_ids(text.data, tokenizer_count(t), ids, e);
+        if (ok && ids->n == 0 && !o->common.quiet) {
+            term_message("there are no token ids to decode: %s is empty",
+                         arguments->n > 1 ? "the argument" : input_name(o->file ? o->file : "-"));
+        }
         if (ok) {
             print_decoded(t, o, ids);
         }

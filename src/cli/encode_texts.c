@@ -93,7 +93,15 @@ static bool open_job(struct encode_job *job, const struct string_list *arguments
         return false;
     }
     job->encoder = encoder_new(job->engine, e);
-    return job->encoder && input_texts(&job->texts, arguments, 1, job->options->file, e);
+    const char *file = job->options->file;
+    if (!engine_require_vocabulary(job->engine, e) || !job->encoder ||
+        !input_texts(&job->texts, arguments, 1, file, e)) {
+        return false;
+    }
+    if (job->texts.n == 0 && !job->options->common.quiet) {
+        term_message("%s is empty: there are no texts", input_name(file ? file : "-"));
+    }
+    return true;
 }
 
 int encode_texts(const char *verb, const struct encode_options *o,

@@ -15,7 +15,7 @@ struct encode_options {
 
 /* Rows for the tables of commands whose options begin with a struct encode_options. */
 #define ENCODE_TEXTS_OPTIONS                                                                       \
-    {"file",                                                                                       \
+    {"text",                                                                                       \
      'f',                                                                                          \
      OPTION_STRING,                                                                                \
      "FILE",                                                                                       \

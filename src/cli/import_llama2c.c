@@ -350,23 +350,6 @@ static bool add_parts(struct conversion *v, const struct part *parts, size_t n,
     return ok;
 }
 
-/* general.file_type of the GGUF specification. */
-static uint32_t file_type(const struct quant_format *f)
-{
-    switch (f->type) {
-    case TENSOR_F16:
-        return 1;
-    case TENSOR_Q4_0:
-        return 2;
-    case TENSOR_Q8_0:
-        return 7;
-    case TENSOR_BF16:
-        return 32;
-    default:
-        return 0;
-    }
-}
-
 bool import_llama2c(const char *checkpoint, const char *tokenizer, const char *name,
                     const struct quant_format *format, const char *output,
                     struct import_result *result, struct error *e)
@@ -391,7 +374,10 @@ bool import_llama2c(const char *checkpoint, const char *tokenizer, const char *n
     } else {
         model_config_write(&config, v.writer);
         gguf_writer_string(v.writer, "general.name", name, strlen(name));
-        gguf_writer_u32(v.writer, "general.file_type", file_type(format));
+        uint32_t file_type;
+        if (gguf_file_type(format->type, &file_type)) {
+            gguf_writer_u32(v.writer, "general.file_type", file_type);
+        }
         ok = add_tokenizer(tokenizer, config.n_vocab, v.writer, e) &&
              add_parts(&v, parts, n, format, e) && gguf_writer_commit(v.writer, output, e);
     }

@@ -44,7 +44,7 @@ static const struct option engine_table[] = {
     {"context-size", 0, OPTION_U32, "N",
      "tokens of context (0, the default: the model's, at most 4096)", COMMON(context_size), 0,
      1 << 24, 0},
-    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (0, the default: 256)",
+    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (0, the default: 512)",
      COMMON(batch_size), 0, 1 << 16, 0},
     {"gpu-layers", 0, OPTION_INT, "N",
      "layers on the GPU; 0: none, -1: all (this build has no GPU backend)", COMMON(gpu_layers), -1,
@@ -159,17 +159,17 @@ static void print_command(const struct command *c)
            c->description);
     if (c->options && c->options->name) {
         printf("\n%sOptions%s\n", bold, plain);
-        options_print_help(c->options, stdout);
+        options_print_help(c->options, NULL, stdout);
     }
     if (c->uses_engine) {
         printf("\n%sComputing%s\n", bold, plain);
-        options_print_help(engine_table, stdout);
+        options_print_help(engine_table, c->options, stdout);
     }
     if (c->print_more) {
         c->print_more(stdout);
     }
     printf("\n%sCommon options%s\n", bold, plain);
-    options_print_help(common_table, stdout);
+    options_print_help(common_table, NULL, stdout);
     printf("\n%sExamples%s\n%s", bold, plain, c->examples);
 }
 

@@ -295,9 +295,13 @@ bool options_parse(const struct option *const *tables, void *into, size_t help_o
 
 enum { HELP_COLUMN = 26, HELP_WIDTH = 80 };
 
-void options_print_help(const struct option *table, FILE *out)
+void options_print_help(const struct option *table, const struct option *but, FILE *out)
 {
     for (const struct option *o = table; o->name; o++) {
+        const struct option *const tables[] = {but, NULL};
+        if (find(tables, o->name, strlen(o->name), 0)) {
+            continue;
+        }
         char left[64];
         snprintf(left, sizeof left, "  %c%c%s--%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->value ? " " : "",

@@ -49,8 +49,8 @@ bool options_parse(const struct option *const *tables, void *into, size_t help_o
                    char *const *argv, struct arena *arena, struct string_list *arguments,
                    struct error *e);
 
-/* One line per option, wrapped to 80 columns. */
-void options_print_help(const struct option *table, FILE *out);
+/* One line per option, wrapped to 80 columns; without those that `but` (may be NULL) has too. */
+void options_print_help(const struct option *table, const struct option *but, FILE *out);
 
 /* The candidate other than word that is nearest to it by edit distance; NULL when none is near
  * enough to have been meant. next(context, i) gives the candidates, NULL past the last. */

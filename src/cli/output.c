@@ -54,7 +54,32 @@ static bool would_replace(const char *output, const char *input)
            (S_ISDIR(in.st_mode) && lies_in(output, &in)) || is_other_part(output, input);
 }
 
-bool output_check(const char *output, const char *const *inputs, size_t n_inputs, struct error *e)
+/* Nothing that is there is replaced unasked, and what is no file not at all: the writer would say
+ * so too, after all the work. */
+static bool check_place(const char *output, bool force, struct error *e)
+{
+    struct stat st;
+    if (lstat(output, &st) != 0) {
+        return true; /* what stands in the way of making it, the writer says */
+    }
+    if (stat(output, &st) != 0) {
+        return force || error_set(e, ERROR_USAGE,
+                                  "%s is a link to a file that is not there: give the output that "
+                                  "file's name, or let --force put it in the link's place",
+                                  output);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return error_set(e, ERROR_USAGE, "%s is %s; name a file to write", output,
+                         S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
+    }
+    return force || error_set(e, ERROR_USAGE,
+                              "%s is there already: give the output another name, or replace it "
+                              "with --force",
+                              output);
+}
+
+bool output_check(const char *output, const char *const *inputs, size_t n_inputs, bool force,
+                  struct error *e)
 {
     if (strcmp(output, "-") == 0) {
         return error_set(e, ERROR_USAGE,
@@ -69,5 +94,5 @@ bool output_check(const char *output, const char *const *inputs, size_t n_inputs
                              output);
         }
     }
-    return true;
+    return check_place(output, force, e);
 }

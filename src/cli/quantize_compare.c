@@ -99,18 +99,19 @@ static void print_json(const struct compare_row *rows, size_t n, const char *mod
     }
     term_print_json(
         json_pack("{s:o, s:o, s:I, s:I, s:I, s:s, s:o, s:o}", "model",
-                  term_json_text(model, strlen(model)), "text",
-                  term_json_text(o->text, strlen(o->text)), "context", (json_int_t)m->n_context,
-                  "windows", (json_int_t)rows[0].perplexity.n_windows, "scored_tokens",
-                  (json_int_t)rows[0].perplexity.n_scored, "definition", measure_text_definition(m),
-                  "source", row_json(&rows[0]), "types", types),
+                  term_json_text(model, strlen(model)), o->text ? "text" : "ids",
+                  measure_text_json(&(struct measure_text){o->text, o->ids}), "context",
+                  (json_int_t)m->n_context, "windows", (json_int_t)rows[0].perplexity.n_windows,
+                  "scored_tokens", (json_int_t)rows[0].perplexity.n_scored, "definition",
+                  measure_text_definition(m), "source", row_json(&rows[0]), "types", types),
         false);
 }
 
 static void print_table(const struct compare_row *rows, size_t n, const struct measure_options *m)
 {
     const struct measure_perplexity *p = &rows[0].perplexity;
-    printf("%zu tokens scored in %zu windows of %u\n\n", p->n_scored, p->n_windows, m->n_context);
+    printf("%zu token%s scored in %zu window%s of %u\n\n", p->n_scored, term_plural(p->n_scored),
+           p->n_windows, term_plural(p->n_windows), m->n_context);
     printf("%s%-8s %10s %7s %22s %10s %9s %7s %23s%s\n", term_style(stdout, TERM_BOLD), "type",
            "size", "bits/w", "perplexity", "KL mean", "KL p99", "top-1", "decode tokens/s",
            term_style(stdout, TERM_PLAIN));
@@ -166,7 +167,7 @@ static bool compare(const struct quantize_cli *o, struct engine *en, const char 
     if (!o->common.quiet) {
         warn_of_source(engine_gguf(en));
     }
-    bool ok = measure_text_tokens(en, o->text, &tokens, e) &&
+    bool ok = measure_text_tokens(en, &(struct measure_text){o->text, o->ids}, &tokens, e) &&
               compare_recipes(engine_gguf(en), engine_model(en), engine_pool(en), &how, tokens.ids,
                               tokens.n, on_progress, &display, rows, e);
     progress_end(&display.bar);

@@ -8,11 +8,11 @@
 struct quantize_cli {
     struct common_options common;
     const char *imatrix;
-    bool pure;
+    bool pure, force;
     const char *output_type, *embedding_type;
     /* --compare */
     bool compare;
-    const char *text, *types;
+    const char *text, *ids, *types;
     uint32_t context, chunks, reps;
 };
 

@@ -40,6 +40,11 @@ void term_print_escaped(FILE *stream, const char *text, size_t n, size_t max_byt
 const char *term_count(uint64_t n, char out[32]);
 const char *term_bytes(uint64_t n, char out[32]);
 const char *term_short_count(uint64_t n, char out[32]);
+/* What a word for n things ends in: "s", or nothing for one. */
+static inline const char *term_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
 
 /* A JSON string from bytes that may not be valid UTF-8 (they become U+FFFD). */
 json_t *term_json_text(const char *text, size_t n);

@@ -112,3 +112,25 @@ bool gguf_check_shape(struct gguf_tensor *t, uint32_t type, uint32_t n_dims, con
     }
     return true;
 }
+
+bool gguf_file_type(uint32_t type, uint32_t *file_type)
+{
+    static const struct {
+        uint32_t type, file_type;
+    } table[] = {
+        {TENSOR_F32, 0},     {TENSOR_F16, 1},    {TENSOR_Q4_0, 2},     {TENSOR_Q4_1, 3},
+        {TENSOR_Q8_0, 7},    {TENSOR_Q5_0, 8},   {TENSOR_Q5_1, 9},     {TENSOR_Q3_K, 11},
+        {TENSOR_Q4_K, 14},   {TENSOR_Q5_K, 16},  {TENSOR_Q6_K, 18},    {TENSOR_IQ2_XXS, 19},
+        {TENSOR_IQ2_XS, 20}, {TENSOR_Q2_K, 21},  {TENSOR_IQ3_XXS, 23}, {TENSOR_IQ1_S, 24},
+        {TENSOR_IQ4_NL, 25}, {TENSOR_IQ3_S, 26}, {TENSOR_IQ2_S, 28},   {TENSOR_IQ4_XS, 30},
+        {TENSOR_IQ1_M, 31},  {TENSOR_BF16, 32},  {TENSOR_TQ1_0, 36},   {TENSOR_TQ2_0, 37},
+        {TENSOR_MXFP4, 38},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (table[i].type == type) {
+            *file_type = table[i].file_type;
+            return true;
+        }
+    }
+    return false;
+}

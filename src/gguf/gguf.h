@@ -143,6 +143,11 @@ bool gguf_value_as_i64(const struct gguf_value *v, int64_t *out);
 bool gguf_value_as_f64(const struct gguf_value *v, double *out);
 bool gguf_value_as_string(const struct gguf_value *v, struct gguf_string *out);
 
+/* general.file_type of a file most of whose matrices are of this type (enum tensor_type) and none
+ * were chosen to get more bits: of a family of mixes the plain one ("S"), which is where upstream's
+ * numbering (enum llama_ftype) began. False where it has no number for the type. */
+bool gguf_file_type(uint32_t type, uint32_t *file_type);
+
 const char *gguf_value_type_name(enum gguf_value_type type);
 
 /* Writing: pairs and tensors are added (copied; tensor data is borrowed until commit), then written

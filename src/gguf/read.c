@@ -1,33 +1,18 @@
-/* read.c: opening a GGUF file. One pass over header, pairs and tensor descriptions, then one over
- * the tensors' places. Everything that gguf.h promises as G1 to G5 is established here, and nothing
- * is allocated for a count before the rest of the file is seen to be long enough for it. */
+/* read.c: opening a GGUF file: the header, the pairs (G1, G2) and what the descriptions of tensors
+ * (read_tensors.c: G3 to G5) consist of. Everything that gguf.h promises is established in these
+ * two files, and nothing is allocated for a count before the rest of the file is seen to be long
+ * enough for it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
-#include "gguf/gguf_internal.h"
+#include "gguf/reader.h"
 
 /* The smallest pair: length, one byte of key, type, one byte of value. */
 #define MIN_PAIR_BYTES (8 + 1 + 4 + 1)
 /* The smallest tensor description: length, one byte of name, n_dims, one dim, type, offset. */
 #define MIN_TENSOR_BYTES (8 + 1 + 4 + 8 + 4 + 8)
-
-enum stage { IN_HEADER, IN_PAIR, IN_TENSOR };
-
-struct reader {
-    const uint8_t *data;
-    uint64_t size;
-    uint64_t file_size;           /* where the tensors' data must end */
-    const void *const *elsewhere; /* where it is when it does not follow; NULL: it does */
-    uint64_t pos;
-    struct error *e;
-    /* where we are, for sentences */
-    enum stage stage;
-    uint64_t index, count;
-    struct gguf_string name; /* empty until it is known */
-};
 
 /* ---- sentences ------------------------------------------------------------------------------- */
 
@@ -48,7 +33,7 @@ static const char *place(const struct reader *r, char out[PLACE_BYTES])
     return out;
 }
 
-static bool cut_off(const struct reader *r)
+bool gguf_reader_cut_off(const struct reader *r)
 {
     char where[PLACE_BYTES];
     error_set_at(r->e, ERROR_INPUT, r->pos,
@@ -60,25 +45,20 @@ static bool cut_off(const struct reader *r)
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
-static uint64_t remaining(const struct reader *r)
+bool gguf_reader_u32(struct reader *r, uint32_t *out)
 {
-    return r->size - r->pos;
-}
-
-static bool read_u32(struct reader *r, uint32_t *out)
-{
-    if (remaining(r) < 4) {
-        return cut_off(r);
+    if (gguf_reader_remaining(r) < 4) {
+        return gguf_reader_cut_off(r);
     }
     *out = (uint32_t)gguf_load(r->data + r->pos, 4);
     r->pos += 4;
     return true;
 }
 
-static bool read_u64(struct reader *r, uint64_t *out)
+bool gguf_reader_u64(struct reader *r, uint64_t *out)
 {
-    if (remaining(r) < 8) {
-        return cut_off(r);
+    if (gguf_reader_remaining(r) < 8) {
+        return gguf_reader_cut_off(r);
     }
     *out = gguf_load(r->data + r->pos, 8);
     r->pos += 8;
@@ -89,15 +69,15 @@ static bool read_string(struct reader *r, struct gguf_string *out)
 {
     uint64_t at = r->pos;
     uint64_t len;
-    if (!read_u64(r, &len)) {
+    if (!gguf_reader_u64(r, &len)) {
         return false;
     }
-    if (len > remaining(r)) {
+    if (len > gguf_reader_remaining(r)) {
         char where[PLACE_BYTES];
         return error_set_at(r->e, ERROR_INPUT, at,
                             "a string of %s has %" PRIu64 " bytes but only %" PRIu64
                             " are left; " GGUF_DAMAGED,
-                            place(r, where), len, remaining(r));
+                            place(r, where), len, gguf_reader_remaining(r));
     }
     out->data = (const char *)r->data + r->pos;
     out->len = len;
@@ -105,8 +85,7 @@ static bool read_string(struct reader *r, struct gguf_string *out)
     return true;
 }
 
-/* A key or a tensor name: G1 but for uniqueness. */
-static bool read_name(struct reader *r, uint64_t max_bytes)
+bool gguf_reader_name(struct reader *r, uint64_t max_bytes)
 {
     char where[PLACE_BYTES], what[PLACE_BYTES + 16];
     struct gguf_string name;
@@ -147,11 +126,12 @@ static bool skip_values(struct reader *r, uint32_t type, uint64_t count, uint64_
     char where[PLACE_BYTES];
     unsigned scalar_bytes = gguf_scalar_bytes(type);
     unsigned min_bytes = scalar_bytes > 0 ? scalar_bytes : type == GGUF_STRING ? 8 : 12;
-    if (count > remaining(r) / min_bytes) {
+    if (count > gguf_reader_remaining(r) / min_bytes) {
         return error_set_at(r->e, ERROR_INPUT, position_count,
                             "%s has %" PRIu64 " values of type %s but only %" PRIu64
                             " bytes are left; " GGUF_DAMAGED,
-                            place(r, where), count, gguf_value_type_name(type), remaining(r));
+                            place(r, where), count, gguf_value_type_name(type),
+                            gguf_reader_remaining(r));
     }
     if (scalar_bytes > 0) {
         for (uint64_t i = 0; type == GGUF_BOOL && i < count; i++) {
@@ -185,18 +165,20 @@ static bool skip_array(struct reader *r, int depth, uint32_t *element_type, uint
                             "arrays of %s nest more than %d deep, which is not supported",
                             place(r, where), GGUF_MAX_DEPTH);
     }
-    if (!read_u32(r, element_type) || !check_type(r, *element_type)) {
+    if (!gguf_reader_u32(r, element_type) || !check_type(r, *element_type)) {
         return false;
     }
     uint64_t position_count = r->pos;
-    return read_u64(r, count) && skip_values(r, *element_type, *count, position_count, depth);
+    return gguf_reader_u64(r, count) &&
+           skip_values(r, *element_type, *count, position_count, depth);
 }
 
 static bool read_pair(struct reader *r, struct gguf_value *v)
 {
     uint32_t type, element_type = 0;
     uint64_t count = 0;
-    if (!read_name(r, GGUF_MAX_KEY_BYTES) || !read_u32(r, &type) || !check_type(r, type)) {
+    if (!gguf_reader_name(r, GGUF_MAX_KEY_BYTES) || !gguf_reader_u32(r, &type) ||
+        !check_type(r, type)) {
         return false;
     }
     uint64_t begin = r->pos;
@@ -210,8 +192,8 @@ static bool read_pair(struct reader *r, struct gguf_value *v)
         if (!read_string(r, &s)) {
             return false;
         }
-    } else if (remaining(r) < gguf_scalar_bytes(type)) {
-        return cut_off(r);
+    } else if (gguf_reader_remaining(r) < gguf_scalar_bytes(type)) {
+        return gguf_reader_cut_off(r);
     } else if (!skip_values(r, type, 1, begin, 0)) {
         return false;
     }
@@ -275,154 +257,6 @@ static bool read_alignment(struct reader *r, struct gguf *g)
     return true;
 }
 
-/* ---- tensors (G3, G4, G5) -------------------------------------------------------------------- */
-
-/* Leaves in t->offset the position of the offset field: where the data begins is not known yet. */
-static bool read_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t)
-{
-    char text[UTF8_QUOTE_BYTES];
-    uint32_t n_dims, type;
-    uint64_t dims[GGUF_MAX_DIMS] = {0}, offset;
-    if (!read_name(r, GGUF_MAX_NAME_BYTES)) {
-        return false;
-    }
-    utf8_quote(text, r->name.data, r->name.len);
-    uint64_t position_dims = r->pos;
-    if (!read_u32(r, &n_dims)) {
-        return false;
-    }
-    if (n_dims == 0 || n_dims > GGUF_MAX_DIMS) { /* refused before they are read */
-        return gguf_check_shape(t, 0, n_dims, dims, text, position_dims, position_dims, r->e);
-    }
-    position_dims = r->pos;
-    for (uint32_t i = 0; i < n_dims; i++) {
-        if (!read_u64(r, &dims[i])) {
-            return false;
-        }
-    }
-    uint64_t position_type = r->pos;
-    if (!read_u32(r, &type)) {
-        return false;
-    }
-    t->offset = r->pos;
-    /* G3, G5 */
-    if (!read_u64(r, &offset) ||
-        !gguf_check_shape(t, type, n_dims, dims, text, position_dims, position_type, r->e)) {
-        return false;
-    }
-    t->name = arena_strndup(g->names, r->name.data, (size_t)r->name.len);
-    return true;
-}
-
-/* G4: where the bytes of one tensor lie. */
-static bool place_tensor(struct reader *r, struct gguf *g, struct gguf_tensor *t,
-                         uint64_t data_begin)
-{
-    char text[UTF8_QUOTE_BYTES];
-    uint64_t position = t->offset, end;
-    uint64_t offset = gguf_load(r->data + position, 8);
-    utf8_quote(text, t->name, strlen(t->name));
-    if (offset % g->alignment != 0) {
-        return error_set_at(r->e, ERROR_INPUT, position,
-                            "the offset of tensor %s is %" PRIu64
-                            ", not a multiple of the alignment, %" PRIu64 "; " GGUF_DAMAGED,
-                            text, offset, g->alignment);
-    }
-    if (!checked_add_u64(data_begin, offset, &t->offset) ||
-        !checked_add_u64(t->offset, t->size_bytes, &end) || end > r->file_size) {
-        return error_set_at(r->e, ERROR_INPUT, position,
-                            "tensor %s (%" PRIu64 " bytes at offset %" PRIu64
-                            " of the data) lies past the end of the file, which has %" PRIu64
-                            " bytes; it is cut off: download it again",
-                            text, t->size_bytes, offset, r->file_size);
-    }
-    const uint8_t *elsewhere = r->elsewhere ? r->elsewhere[t - g->tensors] : NULL;
-    uint64_t address = elsewhere ? (uintptr_t)elsewhere : t->offset;
-    if (address % gguf_natural_alignment(t->format) != 0) {
-        return error_set_at(r->e, ERROR_UNSUPPORTED, position,
-                            "tensor %s is not aligned to the %" PRIu64
-                            " bytes that format %s needs; write the file with general.alignment 32",
-                            text, gguf_natural_alignment(t->format), t->format->name);
-    }
-    t->data = elsewhere ? elsewhere : r->data + t->offset;
-    return true;
-}
-
-static int compare_offsets(const void *a, const void *b)
-{
-    const struct gguf_tensor *x = *(const struct gguf_tensor *const *)a;
-    const struct gguf_tensor *y = *(const struct gguf_tensor *const *)b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
-}
-
-/* G4: no two overlap. None is empty (G3), so neighbours in order of offset tell. */
-static bool check_overlap(struct reader *r, const struct gguf *g)
-{
-    char text[2][UTF8_QUOTE_BYTES];
-    if (g->n_tensors < 2) {
-        return true;
-    }
-    const struct gguf_tensor **order = mem_try_alloc(g->n_tensors * sizeof *order);
-    if (order == NULL) {
-        return error_set(r->e, ERROR_MEMORY, "no memory for %zu tensors", g->n_tensors);
-    }
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        order[i] = &g->tensors[i];
-    }
-    qsort(order, g->n_tensors, sizeof *order, compare_offsets);
-    bool ok = true;
-    for (size_t i = 1; ok && i < g->n_tensors; i++) {
-        const struct gguf_tensor *a = order[i - 1], *b = order[i];
-        if (b->offset - a->offset < a->size_bytes) {
-            ok = error_set_at(r->e, ERROR_INPUT, b->offset,
-                              "the data of tensors %s and %s overlap; " GGUF_DAMAGED,
-                              utf8_quote(text[0], a->name, strlen(a->name)),
-                              utf8_quote(text[1], b->name, strlen(b->name)));
-        }
-    }
-    free(order);
-    return ok;
-}
-
-static bool read_tensors(struct reader *r, struct gguf *g, size_t count)
-{
-    char text[UTF8_QUOTE_BYTES];
-    uint64_t data_begin;
-    g->tensor_index = strmap_new(count);
-    g->names = arena_new();
-    if (count == 0) {
-        return true; /* a vocabulary alone: the data section may be absent */
-    }
-    if ((g->tensors = mem_try_alloc(count * sizeof *g->tensors)) == NULL) {
-        return error_set(r->e, ERROR_MEMORY, "no memory for %zu tensors", count);
-    }
-    r->stage = IN_TENSOR;
-    r->count = count;
-    for (size_t i = 0; i < count; i++) {
-        struct gguf_tensor *t = &g->tensors[i];
-        uint64_t begin = r->pos;
-        r->index = i;
-        if (!read_tensor(r, g, t)) {
-            return false;
-        }
-        /* G1: unique. */
-        if (!strmap_add(g->tensor_index, t->name, strlen(t->name), (uint32_t)i)) {
-            return error_set_at(r->e, ERROR_INPUT, begin, "tensor %s is there twice; " GGUF_DAMAGED,
-                                utf8_quote(text, t->name, strlen(t->name)));
-        }
-        g->n_tensors = i + 1;
-    }
-    if (!checked_align_u64(r->pos, g->alignment, &data_begin)) {
-        return cut_off(r);
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!place_tensor(r, g, &g->tensors[i], data_begin)) {
-            return false;
-        }
-    }
-    return check_overlap(r, g);
-}
-
 /* ---- the header ------------------------------------------------------------------------------ */
 
 /* Files that people have in their hands instead, by their first bytes. */
@@ -461,7 +295,7 @@ static bool check_magic(const struct reader *r)
         }
     }
     if (r->size < 4 && memcmp(r->data, "GGUF", (size_t)r->size) == 0) {
-        return cut_off(r);
+        return gguf_reader_cut_off(r);
     }
     return error_set_at(r->e, ERROR_INPUT, 0,
                         "this is not a GGUF file (it does not begin with \"GGUF\"); check the "
@@ -500,12 +334,12 @@ static bool check_version(const struct reader *r, uint32_t version)
 static bool check_count(const struct reader *r, uint64_t position, const char *what, uint64_t count,
                         uint64_t min_bytes, uint64_t ceiling)
 {
-    if (count > remaining(r) / min_bytes) {
+    if (count > gguf_reader_remaining(r) / min_bytes) {
         return error_set_at(r->e, ERROR_INPUT, position,
                             "the header says %" PRIu64 " %s but only %" PRIu64
                             " bytes follow; the file is cut off or not a GGUF file: download it "
                             "again",
-                            count, what, remaining(r));
+                            count, what, gguf_reader_remaining(r));
     }
     if (count > ceiling) {
         return error_set_at(r->e, ERROR_LIMIT, position,
@@ -519,12 +353,13 @@ static bool read_all(struct reader *r, struct gguf *g)
 {
     uint32_t magic;
     uint64_t n_tensors, n_pairs;
-    return check_magic(r) && read_u32(r, &magic) && read_u32(r, &g->version) &&
-           check_version(r, g->version) && read_u64(r, &n_tensors) && read_u64(r, &n_pairs) &&
+    return check_magic(r) && gguf_reader_u32(r, &magic) && gguf_reader_u32(r, &g->version) &&
+           check_version(r, g->version) && gguf_reader_u64(r, &n_tensors) &&
+           gguf_reader_u64(r, &n_pairs) &&
            check_count(r, 8, "tensors", n_tensors, MIN_TENSOR_BYTES, GGUF_MAX_TENSORS) &&
            check_count(r, 16, "key/value pairs", n_pairs, MIN_PAIR_BYTES, GGUF_MAX_PAIRS) &&
            read_pairs(r, g, (size_t)n_pairs) && read_alignment(r, g) &&
-           read_tensors(r, g, (size_t)n_tensors);
+           gguf_reader_tensors(r, g, (size_t)n_tensors);
 }
 
 /* ---- opening and closing --------------------------------------------------------------------- */

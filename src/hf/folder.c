@@ -62,6 +62,22 @@ static void write_name(const char *path, const char *name, struct gguf_writer *w
     free(real);
 }
 
+/* A classification head has a row for each class that config.json names. */
+static bool check_labels(const struct folder *f, struct error *e)
+{
+    const struct planned *head = hf_plan_find(&f->plan, "cls.output.weight");
+    size_t n = 0;
+    if (!head || !hf_label_count(&f->family, &n, e)) {
+        return !head;
+    }
+    return n == 0 || head->dims[1] == n ||
+           error_set(
+               e, ERROR_INPUT,
+               "%s: id2label names %zu class%s and the head has rows for %llu: config.json and "
+               "weights belong to different models",
+               f->path, n, n == 1 ? "" : "es", (unsigned long long)head->dims[1]);
+}
+
 static bool read_all(struct folder *f, const char *name, struct gguf_writer *w, struct error *e)
 {
     if (!hf_family_find(f->config, &f->family, e) || !hf_keys_write(&f->family, w, e) ||
@@ -78,7 +94,8 @@ static bool read_all(struct folder *f, const char *name, struct gguf_writer *w, 
     if (!hf_plan_make(&f->family, f->weights, &f->computed, &f->plan, e)) {
         return error_prefix(e, "%s: ", f->path);
     }
-    return hf_sampling_write(f->path, w, e) && hf_pooling_write(&f->family, f->path, w, e) &&
+    return check_labels(f, e) && hf_sampling_write(f->path, w, e) &&
+           hf_pooling_write(&f->family, f->path, w, e) &&
            hf_vocabulary_write(f, w, &f->has_vocabulary, e) && hf_template_write(f->path, w, e);
 }
 

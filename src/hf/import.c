@@ -131,6 +131,7 @@ static bool add_tensors(struct importer *im, const struct plan *p, const struct 
         hf_tally_add(&types, t->to, t->to_bytes * tensor->n_rows);
     }
     r->type = hf_tally_largest(&types);
+    hf_tally_write(&types, w);
     return true;
 }
 
@@ -146,7 +147,6 @@ static bool write_file(struct folder *f, struct gguf_writer *w, const char *outp
     im.transfers = mem_array(f->plan.n + 1, sizeof *im.transfers);
     bool ok = add_tensors(&im, &f->plan, o->type, w, r, e);
     if (ok) {
-        gguf_writer_u32(w, "general.file_type", hf_file_type_of(r->type));
         progress_begin(&im.progress, "importing", r->size_bytes);
         ok = gguf_writer_commit(w, output, e);
         progress_end(&im.progress);

@@ -1,5 +1,6 @@
 #include "hf/keys.h"
 
+#include <ctype.h>
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -88,8 +89,8 @@ static bool check_quantized(const struct config *c, struct error *e)
                      c->path, utf8_quote(shown, name, strlen(name)));
 }
 
-/* "Llama" of "LlamaForCausalLM", once. */
-static void add_stem(struct buf *known, const char *class_name)
+/* How much of "LlamaForCausalLM" is "Llama". */
+static size_t stem_length(const char *class_name)
 {
     static const char *const tails[] = {"For", "LMHead", "Model"};
     size_t n = strlen(class_name);
@@ -97,8 +98,46 @@ static void add_stem(struct buf *known, const char *class_name)
         const char *tail = strstr(class_name, tails[i]);
         n = tail && (size_t)(tail - class_name) < n ? (size_t)(tail - class_name) : n;
     }
+    return n;
+}
+
+/* Whether a model_type ("qwen2_moe", "gemma3_text") is of a class ("Qwen2MoeForCausalLM"): both are
+ * spelled from one name. */
+static bool is_type_of(const char *type, const char *class_name)
+{
+    size_t n = stem_length(class_name), i = 0;
+    for (; *type && strcmp(type, "_text") != 0; type++) {
+        if (*type == '_' || *type == '-') {
+            continue;
+        }
+        if (i == n || tolower((unsigned char)class_name[i++]) != *type) {
+            return false;
+        }
+    }
+    return i == n;
+}
+
+/* The class that a model_type means where "architectures" is missing: the one that writes text. Of
+ * encoders, whose heads differ by class, none; NULL. */
+static const char *class_of_type(const char *type)
+{
+    const struct arch_hf *half;
+    for (size_t i = 0; (half = arch_hf_at(i, NULL)); i++) {
+        for (const char *const *name = half->classes; *name; name++) {
+            if (is_type_of(type, *name) &&
+                (strstr(*name, "ForCausalLM") || strstr(*name, "LMHeadModel"))) {
+                return *name;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* "Llama" of "LlamaForCausalLM", once. */
+static void add_stem(struct buf *known, const char *class_name)
+{
     char stem[64];
-    snprintf(stem, sizeof stem, "%.*s,", (int)n, class_name);
+    snprintf(stem, sizeof stem, "%.*s,", (int)stem_length(class_name), class_name);
     if (!known->data || !strstr(known->data, stem)) {
         buf_printf(known, "%s%s", known->len ? " " : "", stem);
     }
@@ -107,12 +146,16 @@ static void add_stem(struct buf *known, const char *class_name)
 bool hf_family_find(const struct config *c, struct family *f, struct error *e)
 {
     const char *class_name = hf_config_class(c);
+    const char *type = json_string_value(hf_config_get(c, "model_type"));
+    class_name = class_name || !type ? class_name : class_of_type(type);
     if (!class_name) {
+        char shown[UTF8_QUOTE_BYTES];
         return error_set(
             e, ERROR_INPUT,
-            "%s: \"architectures\" does not name the class of the model: write there what "
+            "%s: \"architectures\" does not name the class of the model%s%s: write there what "
             "the original file has, such as [\"LlamaForCausalLM\"]",
-            c->path);
+            c->path, type ? ", nor does model_type " : "",
+            type ? utf8_quote(shown, type, strlen(type)) : "");
     }
     *f = (struct family){.class_name = class_name, .config = c};
     f->half = arch_hf_find(class_name, &f->arch);
@@ -275,8 +318,48 @@ static bool write_layer_types(const struct family *f, const struct arch_hf_key *
     return ok;
 }
 
-/* The names that classes have in transformers when nobody gave them any: there are two then. */
-static const struct gguf_string plain_labels[] = {{"LABEL_0", 7}, {"LABEL_1", 7}};
+/* Without names transformers calls the classes LABEL_0 and so on: num_labels of them, or two. */
+static bool write_plain_labels(const struct family *f, const struct arch_hf_key *k, size_t *n,
+                               struct gguf_writer *w, struct error *e)
+{
+    enum { MOST = 1 << 12, NAME_BYTES = 16 };
+    char key[KEY_BYTES];
+    double count = 2;
+    bool there;
+    if (!hf_config_number(f->config, "num_labels", &count, &there, e)) {
+        return false;
+    }
+    if (!(count >= 1 && count <= MOST)) {
+        return wrong(f, k, "is missing, and num_labels is no number from 1 to 4096", e);
+    }
+    *n = (size_t)count;
+    struct gguf_string *labels = w ? mem_array(*n, sizeof *labels) : NULL;
+    char(*names)[NAME_BYTES] = w ? mem_array(*n, sizeof *names) : NULL;
+    for (size_t i = 0; w && i < *n; i++) {
+        int length = snprintf(names[i], sizeof names[i], "LABEL_%zu", i);
+        labels[i] = (struct gguf_string){names[i], (uint64_t)length};
+    }
+    if (w) {
+        gguf_writer_strings(w, hf_family_key(f, k->key, key), labels, *n);
+    }
+    free(labels);
+    free(names);
+    return true;
+}
+
+bool hf_label_count(const struct family *f, size_t *n, struct error *e)
+{
+    *n = 0;
+    for (size_t i = 0; i < f->half->n_keys; i++) {
+        const struct arch_hf_key *k = &f->half->keys[i];
+        if (k->kind == ARCH_HF_LABELS && hf_family_has_class(f, k->only)) {
+            const json_t *map = hf_config_get(f->config, k->from);
+            *n = json_object_size(map);
+            return map || write_plain_labels(f, k, n, NULL, e);
+        }
+    }
+    return true;
+}
 
 static bool write_labels(const struct family *f, const struct arch_hf_key *k, struct gguf_writer *w,
                          struct error *e)
@@ -286,8 +369,7 @@ static bool write_labels(const struct family *f, const struct arch_hf_key *k, st
     size_t n = json_object_size(map);
     hf_family_key(f, k->key, key);
     if (!map) {
-        gguf_writer_strings(w, key, plain_labels, 2);
-        return true;
+        return write_plain_labels(f, k, &n, w, e);
     }
     if (!json_is_object(map) || n == 0 || n > MAX_LABELS) {
         return wrong(f, k, "is no list of names by number", e);

@@ -28,6 +28,9 @@ const char *hf_family_key(const struct family *f, const char *key, char out[KEY_
 bool hf_family_u32(const struct family *f, const char *key, uint32_t *out, struct error *e);
 bool hf_family_f64(const struct family *f, const char *key, double *out, struct error *e);
 
+/* How many classes the model names; 0 where its class has none. */
+bool hf_label_count(const struct family *f, size_t *n, struct error *e);
+
 /* Adds general.architecture and all keys of the row. */
 bool hf_keys_write(const struct family *f, struct gguf_writer *w, struct error *e);
 

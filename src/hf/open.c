@@ -81,7 +81,7 @@ static bool add_tensors(struct opened *o, bool in_place, struct gguf_writer *w, 
         }
         hf_tally_add(&types, t->format, t->dims[0] * t->n_rows);
     }
-    gguf_writer_u32(w, "general.file_type", hf_file_type_of(hf_tally_largest(&types)));
+    hf_tally_write(&types, w);
     return true;
 }
 

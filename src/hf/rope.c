@@ -10,6 +10,7 @@
  */
 #include "hf/rope.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "model/arch.h"
+#include "model/model.h"
 
 #define PI 3.14159265358979323846
 
@@ -64,10 +67,28 @@ static bool read_required(const struct rope *r, const char *name, double *value)
                                path_of(r, name, path)));
 }
 
-static void write_f32(const struct rope *r, const char *key, double value)
+/* Whether the model takes a value for a key, which it reads as f32: said here, where the setting
+ * still has its own name. */
+static bool check_f32(const struct rope *r, const char *key, double value)
+{
+    const struct config_key *k;
+    for (size_t i = 0; (k = config_key_at(i)) && strcmp(k->suffix, key) != 0;) {
+        i++;
+    }
+    float f = fabs(value) <= (double)FLT_MAX ? (float)value : INFINITY;
+    return !k || (f >= (float)k->least && f <= (float)k->most) ||
+           error_set(r->e, ERROR_INPUT, "%s: by %s, %s is %.9g, and must be between %g and %g",
+                     r->family->config->path, r->object, key, value, k->least, k->most);
+}
+
+static bool write_f32(const struct rope *r, const char *key, double value)
 {
     char full[KEY_BYTES];
+    if (!check_f32(r, key, value)) {
+        return false;
+    }
     gguf_writer_f32(r->w, hf_family_key(r->family, key, full), (float)value);
+    return true;
 }
 
 static void write_type(const struct rope *r, const char *type)
@@ -109,8 +130,7 @@ static bool write_linear(const struct rope *r)
         return false;
     }
     write_type(r, "linear");
-    write_f32(r, "rope.scaling.factor", factor);
-    return true;
+    return write_f32(r, "rope.scaling.factor", factor);
 }
 
 static double mscale(double factor, double by)
@@ -118,10 +138,10 @@ static double mscale(double factor, double by)
     return factor <= 1 ? 1 : 0.1 * by * log(factor) + 1;
 }
 
-/* The key attn_factor multiplies what a reader computes from the factor by itself. */
-static bool write_yarn_attention(const struct rope *r, double factor)
+/* What rotated queries and keys are multiplied by; *given: not as the factor alone says. */
+static bool read_yarn_attention(const struct rope *r, double factor, double *out, bool *is_given)
 {
-    double attention = 0, by = 0, by_all = 0;
+    double attention = mscale(factor, 1), by = 0, by_all = 0;
     bool given, has_by, has_all;
     if (!read_optional(r, "attention_factor", &attention, &given) ||
         !read_optional(r, "mscale", &by, &has_by) ||
@@ -132,31 +152,96 @@ static bool write_yarn_attention(const struct rope *r, double factor)
         attention = mscale(factor, by) / mscale(factor, by_all);
         given = true;
     }
-    if (given) {
-        write_f32(r, "rope.scaling.attn_factor", attention / mscale(factor, 1));
-    }
+    *out = attention;
+    *is_given = given;
     return true;
+}
+
+static bool has_tensor(const struct model_arch *a, const char *name)
+{
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        if (strcmp(a->tensors[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The dimension that turns `turns` times within the original context. */
+static double yarn_dimension(const struct rope *r, double base, double turns)
+{
+    return r->n_rot * log(r->original / (turns * 2 * PI)) / (2 * log(base));
+}
+
+struct yarn {
+    double factor, fast, slow, attention;
+    bool truncate; /* the ramp runs between whole dimensions */
+};
+
+/* A ramp that is not cut as readers of the family cut theirs: its outcome, as a divisor for each
+ * frequency, and no scaling on top. */
+static bool write_yarn_divisors(const struct rope *r, const struct yarn *y)
+{
+    double base = 10000;
+    if (!hf_family_f64(r->family, "rope.freq_base", &base, r->e)) {
+        return false;
+    }
+    if (!(base > 1)) {
+        return error_set(r->e, ERROR_INPUT, "%s: the rope's base is %.9g, and must be above 1",
+                         r->family->config->path, base);
+    }
+    double low = yarn_dimension(r, base, y->fast), high = yarn_dimension(r, base, y->slow);
+    low = fmax(y->truncate ? floor(low) : low, 0);
+    high = fmin(y->truncate ? ceil(high) : high, (double)r->n_rot - 1);
+    high = high == low ? low + 0.001 : high;
+    float *divisors = add_tensor(r, "rope_freqs.weight");
+    for (uint32_t i = 0; i < r->n_rot / 2; i++) {
+        double share = fmin(fmax((i - low) / (high - low), 0), 1); /* of the stretched one */
+        divisors[i] = (float)(1 / (share / y->factor + 1 - share));
+    }
+    return write_f32(r, "rope.scaling.attn_factor", y->attention);
+}
+
+/* What "truncate" says, true where it is absent, against what readers do, who have no key for it.
+ */
+static bool truncates(const struct rope *r, bool *out)
+{
+    char path[CONFIG_MAX_PATH_BYTES];
+    const json_t *v = hf_config_get(r->family->config, path_of(r, "truncate", path));
+    *out = !json_is_false(v);
+    return !v || json_is_boolean(v) ||
+           hf_config_wrong(r->family->config, path, v, "true or false", r->e);
 }
 
 static bool write_yarn(const struct rope *r)
 {
-    double factor = r->context / r->original, fast = 32, slow = 1;
-    bool there, has_fast, has_slow;
-    if (!read_optional(r, "factor", &factor, &there) ||
-        !read_optional(r, "beta_fast", &fast, &has_fast) ||
-        !read_optional(r, "beta_slow", &slow, &has_slow) || !write_yarn_attention(r, factor)) {
+    const struct model_arch *a = model_arch_find(r->family->arch, strlen(r->family->arch));
+    struct yarn y = {.factor = r->context / r->original, .fast = 32, .slow = 1};
+    bool there, has_fast, has_slow, has_attention;
+    if (!read_optional(r, "factor", &y.factor, &there) ||
+        !check_f32(r, "rope.scaling.factor", y.factor) ||
+        !read_optional(r, "beta_fast", &y.fast, &has_fast) ||
+        !read_optional(r, "beta_slow", &y.slow, &has_slow) ||
+        !read_yarn_attention(r, y.factor, &y.attention, &has_attention) ||
+        !truncates(r, &y.truncate)) {
         return false;
     }
+    if (y.truncate == a->yarn_exact_ramp) {
+        return has_tensor(a, "rope_freqs.weight")
+                   ? write_yarn_divisors(r, &y)
+                   : error_set(r->e, ERROR_UNSUPPORTED,
+                               "%s: %s.truncate is %s, which is not supported for %s",
+                               r->family->config->path, r->object, y.truncate ? "true" : "false",
+                               r->family->class_name);
+    }
     write_type(r, "yarn");
-    write_f32(r, "rope.scaling.factor", factor);
     write_original(r);
-    if (has_fast) {
-        write_f32(r, "rope.scaling.yarn_beta_fast", fast);
-    }
-    if (has_slow) {
-        write_f32(r, "rope.scaling.yarn_beta_slow", slow);
-    }
-    return true;
+    /* A reader computes what the factor says by itself, and multiplies it by the key. */
+    return write_f32(r, "rope.scaling.factor", y.factor) &&
+           (!has_attention ||
+            write_f32(r, "rope.scaling.attn_factor", y.attention / mscale(y.factor, 1))) &&
+           (!has_fast || write_f32(r, "rope.scaling.yarn_beta_fast", y.fast)) &&
+           (!has_slow || write_f32(r, "rope.scaling.yarn_beta_slow", y.slow));
 }
 
 static bool read_factors(const struct rope *r, const char *name, float *out)
@@ -194,15 +279,16 @@ static bool write_longrope(const struct rope *r)
     }
     write_type(r, "longrope");
     write_original(r);
-    write_f32(r, "rope.scaling.attn_factor", attention);
-    return read_factors(r, "long_factor", add_tensor(r, "rope_factors_long.weight")) &&
+    return write_f32(r, "rope.scaling.attn_factor", attention) &&
+           read_factors(r, "long_factor", add_tensor(r, "rope_factors_long.weight")) &&
            read_factors(r, "short_factor", add_tensor(r, "rope_factors_short.weight"));
 }
 
 static bool write_llama3(const struct rope *r)
 {
     double factor = 8, low = 1, high = 4, base = 10000;
-    if (!read_required(r, "factor", &factor) || !read_required(r, "low_freq_factor", &low) ||
+    if (!read_required(r, "factor", &factor) || !check_f32(r, "rope.scaling.factor", factor) ||
+        !read_required(r, "low_freq_factor", &low) ||
         !read_required(r, "high_freq_factor", &high) ||
         !hf_family_f64(r->family, "rope.freq_base", &base, r->e)) {
         return false;

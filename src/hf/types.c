@@ -50,23 +50,10 @@ const struct quant_format *hf_tally_largest(const struct tally *t)
     return quant_format_by_type(best);
 }
 
-/* "LLAMA_FTYPE" of ggml-org/llama.cpp, include/llama.h; of the mixes, the one that is named after
- * the format. */
-uint32_t hf_file_type_of(const struct quant_format *format)
+void hf_tally_write(const struct tally *t, struct gguf_writer *w)
 {
-    static const struct {
-        uint32_t type, file_type;
-    } table[] = {
-        {TENSOR_F32, 0},     {TENSOR_F16, 1},     {TENSOR_Q4_0, 2},  {TENSOR_Q4_1, 3},
-        {TENSOR_Q8_0, 7},    {TENSOR_Q5_0, 8},    {TENSOR_Q5_1, 9},  {TENSOR_Q2_K, 10},
-        {TENSOR_Q3_K, 12},   {TENSOR_Q4_K, 15},   {TENSOR_Q5_K, 17}, {TENSOR_Q6_K, 18},
-        {TENSOR_IQ4_NL, 25}, {TENSOR_IQ4_XS, 30}, {TENSOR_BF16, 32}, {TENSOR_TQ1_0, 36},
-        {TENSOR_TQ2_0, 37},  {TENSOR_MXFP4, 38},
-    };
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (table[i].type == format->type) {
-            return table[i].file_type;
-        }
+    uint32_t file_type;
+    if (gguf_file_type(hf_tally_largest(t)->type, &file_type)) {
+        gguf_writer_u32(w, "general.file_type", file_type);
     }
-    return 1024; /* "guessed" */
 }

@@ -14,8 +14,7 @@ struct tally {
 };
 void hf_tally_add(struct tally *t, const struct quant_format *format, uint64_t bytes);
 const struct quant_format *hf_tally_largest(const struct tally *t);
-
-/* general.file_type of a file most of whose data has this format. */
-uint32_t hf_file_type_of(const struct quant_format *format);
+/* general.file_type, where there is a number for that format. */
+void hf_tally_write(const struct tally *t, struct gguf_writer *w);
 
 #endif

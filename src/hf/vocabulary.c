@@ -23,7 +23,8 @@ static bool has_tokenizer(const char *folder)
 
 /* ---- the tokens that end an answer ----------------------------------------------------------- */
 
-/* One token is EOS; others that end an answer too find room as end of turn and of message. */
+/* One token is EOS; others that end an answer too find room as end of turn and of message, which
+ * every reader knows, and those beyond as an attribute of our own. */
 static void add_end(struct tokenizer_spec *spec, const char *path, double id)
 {
     static const enum token_role roles[] = {ROLE_EOS, ROLE_EOT, ROLE_EOM};
@@ -43,6 +44,10 @@ static void add_end(struct tokenizer_spec *spec, const char *path, double id)
             return;
         }
     }
+    if (!spec->attributes) {
+        spec->attributes = arena_alloc(spec->arena, spec->n_tokens);
+    }
+    spec->attributes[(size_t)id] |= TOKEN_ENDS_ANSWER;
 }
 
 /* eos_token_id: a number or a list of them. *found: it is there. */

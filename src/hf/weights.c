@@ -281,8 +281,3 @@ const struct safetensors_tensor *hf_weights_find(const struct weights *w, const 
     uint32_t i;
     return strmap_get(w->index, name, strlen(name), &i) ? w->places[i].tensor : NULL;
 }
-
-size_t hf_weights_file_count(const struct weights *w)
-{
-    return w->n_files;
-}

@@ -15,7 +15,6 @@ void hf_weights_close(struct weights *w);
 size_t hf_weights_count(const struct weights *w);
 const struct safetensors_tensor *hf_weights_at(const struct weights *w, size_t index);
 const struct safetensors_tensor *hf_weights_find(const struct weights *w, const char *name);
-size_t hf_weights_file_count(const struct weights *w);
 
 /* "FOLDER/NAME"; release with free(). */
 char *hf_folder_path(const char *folder, const char *name);

@@ -29,6 +29,11 @@ bool rules_is_quantizable(const struct rules_tensor *t);
 void rules_choose(const struct rules_model *m, const struct quantize_options *o,
                   const struct rules_tensor *tensors, size_t n, uint32_t *types);
 
+/* ---- write.c --------------------------------------------------------------------------------- */
+
+/* What quantize_write takes beside the piece that the writer asks for: at most 256 KiB a thread. */
+uint64_t quantize_scratch_bytes(const struct quantize_plan *plan, int n_threads);
+
 /* ---- imatrix.c, imatrix_legacy.c ---------------------------------------------------------------
  */
 

@@ -129,9 +129,10 @@ typedef void quantize_progress_fn(void *context, uint64_t done, uint64_t total);
 
 /* Writes the planned file: the source's pairs in their order, with general.file_type,
  * general.quantization_version and, with an importance matrix, the keys quantize.imatrix.* of
- * upstream; and the tensors in the source's order. Memory: pieces of GGUF_PIECE_BYTES and a row of
- * f32 per thread, whatever the size of the model. The bytes do not depend on the threads. A weight
- * that is not a finite number is an error that names its tensor. progress may be NULL. */
+ * upstream; and the tensors in the source's order. Memory: pieces of GGUF_PIECE_BYTES (or one row)
+ * and 256 KiB per thread, whatever the size of the model and the length of its rows. The bytes do
+ * not depend on the threads. A weight that is not a finite number is an error that names its
+ * tensor. progress may be NULL. */
 bool quantize_write(const struct quantize_plan *plan, const char *path, struct pool *pool,
                     quantize_progress_fn *progress, void *context, struct error *e);
 

@@ -1,7 +1,9 @@
 /* write.c: a planned file, made piece by piece.
  *
- * The writer asks for rows; the threads share them. A thread reads a row of the source as f32,
- * checks it and writes it in the new format, so that one row per thread is all the memory it takes.
+ * The writer asks for rows; the threads share what they consist of: stretches of whole blocks. A
+ * thread reads a stretch of the source as f32, checks it and writes it in the new format. Blocks
+ * know nothing of each other, so the bytes do not depend on where a row is cut, and memory does not
+ * grow with the length of rows.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -14,13 +16,16 @@
 
 enum { QUANTIZATION_VERSION = 2 }; /* of the layouts of blocks: upstream's */
 
+/* Elements of a stretch: a multiple of every format's block. */
+enum { STRETCH = 1 << 15 };
+
 /* The largest number that F16 holds, which is also what blocks keep their scales in. */
 #define F16_MAX 65504.0f
 
 struct job {
     struct pool *pool;
-    float *rows; /* [n_threads, 2, row_elements]: a row, and what came of it */
-    uint64_t row_elements;
+    float *scratch; /* [n_threads, 2, stretch]: a stretch, and what came of it */
+    uint64_t stretch;
     quantize_progress_fn *progress;
     void *context;
     uint64_t done, total; /* bytes of the source */
@@ -62,33 +67,56 @@ static bool all_finite(const float *x, uint64_t n, float *largest)
     return finite;
 }
 
+/* Elements [begin, begin + n) of a row, as f32. */
+static void read_stretch(const struct gguf_tensor *t, uint64_t row, uint64_t begin, uint64_t n,
+                         float *x)
+{
+    uint64_t row_bytes = 0, bytes_before = 0;
+    quant_row_bytes(t->format, t->dims[0], &row_bytes);
+    quant_row_bytes(t->format, begin, &bytes_before);
+    t->format->dequantize((const uint8_t *)t->data + row * row_bytes + bytes_before, x, (size_t)n);
+}
+
+static uint64_t count_stretches(uint64_t row_elements)
+{
+    return (row_elements + STRETCH - 1) / STRETCH;
+}
+
+/* False where a weight cannot be written. x: room for two stretches. */
+static bool make_stretch(const struct change *c, uint64_t row, uint64_t begin, uint64_t n, float *x,
+                         uint8_t *out)
+{
+    float *made = x + c->job->stretch, largest, kept;
+    const float *means =
+        c->means ? c->means + row / c->from->dims[1] * c->from->dims[0] + begin : NULL;
+    read_stretch(c->from, row, begin, n, x);
+    bool ok = all_finite(x, n, &largest);
+    quant_quantize(c->to, x, means, out, (size_t)n);
+    if (ok && largest > F16_MAX) { /* never, in models that were trained */
+        /* What is too large becomes infinite, or the largest that there is. */
+        c->to->dequantize(out, made, (size_t)n);
+        ok = all_finite(made, n, &kept) && kept >= largest / 2;
+    }
+    return ok;
+}
+
 static void make_rows(void *context, int index, int n_threads)
 {
     struct piece *p = context;
     const struct change *c = p->change;
-    uint64_t n = c->from->dims[0], from_bytes = 0, to_bytes = 0;
-    quant_row_bytes(c->from->format, n, &from_bytes);
-    quant_row_bytes(c->to, n, &to_bytes);
-    float *x = c->job->rows + (uint64_t)index * 2 * c->job->row_elements;
+    uint64_t row_elements = c->from->dims[0], row_bytes = 0, bytes_before = 0;
+    uint64_t per_row = count_stretches(row_elements);
+    float *x = c->job->scratch + (uint64_t)index * 2 * c->job->stretch;
     size_t begin, end;
-    pool_share((size_t)p->n, 1, index, n_threads, &begin, &end);
+    quant_row_bytes(c->to, row_elements, &row_bytes);
+    pool_share((size_t)(p->n * per_row), 1, index, n_threads, &begin, &end);
     for (size_t i = begin; i < end; i++) {
-        uint64_t row = p->first + i;
-        uint8_t *out = p->out + i * to_bytes;
-        const float *means = c->means ? c->means + row / c->from->dims[1] * n : NULL;
-        float largest;
-        c->from->format->dequantize((const uint8_t *)c->from->data + row * from_bytes, x,
-                                    (size_t)n);
-        bool ok = all_finite(x, n, &largest);
-        quant_quantize(c->to, x, means, out, (size_t)n);
-        if (ok && largest > F16_MAX) { /* never, in models that were trained */
-            /* What is too large becomes infinite, or the largest that there is. */
-            float kept;
-            c->to->dequantize(out, x + c->job->row_elements, (size_t)n);
-            ok = all_finite(x + c->job->row_elements, n, &kept) && kept >= largest / 2;
-        }
-        if (!ok) {
-            note_bad_row(p, row);
+        uint64_t row = i / per_row, first = i % per_row * STRETCH;
+        uint64_t n = row_elements - first < STRETCH ? row_elements - first : STRETCH;
+        quant_row_bytes(c->to, first, &bytes_before);
+        if (!make_stretch(c, p->first + row, first, n, x,
+                          p->out + row * row_bytes + bytes_before)) {
+            note_bad_row(p, p->first + row);
         }
     }
 }
@@ -96,15 +124,19 @@ static void make_rows(void *context, int index, int n_threads)
 /* The sentence about a row that was found unfit. */
 static bool report_bad_row(const struct change *c, uint64_t row, struct error *e)
 {
-    uint64_t n = c->from->dims[0], from_bytes = 0;
-    float *x = c->job->rows, largest;
-    quant_row_bytes(c->from->format, n, &from_bytes);
-    c->from->format->dequantize((const uint8_t *)c->from->data + row * from_bytes, x, (size_t)n);
-    if (!all_finite(x, n, &largest)) {
-        return error_set(e, ERROR_INPUT,
-                         "%s has a weight in row %" PRIu64
-                         " that is not a finite number: the file is damaged",
-                         c->from->name, row);
+    uint64_t n = c->from->dims[0];
+    float *x = c->job->scratch, largest = 0;
+    for (uint64_t first = 0; first < n; first += STRETCH) {
+        uint64_t count = n - first < STRETCH ? n - first : STRETCH;
+        float most;
+        read_stretch(c->from, row, first, count, x);
+        if (!all_finite(x, count, &most)) {
+            return error_set(e, ERROR_INPUT,
+                             "%s has a weight in row %" PRIu64
+                             " that is not a finite number: the file is damaged",
+                             c->from->name, row);
+        }
+        largest = most > largest ? most : largest;
     }
     return error_set(e, ERROR_LIMIT,
                      "%s has a weight of %g in row %" PRIu64
@@ -175,7 +207,6 @@ static bool add_tensors(const struct quantize_plan *p, struct gguf_writer *w, st
         }
         struct change *c = &changes[n_changes++];
         *c = (struct change){job, t, quant_format_by_type(choice->type), choice->means};
-        job->row_elements = t->dims[0] > job->row_elements ? t->dims[0] : job->row_elements;
         job->total += t->size_bytes;
         if (!gguf_writer_tensor_rows(w, t->name, choice->type, t->n_dims, t->dims, make_piece, c,
                                      e)) {
@@ -185,26 +216,43 @@ static bool add_tensors(const struct quantize_plan *p, struct gguf_writer *w, st
     return true;
 }
 
+/* Of the longest stretch; 0 where nothing changes. */
+static uint64_t longest_stretch(const struct quantize_plan *plan)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < gguf_tensor_count(plan->source); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(plan->source, i);
+        if (plan->choices[i].type != t->type && t->dims[0] > longest) {
+            longest = t->dims[0];
+        }
+    }
+    return longest < STRETCH ? longest : STRETCH;
+}
+
+uint64_t quantize_scratch_bytes(const struct quantize_plan *plan, int n_threads)
+{
+    return 2 * longest_stretch(plan) * (uint64_t)n_threads * sizeof(float);
+}
+
 bool quantize_write(const struct quantize_plan *plan, const char *path, struct pool *pool,
                     quantize_progress_fn *progress, void *context, struct error *e)
 {
-    struct job job = {.pool = pool, .progress = progress, .context = context};
+    struct job job = {
+        .pool = pool, .stretch = longest_stretch(plan), .progress = progress, .context = context};
     struct change *changes = mem_array(plan->n_changed + 1, sizeof *changes);
     struct gguf_writer *w = gguf_writer_new();
     write_pairs(plan, w);
     bool ok = add_tensors(plan, w, &job, changes, e);
     if (ok && plan->n_changed > 0) {
-        uint64_t n = (uint64_t)pool_threads(pool) * 2;
-        job.rows = job.row_elements < SIZE_MAX / sizeof(float) / n
-                       ? mem_try_alloc((size_t)(n * job.row_elements) * sizeof(float))
-                       : NULL;
-        ok = job.rows != NULL ||
-             error_set(e, ERROR_MEMORY, "no memory for rows of %" PRIu64 " weights",
-                       job.row_elements);
+        uint64_t bytes = quantize_scratch_bytes(plan, pool_threads(pool));
+        job.scratch = mem_try_alloc((size_t)bytes);
+        ok = job.scratch != NULL ||
+             error_set(e, ERROR_MEMORY, "no memory to quantize on %d threads: take fewer --threads",
+                       pool_threads(pool));
     }
     ok = ok && gguf_writer_commit(w, path, e);
     gguf_writer_free(w);
-    free(job.rows);
+    free(job.scratch);
     free(changes);
     return ok;
 }

@@ -125,7 +125,10 @@ class Embed(Commands):
         got = self.lines("embed", g.path, stdin="good\n\nbad\n")
         self.assertEqual([o["text"] for o in got], ["good", "", "bad"])
         self.assertEqual(got[1]["tokens"], 2)
-        self.assertEqual(self.do("embed", g.path, stdin=""), "")
+        for verb, model in ("embed", g), ("classify", Golden("bert-sequence")):
+            done = run(verb, model.path, stdin="")
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (0, "", "lllm: standard input is empty: there are no texts\n"))
 
     def test_many(self):
         """Short texts are computed together; what a text gives does not depend on the others."""

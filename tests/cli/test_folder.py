@@ -3,6 +3,8 @@
 import json
 import math
 import pathlib
+import re
+import shutil
 import struct
 import unittest
 
@@ -16,6 +18,7 @@ CONFIG = {
     "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
     "hidden_act": "silu", "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
 }
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "model" / "golden"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHAT = "{% for m in messages %}<s>{{ m.content }}</s>{% endfor %}"
 
@@ -115,7 +118,7 @@ class Folder(program.TemporaryFolder):
         self.assertEqual(report["fallbacks"], LAYERS)
         self.assertTrue(report["vocabulary"])
         self.assertEqual(json.loads(self.do("show", path, "--json"))["name"], "Small")
-        done = run("import", self.model, "-o", path, "--type", "q4_0")
+        done = run("import", self.model, "-o", path, "--type", "q4_0", "--force")
         self.assertIn("2 matrices have rows that q4_0 cannot hold; they are F16", done.stderr)
 
     def test_usage(self):
@@ -169,6 +172,106 @@ class Folder(program.TemporaryFolder):
         self.assertEqual(done.returncode, 0)
         self.assertIn("has no tokenizer files", done.stderr)
         self.assertFalse(json.loads(done.stdout)["vocabulary"])
+        # What works on token ids works.
+        for model in (path, bare):
+            self.assertIn("none", re.search("tokenizer .*", self.do("show", model))[0])
+            asked = ["--ids", "1 2 3", "--top", "2", "--json"]
+            bare_logits, logits = (json.loads(self.do("logits", m, *asked))["positions"]
+                                   for m in (model, self.model))
+            for here, there in zip(bare_logits, logits, strict=True):
+                self.assertEqual([(t["id"], t["logit"]) for t in here["top"]],
+                                 [(t["id"], t["logit"]) for t in there["top"]])
+                self.assertEqual({t["text"] for t in here["top"]}, {""})
+            self.assertIn('1: 2 ""', self.do("logits", model, "--ids", "1 2"))
+            report = json.loads(self.do("bench", model, "--prefill", "8", "--decode", "2", "--reps",
+                                        "1", "--json"))
+            self.assertGreater(report["decode"]["tokens_per_second"]["median"], 0)
+            report = self.do("perplexity", model, "--ids", "-", "--context-size", "8", "--json",
+                             stdin=" ".join(str(i % 40) for i in range(32)))
+            self.assertEqual(json.loads(report)["scored_tokens"], 4 * 3)
+        # What needs text says so.
+        for arguments in (["run", path, "hello"], ["run", path, "--raw", "hello"],
+                          ["logits", path, "hello"], ["embed", path, "hello"],
+                          ["infill", path, "--prefix", "a"], ["tokenize", path, "hello"],
+                          ["perplexity", path, "-f", bare / "config.json"],
+                          ["imatrix", path, "-f", bare / "config.json", "-o", bare / "x"],
+                          ["quantize", "--compare", path, "-f", bare / "config.json"]):
+            done = run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), arguments)
+            self.assertIn("has no vocabulary", done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, arguments)
+
+    def test_one_sentence_once(self):
+        """A bench opens the model many times, and says what there is to say about it once."""
+        done = run("bench", self.model, "--prefill", "4", "--decode", "2", "--reps", "3",
+                   "--context-size", "100")
+        self.assertEqual((done.returncode, done.stderr.count("was trained for")), (0, 1))
+
+    def test_memory(self):
+        facts = json.loads(self.do("show", self.model, "--json", "--threads", "1"))
+        more = json.loads(self.do("show", self.model, "--json", "--threads", "64"))
+        weights = sum(t["size_bytes"] for t in facts["types"])
+        for one, other in zip(facts["config"]["memory"], more["config"]["memory"]):
+            self.assertGreater(one["scratch_bytes"], 0)
+            self.assertGreater(other["scratch_bytes"], one["scratch_bytes"])
+            self.assertEqual(one["total_bytes"],
+                             weights + one["kv_cache_bytes"] + one["scratch_bytes"])
+        self.assertRegex(self.do("show", self.model), r"\+ KV cache .* \+ scratch .* = ")
+        encoder = json.loads(self.do("show", GOLDEN / "bert", "--json"))["config"]["memory"]
+        self.assertEqual(encoder[-1]["kv_cache_bytes"], 0)
+        self.assertGreater(encoder[-1]["scratch_bytes"], 0)
+
+    def test_what_config_says(self):
+        """A class by model_type, labels against the head, a rope's factor at its bounds."""
+        def changed(name, golden=None, **values):
+            folder = self.folder / name
+            shutil.copytree(GOLDEN / golden if golden else self.model, folder)
+            config = json.loads((folder / "config.json").read_text()) | values
+            (folder / "config.json").write_text(
+                json.dumps({k: v for k, v in config.items() if v is not None}))
+            return folder
+
+        typed = changed("Typed", architectures=None, model_type="llama")
+        self.assertEqual(json.loads(self.do("show", typed, "--json"))["architecture"], "llama")
+        open_ended = changed("Open", "bert-sequence", architectures=None)
+        self.assertIn('nor does model_type "bert"', run("show", open_ended).stderr)
+        labels = changed("Labels", "bert-sequence",
+                         id2label={str(i): f"L{i}" for i in range(7)})
+        self.assertIn("id2label names 7 classes and the head has rows for",
+                      run("classify", labels, "x").stderr)
+        for factor, words in ((1e-6, None), (1e6, None), (1e-7, "1e-07"), (1e7, "10000000")):
+            rope = changed(f"Rope{factor}", "llama-linear", rope_parameters={
+                "rope_type": "linear", "rope_theta": 10000.0, "factor": factor})
+            done = run("logits", rope, "--ids", "1", "--top", "1")
+            self.assertEqual(done.returncode, 1 if words else 0, done.stderr)
+            if words:
+                self.assertIn(f"rope.scaling.factor is {words}, and must be between 1e-06 and "
+                              "1e+06", done.stderr)
+
+    def test_many_end_tokens(self):
+        """All of generation_config's end an answer, more than GGUF has places for, here and in the
+        file that is made."""
+        many = make_folder(self.folder / "Many")
+        (many / "generation_config.json").write_text(
+            json.dumps({"eos_token_id": list(range(28))}))
+        path = self.folder / "many.gguf"
+        self.do("import", many, "-o", path)
+        for model in (many, path):
+            for seed in ("1", "2", "3"):
+                answer = json.loads(self.do("run", model, "abacus", "--raw", "--json", "--temp", "2",
+                                            "--top-k", "0", "--top-p", "1", "--min-p", "0", "--seed",
+                                            seed, "--max-tokens", "40"))
+                # All tokens that can be drawn but the padding are ends.
+                self.assertNotRegex(answer["content"], "[a-z]")
+        freely = json.loads(self.do("run", self.model, "abacus", "--raw", "--json", "--temp", "2",
+                                    "--top-k", "0", "--top-p", "1", "--min-p", "0", "--seed", "1",
+                                    "--max-tokens", "40"))
+        self.assertRegex(freely["content"], "[a-z]")
+
+    def test_import_help_lists_types(self):
+        text = self.do("import", "-h")
+        for name, bits in (("Q4_K", "4.50"), ("Q8_0", "8.50"), ("IQ4_NL", "4.50"), ("F16", "16.00")):
+            self.assertRegex(text, rf"\b{name} +{bits}")
 
 
 def gguf_part(number, count, names, more=()):

@@ -60,7 +60,7 @@ class Model(program.TemporaryFolder):
 
     def quantize(self, out, kind, *options, source=None):
         return json.loads(self.ok("quantize", source or self.model, out, kind, "--json",
-                                  *options).stdout)
+                                  "--force", *options).stdout)
 
     def refused(self, *arguments, code=1, words=""):
         """One sentence on standard error, nothing on standard output."""
@@ -108,13 +108,16 @@ class Quantize(Model):
 
     def test_what_is_said(self):
         out = self.folder / "said.gguf"
+        one = self.ok("imatrix", self.model, "-f", self.text, "-o", self.folder / "one.gguf",
+                      "--context-size", "64", "--chunks", "1")
+        self.assertIn("35 matrices over 1 window of 64 tokens", one.stdout)
         done = self.ok("quantize", self.model, out, "q4_k_m")
         self.assertRegex(done.stdout, r"^.*said\.gguf: Q4_K_M, [\d.]+ bits per weight, .* "
                                       r"\(from 1016 KiB\); .*\d+ Q5_0.*\n$")
         self.assertIn("35 matrices have rows that are no multiple", done.stderr)
         again = self.ok("quantize", out, self.folder / "again.gguf", "q8_0")
         self.assertIn("quantized already", again.stderr)
-        quiet = self.ok("quantize", out, self.folder / "again.gguf", "q8_0", "-q")
+        quiet = self.ok("quantize", out, self.folder / "again.gguf", "q8_0", "-q", "--force")
         self.assertEqual((quiet.stdout, quiet.stderr), ("", ""))
 
     def test_help_lists_the_types(self):
@@ -125,11 +128,20 @@ class Quantize(Model):
     def test_wrong_usage(self):
         out = self.folder / "never.gguf"
         self.refused("quantize", self.model, out, "q4_k_l", code=2, words="did you mean Q4_K_M")
-        self.refused("quantize", self.model, out, code=2, words="a model, the file to write")
+        self.refused("quantize", self.model, out, code=2,
+                     words=f"the type is missing: lllm quantize {self.model} {out} q4_k_m")
+        self.refused("quantize", self.model, code=2, words="a model, the file to write and a type")
+        self.refused("quantize", self.model, "q8_0", code=2,
+                     words=f"the file to write is missing: lllm quantize {self.model} OUT.gguf q8_0")
+        self.refused("quantize", "q8_0", self.model, out, code=2,
+                     words=f"the type comes last: lllm quantize {self.model} {out} q8_0")
+        self.refused("quantize", out, self.model, "q8_0", words="the model comes first")
         self.refused("quantize", self.model, out, "q8_0", "--text", self.text, code=2,
                      words="--compare")
         self.refused("quantize", self.model, out, "q8_0", "--output-tensor-type", "iq1_s", code=2,
-                     words="can be written")
+                     words="--output-tensor-type iq1_s is no number format that can be written: F32")
+        self.refused("quantize", self.model, out, "q8_0", "--token-embedding-type", "zz", code=2,
+                     words="--token-embedding-type zz is no number format")
         self.refused("quantize", "--compare", self.model, code=2, words="--text")
         self.refused("quantize", self.model, self.model, "q8_0", words="another name")
         self.refused("quantize", self.folder / "absent.gguf", out, "q8_0", words="absent.gguf")
@@ -149,7 +161,7 @@ class Imatrix(Model):
     def test_made_and_used(self):
         matrix, out = self.folder / "m.gguf", self.folder / "q.gguf"
         made = json.loads(self.ok("imatrix", self.model, "--text", self.text, "-o", matrix,
-                                  "--context", "64", "--json").stdout)
+                                  "--context-size", "64", "--json").stdout)
         self.assertEqual((made["entries"], made["context"], made["unseen"]), (35, 64, 0))
         self.assertEqual(made["windows"], made["tokens"] // 64)
         plain = self.quantize(out, "q4_0")
@@ -167,11 +179,11 @@ class Imatrix(Model):
     def test_it_helps(self):
         """At four bits the divergence on the text that was gathered from gets smaller."""
         matrix = self.folder / "h.gguf"
-        self.ok("imatrix", self.model, "-f", self.text, "-o", matrix, "--context", "64")
+        self.ok("imatrix", self.model, "-f", self.text, "-o", matrix, "--context-size", "64")
 
         def divergence(*options):
             done = self.ok("quantize", "--compare", self.model, "--text", self.text, "--types",
-                           "q4_0", "--context", "64", "--reps", "1", "--json", *options)
+                           "q4_0", "--context-size", "64", "--reps", "1", "--json", *options)
             return json.loads(done.stdout)["types"][0]["kl_divergence"]["mean"]
 
         self.assertLess(divergence("--imatrix", matrix), divergence())
@@ -229,9 +241,33 @@ class Perplexity(Model):
             log_p.append(logits[int(after)] - total)
         return log_p
 
+    def test_token_ids(self):
+        """Ids in place of a text give what the text gives, in all that measure."""
+        ids = self.folder / "text.ids"
+        ids.write_text(self.ok("tokenize", self.model, "-f", self.text, "--ids").stdout)
+        one, other = self.measure("-f", self.text), self.measure("--ids", ids)
+        self.assertEqual((other["ids"], "text" in other), (str(ids), False))
+        for key in ("perplexity", "tokens", "scored_tokens", "standard_error"):
+            self.assertEqual(one[key], other[key])
+        piped = self.measure("--ids", "-", stdin=ids.read_text())
+        self.assertEqual(piped["perplexity"], one["perplexity"])
+        matrices = []
+        for n, source in enumerate((["-f", self.text], ["--ids", ids])):
+            matrices.append(self.folder / f"ids{n}.gguf")
+            self.ok("imatrix", self.model, *source, "-o", matrices[n])
+        text, number = (pairs(m) for m in matrices)
+        self.assertEqual(text["imatrix.chunk_count"], number["imatrix.chunk_count"])
+        compare = ["quantize", "--compare", self.model, "--types", "q8_0", "--reps", "1", "--json"]
+        by_text, by_ids = (json.loads(self.ok(*compare, *source).stdout)
+                           for source in (["-f", self.text], ["--ids", ids]))
+        self.assertEqual(by_text["types"][0]["kl_divergence"], by_ids["types"][0]["kl_divergence"])
+        ids.write_text("1 2 512")
+        self.refused("perplexity", self.model, "--ids", ids, words="\"512\" is no token id")
+        self.refused("perplexity", self.model, "--ids", ids, "-f", self.text, code=2, words="one of")
+
     def test_side_by_side(self):
         log_p = self.logits()
-        got = self.measure("--text", self.text, "--context", "48", "--chunks", "1")
+        got = self.measure("--text", self.text, "--context-size", "48", "--chunks", "1")
         scored = log_p[24:]  # of the tokens 25 .. 47
         self.assertEqual((got["scored_tokens"], got["windows"], got["stride"]), (23, 1, 0))
         self.assertAlmostEqual(got["nll_mean"], -sum(scored) / 23, places=5)
@@ -242,10 +278,10 @@ class Perplexity(Model):
 
     def test_overlapping(self):
         log_p = self.logits()
-        got = self.measure("-f", self.text, "--context", "48", "--stride", "16", "--chunks", "1")
+        got = self.measure("-f", self.text, "--context-size", "48", "--stride", "16", "--chunks", "1")
         self.assertEqual(got["scored_tokens"], 47)
         self.assertAlmostEqual(got["nll_mean"], -sum(log_p) / 47, places=5)
-        whole = self.measure("-f", self.text, "--context", "48", "--stride", "16")
+        whole = self.measure("-f", self.text, "--context-size", "48", "--stride", "16")
         self.assertEqual(whole["scored_tokens"], whole["tokens"] - 1)
 
     def test_default_window_and_standard_input(self):
@@ -261,8 +297,8 @@ class Perplexity(Model):
         self.assertEqual(quiet.stdout, words.stdout)
 
     def test_threads_and_batches_change_nothing(self):
-        one = self.measure("--text", self.text, "--context", "64", "--threads", "1")
-        other = self.measure("--text", self.text, "--context", "64", "--threads", "3",
+        one = self.measure("--text", self.text, "--context-size", "64", "--threads", "1")
+        other = self.measure("--text", self.text, "--context-size", "64", "--threads", "3",
                              "--batch-size", "7")
         for key in ("perplexity", "standard_error", "scored_tokens"):
             self.assertEqual(one[key], other[key])
@@ -270,7 +306,7 @@ class Perplexity(Model):
     def test_wrong_usage(self):
         self.refused("perplexity", self.model, code=2, words="--text FILE")
         self.refused("perplexity", code=2, words="one model")
-        self.refused("perplexity", self.model, "--text", self.text, "--context", "32", "--stride",
+        self.refused("perplexity", self.model, "--text", self.text, "--context-size", "32", "--stride",
                      "33", code=2, words="--stride")
         (self.folder / "empty.txt").write_text("", encoding="utf-8")
         self.refused("perplexity", self.model, "--text", self.folder / "empty.txt", words="empty")
@@ -291,6 +327,39 @@ class Folder(program.TemporaryFolder):
         types = {t["name"]: (len(t["dims"]), t["type"]) for t in json.loads(shown.stdout)["tensors"]}
         self.assertEqual({kind for n, kind in types.values() if n == 1}, {"F32"})
         self.assertEqual(types["blk.0.attn_q.weight"], (2, "Q8_0"))
+
+
+class Outputs(Model):
+    """What is there is replaced with --force only."""
+
+    def test_force(self):
+        out, text = self.folder / "there.gguf", self.folder / "text.txt"
+        ids = self.folder / "few.ids"
+        ids.write_text(" ".join(str(i % 400) for i in range(40)))
+        checkpoint, tokenizer = program.stories_checkpoint()
+        golden = pathlib.Path(__file__).resolve().parents[1] / "model" / "golden" / "llama"
+        for arguments in (["quantize", self.model, out, "q8_0"],
+                          ["imatrix", self.model, "--ids", ids, "--context-size", "16", "-o", out],
+                          ["import", golden, "-o", out],
+                          ["import", checkpoint, "--tokenizer", tokenizer, "-o", out]):
+            out.write_text("mine")
+            self.refused(*arguments, words=f"{out} is there already")
+            self.assertEqual(out.read_text(), "mine")
+            self.ok(*arguments, "--force")
+            self.assertEqual(out.read_bytes()[:4], b"GGUF")
+            out.unlink()
+            self.ok(*arguments)
+        self.refused("quantize", self.model, text, "q8_0", words="is there already")
+        self.refused("quantize", self.model, self.folder, "q8_0", words="is a folder")
+
+    def test_link_to_nothing(self):
+        link = self.folder / "dangling.gguf"
+        link.symlink_to(self.folder / "nowhere.gguf")
+        self.refused("quantize", self.model, link, "q8_0", words="a link to a file that is not there")
+        self.assertTrue(link.is_symlink())
+        self.ok("quantize", self.model, link, "q8_0", "--force")
+        self.assertFalse(link.is_symlink())
+        self.assertFalse((self.folder / "nowhere.gguf").exists())
 
 
 class Inputs(Model):
@@ -339,7 +408,7 @@ class Inputs(Model):
 class Compare(Model):
     def test_table_and_json(self):
         options = ["--compare", self.model, "--text", self.text, "--types", "f32,q8_0,q4_0",
-                   "--context", "64", "--chunks", "4", "--reps", "1"]
+                   "--context-size", "64", "--chunks", "4", "--reps", "1"]
         report = json.loads(self.ok("quantize", *options, "--json").stdout)
         self.assertEqual([t["type"] for t in report["types"]], ["F32", "Q8_0", "Q4_0"])
         self.assertEqual((report["windows"], report["scored_tokens"]), (4, 4 * 31))
@@ -352,7 +421,7 @@ class Compare(Model):
         for row in report["types"] + [report["source"]]:
             speed = row["decode_tokens_per_second"]
             self.assertTrue(0 < speed["min"] <= speed["median"] <= speed["max"])
-        alone = json.loads(self.ok("perplexity", self.model, "--text", self.text, "--context", "64",
+        alone = json.loads(self.ok("perplexity", self.model, "--text", self.text, "--context-size", "64",
                                    "--chunks", "4", "--json").stdout)
         self.assertAlmostEqual(alone["perplexity"], report["source"]["perplexity"]["value"])
         table = self.ok("quantize", *options)

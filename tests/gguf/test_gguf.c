@@ -344,6 +344,27 @@ static void test_tensors(void **state)
     gguf_close(g);
 }
 
+/* Upstream's numbers (gguf-py, LlamaFileType): of the mixes, those of the plain one. */
+static void test_file_types(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t type, file_type;
+    } cases[] = {
+        {TENSOR_F32, 0},   {TENSOR_F16, 1},     {TENSOR_BF16, 32},  {TENSOR_Q8_0, 7},
+        {TENSOR_Q2_K, 21}, {TENSOR_Q3_K, 11},   {TENSOR_Q4_K, 14},  {TENSOR_Q5_K, 16},
+        {TENSOR_Q6_K, 18}, {TENSOR_IQ4_NL, 25}, {TENSOR_MXFP4, 38}, {TENSOR_TQ1_0, 36},
+    };
+    uint32_t file_type = 99;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(gguf_file_type(cases[i].type, &file_type));
+        assert_int_equal(file_type, cases[i].file_type);
+    }
+    file_type = 99;
+    assert_false(gguf_file_type(TENSOR_I8, &file_type) || gguf_file_type(TENSOR_Q8_K, &file_type));
+    assert_int_equal(file_type, 99);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_truncation), cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_integers),   cmocka_unit_test(test_other_types),
         cmocka_unit_test(test_arrays),     cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_file_types),
     };
     return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);
 }

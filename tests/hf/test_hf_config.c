@@ -555,6 +555,25 @@ static void test_rope(void **state)
     expect(g, "llama.rope.scaling.attn_factor", 1 / (0.1 * log(4) + 1));
     gguf_close(g);
 
+    /* transformers' divisors (_compute_yarn_parameters of 5.x for these settings). A ramp between
+     * whole dimensions is the default and what readers do; the other is told by its outcome. */
+#define YARN "{\"rope_type\": \"yarn\", \"factor\": 4, \"original_max_position_embeddings\": 2048"
+    static const float expected[4] = {1, 1, 1.722068f, 4};
+    t = rope_of(YARN ", \"truncate\": true}", &g);
+    assert_int_equal(t.n, 0);
+    expect_text(g, "llama.rope.scaling.type", "yarn");
+    gguf_close(g);
+    t = rope_of(YARN ", \"truncate\": false}", &g);
+    assert_int_equal(t.n, 1);
+    assert_string_equal(t.tensors[0].name, "rope_freqs.weight");
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(fabsf(t.tensors[0].values[i] - expected[i]) < 1e-6f);
+    }
+    expect(g, "llama.rope.scaling.attn_factor", 1.138629436111989);
+    assert_int_equal(gguf_value_count(g), 1); /* and no scaling on top */
+    gguf_close(g);
+    hf_rope_free(&t);
+
     t = rope_of("{\"type\": \"su\", \"long_factor\": [1, 2, 3, 4], \"short_factor\": [1, 1, 1, 2], "
                 "\"attention_factor\": 1.25, \"original_max_position_embeddings\": 16}",
                 &g);
@@ -578,6 +597,12 @@ static void test_rope_refusals(void **state)
         {ERROR_INPUT, "{\"type\": \"linear\", \"factor\": -1}", "factor is -1"},
         {ERROR_INPUT, "{\"type\": \"linear\", \"factor\": 1e300}", "factor is 1e+300"},
         {ERROR_INPUT, "{\"type\": \"linear\", \"factor\": \"4\"}", "where a number is needed"},
+        {ERROR_INPUT, "{\"type\": \"linear\", \"factor\": 1e-50}",
+         "by rope_scaling, rope.scaling.factor is 1e-50, and must be between 1e-06 and 1e+06"},
+        {ERROR_INPUT, "{\"type\": \"yarn\", \"factor\": 2e6}", "rope.scaling.factor is 2000000"},
+        {ERROR_INPUT, "{\"type\": \"yarn\", \"factor\": 4, \"beta_fast\": 1e7}",
+         "rope.scaling.yarn_beta_fast is 10000000"},
+        {ERROR_INPUT, "{\"type\": \"yarn\", \"factor\": 4, \"truncate\": 1}", "true or false"},
         {ERROR_INPUT, "{\"type\": \"llama3\", \"factor\": 8}", "low_freq_factor is missing"},
         {ERROR_INPUT,
          "{\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4}",
@@ -596,6 +621,60 @@ static void test_rope_refusals(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_null(open_with(configs[0], "rope_scaling", parsed(cases[i].settings), &e));
         files_expect(&e, cases[i].code, cases[i].words);
+    }
+    /* gpt-oss is read with a ramp between the computed dimensions: the default is the other. */
+    struct gguf *g = open_with(configs[11], "rope_parameters",
+                               parsed("{\"rope_type\": \"yarn\", \"factor\": 4}"), &e);
+    assert_non_null(g);
+    assert_null(gguf_value_find(g, "gpt-oss.rope.scaling.type"));
+    expect(g, "gpt-oss.rope.scaling.attn_factor", 1.138629436111989);
+    gguf_close(g);
+}
+
+/* ---- classes without a name ------------------------------------------------------------------ */
+
+static void test_model_type(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t config;
+        const char *type, *arch; /* arch NULL: the type leaves it open */
+    } cases[] = {
+        {0, "llama", "llama"},
+        {0, "mistral", "llama"},
+        {1, "mixtral", "llama"},
+        {2, "phi", "phi2"},
+        {3, "phi3", "phi3"},
+        {4, "qwen2", "qwen2"},
+        {5, "qwen2_moe", "qwen2moe"},
+        {7, "qwen3_moe", "qwen3moe"},
+        {9, "gemma2", "gemma2"},
+        {10, "gemma3_text", "gemma3"},
+        {11, "gpt_oss", "gpt-oss"},
+        {12, "gpt2", "gpt2"},
+        {13, "bert", NULL},
+        {0, "llama4", NULL},
+        {0, "lla", NULL},
+        {0, "", NULL},
+    };
+    struct error e;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *root = with(configs[cases[i].config], "architectures", json_array());
+        json_object_set_new(root, "model_type", json_string(cases[i].type));
+        char *text = json_dumps(root, 0);
+        struct config *c = open_text(text);
+        struct family f;
+        e = (struct error){.code = ERROR_NONE};
+        bool found = hf_family_find(c, &f, &e);
+        if (found != (cases[i].arch != NULL) || (found && strcmp(f.arch, cases[i].arch) != 0)) {
+            fail_msg("%s: %s", cases[i].type, found ? f.arch : e.message);
+        }
+        if (!found) {
+            files_expect(&e, ERROR_INPUT, "nor does model_type");
+        }
+        hf_config_close(c);
+        json_decref(root);
+        free(text);
     }
 }
 
@@ -675,8 +754,8 @@ int main(void)
         cmocka_unit_test(test_formulas),      cmocka_unit_test(test_files),
         cmocka_unit_test(test_rows),          cmocka_unit_test(test_keys),
         cmocka_unit_test(test_lists),         cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_rope_refusals), cmocka_unit_test(test_demands),
-        cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_rope_refusals), cmocka_unit_test(test_model_type),
+        cmocka_unit_test(test_demands),       cmocka_unit_test(test_matrix),
     };
     return cmocka_run_group_tests_name("hf_config", tests, NULL, NULL);
 }

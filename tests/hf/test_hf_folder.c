@@ -16,6 +16,7 @@
 #include "hf/hf.h"
 #include "hf_files.h"
 #include "model/model.h"
+#include "tokenizer/tokenizer.h"
 
 static char warning[1024];
 
@@ -683,6 +684,22 @@ static void test_vocabulary(void **state)
     assert_int_equal(token_of(g, "tokenizer.ggml.eos_token_id"), 1);
     assert_int_equal(token_of(g, "tokenizer.ggml.eot_token_id"), 5);
     assert_int_equal(token_of(g, "tokenizer.ggml.eom_token_id"), 7);
+    assert_null(gguf_value_find(g, "lllm.tokenizer.ends_answer"));
+    gguf_close(g);
+    /* More than there are keys for: all of them end an answer. */
+    files_put(folder, "generation_config.json", "{\"eos_token_id\": [1, 5, 7, 11, 12, 11]}");
+    g = open_folder(folder);
+    const struct gguf_value *more = gguf_value_find(g, "lllm.tokenizer.ends_answer");
+    assert_non_null(more);
+    assert_true(more->count == 2 && gguf_array_i64(more, 0) == 11 && gguf_array_i64(more, 1) == 12);
+    struct tokenizer *t = tokenizer_from_gguf(g, NULL);
+    assert_non_null(t);
+    static const int32_t ends[] = {1, 5, 7, 11, 12};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        assert_true(tokenizer_is_end(t, ends[i]));
+    }
+    assert_false(tokenizer_is_end(t, 10) || tokenizer_is_end(t, 13));
+    tokenizer_free(t);
     gguf_close(g);
     files_put(folder, "generation_config.json", "{\"eos_token_id\": 9}");
     g = open_folder(folder);

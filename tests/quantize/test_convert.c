@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "quantize/internal.h"
 #include "quantize/quantize.h"
 #include "tiny_model.h"
 
@@ -291,6 +292,58 @@ static void weights_that_do_not_fit(void **state)
     refused(1e30f, "bf16", NULL);
 }
 
+/* Rows of millions of weights: the memory is that of a stretch, and the bytes are those of the
+ * whole row, importances included. */
+static void long_rows(void **state)
+{
+    (void)state;
+    enum { N = (1 << 17) + 256, ROWS = 2, WIDE = 1 << 22 };
+    struct error e = {0};
+    struct gguf_writer *w = gguf_writer_new();
+    float *x = mem_array((size_t)N * ROWS, sizeof *x), *means = mem_array(N, sizeof *means);
+    float *wide = mem_array(WIDE * 2, sizeof *wide);
+    struct rng r;
+    rng_seed(&r, 5);
+    for (size_t i = 0; i < (size_t)N * ROWS; i++) {
+        x[i] = (float)rng_normal(&r);
+        means[i % N] = (float)(1 + i % 11);
+    }
+    gguf_writer_string(w, "general.architecture", "llama", 5);
+    gguf_writer_tensor(w, "blk.0.attn_q.weight", TENSOR_F32, 2, (uint64_t[]){N, ROWS}, x, &e);
+    gguf_writer_tensor(w, "blk.0.attn_k.weight", TENSOR_F32, 2, (uint64_t[]){WIDE, 2}, wide, &e);
+    struct gguf *g = tiny_open(w);
+    struct imatrix *im = imatrix_new();
+    assert_true(imatrix_add(im, "blk.0.attn_q.weight", N, 1, means, (float[]){1}, 1, &e));
+    struct quantize_options o = by("q4_k_s", im);
+    struct quantize_plan plan;
+    struct gguf *made = convert(g, &o, 7, &plan);
+    check_rows(gguf_tensor_at(g, 0), gguf_tensor_at(made, 0), means);
+    check_rows(gguf_tensor_at(g, 1), gguf_tensor_at(made, 1), NULL);
+    assert_int_equal(plan.n_changed, 2);
+    assert_true(quantize_scratch_bytes(&plan, 64) <= 64 * (256 << 10));
+    gguf_close(made);
+    quantize_plan_free(&plan);
+    /* The sentence about a weight in the last stretch of a row. */
+    gguf_close(g);
+    x[(size_t)2 * N - 1] = INFINITY;
+    w = gguf_writer_new();
+    gguf_writer_string(w, "general.architecture", "llama", 5);
+    gguf_writer_tensor(w, "blk.0.attn_q.weight", TENSOR_F32, 2, (uint64_t[]){N, ROWS}, x, &e);
+    g = tiny_open(w);
+    o.imatrix = NULL;
+    struct pool *pool = pool_new(2, &e);
+    assert_true(quantize_plan_make(g, &o, &plan, &e));
+    assert_false(quantize_write(&plan, target, pool, NULL, NULL, &e));
+    assert_non_null(strstr(e.message, "row 1 that is not a finite number"));
+    pool_free(pool);
+    quantize_plan_free(&plan);
+    gguf_close(g);
+    imatrix_free(im);
+    free(x);
+    free(means);
+    free(wide);
+}
+
 struct seen {
     uint64_t done, total;
     size_t n_calls;
@@ -331,7 +384,7 @@ int main(void)
         cmocka_unit_test(rows_pairs_and_order),     cmocka_unit_test(same_bytes_on_any_threads),
         cmocka_unit_test(quantized_again),          cmocka_unit_test(odd_rows_fall_back),
         cmocka_unit_test(importance_is_used),       cmocka_unit_test(weights_that_do_not_fit),
-        cmocka_unit_test(progress_reaches_the_end),
+        cmocka_unit_test(progress_reaches_the_end), cmocka_unit_test(long_rows),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(target);
