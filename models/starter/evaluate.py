@@ -6,7 +6,8 @@
 Each sample is one run of `lllm run` at temperature 0. The answers are scored mechanically: a
 topic needs all its facts, a sentiment the exact word, an extraction the expected JSON object, a
 tool call the expected name and arguments, and an off-topic question an answer that begins with
-"I don't know". Intervals are Wilson's at 95%.
+"I don't know". Intervals are Wilson's at 95%. The row "topics-first" counts those of the topics
+alone that were held out of the first twenty questions, the whole set of earlier measurements.
 """
 
 import argparse
@@ -151,16 +152,16 @@ def show_progress(name, done, total):
 
 
 def evaluate_set(runner, pool, name, records):
-    """Return the figures of one set and its wrong answers."""
+    """Return the figures of one set and its wrong answers, and those of a part of it if marked."""
     runner.prepare(records)
+    first = [bool(record.get("first")) for record in records]
     futures = [pool.submit(runner.run, record) for record in records]
-    right, wrong = 0, []
+    right, wrong = [], []
     try:
         for position, (record, future) in enumerate(zip(records, futures), 1):
             answer = future.result()
-            if is_right(name, record, answer):
-                right += 1
-            else:
+            right.append(is_right(name, record, answer))
+            if not right[-1]:
                 wrong.append({"question": record["messages"][-1]["content"],
                               "wanted": wanted(name, record), "answer": answer.strip()})
             show_progress(name, position, len(records))
@@ -168,9 +169,18 @@ def evaluate_set(runner, pool, name, records):
         for future in futures:
             future.cancel()
         raise
-    low, high = wilson(right, len(records))
-    percent = 100 * right / len(records) if records else 0.0
-    return {"set": name, "n": len(records), "right": right, "percent": round(percent, 1),
+    results = [figures(name, right, wrong)]
+    if any(first):
+        results.append(figures(f"{name}-first", [is_one for is_one, counts in zip(right, first)
+                                                 if counts], []))
+    return results
+
+
+def figures(name, right, wrong):
+    """Sum up which answers of a set are right."""
+    low, high = wilson(sum(right), len(right))
+    percent = 100 * sum(right) / len(right) if right else 0.0
+    return {"set": name, "n": len(right), "right": sum(right), "percent": round(percent, 1),
             "low": round(100 * low, 1), "high": round(100 * high, 1), "wrong": wrong}
 
 
@@ -209,8 +219,9 @@ def evaluate(arguments):
     with tempfile.TemporaryDirectory() as folder, \
             ThreadPoolExecutor(max(1, arguments.jobs)) as pool:
         runner = Runner(lllm, arguments.model, folder)
-        return [evaluate_set(runner, pool, name, read_set(arguments.data, name, arguments.limit))
-                for name in arguments.set or SETS]
+        return [result for name in arguments.set or SETS for result in
+                evaluate_set(runner, pool, name,
+                             read_set(arguments.data, name, arguments.limit))]
 
 
 def main():

@@ -1,94 +1,19 @@
 """Texts with named fields, and requests to extract some of them as JSON.
 
-The values are very many and often invented, so that the model has to copy them out of the text
-and cannot learn them by heart. Values for the evaluation never occur in training.
+The evaluation has sentence forms of its own (one in eight of each set) and values that training
+never sees (`values`). Training has the other forms, those of `frames`, and texts in which each
+field has a clause of its own.
 """
 
 import json
+import re
 from dataclasses import dataclass
 
-import copying
-from questions import capitalise, one_in_eight, split_phrasings
-
-FIRST_NAMES = """Anna Peter Maria John Laura Thomas Sofia Daniel Emma Lucas Julia Martin Nina Paul
-Clara David Elena Simon Ruth Oliver Hannah Felix Alice Robert Eva George Lena Frank Grace Henry
-Ida Jakob Karin Leo Marta Noah Olga Oscar Petra Ralph Sarah Tim Ursula Victor Wanda Adam Bella
-Carl Dora Eric Fiona Gavin Helen Ivan Jane Kurt Linda Mark Nora Otto Paula Quentin Rosa Steven
-Tanya Umar Vera Walter Xenia Yusuf Zoe Ahmed Aisha Akira Amir Ana Andre Anton Arjun Astrid Bruno
-Carlos Chen Chloe Diego Dmitri Elif Emil Farah Fatima Gina Giulia Hassan Hiro Ines Ingrid Isabel
-Jamal Javier Jin Jonas Kamal Katarina Kenji Lars Leila Li Lucia Magnus Mateo Mehmet Mei Mila
-Mohammed Nadia Natasha Nikolai Omar Pablo Pavel Pierre Priya Rafael Raj Rania Ricardo Sana Sergei
-Sven Tariq Tomas Valentina Wei Yara Yuki Zainab Zoltan Bridget Callum Declan Edith Fergus Gwen
-Harriet Isla Keira Logan Megan Niall Owen Poppy Rhys Siobhan Trevor Agnes Boris Cedric Delia Edgar
-Flora Gustav Hilda Igor Jolanda Klaus Lydia Milan Nadine Oskar Pia Rolf Selma Theo Ulf Viktor
-Wilma Yvonne Zita""".split()
-LAST_NAMES = """Smith Jones Taylor Brown Wilson Evans Thomas Roberts Walker Wright Green Hall Wood
-Harris Lewis Clarke Jackson Turner Hill Cooper Ward Morris Moore Baker King Lee Allen Scott Young
-Mueller Schmidt Schneider Fischer Weber Meyer Wagner Becker Hoffmann Koch Richter Klein Wolf
-Neumann Schwarz Braun Zimmermann Krueger Hartmann Lange Krause Lehmann Huber Maier Keller Vogel
-Frank Berger Garcia Lopez Martinez Sanchez Perez Gomez Fernandez Ruiz Alvarez Moreno Romero
-Navarro Torres Ramos Silva Santos Oliveira Costa Pereira Rossi Russo Ferrari Bianchi Romano Ricci
-Marino Greco Conti Dubois Durand Leroy Moreau Simon Laurent Lefebvre Michel Bertrand Roux Fournier
-Girard Bonnet Jansen Bakker Visser Smit Meijer Mulder Bos Vos Peters Hendriks Jensen Nielsen
-Hansen Larsen Olsen Johansson Andersson Karlsson Nilsson Eriksson Berg Dahl Lund Virtanen Korhonen
-Nowak Kowalski Wisniewski Kaminski Novak Svoboda Horvath Kovacs Nagy Toth Popescu Ionescu Petrov
-Ivanov Sokolov Kuznetsov Tanaka Suzuki Sato Yamamoto Watanabe Kim Park Choi Wang Zhang Liu Chen
-Yang Singh Kumar Sharma Patel Gupta Khan Ali Hussain Yilmaz Kaya Demir Hassan Ibrahim Mensah
-Okafor Adeyemi Mwangi Murphy Kelly Byrne Ryan Walsh Campbell Stewart Fraser Reid Murray Graham
-Hamilton""".split()
-CITIES = """Paris, London, Berlin, Madrid, Rome, Vienna, Prague, Warsaw, Budapest, Athens, Dublin,
-Oslo, Stockholm, Helsinki, Copenhagen, Brussels, Amsterdam, Zurich, Geneva, Lisbon, Porto,
-Barcelona, Valencia, Seville, Milan, Turin, Naples, Venice, Florence, Bologna, Lyon, Marseille,
-Nice, Bordeaux, Nantes, Lille, Toulouse, Hamburg, Munich, Cologne, Frankfurt, Stuttgart, Leipzig,
-Dresden, Bremen, Hanover, Nuremberg, Bonn, Salzburg, Graz, Linz, Basel, Bern, Lausanne, Antwerp,
-Ghent, Rotterdam, Utrecht, Aarhus, Bergen, Gothenburg, Malmo, Tampere, Turku, Riga, Vilnius,
-Tallinn, Krakow, Gdansk, Poznan, Brno, Bratislava, Ljubljana, Zagreb, Split, Belgrade, Sofia,
-Bucharest, Istanbul, Ankara, Izmir, Cairo, Tunis, Rabat, Lagos, Accra, Nairobi, Dakar, Cape Town,
-Durban, Dubai, Doha, Amman, Beirut, Tehran, Karachi, Lahore, Delhi, Mumbai, Chennai, Kolkata,
-Dhaka, Colombo, Bangkok, Hanoi, Jakarta, Manila, Singapore, Hong Kong, Shanghai, Beijing, Seoul,
-Busan, Tokyo, Osaka, Kyoto, Sydney, Melbourne, Brisbane, Perth, Auckland, Wellington, New York,
-Boston, Chicago, Denver, Dallas, Houston, Seattle, Portland, Austin, Miami, Atlanta, Detroit,
-Phoenix, Toronto, Montreal, Vancouver, Ottawa, Mexico City, Havana, Bogota, Lima, Quito, Santiago,
-Buenos Aires, Rio de Janeiro, Recife, Leeds, York, Bath, Oxford, Cambridge, Bristol, Cardiff,
-Glasgow, Edinburgh, Belfast, Cork, Galway"""
-PRODUCTS = """desk lamp, office chair, coffee mug, water bottle, notebook, backpack, keyboard,
-wireless mouse, USB cable, phone case, headphones, tripod, umbrella, raincoat, winter jacket,
-running shoes, wool sock, bath towel, pillow, blanket, candle, picture frame, wall clock, flower
-pot, garden hose, hammer, screwdriver set, paint brush, ladder, toolbox, bread knife, frying pan,
-soup bowl, teapot, wine glass, lunch box, toaster, kettle, blender, vacuum cleaner, light bulb,
-extension cord, battery pack, hard drive, memory card, router, webcam, monitor stand, tablet,
-printer cartridge, paper ream, ballpoint pen, stapler, whiteboard, calendar, board game, jigsaw
-puzzle, tennis ball, yoga mat, bicycle pump, helmet, bike lock, tent, sleeping bag, camping stove,
-dog bed, cat toy, fish tank, baby bottle, teddy bear, bed sheet, bookshelf, coat rack, door mat,
-shower curtain, mirror, soap bar, hair dryer, toothbrush, first aid kit, suitcase, travel adapter,
-sunglasses, watch strap"""
-EVENTS = """book club, summer party, project meeting, yoga class, board meeting, spring concert,
-chess tournament, cooking course, open day, jazz night, poetry reading, wine tasting, charity run,
-science fair, job fair, craft market, parents evening, budget review, film festival, dance class,
-city walk, photo workshop, art exhibition, garden show, quiz night, team lunch, safety training,
-press conference, school play, choir rehearsal, neighbourhood clean-up, book launch, flea market,
-winter ball, product demo, planning session, first aid course, language exchange, pottery class,
-annual meeting, repair cafe, music lesson, farewell dinner, welcome breakfast, swimming gala,
-marathon, street fair"""
-PLACES = """town hall, library, school gym, room 12, main hall, city park, community centre, old
-theatre, conference room, lecture hall, art museum, sports club, church hall, cafe Luna, hotel
-Astoria, meeting room 3, university, botanical garden, market square, harbour, station hotel,
-cinema, concert hall, village pub, rooftop terrace, studio 5, headquarters, canteen, east wing,
-tennis club"""
-ROLES = """engineer, nurse, teacher, accountant, designer, sales manager, software developer,
-driver, cook, electrician, project manager, lawyer, secretary, receptionist, data analyst,
-plumber, editor, translator, pharmacist, architect, team leader, gardener, consultant, cashier,
-mechanic, librarian, research assistant, marketing director, security guard, carpenter,
-technician, product owner, trainer, baker, warehouse clerk, tax adviser, photographer, physicist,
-office manager, head of finance"""
-COMPANY_ENDINGS = """Ltd, Inc, GmbH, Group, Systems, Foods, Bank, Motors, Software, Logistics,
-Media, Energy, Labs, Partners, Solutions, Textiles, Airlines, Books, Electronics, Consulting"""
-MAIL_HOSTS = ["example.com", "mail.com", "example.org", "post.net", "inbox.org", "mymail.net"]
-MONTHS = """January February March April May June July August September October November
-December""".split()
-ONSETS = "b br c ch d dr f g gr h j k kl l m n p pr r s st t tr v w z".split()
-VOWELS = "a e i o u ai ea io".split()
-CODAS = ["", "", "", "l", "n", "r", "s", "th", "m", "x", "nd", "rk"]
+import frames
+from questions import capitalise, split_phrasings
+from values import (make_age, make_city, make_company, make_date, make_email, make_event,
+                    make_money, make_name, make_number, make_phone, make_place, make_product,
+                    make_quantity, make_role)
 
 REQUESTS = [
     "Extract the {f} as JSON: {t}",
@@ -113,206 +38,19 @@ CLOSINGS = [" Thanks!", " Best wishes.", " See you soon.", " Please confirm.", "
             " Have a nice day."]
 
 
-class Variety:
-    """How the values of training are drawn; those of the evaluation never change.
-
-    From the second stage on most values are invented or put together from the words of the corpus,
-    so that lists cannot be learned by heart and copying is what pays. In the third, words are also
-    invented in other ways than by syllables, and texts are put together from clauses.
-    """
-
-    words = ()  # words to put together; none in the first stage
-    wide = False
-
-
-def use_words(words, wide):
-    """Begin the second stage with these words, or the third (wide)."""
-    Variety.words = tuple(words)
-    Variety.wide = wide
-
-
-def is_made_up(rng, share, held_out):
-    """Decide whether a value is invented instead of taken from a list."""
-    if Variety.words and not held_out:
-        share = max(share, 0.75)
-    return rng.random() < share
-
-
-def phrase(rng, low, high):
-    """Put some words of the corpus together."""
-    return " ".join(rng.choice(Variety.words) for _ in range(rng.randint(low, high)))
-
-
-def makes_phrase(rng, held_out):
-    """Decide whether a value is put together from words, which only training does."""
-    return bool(Variety.words) and not held_out and rng.random() < 0.7
-
-
-def words_of(text):
-    """Split one of the comma-separated lists above."""
-    return [" ".join(part.split()) for part in text.split(",")]
-
-
-def pick(rng, items, held_out):
-    """Choose a value from the evaluation's or from the training's share of a list."""
-    while True:
-        item = rng.choice(items)
-        if one_in_eight(item) == held_out:
-            return item
-
-
-def invented_word(rng, held_out, low=2, high=3):
-    """Make up a name from syllables; in the third stage half of them otherwise."""
-    if Variety.wide and not held_out and rng.random() < 0.5:
-        return copying.new_name(rng, Variety.words)
-    while True:
-        syllables = rng.randint(low, high)
-        word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) for _ in range(syllables))
-        word = capitalise(word + rng.choice(CODAS))
-        if one_in_eight(word) == held_out:
-            return word
-
-
-def make_name(rng, held_out):
-    """Make a person's name, often an invented one, sometimes only a first name."""
-    first = (invented_word(rng, held_out) if is_made_up(rng, 0.35, held_out)
-             else pick(rng, FIRST_NAMES, held_out))
-    last = (invented_word(rng, held_out) if is_made_up(rng, 0.45, held_out)
-            else pick(rng, LAST_NAMES, held_out))
-    shape = rng.random()
-    if shape < 0.12:
-        return first
-    if shape < 0.18:
-        return f"{first} {rng.choice('ABCDEFGHJKLMNPRST')}. {last}"
-    return f"{first} {last}"
-
-
-def make_city(rng, held_out):
-    """Make the name of a town, often an invented one."""
-    if makes_phrase(rng, held_out) and rng.random() < 0.3:
-        return phrase(rng, 1, 2).title()
-    if is_made_up(rng, 0.4, held_out):
-        ending = rng.choice(["", "", "ville", "burg", "ton", "field", " Bay"])
-        return invented_word(rng, held_out) + ending
-    return pick(rng, words_of(CITIES), held_out)
-
-
-def make_date(rng, _held_out):
-    """Make a date in one of the usual notations."""
-    day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1995, 2035)
-    return rng.choice([
-        f"{day} {MONTHS[month - 1]} {year}", f"{MONTHS[month - 1]} {day}, {year}",
-        f"{year}-{month:02}-{day:02}", f"{day:02}/{month:02}/{year}",
-        f"{day} {MONTHS[month - 1]}", f"{MONTHS[month - 1]} {day}", f"{day}.{month}.{year}"])
-
-
-def make_email(rng, held_out):
-    """Make an e-mail address from a name."""
-    first = make_name(rng, held_out).split()[0].lower()
-    last = make_name(rng, held_out).split()[-1].lower()
-    user = rng.choice([f"{first}.{last}", f"{first}{rng.randint(1, 99)}", f"{first[0]}{last}",
-                       f"{first}_{last}", first])
-    host = rng.choice(MAIL_HOSTS)
-    if rng.random() < 0.4:
-        host = invented_word(rng, held_out).lower() + rng.choice([".com", ".org", ".net", ".de"])
-    return f"{user}@{host}"
-
-
-def make_phone(rng, _held_out):
-    """Make a telephone number in one of the usual notations."""
-    part = [rng.randint(100, 999), rng.randint(100, 999), rng.randint(1000, 9999)]
-    return rng.choice(["{0}-{2}", "0{0} {2}", "+49 {0} {2}", "+1 {0} {1} {2}", "{0} {1} {2}",
-                       "0{0}/{1}{2}", "({0}) {1}-{2}"]).format(*part)
-
-
-def make_money(rng, _held_out):
-    """Make an amount; cents never end in 0, so that the JSON number is written as in the text."""
-    whole = rng.choice([rng.randint(1, 99), rng.randint(1, 999), rng.randint(100, 9999)])
-    if rng.random() < 0.4:
-        return whole
-    return float(f"{whole}.{rng.randint(0, 9)}{rng.randint(1, 9)}")
-
-
-def make_product(rng, held_out):
-    """Make the name of a thing to buy, often with a model name or a colour."""
-    if makes_phrase(rng, held_out):
-        product = phrase(rng, 1, 3)
-    else:
-        product = pick(rng, words_of(PRODUCTS), held_out)
-    shape = rng.random()
-    if shape < 0.3:
-        return f"{invented_word(rng, held_out, 1, 3)} {product}"
-    if shape < 0.45:
-        return f"{rng.choice(['red', 'blue', 'green', 'black', 'large', 'small'])} {product}"
-    if shape < 0.6:
-        return f"{product} {rng.choice('ABCKLMPRSTXZ')}{rng.randint(2, 990)}"
-    return product
-
-
-def make_event(rng, held_out):
-    """Make the title of an event."""
-    if makes_phrase(rng, held_out):
-        event = phrase(rng, 1, 3)
-    else:
-        event = pick(rng, words_of(EVENTS), held_out)
-    return f"{invented_word(rng, held_out)} {event}" if rng.random() < 0.4 else event
-
-
-def make_place(rng, held_out):
-    """Make the place of an event."""
-    if makes_phrase(rng, held_out):
-        return phrase(rng, 1, 2)
-    if rng.random() < 0.35:
-        kind = rng.choice(["hall", "park", "street", "hotel", "school", "centre", "square"])
-        return f"{invented_word(rng, held_out)} {kind}"
-    return pick(rng, words_of(PLACES), held_out)
-
-
-def make_company(rng, held_out):
-    """Make the name of a company."""
-    stem = (phrase(rng, 1, 2).title() if makes_phrase(rng, held_out) and rng.random() < 0.4
-            else invented_word(rng, held_out) if is_made_up(rng, 0.6, held_out)
-            else pick(rng, LAST_NAMES, held_out))
-    return f"{stem} {rng.choice(words_of(COMPANY_ENDINGS))}" if rng.random() < 0.8 else stem
-
-
-def make_role(rng, held_out):
-    """Make the role of an employee."""
-    if makes_phrase(rng, held_out):
-        return phrase(rng, 1, 2)
-    return pick(rng, words_of(ROLES), held_out)
-
-
-def make_number(rng, _held_out):
-    """Make the number of an invoice."""
-    return rng.choice(["INV-{0}", "{0}", "R{0}", "2025-{0}", "{1}{0}/25", "A-{0}", "{1}-{0}"]
-                      ).format(rng.randint(100, 99999), rng.choice("BCDEFGKLMPRSTX"))
-
-
-def make_age(rng, _held_out):
-    """Make an age in years."""
-    return rng.randint(3, 99)
-
-
-def make_quantity(rng, _held_out):
-    """Make a number of pieces."""
-    return rng.choice([rng.randint(2, 20), rng.randint(2, 999)])
-
-
 @dataclass(frozen=True)
 class FieldSet:
     """Fields that go together: {slot: (ways to ask for it, maker)} and the sentence forms."""
 
     fields: dict
     forms: tuple
-    more_forms: tuple = ()  # for the third stage of training only
-    clauses: dict = None  # {slot: half sentences that give one field}, as well
+    more_forms: tuple = ()  # for training only
+    clauses: dict = None  # {slot: half sentences that give one field}, for training only
 
     @property
     def train_forms(self):
         """The forms for training."""
-        more = list(self.more_forms) if Variety.wide else []
-        return split_phrasings(self.forms)[0] + more
+        return split_phrasings(self.forms)[0] + list(self.more_forms)
 
     @property
     def held_out_forms(self):
@@ -569,10 +307,34 @@ INVOICE = FieldSet({
      "due date": ("due on {v}", "pay by {v}", "the due date is {v}", "payable until {v}",
          "not later than {v}", "before {v}")})
 FIELD_SETS = (PERSON, CONTACT, ORDER, EVENT, TICKET, JOB, INVOICE)
+SET_NAMES = ("PERSON", "CONTACT", "ORDER", "EVENT", "TICKET", "JOB", "INVOICE")
 MISSING_FIELD_SHARE = 0.08
-CLAUSES_SHARE = 0.4
+# Where the texts of training come from.
+SOURCES = {"form": 0.25, "frame": 0.37, "clauses": 0.2, "other": 0.18}
 ASIDES = ("as you know", "I hope this is right", "so I was told", "please check this", "thanks",
           "that was quick", "it rained", "the rest is in the letter", "by the way", "no hurry")
+
+
+def _held_out_patterns():
+    """Return (words for the keys, expressions of the held-out forms) of each set."""
+    made = []
+    for field_set in FIELD_SETS:
+        words = {word for ways, _ in field_set.fields.values() for word in ways}
+        patterns = []
+        for form in field_set.held_out_forms:
+            parts = [re.escape(part) for part in re.split(r"\{[\w ]+\}", form)]
+            patterns.append(re.compile("[^\n]+?".join(parts), re.IGNORECASE))
+        made.append((words, patterns))
+    return made
+
+
+HELD_OUT_PATTERNS = _held_out_patterns()
+
+
+def is_held_out_form(keys, request):
+    """Tell whether a request has the form of a held-out one of a set with these keys."""
+    return any(pattern.search(request) for words, patterns in HELD_OUT_PATTERNS
+               if words.issuperset(keys) for pattern in patterns)
 
 
 def join_fields(rng, names):
@@ -600,45 +362,81 @@ def make_clauses(rng, field_set):
     return joint.join(parts) + rng.choice([".", ".", ""]), values
 
 
-def make_text(rng, field_set, held_out):
-    """Return (text, values by slot) for one sentence form."""
-    if Variety.wide and not held_out and rng.random() < CLAUSES_SHARE:
-        return make_clauses(rng, field_set)
-    form = rng.choice(field_set.held_out_forms if held_out else field_set.train_forms)
+def make_frame(rng, field_set):
+    """Return (text, values by slot) for a form with alternatives."""
+    name = SET_NAMES[FIELD_SETS.index(field_set)]
+    makers = {slot: maker for slot, (_, maker) in field_set.fields.items()}
+    return frames.fill(rng, rng.choice(frames.MORE_FORMS[name]), makers)
+
+
+def make_form(rng, forms, fields, held_out):
+    """Return (text, values by slot) for one of the sentence forms."""
+    form = rng.choice(forms)
     values, text = {}, form
-    for slot, (_, maker) in field_set.fields.items():
+    for slot, (_, maker) in fields.items():
         if "{" + slot + "}" in form:
             values[slot] = maker(rng, held_out)
             text = text.replace("{" + slot + "}", str(values[slot]))
     if form[0] != "{" or form.startswith(("{quantity}", "{amount}")):
         text = capitalise(text)
+    return text, values
+
+
+def surround(rng, text):
+    """Put something before or after a text now and then, as in a letter."""
     if rng.random() < 0.12:
         text = rng.choice(OPENINGS) + text
     if rng.random() < 0.12:
         text = text + rng.choice(CLOSINGS)
-    return text, values
+    return text
 
 
-def make_sample(rng, held_out):
+def ask(rng, fields, values, text):
     """Return (request, expected object); the order of the keys is the order asked for."""
-    field_set = rng.choice(FIELD_SETS)
-    text, values = make_text(rng, field_set, held_out)
-    slots = list(field_set.fields)
+    slots = list(fields)
     if rng.random() < 0.25:
         slots = rng.sample(slots, rng.randint(1, 2))
     elif rng.random() < 0.5:
         rng.shuffle(slots)
-    wording = {slot: rng.choice(field_set.fields[slot][0]) for slot in slots}
+    wording = {slot: rng.choice(fields[slot][0]) for slot in slots}
     expected = {wording[slot]: values.get(slot) for slot in slots}
     if rng.random() < MISSING_FIELD_SHARE:
         other = rng.choice(FIELD_SETS)
         extra = rng.choice(list(other.fields))
-        if extra not in field_set.fields and extra not in expected:
+        if extra not in fields and extra not in expected:
             expected[extra] = None
     request = rng.choice(REQUESTS)
     if rng.random() < 0.15:
         request = request.lower()
     return request.format(f=join_fields(rng, list(expected)), t=text), expected
+
+
+def eval_sample(rng):
+    """Return (request, expected object) with held-out forms and values."""
+    field_set = rng.choice(FIELD_SETS)
+    text, values = make_form(rng, field_set.held_out_forms, field_set.fields, True)
+    return ask(rng, field_set.fields, values, surround(rng, text))
+
+
+def train_sample(rng):
+    """Return (request, expected object) of one of the sources for training."""
+    while True:
+        source = rng.choices(list(SOURCES), list(SOURCES.values()))[0]
+        field_set = rng.choice(FIELD_SETS)
+        fields = field_set.fields
+        if source == "clauses":
+            text, values = make_clauses(rng, field_set)
+        elif source == "frame":
+            text, values = make_frame(rng, field_set)
+        elif source == "other":
+            makers, forms = rng.choice(frames.OTHER_SETS)
+            text, values = frames.fill(rng, rng.choice(forms), makers)
+            fields = {slot: ((slot,), maker) for slot, maker in makers.items()}
+        else:
+            text, values = make_form(rng, field_set.train_forms, fields, False)
+        request, expected = ask(rng, fields, values, surround(rng, text))
+        if not is_held_out_form(expected, request):
+            return request, expected
 
 
 def answer_text(expected):

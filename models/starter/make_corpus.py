@@ -6,7 +6,8 @@
 The evaluation is drawn first and what it contains is kept out of the training samples: one
 hand-written question in eight of each topic, one whole family of question templates, one
 phrasing in eight of the other tasks, and values that training never sees. The same seed gives
-the same files, byte for byte.
+the same files, byte for byte: `warmup.jsonl` for the first stage of training, `train.jsonl` and
+`valid.jsonl` for the second, `eval/` for evaluate.py.
 """
 
 import argparse
@@ -23,29 +24,26 @@ import extraction
 import rephrase
 import sentiment
 import toolcalls
+import values
 from corpus_files import CorpusError, contains_words, read_corpus
 from questions import (bare_name, fill, held_out_question, is_held_out_family, normalise,
                        loosen, one_in_eight, training_templates, vary)
 
 # How many training samples of each task to make.
-# The second stage goes on from the first with mostly the tasks that need copying. The third has
-# every task again, each in many more forms.
-SIZES = {1: {"topics": 18000, "offtopic": 8500, "sentiment": 9000, "extraction": 18000,
-             "tools": 9000, "conversations": 3600},
-         2: {"topics": 13000, "offtopic": 6000, "sentiment": 9000, "extraction": 60000,
-             "tools": 17000, "conversations": 2000},
-         3: {"topics": 40000, "offtopic": 9000, "sentiment": 6000, "extraction": 22000,
-             "copying": 14000, "tools": 3000, "tool_talks": 1200, "conversations": 1600}}
+SIZES = {"topics": 120000, "offtopic": 24000, "sentiment": 30000, "extraction": 60000,
+         "copying": 16000, "tools": 8000, "tool_talks": 4000, "conversations": 4000}
+# The first stage: short texts to repeat, and samples of everything for the vocabulary's sake.
+WARMUP_COPIES = 48000
+WARMUP_OTHERS = 7000
 
-# In the third stage most answers on topics and most refusals are cut after a few words: which
-# answer it is has been decided there, and what follows is the same text each time.
-CUT_SHARE = 0.75
+# Most answers on topics and most refusals are cut after a few words: which answer it is has been
+# decided there, and what follows is the same text each time.
+CUT_SHARE = 0.8
 CUT_WORDS = (5, 10)
 
 # How the samples of one task are made up.
-TOPIC_HANDWRITTEN_SHARE = 0.65
-TOPIC_SHARES = {"by_hand": 0.52, "template": 0.15, "keywords": 0.14, "statement": 0.11,
-                "two": 0.08}
+TOPIC_SHARES = {"by_hand": 0.62, "template": 0.13, "keywords": 0.1, "statement": 0.08,
+                "two": 0.07}
 OFFTOPIC_SHARES = {"template": 0.57, "whole": 0.18, "carrier": 0.17, "made_up": 0.08}
 TOOL_SHARES = {"call": 0.42, "call_and_result": 0.22, "refusal": 0.12, "other_tool": 0.08,
                "topic": 0.10, "offtopic": 0.03, "sentiment": 0.015, "extraction": 0.015}
@@ -53,13 +51,14 @@ CONVERSATION_TURNS = (2, 2, 2, 3, 3, 4)
 CONVERSATION_TOOLS_SHARE = 0.25
 CARRIER_MIN_TOPICS = 8
 
-VALID_SHARE = 0.02
+VALID_SHARE = 0.004
 SENTIMENT_EVAL = 200
 EXTRACTION_EVAL = 200
 TOOL_EVAL = 200
 
 DONT_KNOW = ("I don't know. I am a small model and only know about local language models "
              "and some science and computing topics.")
+FIRST_QUESTIONS = 20  # of each topic; from these the first evaluation was drawn
 CORPUS_DIR = Path(__file__).resolve().parent / "corpus"
 
 
@@ -111,13 +110,20 @@ def distinct(rng, count, make, key=lambda item: item, tries=20):
 def split_questions(topic):
     """Split hand-written questions into (training, held out), the same way in every run.
 
-    A question in the form of the held-out family must not be trained on, so it is held out too.
+    Of the first twenty, three are held out by the rank of their place. Of all later ones, those are
+    held out whose own text decides for it, one in eight: neither a further question nor another
+    order of them moves one from one side to the other. A question in the form of the held-out
+    family must not be trained on, so it is held out too.
     """
+    first = topic.questions[:FIRST_QUESTIONS]
     held_out = {index for index, question in enumerate(topic.questions)
                 if is_held_out_family(question)}
-    free = [index for index in range(len(topic.questions)) if index not in held_out]
+    free = [index for index in range(len(first)) if index not in held_out]
     ranked = sorted(free, key=lambda index: hash_rank(f"{topic.slug} {index}"))
-    held_out.update(ranked[:-(-len(topic.questions) // 8)])
+    held_out.update(ranked[:-(-len(first) // 8)])
+    held_out.update(index for index, question in enumerate(topic.questions)
+                    if index >= len(first)
+                    and one_in_eight(f"{topic.slug}: {normalise(question)}"))
     return ([q for i, q in enumerate(topic.questions) if i not in held_out],
             [q for i, q in enumerate(topic.questions) if i in held_out])
 
@@ -130,20 +136,19 @@ def hash_rank(text):
 class Builder:
     """Makes all samples for one seed; the evaluation first, then training without it."""
 
-    def __init__(self, topics, offtopic, seed, stage=1, share=1):
-        self.sizes = {task: round(share * size) for task, size in SIZES[stage].items()}
-        self.stage = stage
+    def __init__(self, topics, offtopic, seed, share=1):
+        self.sizes = {task: round(share * size) for task, size in SIZES.items()}
+        self.share = share
         self.topics, self.offtopic, self.seed = topics, offtopic, seed
         self.splits = {topic.slug: split_questions(topic) for topic in topics}
         self.reserved = set()
         self.evals = {}
         self.samples = []
-        self.words = []
+        self.words = copying_words(topics)
 
     def rng(self, purpose):
         """Give each part its own random numbers, so that changing one leaves the others."""
-        part = "" if self.stage == 1 or purpose.endswith("eval") else f" stage {self.stage}"
-        return random.Random(f"{self.seed} {purpose}{part}")
+        return random.Random(f"{self.seed} {purpose}")
 
     # -- evaluation ---------------------------------------------------------------------------
 
@@ -165,7 +170,8 @@ class Builder:
         for topic in self.topics:
             key = {"facts": topic.facts, "topic": topic.slug}
             for question in self.splits[topic.slug][1]:
-                by_hand.append({"messages": user_only(question), **key})
+                by_hand.append({"messages": user_only(question), **key,
+                                "first": question in topic.questions[:FIRST_QUESTIONS]})
             if topic.kind != "other":
                 question = held_out_question(topic.kind, topic.names[0])
                 by_family.append({"messages": user_only(question), **key})
@@ -186,7 +192,7 @@ class Builder:
     def eval_extraction(self):
         """Held-out sentence forms with values that training never sees."""
         made = distinct(self.rng("extraction eval"), EXTRACTION_EVAL,
-                        lambda rng: extraction.make_sample(rng, True), lambda item: item[0])
+                        extraction.eval_sample, lambda item: item[0])
         self.evals["extraction"] = [{"messages": user_only(content), "expected": expected}
                                     for content, expected in made]
 
@@ -210,9 +216,7 @@ class Builder:
 
     def cut(self, rng):
         """Choose after how many words an answer is cut; 0: not at all."""
-        if self.stage < 3 or rng.random() >= CUT_SHARE:
-            return 0
-        return rng.randint(*CUT_WORDS)
+        return rng.randint(*CUT_WORDS) if rng.random() < CUT_SHARE else 0
 
     def is_free(self, question):
         """Tell whether a question may be trained on."""
@@ -221,12 +225,11 @@ class Builder:
     def varied(self, rng, question):
         """Vary a question, but never into one of the evaluation."""
         while True:
-            wide = self.stage == 3
             text = question
-            if wide and rng.random() < 0.6:
+            if rng.random() < 0.6:
                 text = rephrase.swap_words(rng, rephrase.respell(rng, text))
             text = vary(rng, loosen(rng, text))
-            if wide and rng.random() < 0.3:
+            if rng.random() < 0.3:
                 text = rephrase.slips(rng, text, 0.25)
             if self.is_free(text):
                 return text
@@ -244,9 +247,8 @@ class Builder:
         return by_hand, by_template
 
     def train_topics(self):
-        """Ask about every topic equally often, as much by hand as by template.
-
-        The third stage also asks with words of the answer, and two questions at once.
+        """Ask about every topic equally often: by hand, by template, with words of the answer, and
+        with two questions at once.
         """
         rng = self.rng("topics")
         weights = rephrase.word_weights([topic.answer for topic in self.topics])
@@ -254,10 +256,7 @@ class Builder:
             count = (self.sizes["topics"] * (position + 1) // len(self.topics)
                      - self.sizes["topics"] * position // len(self.topics))
             by_hand, by_template = self.question_makers(topic)
-            hand_count = round(count * TOPIC_HANDWRITTEN_SHARE) if by_template else count
-            parts = ["by_hand" if index < hand_count else "template" for index in range(count)]
-            if self.stage == 3:
-                parts = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()), k=count)
+            parts = rng.choices(list(TOPIC_SHARES), list(TOPIC_SHARES.values()), k=count)
             seen = set()
             for index, part in enumerate(parts):
                 if part == "keywords":
@@ -365,7 +364,7 @@ class Builder:
     def offtopic_made_up(self, rng):
         """A word that does not exist, in a template of the topics."""
         kind = rng.choice(["concept", "plural", "person"])
-        word = extraction.invented_word(rng, False)
+        word = values.invented_word(rng, False)
         if kind != "person":
             word = word.lower() + ("s" if kind == "plural" else rng.choice(["", "", "ing", "ion"]))
         if kind == "concept":
@@ -390,13 +389,13 @@ class Builder:
         """Texts with fields to extract."""
         rng = self.rng("extraction")
         for _ in range(self.sizes["extraction"]):
-            content, expected = extraction.make_sample(rng, False)
+            content, expected = extraction.train_sample(rng)
             self.add("extraction", exchange(content, extraction.answer_text(expected)))
 
     def train_copying(self):
         """Tasks whose answers are copied, with words that are new each time."""
         rng = self.rng("copying")
-        for _ in range(self.sizes.get("copying", 0)):
+        for _ in range(self.sizes["copying"]):
             request, answer = copying.make_item(rng, self.words)
             if self.is_free(request):
                 self.add("copying", exchange(request, answer))
@@ -419,7 +418,7 @@ class Builder:
                 else:
                     messages, tools = toolcalls.refusal_sample(rng, part == "other_tool")
                 self.add("tools", messages, tools)
-        for _ in range(self.sizes.get("tool_talks", 0)):
+        for _ in range(self.sizes["tool_talks"]):
             self.add_tool_talk(rng)
 
     def add_tool_talk(self, rng):
@@ -463,6 +462,18 @@ class Builder:
             made.append(Sample("conversations", messages, tools))
         return made
 
+    def make_warmup(self, train):
+        """Make the samples of the first stage."""
+        rng = self.rng("warmup")
+        made = []
+        while len(made) < round(self.share * WARMUP_COPIES):
+            text = copying.short_text(rng, self.words)
+            if self.is_free(text):
+                made.append(Sample("warmup", exchange(text, text)))
+        made += rng.sample(train, round(self.share * WARMUP_OTHERS))
+        rng.shuffle(made)
+        return made
+
     def make_training(self):
         """Return (training, validation); conversations are made within each of the two."""
         self.train_topics()
@@ -483,29 +494,33 @@ class Builder:
         return train, valid
 
 
-def copying_words(topics, by_title):
-    """Words to put values together from; none that a value of the evaluation consists of.
-
-    Held out by their capitalised form too (by_title), except in the second stage: its samples are
-    those that the committed model was made from.
-    """
+def copying_words(topics):
+    """Words to put values together from; none that a value of the evaluation consists of."""
     words = {word for topic in topics for word in re.findall(r"[a-z]{3,}", topic.answer.lower())}
     return sorted(word for word in words
-                  if not one_in_eight(word) and not (by_title and one_in_eight(word.title())))
+                  if not one_in_eight(word) and not one_in_eight(word.title()))
 
 
-def build(corpus_dir, seed, stage=1, share=1):
-    """Return (training samples, validation samples, evaluation records by name).
+@dataclass
+class Corpus:
+    """All samples that one seed gives."""
+
+    warmup: list
+    train: list
+    valid: list
+    evals: dict
+
+
+def build(corpus_dir, seed, share=1):
+    """Return the Corpus.
 
     A share below 1 makes so much less for training, and the evaluation as ever.
     """
-    topics, offtopic = read_corpus(corpus_dir)
-    builder = Builder(topics, offtopic, seed, stage, share)
+    builder = Builder(*read_corpus(corpus_dir), seed, share)
+    values.use_words(builder.words)
     builder.make_evals()
-    builder.words = () if stage == 1 else copying_words(topics, stage == 3)
-    extraction.use_words(builder.words, stage == 3)
     train, valid = builder.make_training()
-    return train, valid, builder.evals
+    return Corpus(builder.make_warmup(train), train, valid, builder.evals)
 
 
 def characters(sample):
@@ -513,10 +528,11 @@ def characters(sample):
     return sum(len(message["content"]) for message in sample.messages)
 
 
-def print_table(train, valid, evals):
+def print_table(corpus):
     """Say on stderr how many samples and characters each part has."""
     print(f"{'part':<24}{'samples':>9}{'characters':>12}{'with tools':>12}", file=sys.stderr)
-    for title, samples in (("train", train), ("valid", valid)):
+    for title, samples in (("warmup", corpus.warmup), ("train", corpus.train),
+                           ("valid", corpus.valid)):
         counts, sizes, offered = Counter(), Counter(), Counter()
         for sample in samples:
             for key in (sample.task, "total"):
@@ -526,7 +542,7 @@ def print_table(train, valid, evals):
         for task in sorted(counts, key=lambda name: (name == "total", name)):
             print(f"{title + ' ' + task:<24}{counts[task]:>9}{sizes[task]:>12}"
                   f"{offered[task]:>12}", file=sys.stderr)
-    for name, records in evals.items():
+    for name, records in corpus.evals.items():
         size = sum(len(record["messages"][0]["content"]) for record in records)
         offered = sum(1 for record in records if "tools" in record)
         print(f"{'eval ' + name:<24}{len(records):>9}{size:>12}{offered:>12}", file=sys.stderr)
@@ -538,12 +554,12 @@ def write_lines(path, lines):
         file.writelines(line + "\n" for line in lines)
 
 
-def write_all(out, train, valid, evals):
+def write_all(out, corpus):
     """Write the files of one corpus."""
     (out / "eval").mkdir(parents=True, exist_ok=True)
-    write_lines(out / "train.jsonl", (sample.line() for sample in train))
-    write_lines(out / "valid.jsonl", (sample.line() for sample in valid))
-    for name, records in evals.items():
+    for name in ("warmup", "train", "valid"):
+        write_lines(out / f"{name}.jsonl", (sample.line() for sample in getattr(corpus, name)))
+    for name, records in corpus.evals.items():
         write_lines(out / "eval" / f"{name}.jsonl", (json.dumps(record) for record in records))
 
 
@@ -552,17 +568,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--seed", type=int, required=True, help="any number")
-    parser.add_argument("--stage", type=int, choices=SIZES, default=1, help="of the training")
     parser.add_argument("--corpus", type=Path, default=CORPUS_DIR,
                         help="folder of the hand-written files")
     arguments = parser.parse_args()
     try:
-        train, valid, evals = build(arguments.corpus, arguments.seed, arguments.stage)
-        write_all(arguments.out, train, valid, evals)
+        corpus = build(arguments.corpus, arguments.seed)
+        write_all(arguments.out, corpus)
     except (CorpusError, OSError) as error:
         print(f"make_corpus.py: {error}", file=sys.stderr)
         return 1
-    print_table(train, valid, evals)
+    print_table(corpus)
     return 0
 
 

@@ -4,6 +4,7 @@ Negation turns a judgement round and in a contrast the last clause decides, so t
 good and bad words is not enough.
 """
 
+import opinions
 from questions import capitalise, split_phrasings
 
 LABELS = ("positive", "negative", "neutral")
@@ -35,6 +36,34 @@ INSTRUCTIONS = [
     "Determine the sentiment: {s}",
 ]
 TRAIN_INSTRUCTIONS, HELD_OUT_INSTRUCTIONS = split_phrasings(INSTRUCTIONS)
+# For training only, besides those above.
+MORE_INSTRUCTIONS = [
+    "Would you call this positive, negative or neutral? {s}",
+    "Say in one word whether this is positive, negative or neutral: {s}",
+    "Sentiment of this line, please: {s}",
+    "{s}\n\nSentiment?",
+    "Review: {s}\nSentiment:",
+    "Opinion: {s} Positive, negative or neutral?",
+    "Evaluate the feeling of this message: {s}",
+    "A guest wrote: {s} Is that positive, negative or neutral?",
+    "What is the attitude of the writer (positive, negative or neutral)? {s}",
+    "Find out the sentiment of this feedback: {s}",
+    "Positive or negative or neutral: {s}",
+    "Text: {s}\nLabel (positive, negative, neutral):",
+    "The following is a review. Is it positive, negative or neutral?\n{s}",
+    "Mark this statement as positive, negative or neutral: {s}",
+    "Which sentiment does this express? {s}",
+    "Assess the sentiment of this remark: {s}",
+    "classify sentiment: {s}",
+    "Comment: \"{s}\" What is its sentiment?",
+    "I got this feedback: {s} Is it positive, negative or neutral?",
+    "Check the mood of this post, positive, negative or neutral: {s}",
+    "Decide on the sentiment of this opinion: {s}",
+    "Rate this opinion (positive, negative or neutral): {s}",
+    "Give me the mood of this comment: {s}",
+    "Tell me if this is positive, negative or neutral: {s}",
+]
+MORE_SHARE = 0.6  # of the sentences of training that `opinions` makes
 
 # Things that are judged, by domain; every one fits "The THING was good".
 THINGS = """film, movie, plot, acting, soundtrack, ending, book, story, novel, album, concert,
@@ -285,8 +314,11 @@ def sentence(rng, label, families):
 def train_sample(rng):
     """Return (instruction with sentence, label, sentence) for training."""
     label = rng.choice(LABELS)
-    text = sentence(rng, label, TRAIN_FAMILIES)
-    instruction = rng.choice(TRAIN_INSTRUCTIONS)
+    if rng.random() < MORE_SHARE:
+        text = finish(rng, opinions.sentence(rng, label))
+    else:
+        text = sentence(rng, label, TRAIN_FAMILIES)
+    instruction = rng.choice(TRAIN_INSTRUCTIONS + MORE_INSTRUCTIONS)
     if rng.random() < 0.15:
         instruction = instruction.lower()
     return instruction.format(s=text), label, text

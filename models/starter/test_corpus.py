@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests of the corpus, its generator and the scoring: python3 -m unittest test_corpus."""
 
+import dataclasses
 import json
 import os
 import random
@@ -16,16 +17,18 @@ from pathlib import Path
 import corpus_files
 import evaluate
 import extraction
+import frames
 import make_corpus
 import questions
 import rephrase
 import sentiment
 import toolcalls
+import values
 from questions import normalise, one_in_eight, split_phrasings
 
 HERE = Path(__file__).resolve().parent
 SEED = 7
-LATER_SHARE = 1 if os.environ.get("LLLM_SOAK") == "1" else 0.08  # of the later stages' samples
+SHARE = 1 if os.environ.get("LLLM_SOAK") == "1" else 0.12  # of the samples of training
 RECORD = """topic: sorting
 kind: concept
 name: sorting
@@ -38,16 +41,10 @@ NUMBERS = r"[0-9. ()*/+x-]+"
 
 def setUpModule():
     """Build the corpus once for all tests."""
-    train, valid, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED)
-    Made.train, Made.valid, Made.evals = train, valid, evals
+    corpus = make_corpus.build(make_corpus.CORPUS_DIR, SEED, SHARE)
+    Made.corpus, Made.train, Made.evals = corpus, corpus.train, corpus.evals
     Made.topics, Made.offtopic = corpus_files.read_corpus(make_corpus.CORPUS_DIR)
-    Made.stages = {1: train + valid}
-    for stage in (2, 3):
-        train, valid, evals = make_corpus.build(make_corpus.CORPUS_DIR, SEED, stage, LATER_SHARE)
-        Made.stages[stage] = train + valid
-        if evals != Made.evals:
-            raise AssertionError(f"Stage {stage} is measured on another evaluation.")
-    Made.all = [sample for samples in Made.stages.values() for sample in samples]
+    Made.all = corpus.warmup + corpus.train + corpus.valid
     Made.asked = [(sample.task, message["content"]) for sample in Made.all
                   for message in sample.messages if message["role"] == "user"]
 
@@ -55,7 +52,7 @@ def setUpModule():
 class Made:
     """What setUpModule built; validation counts as seen, like training."""
 
-    train = valid = evals = topics = offtopic = asked = stages = all = None
+    corpus = train = evals = topics = offtopic = asked = all = None
 
 
 def phrasing_pattern(phrasing, slot, numbers=()):
@@ -125,11 +122,11 @@ class SplitTest(unittest.TestCase):
                 if keys <= words and len(keys) > 1:
                     hit = [p.pattern for p in patterns if p.search(content)]
                     self.assertEqual(hit, [], content)
-        for values in (extraction.FIRST_NAMES, extraction.LAST_NAMES,
-                       *map(extraction.words_of, (extraction.CITIES, extraction.PRODUCTS,
-                                                  extraction.EVENTS, extraction.PLACES,
-                                                  extraction.ROLES))):
-            self.assertEqual({one_in_eight(value) for value in values}, {True, False})
+        for listed in (values.FIRST_NAMES, values.LAST_NAMES,
+                       *map(values.words_of, (values.CITIES, values.PRODUCTS,
+                                                  values.EVENTS, values.PLACES,
+                                                  values.ROLES))):
+            self.assertEqual({one_in_eight(value) for value in listed}, {True, False})
 
     def test_no_held_out_tool_phrasing(self):
         """No training question has a held-out phrasing or a held-out number."""
@@ -168,25 +165,49 @@ class SplitTest(unittest.TestCase):
             self.assertNotIn(f" {normalise(record['subject'])} ", text)
 
 
-class LaterStagesTest(unittest.TestCase):
-    """The second stage has other values to copy, the third more of everything."""
+    def test_held_out_questions_stay(self):
+        """More questions, or later ones in another order, move none of those there are."""
+        rng = random.Random(4)
+        for topic in Made.topics[::9]:
+            train, held_out = make_corpus.split_questions(topic)
+            self.assertEqual(sorted(train + held_out), sorted(topic.questions))
+            later = topic.questions[make_corpus.FIRST_QUESTIONS:]
+            later += [f"Is question {index} new?" for index in range(16)]
+            rng.shuffle(later)
+            longer = dataclasses.replace(
+                topic, questions=topic.questions[:make_corpus.FIRST_QUESTIONS] + later)
+            more_train, more_held_out = make_corpus.split_questions(longer)
+            self.assertLessEqual(set(train), set(more_train))
+            self.assertLessEqual(set(held_out), set(more_held_out))
+
+    def test_first_held_out(self):
+        """The first evaluation, three questions a topic, is part of this one."""
+        first = Counter(record["topic"] for record in Made.evals["topics"] if record["first"])
+        self.assertEqual(set(first.values()), {3})
+        later = sum(not record["first"] for record in Made.evals["topics"])
+        written = sum(len(topic.questions) - make_corpus.FIRST_QUESTIONS for topic in Made.topics)
+        self.assertAlmostEqual(later / written, 1 / 8, delta=0.015)
+
+
+class CopyingTest(unittest.TestCase):
+    """What has to be copied is new."""
 
     def test_values_to_copy(self):
-        """No value of the evaluation is an answer of the second or third stage."""
-        answers = [json.loads(sample.messages[-1]["content"]) for stage in (2, 3)
-                   for sample in Made.stages[stage] if sample.task == "extraction"]
-        values = {value for record in Made.evals["extraction"]
+        """No value of the evaluation is an answer of training."""
+        answers = [json.loads(sample.messages[-1]["content"]) for sample in Made.all
+                   if sample.task == "extraction"]
+        held_out = {value for record in Made.evals["extraction"]
                   for value in record["expected"].values()
                   if isinstance(value, str) and value.isalpha()}
-        self.assertGreater(len(values), 50)
+        self.assertGreater(len(held_out), 50)
         for answer in answers:
             for value in answer.values():
-                self.assertNotIn(value, values)
+                self.assertNotIn(value, held_out)
 
     def test_copying(self):
         """Each word of an answer stands in its request, and most words come up hardly twice."""
         words = Counter()
-        for sample in Made.stages[3]:
+        for sample in Made.all:
             if sample.task == "copying":
                 request, answer = (message["content"] for message in sample.messages)
                 parts = re.findall(r"[A-Za-z]+", answer)
@@ -195,21 +216,55 @@ class LaterStagesTest(unittest.TestCase):
                 words.update(parts)
         self.assertGreater(len(words), 2000)
 
+    def test_warmup(self):
+        """The first stage has short texts to repeat, and all the other tasks."""
+        tasks = Counter(sample.task for sample in Made.corpus.warmup)
+        self.assertEqual(set(tasks), {"warmup"} | {sample.task for sample in Made.train})
+        for sample in Made.corpus.warmup:
+            if sample.task == "warmup":
+                text, answer = (message["content"] for message in sample.messages)
+                self.assertEqual(text, answer)
+                self.assertLessEqual(len(text.split()), 8)
+                self.assertEqual(len(set(text.split())), len(text.split()))
+
+    def test_frames(self):
+        """Each form with alternatives gives text with its values and no bracket left."""
+        rng = random.Random(5)
+        self.assertEqual(set(frames.MORE_FORMS), set(extraction.SET_NAMES))
+        for name, forms in frames.MORE_FORMS.items():
+            fields = extraction.FIELD_SETS[extraction.SET_NAMES.index(name)].fields
+            makers = {slot: maker for slot, (_, maker) in fields.items()}
+            self.check_forms(rng, forms, makers)
+        for makers, forms in frames.OTHER_SETS:
+            self.check_forms(rng, forms, makers)
+
+    def check_forms(self, rng, forms, makers):
+        """Check what is made of each form."""
+        for form in forms:
+            for _ in range(8):
+                text, made = frames.fill(rng, form, makers)
+                self.assertNotRegex(text, r"[][{}]")
+                self.assertTrue(made, form)
+                for value in made.values():
+                    self.assertIn(str(value), text)
+
     def test_cut_answers(self):
-        """A cut answer is the beginning of the whole one, and only the third stage has any."""
+        """A cut answer is the beginning of the whole one, and there are enough whole ones too."""
         cut = [sample for sample in Made.all if sample.cut]
         self.assertEqual({sample.task for sample in cut}, {"topics", "offtopic"})
-        self.assertFalse(any(sample.cut for stage in (1, 2) for sample in Made.stages[stage]))
         for sample in cut:
             last = json.loads(sample.line())["messages"][-1]
             self.assertTrue(last["cut"])
             whole = sample.messages[-1]["content"]
             self.assertTrue(whole.startswith(last["content"]))
             self.assertFalse(whole[len(last["content"]):][:1].isalnum())
+        whole = Counter(sample.messages[-1]["content"] for sample in Made.train
+                        if sample.task == "topics" and not sample.cut)
+        self.assertGreater(sum(whole.values()), 40 * SHARE * len(Made.topics))
 
     def test_conversations_are_whole(self):
         """What is chained has no cut answer in it."""
-        for sample in Made.stages[3]:
+        for sample in Made.all:
             if sample.task == "conversations":
                 self.assertNotIn('"cut"', sample.line())
 
@@ -219,8 +274,8 @@ class SampleTest(unittest.TestCase):
 
     def test_sizes(self):
         """There are as many samples as asked for and enough off-topic subjects."""
-        self.assertGreater(len(Made.train), 30000)
-        self.assertLess(len(Made.train), 70000)
+        self.assertGreater(len(Made.train), 250000 * SHARE)
+        self.assertLess(len(Made.train), 280000 * SHARE)
         self.assertGreaterEqual(len(Made.offtopic.subjects), 1200)
         self.assertGreaterEqual(len(Made.offtopic.questions), 250)
         for name, size in (("sentiment", 200), ("extraction", 200), ("tools", 200)):
@@ -263,7 +318,7 @@ class SampleTest(unittest.TestCase):
                 self.assertIn(call["name"], offered)
                 if call["name"] == "calculator":
                     toolcalls.calculator_result(call["arguments"]["expression"])
-        self.assertGreater(calls, 3000)
+        self.assertGreater(calls, 15000 * SHARE)
 
     def test_sentiment_labels_are_balanced(self):
         """Each label is about a third."""
@@ -275,14 +330,15 @@ class SampleTest(unittest.TestCase):
 
     def test_same_seed_same_files(self):
         """A second run in another process, with other hashing, writes the same."""
+        program = ("import sys, pathlib, make_corpus as m; m.write_all(pathlib.Path(sys.argv[1]), "
+                   f"m.build(m.CORPUS_DIR, {SEED}, {SHARE}))")
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, str(HERE / "make_corpus.py"), "--out", folder,
-                       "--seed", str(SEED)]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL,
-                           env=dict(os.environ, PYTHONHASHSEED="123"))
-            for name, samples in (("train", Made.train), ("valid", Made.valid)):
+            subprocess.run([sys.executable, "-c", program, folder], check=True, cwd=HERE,
+                           env=dict(os.environ, PYTHONHASHSEED="123", PYTHONDONTWRITEBYTECODE="1"))
+            for name in ("warmup", "train", "valid"):
                 lines = Path(folder, f"{name}.jsonl").read_text(encoding="ascii").splitlines()
-                self.assertEqual(lines, [sample.line() for sample in samples])
+                self.assertEqual(lines,
+                                 [sample.line() for sample in getattr(Made.corpus, name)])
             for name, records in Made.evals.items():
                 path = Path(folder, "eval", f"{name}.jsonl")
                 lines = path.read_text(encoding="ascii").splitlines()
