@@ -62,10 +62,11 @@ static json_t *call(const char *id, const char *name, bool text)
                      name, "arguments", arguments);
 }
 
-static json_t *assistant(json_t *calls, bool null_content)
+/* content: NULL for null. */
+static json_t *assistant(json_t *calls, const char *content)
 {
-    return json_pack("{s:s, s:o, s:o}", "role", "assistant", "content",
-                     null_content ? json_null() : json_string(""), "tool_calls", calls);
+    return json_pack("{s:s, s:s?, s:o}", "role", "assistant", "content", content, "tool_calls",
+                     calls);
 }
 
 static json_t *result(const char *id, const char *name, const char *words)
@@ -74,14 +75,32 @@ static json_t *result(const char *id, const char *name, const char *words)
                      "content", words);
 }
 
+/* Whether null as the content of a message with a call leaves something out that an empty text
+ * leaves there: a turn of the assistant without words. */
+static bool null_is_shorter(const struct chat_template *t, bool text)
+{
+    size_t n[2] = {0};
+    for (int null = 0; null < 2; null++) {
+        struct chat_text out;
+        json_t *calls = json_pack("[o]", call("call00000", TOOL, text));
+        json_t *messages = json_pack("[o, o]", user(), assistant(calls, null ? NULL : ""));
+        if (!render(t, messages, NULL, &out)) {
+            return false;
+        }
+        n[null] = strstr(out.text, TOOL) ? out.n : SIZE_MAX;
+        chat_text_free(&out);
+    }
+    return n[1] < n[0];
+}
+
 static void probe_calls(const struct chat_template *t, struct chat_abilities *a)
 {
     static const char *const one[] = {TOOL, ARGUMENT, NULL}, *const two[] = {TOOL, OTHER, NULL},
                              *const words[] = {WORDS, NULL};
     for (int how = 0; how < 4 && !a->calls; how++) {
         bool text = how >= 2, null = how % 2;
-        json_t *messages = json_pack(
-            "[o, o]", user(), assistant(json_pack("[o]", call("call00000", TOOL, text)), null));
+        json_t *calls = json_pack("[o]", call("call00000", TOOL, text));
+        json_t *messages = json_pack("[o, o]", user(), assistant(calls, null ? NULL : ""));
         if (comes_out(t, messages, NULL, one, "\\\"" ARGUMENT)) {
             a->calls = true;
             a->text_arguments = text;
@@ -91,14 +110,21 @@ static void probe_calls(const struct chat_template *t, struct chat_abilities *a)
     if (!a->calls) {
         return;
     }
-    bool text = a->text_arguments, null = a->null_content;
+    bool text = a->text_arguments;
+    bool apart = null_is_shorter(t, text);
+    a->null_content = a->null_content || apart;
+    const char *none = a->null_content ? NULL : "";
     json_t *calls =
         json_pack("[o, o]", call("call00000", TOOL, text), call("call00001", OTHER, text));
     a->several_calls =
-        comes_out(t, json_pack("[o, o]", user(), assistant(calls, null)), NULL, two, NULL);
+        comes_out(t, json_pack("[o, o]", user(), assistant(calls, none)), NULL, two, NULL);
+    calls = json_pack("[o]", call("call00000", TOOL, text));
+    a->words_with_calls =
+        !apart &&
+        comes_out(t, json_pack("[o, o]", user(), assistant(calls, WORDS)), NULL, one, NULL);
     calls = json_pack("[o]", call("call00000", TOOL, text));
     a->results = comes_out(
-        t, json_pack("[o, o, o]", user(), assistant(calls, null), result("call00000", TOOL, WORDS)),
+        t, json_pack("[o, o, o]", user(), assistant(calls, none), result("call00000", TOOL, WORDS)),
         NULL, words, NULL);
 }
 

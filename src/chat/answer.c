@@ -289,6 +289,7 @@ struct chat_parser *chat_parser_new(struct chat_format f, const struct chat_pars
     buf_init(&p->id, CHAT_MAX_NAME_BYTES + 2);
     buf_init(&p->arguments, CHAT_MAX_CALL_BYTES);
     buf_init(&p->key, CHAT_MAX_NAME_BYTES + 2);
+    buf_init(&p->header, CHAT_MAX_CALL_BYTES);
     p->phase = -1;
     if (f.reasoning && o->parse_reasoning && ends_with(p->prompt_end, f.reasoning->open)) {
         p->state = IN_REASONING;
@@ -308,6 +309,7 @@ void chat_parser_free(struct chat_parser *p)
         buf_free(&p->id);
         buf_free(&p->arguments);
         buf_free(&p->key);
+        buf_free(&p->header);
         json_decref(p->object);
         free(p);
     }

@@ -164,6 +164,9 @@ static const char zephyr[] =
 #define BAR "\xef\xbd\x9c"
 #define SPACE "\xe2\x96\x81"
 
+#define TOOL(what, which) "<" BAR "tool" SPACE what SPACE which BAR ">"
+
+/* Behind what a tool returns, the assistant goes on without its own mark. */
 static const char deepseek[] =
     "{%- set ns = namespace(system='') %}\n"
     "{%- for m in messages if m.role == 'system' %}{%- set ns.system = m.content %}{%- endfor %}\n"
@@ -171,10 +174,24 @@ static const char deepseek[] =
     "{%- for m in messages %}\n"
     "    {%- if m.role == 'user' %}{{- '<" BAR "User" BAR ">' + m.content }}\n"
     "    {%- elif m.role == 'assistant' %}\n"
-    "        {{- '<" BAR "Assistant" BAR ">' + m.content.split('</think>')[-1] + '<" BAR "end" SPACE "of" SPACE "sentence" BAR ">' }}\n"
+    "        {{- '' if loop.previtem and loop.previtem.role == 'tool' else '<" BAR "Assistant" BAR ">' }}\n"
+    "        {{- m.content.split('</think>')[-1] }}\n"
+    "        {%- for call in m.tool_calls or [] %}\n"
+    "            {{- '" TOOL("calls", "begin") "' if loop.first else '\\n' }}\n"
+    "            {{- '" TOOL("call", "begin") "function<" BAR "tool" SPACE "sep" BAR ">' + call.function.name }}\n"
+    "            {{- '\\n```json\\n' + call.function.arguments | tojson + '\\n```" TOOL("call", "end") "' }}\n"
+    "            {{- '" TOOL("calls", "end") "' if loop.last else '' }}\n"
+    "        {%- endfor %}\n"
+    "        {{- '<" BAR "end" SPACE "of" SPACE "sentence" BAR ">' }}\n"
+    "    {%- elif m.role == 'tool' %}\n"
+    "        {{- '\\n' if loop.previtem and loop.previtem.role == 'tool' else '" TOOL("outputs", "begin") "' }}\n"
+    "        {{- '" TOOL("output", "begin") "' + m.content + '" TOOL("output", "end") "' }}\n"
+    "        {{- '' if loop.nextitem and loop.nextitem.role == 'tool' else '" TOOL("outputs", "end") "' }}\n"
     "    {%- endif %}\n"
     "{%- endfor %}\n"
-    "{%- if add_generation_prompt %}{{- '<" BAR "Assistant" BAR ">' }}{%- endif %}\n";
+    "{%- if add_generation_prompt and not (messages and messages[-1].role == 'tool') %}\n"
+    "    {{- '<" BAR "Assistant" BAR ">' }}\n"
+    "{%- endif %}\n";
 
 static const char command_r[] =
     "{{- bos_token }}\n"
@@ -310,31 +327,43 @@ static const char gpt_oss[] =
 /* clang-format on */
 
 static const struct chat_builtin rows[] = {
-    {"alpaca", "Alpaca and models trained like it", alpaca},
-    {"chatml", "Qwen, Hermes, SmolLM, the starter model, and many more", chat_template_chatml},
-    {"codellama", "CodeLlama Instruct 7B, 13B, 34B", llama2},
-    {"command-r", "Command-R", command_r},
-    {"deepseek", "DeepSeek V3", deepseek},
-    {"gemma", "Gemma 1, 2, 3", gemma},
-    {"gpt-oss", "gpt-oss (harmony)", gpt_oss},
-    {"llama2", "Llama 2 Chat", llama2},
-    {"llama3", "Llama 3, 3.1, 3.2, 3.3 Instruct", llama3},
-    {"mistral", "Mistral 7B v0.1, v0.2, Mixtral 8x7B Instruct", mistral_v1},
-    {"mistral-tekken", "Mistral Nemo", mistral_tekken},
-    {"mistral-v3", "Mistral 7B Instruct v0.3", mistral_v3},
-    {"mistral-v7", "Mistral Small 3, Ministral, Magistral, Devstral", mistral_v7},
-    {"phi-2", "Phi-2", phi2},
-    {"phi-3", "Phi-3, Phi-3.5, Phi-4 mini", phi3},
-    {"phi-4", "Phi-4", phi4},
-    {"tinyllama", "TinyLlama 1.1B Chat", zephyr},
-    {"vicuna", "Vicuna v1.1, v1.5", vicuna},
-    {"zephyr", "Zephyr 7B", zephyr},
+    {"alpaca", "Alpaca and models trained like it", alpaca, "<s>", "</s>"},
+    {"chatml", "Qwen, Hermes, SmolLM, the starter model, and many more", chat_template_chatml, "",
+     "<|im_end|>"},
+    {"codellama", "CodeLlama Instruct 7B, 13B, 34B", llama2, "<s>", "</s>"},
+    {"command-r", "Command-R", command_r, "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>"},
+    {"deepseek", "DeepSeek V3", deepseek, "<" BAR "begin" SPACE "of" SPACE "sentence" BAR ">",
+     "<" BAR "end" SPACE "of" SPACE "sentence" BAR ">"},
+    {"gemma", "Gemma 1, 2, 3", gemma, "<bos>", "<eos>"},
+    {"gpt-oss", "gpt-oss (harmony)", gpt_oss, "<|startoftext|>", "<|return|>"},
+    {"llama2", "Llama 2 Chat", llama2, "<s>", "</s>"},
+    {"llama3", "Llama 3, 3.1, 3.2, 3.3 Instruct", llama3, "<|begin_of_text|>", "<|eot_id|>"},
+    {"mistral", "Mistral 7B v0.1, v0.2, Mixtral 8x7B Instruct", mistral_v1, "<s>", "</s>"},
+    {"mistral-tekken", "Mistral Nemo", mistral_tekken, "<s>", "</s>"},
+    {"mistral-v3", "Mistral 7B Instruct v0.3", mistral_v3, "<s>", "</s>"},
+    {"mistral-v7", "Mistral Small 3, Ministral, Magistral, Devstral", mistral_v7, "<s>", "</s>"},
+    {"phi-2", "Phi-2", phi2, "<|endoftext|>", "<|endoftext|>"},
+    {"phi-3", "Phi-3, Phi-3.5, Phi-4 mini", phi3, "<s>", "<|end|>"},
+    {"phi-4", "Phi-4", phi4, "", "<|im_end|>"},
+    {"tinyllama", "TinyLlama 1.1B Chat", zephyr, "<s>", "</s>"},
+    {"vicuna", "Vicuna v1.1, v1.5", vicuna, "<s>", "</s>"},
+    {"zephyr", "Zephyr 7B", zephyr, "<s>", "</s>"},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
 const struct chat_builtin *chat_builtin_at(size_t i)
 {
     return i < N_ROWS ? &rows[i] : NULL;
+}
+
+void chat_builtin_tokens(const struct chat_builtin *b, json_t *vars)
+{
+    if (!json_object_get(vars, "bos_token")) {
+        json_object_set_new(vars, "bos_token", json_string(b->bos));
+    }
+    if (!json_object_get(vars, "eos_token")) {
+        json_object_set_new(vars, "eos_token", json_string(b->eos));
+    }
 }
 
 /* Letters and digits alone, in lower case: "Llama-2" and "llama2" are one name. */

@@ -13,6 +13,7 @@ struct chat_builtin {
     const char *name;   /* "chatml", "llama2", ... */
     const char *models; /* whose it is, for people */
     const char *source;
+    const char *bos, *eos; /* as its models spell them: for texts without a vocabulary */
 };
 
 /* NULL where there is none of that name; other spellings of a name ("tinyllama") are known too. */
@@ -24,5 +25,7 @@ const struct chat_builtin *chat_builtin_for(const char *architecture, const char
                                             chat_probe_fn *probe, void *context);
 const struct chat_builtin *
 chat_builtin_at(size_t i); /* in the order of names; NULL past the last */
+/* Sets bos_token and eos_token of a template's variables where they are missing. */
+void chat_builtin_tokens(const struct chat_builtin *b, json_t *vars);
 
 #endif

@@ -62,6 +62,11 @@ static bool harmony_header(struct chat_parser *p)
         if (found == FOUND_YES) {
             p->at += strlen(message);
             p->sub = (int)read_header(p);
+            buf_clear(&p->header);
+            if (p->sub == CALL) { /* for a call that turns out to be none */
+                buf_append(&p->header, p->arguments.data, p->arguments.len);
+                buf_append_str(&p->header, message);
+            }
             buf_clear(&p->arguments);
             p->begun = false;
             p->phase = BODY;
@@ -94,6 +99,7 @@ static void harmony_call(struct chat_parser *p)
     const char *text = p->arguments.data ? p->arguments.data : "";
     if (!parser_call(p, text, p->arguments.len)) {
         parser_give_up(p);
+        give_content(p, p->header.data, p->header.len);
         give_content(p, text, p->arguments.len);
     }
     parser_reset_call(p);

@@ -96,6 +96,25 @@ static bool read_keyed_call(struct chat_parser *p, json_t *object, json_t **argu
     return true;
 }
 
+static bool offers(const struct chat_parser *p, const char *tool)
+{
+    for (size_t i = 0; i < json_array_size(p->tools); i++) {
+        json_t *t = json_array_get(p->tools, i), *f = json_object_get(t, "function");
+        const char *name = json_string_value(json_object_get(f ? f : t, "name"));
+        if (name && strcmp(name, tool) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Without a mark, an object that has a name may be an answer as well as a call: a call has
+ * arguments, or the name of a tool. */
+static bool is_call(const struct chat_parser *p, const json_t *arguments)
+{
+    return p->mark >= 0 || arguments || (p->name.data && offers(p, p->name.data));
+}
+
 /* The whole object is there: text[element, end). */
 static bool finish_element(struct chat_parser *p, size_t end)
 {
@@ -103,6 +122,7 @@ static bool finish_element(struct chat_parser *p, size_t end)
     json_t *object = json_loadb(p->text.data + p->element, end - p->element, JSON_ALLOW_NUL, NULL);
     bool ok = object && (p->f.calls->json.name_is_key ? read_keyed_call(p, object, &arguments)
                                                       : read_call(p, object, &arguments));
+    ok = ok && is_call(p, arguments);
     if (ok && json_is_object(arguments) && p->arguments_end > p->arguments_begin) {
         ok = parser_call(p, p->text.data + p->arguments_begin,
                          p->arguments_end - p->arguments_begin); /* as the model wrote them */
@@ -259,18 +279,6 @@ enum step take_json_calls(struct chat_parser *p)
 
 /* ---- Llama 3.x ---- */
 
-static bool offers(const struct chat_parser *p, const char *tool)
-{
-    for (size_t i = 0; i < json_array_size(p->tools); i++) {
-        json_t *t = json_array_get(p->tools, i), *f = json_object_get(t, "function");
-        const char *name = json_string_value(json_object_get(f ? f : t, "name"));
-        if (name && strcmp(name, tool) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum step take_python(struct chat_parser *p)
 {
     static const char *const none[] = {NULL};
@@ -289,15 +297,16 @@ enum step take_python(struct chat_parser *p)
         return parser_call_object(p, arguments) ? STEP_GO : STEP_BAD;
     }
     json_decref(arguments);
-    for (size_t i = 0; i < sizeof code_tools / sizeof *code_tools; i++) {
-        if (offers(p, code_tools[i])) {
-            buf_clear(&p->name);
-            buf_append_str(&p->name, code_tools[i]);
-            json_t *code = json_pack("{s:s%}", "code", p->arguments.data, n);
-            return parser_call_object(p, code) ? STEP_GO : STEP_BAD;
-        }
+    /* The mark says that the interpreter is called, which these models take to be there (their
+     * templates write "Environment: ipython" with any tool). */
+    const char *tool = "python";
+    for (size_t i = sizeof code_tools / sizeof *code_tools; i--;) {
+        tool = offers(p, code_tools[i]) ? code_tools[i] : tool;
     }
-    return STEP_BAD;
+    buf_clear(&p->name);
+    buf_append_str(&p->name, tool);
+    json_t *code = json_pack("{s:s%}", "code", p->arguments.data, n);
+    return code && parser_call_object(p, code) ? STEP_GO : STEP_BAD;
 }
 
 /* Behind <|python_tag|>: JSON, or what take_python takes. Without the mark: JSON. */
@@ -329,6 +338,10 @@ static bool is_command_r(const char *source)
 
 const struct chat_calls calls_generic = {
     .name = "generic",
+    .how = "To use one, answer with its name and arguments as JSON, in tags like these:\n"
+           "<tool_call>\n{\"name\": \"NAME\", \"arguments\": {\"KEY\": VALUE}}\n</tool_call>\n"
+           "Write one pair of tags for each call, and nothing behind the last. What the tools "
+           "return comes back in <tool_response> tags. Where no tool is needed, just answer.",
     .open = {"<tool_call>"},
     .json = {.close = {"</tool_call>"}},
     .call = take_json_calls,
@@ -372,7 +385,7 @@ const struct chat_calls calls_phi4 = {
 const struct chat_calls calls_command_r = {
     .name = "command-r",
     .detect = is_command_r,
-    .open = {"Action:\n```json", "Action: ```json"},
+    .open = {"Action:\n```json", "Action: ```json", "Action:```json"},
     .json = {.close = {"```"}},
     .call = take_json_calls,
 };

@@ -188,12 +188,37 @@ static enum step call_deepseek(struct chat_parser *p)
     }
 }
 
+#define DEEPSEEK_OPEN  DEEPSEEK("tool" SPACE "calls" SPACE "begin")
+#define DEEPSEEK_CLOSE DEEPSEEK("tool" SPACE "calls" SPACE "end")
+#define DEEPSEEK_CALL(before, arguments)                                                           \
+    DEEPSEEK("tool" SPACE "call" SPACE "begin")                                                    \
+    before DEEPSEEK("tool" SPACE "sep") arguments DEEPSEEK("tool" SPACE "call" SPACE "end")
+#define DEEPSEEK_HOW(call)                                                                         \
+    "To use one, answer with its name and arguments as JSON, in marks like these:\n" DEEPSEEK_OPEN \
+        call DEEPSEEK_CLOSE                                                                        \
+    "\nFurther calls stand behind the first, each in its own marks, and nothing behind the last. " \
+    "Where no tool is needed, just answer."
+
+/* V3.1 leaves the type and the fence out; what is read is the same. */
+static bool is_deepseek_v31(const char *source)
+{
+    return strstr(source, DEEPSEEK_OPEN) && !strstr(source, "```json");
+}
+
+const struct chat_calls calls_deepseek_v31 = {
+    .name = "deepseek-v3.1",
+    .detect = is_deepseek_v31,
+    .how = DEEPSEEK_HOW(DEEPSEEK_CALL("NAME", "{\"KEY\": VALUE}")),
+    .open = {DEEPSEEK_OPEN, DEEPSEEK("tool" SPACE "call" SPACE "begin")},
+    .call = call_deepseek,
+};
+
 const struct chat_calls calls_deepseek = {
     .name = "deepseek",
-    .sign = DEEPSEEK("tool" SPACE "calls" SPACE "begin"),
-    .vocabulary = DEEPSEEK("tool" SPACE "calls" SPACE "begin"),
-    .open = {DEEPSEEK("tool" SPACE "calls" SPACE "begin"),
-             DEEPSEEK("tool" SPACE "call" SPACE "begin")},
+    .sign = DEEPSEEK_OPEN,
+    .vocabulary = DEEPSEEK_OPEN,
+    .how = DEEPSEEK_HOW(DEEPSEEK_CALL("function", "NAME\n```json\n{\"KEY\": VALUE}\n```")),
+    .open = {DEEPSEEK_OPEN, DEEPSEEK("tool" SPACE "call" SPACE "begin")},
     .call = call_deepseek,
 };
 

@@ -5,9 +5,11 @@
 #include <string.h>
 
 /* The order matters where a template shows several signs: the more special first. */
+/* clang-format off */
 static const struct chat_calls *const calls[] = {
     &calls_harmony,
     &calls_dsml,
+    &calls_deepseek_v31,
     &calls_deepseek,
     &calls_kimi,
     &calls_mistral,
@@ -30,6 +32,7 @@ static const struct chat_calls *const calls[] = {
     &calls_llama3,
     &calls_generic,
 };
+/* clang-format on */
 
 static const struct chat_reasoning reasoning[] = {
     {"seed", "<seed:think>", "</seed:think>"},

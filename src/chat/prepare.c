@@ -36,10 +36,11 @@ static bool add_text(struct buf *b, const json_t *content, struct error *e)
         json_t *part = json_array_get(content, i), *text = json_object_get(part, "text");
         const char *type = json_string_value(json_object_get(part, "type"));
         if (!json_is_string(text) || (type && strcmp(type, "text") != 0)) {
-            return error_set(
-                e, ERROR_UNSUPPORTED,
-                "a message has a part of type %.40s; only text can be given to a model",
-                type ? type : "unknown");
+            bool image = type && strstr(type, "image");
+            return error_set(e, ERROR_UNSUPPORTED,
+                             "a message has a part of type %.40s; only text can be given to %s",
+                             type ? type : "unknown",
+                             image ? "the model, which takes no images" : "a model");
         }
         if (!add_text(b, text, e)) {
             return false;
@@ -230,6 +231,22 @@ static void merge_harmony(json_t *message, const struct chat_format *f)
     }
 }
 
+/* Whether the message says something, be it nothing: calls and thoughts are enough, and so is the
+ * null of a tool that returns none. */
+static bool has_content(const json_t *message)
+{
+    static const char *const instead[] = {"tool_calls", "reasoning_content", "reasoning",
+                                          "thinking"};
+    json_t *content = json_object_get(message, "content");
+    bool says = content && (!json_is_null(content) || has_role(message, "tool"));
+    for (size_t i = 0; has_role(message, "assistant") && i < sizeof instead / sizeof *instead;
+         i++) {
+        json_t *v = json_object_get(message, instead[i]);
+        says = says || (v && !json_is_null(v));
+    }
+    return says;
+}
+
 /* One message in its normal form. */
 static json_t *normal_message(const json_t *from, const struct chat_abilities *a,
                               const struct chat_format *f, uint32_t *index, struct error *e)
@@ -241,11 +258,17 @@ static json_t *normal_message(const json_t *from, const struct chat_abilities *a
     json_t *message = json_deep_copy(from), *content = json_object_get(message, "content");
     json_t *id = json_object_get(message, "tool_call_id");
     bool ok = normal_calls(message, f, index, e);
-    if (ok && !(a->parts && json_is_array(content) && has_role(message, "user"))) {
+    if (ok && !has_content(message)) {
+        ok = error_set(e, ERROR_INPUT, "a message of role \"%.40s\" has no \"content\"",
+                       role_of(message));
+    }
+    if (ok) {
         struct buf b;
         text_init(&b);
-        ok = add_text(&b, content, e);
-        json_object_set_new(message, "content", take_text(&b));
+        ok = add_text(&b, content, e); /* also where parts stay parts: all must be text */
+        if (!(a->parts && json_is_array(content) && has_role(message, "user"))) {
+            json_object_set_new(message, "content", take_text(&b));
+        }
         buf_free(&b);
     }
     if (ok && json_is_string(id)) {
@@ -294,6 +317,26 @@ static json_t *split_calls(json_t *messages)
                 }
             }
         }
+    }
+    json_decref(messages);
+    return out;
+}
+
+/* Where the calls of a message with words are left out: the words in a message of their own. */
+static json_t *split_words(json_t *messages)
+{
+    json_t *out = json_array();
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        json_t *message = json_array_get(messages, i);
+        if (json_object_get(message, "tool_calls") &&
+            json_string_length(json_object_get(message, "content"))) {
+            json_t *words = json_copy(message);
+            json_object_del(words, "tool_calls");
+            json_array_append_new(out, words);
+            json_object_set_new(message, "content", json_string(""));
+            json_object_del(message, "reasoning_content");
+        }
+        json_array_append(out, message);
     }
     json_decref(messages);
     return out;
@@ -393,8 +436,8 @@ static json_t *normal_tools(const json_t *tools, struct error *e)
     return out;
 }
 
-/* How the generic format is explained to a model. */
-static bool tools_to_text(json_t *messages, const json_t *tools, struct error *e)
+/* The tools, and how they are called, explained to a model. */
+static bool tools_to_text(json_t *messages, const json_t *tools, const char *how, struct error *e)
 {
     struct buf b;
     text_init(&b);
@@ -404,12 +447,7 @@ static bool tools_to_text(json_t *messages, const json_t *tools, struct error *e
         ok = text && buf_printf(&b, "%s\n", text);
         free(text);
     }
-    ok = ok && buf_append_str(
-                   &b, "</tools>\nTo use one, answer with its name and arguments as JSON, in "
-                       "tags like these:\n<tool_call>\n{\"name\": \"NAME\", \"arguments\": "
-                       "{\"KEY\": VALUE}}\n</tool_call>\nWrite one pair of tags for each call, "
-                       "and nothing behind the last. What the tools return comes back in "
-                       "<tool_response> tags. Where no tool is needed, just answer.");
+    ok = ok && buf_printf(&b, "</tools>\n%s", how);
     json_t *first = json_array_get(messages, 0);
     if (ok && has_role(first, "system")) {
         struct buf all;
@@ -468,15 +506,23 @@ static void finish_calls(json_t *messages, const struct chat_abilities *a)
 static bool adapt(const struct chat_abilities *a, json_t **messages, json_t *tools,
                   struct chat_format *format, struct error *e)
 {
-    bool generic = json_array_size(tools) && !a->tools;
+    /* A template that lists no tools may know its model's calls all the same. */
+    bool untold = json_array_size(tools) && !a->tools;
+    bool native = format->calls->how && format->calls != &calls_generic && a->calls && a->results;
+    bool generic = untold && !native;
     bool calls_as_text = generic || !a->calls || !a->results;
     if (generic) {
         format->calls = &calls_generic;
-        if (!tools_to_text(*messages, tools, e)) {
+    }
+    if (untold) {
+        if (!tools_to_text(*messages, tools, format->calls->how, e)) {
             return false;
         }
     } else if (json_array_size(tools) && a->tools_in_system) {
         tools_to_system(*messages, tools);
+    }
+    if (!calls_as_text && !a->words_with_calls) {
+        *messages = split_words(*messages);
     }
     if (!calls_as_text && !a->several_calls) {
         *messages = split_calls(*messages);

@@ -130,16 +130,18 @@ struct chat_abilities {
     bool tools_in_system; /* ... where they are text in the system message's "tools" (Phi-4 mini) */
     bool calls;           /* calls of the assistant come out */
     bool several_calls;   /* also more than one in a message */
-    bool results;         /* messages of role "tool" come out */
-    bool text_arguments;  /* arguments of calls must be JSON text; else they are objects */
-    bool null_content;    /* content of a message with calls must be null; else it is text */
+    bool words_with_calls; /* also of a message that has words besides, in one turn with them */
+    bool results;          /* messages of role "tool" come out */
+    bool text_arguments;   /* arguments of calls must be JSON text; else they are objects */
+    bool null_content;     /* content of a message with calls must be null; else it is text */
 };
 void chat_abilities_probe(const struct chat_template *t, struct chat_abilities *a);
 
 /* Messages and tools as they come from people or an API (OpenAI's shapes) to the variables
  * "messages" and "tools" as the template takes them: arguments as text or object, ids as the format
  * wants them, content as text or null. What the template cannot do is said in words: tools in the
- * system message, with the generic format; calls and results as text; a system message in front of
+ * system message, with the template's own format where it writes calls and results in one that is
+ * known, else with the generic one; calls and results as text; a system message in front of
  * the first user's words. tools may be NULL. format: the template's; it becomes the one that the
  * answer will have. Returns a new object {"messages", "tools"}; NULL with an error where messages
  * make no sense (ERROR_INPUT) or hold something else than text (ERROR_UNSUPPORTED). */

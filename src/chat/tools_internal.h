@@ -49,7 +49,10 @@ struct chat_calls {
     const char *sign;       /* in a template's source: it writes calls so; NULL: see detect */
     const char *vocabulary; /* a token that tells it too, where no template does; may be NULL */
     bool (*detect)(const char *source); /* for what one word does not tell; may be NULL */
-    const char *open[CHAT_MAX_MARKS];   /* marks that begin a call */
+    /* How to call, told to a model whose template writes such calls but lists no tools; NULL: such
+     * a template gets the generic format. */
+    const char *how;
+    const char *open[CHAT_MAX_MARKS]; /* marks that begin a call */
     uint8_t keep;   /* bytes at the end of the mark that belong to what follows it */
     bool bare;      /* an answer that begins with '{' may be a call, without a mark */
     bool short_ids; /* ids are nine letters and digits */
@@ -95,10 +98,11 @@ struct chat_parser {
     size_t open_bytes; /* length of its mark */
     int phase, mark, sub;
     struct buf name, id, arguments, key;
-    json_t *object; /* arguments that come one by one */
-    bool begun;     /* CHAT_CALL_BEGIN was sent */
-    bool right;     /* what CHAT_CALL_END says */
-    size_t sent;    /* bytes of the arguments that were sent */
+    struct buf header; /* what harmony says before a call's arguments */
+    json_t *object;    /* arguments that come one by one */
+    bool begun;        /* CHAT_CALL_BEGIN was sent */
+    bool right;        /* what CHAT_CALL_END says */
+    size_t sent;       /* bytes of the arguments that were sent */
     uint32_t n_begun, n_valid;
     struct json_scan json;
     size_t json_begin, json_at; /* offsets in text: where the scan began, and where it is */
@@ -136,8 +140,8 @@ void parser_json_start(struct chat_parser *p);
 enum step take_json(struct chat_parser *p, bool stream);
 /* One call, or an array of calls, by the row's json shape. */
 enum step take_json_calls(struct chat_parser *p);
-/* Python up to the end or a control token: name.call(key=value), or code for a tool that is offered
- * as python or code_interpreter. */
+/* Python up to the end or a control token: name.call(key=value), or code for the interpreter: the
+ * tool that is offered as code_interpreter, python or ipython, or else "python". */
 enum step take_python(struct chat_parser *p);
 
 /* A call is complete: p->name, p->id and these arguments. Sends its events, what was sent already
@@ -159,7 +163,8 @@ void chat_make_id(uint64_t seed, uint32_t index, bool short_id, char out[32]);
 extern const struct chat_calls calls_generic, calls_hermes, calls_llama3, calls_phi4,
     calls_command_r, calls_command_r7b, calls_apriel, calls_nemotron, calls_firefunction,
     calls_apertus, calls_gigachat;
-extern const struct chat_calls calls_mistral, calls_deepseek, calls_kimi, calls_functionary_v31;
+extern const struct chat_calls calls_mistral, calls_deepseek, calls_deepseek_v31, calls_kimi,
+    calls_functionary_v31;
 extern const struct chat_calls calls_qwen3_coder, calls_seed, calls_glm, calls_dsml;
 extern const struct chat_calls calls_harmony, calls_functionary_v32;
 extern const struct chat_calls calls_lfm2, calls_gemma4;

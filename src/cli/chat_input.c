@@ -104,6 +104,17 @@ bool chat_input_template(struct prompter *p, const char *name_or_file, struct er
     return ok;
 }
 
+void chat_input_warn_of_marks(const struct prompter *p, const char *model)
+{
+    char *mark = prompter_unknown_mark(p);
+    if (mark) {
+        term_message("the chat template writes %s, which is no token of %s: the model reads it as "
+                     "plain text, and the template was probably made for another model",
+                     mark, model);
+        free(mark);
+    }
+}
+
 void chat_input_print_templates(FILE *out)
 {
     fprintf(out, "\n%sBuilt-in chat templates%s\n", term_style(out, TERM_BOLD),

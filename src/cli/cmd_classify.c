@@ -252,7 +252,8 @@ const struct command cmd_classify = {
         "tokens tells the entities: where they are (characters from 0, the end not\n"
         "included), what they are, how sure that is, and the words. Neighbouring tokens\n"
         "with one label are one entity, unless a label begins with B-. With --json there\n"
-        "is an object a line.",
+        "is an object a line. A text that is too long is said on standard error (with --json\n"
+        "an object with \"error\"); the others go on, and the exit status is 1.",
     .examples = "  lllm classify sst2.gguf \"A film that stays with you.\"\n"
                 "  lllm classify sst2.gguf -f reviews.txt --json > labels.jsonl\n"
                 "  lllm classify ner.gguf \"Ada Lovelace lived in London.\"\n",

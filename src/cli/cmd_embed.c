@@ -39,6 +39,7 @@ enum { N_POOLINGS = sizeof poolings / sizeof *poolings };
 struct embedding {
     bool given, normalize, json;
     enum model_pooling pooling;
+    bool told_one;
     float *vectors; /* [room, n_embd] */
     size_t room;
 };
@@ -66,7 +67,7 @@ static void print(const struct embedding *m, const struct encode_job *job, const
                   size_t n_rows, size_t n_embd)
 {
     if (!m->json) {
-        if (m->pooling == MODEL_POOLING_NONE && t->index > 0) {
+        if (m->pooling == MODEL_POOLING_NONE && m->told_one) {
             putchar('\n');
         }
         for (size_t r = 0; r < n_rows; r++) {
@@ -112,6 +113,7 @@ static bool each(void *context, const struct encode_job *job, const struct encod
     }
     encoder_embed(job->encoder, t->slot, m->pooling, m->normalize, m->vectors);
     print(m, job, t, n_rows, n_embd);
+    m->told_one = true;
     return true;
 }
 
@@ -145,7 +147,8 @@ const struct command cmd_embed = {
         "mean the same. With --json there is an object a line. Encoders (BERT,\n"
         "nomic-embed, ...) are made for this; a model that writes text gives the state\n"
         "after its last token. Some models want words in front of each text, such as\n"
-        "\"search_query: \"; their pages say so.",
+        "\"search_query: \"; their pages say so. A text that is too long is said on standard\n"
+        "error (with --json an object with \"error\"); the others go on, and the exit status is 1.",
     .examples = "  lllm embed nomic.gguf \"search_query: what is a lynx?\"\n"
                 "  lllm embed minilm.gguf -f sentences.txt > vectors.txt\n"
                 "  lllm embed minilm.gguf \"a cat\" \"a dog\" --json\n",

@@ -10,6 +10,7 @@
 #include "cli/import_llama2c.h"
 #include "cli/term.h"
 #include "hf/hf.h"
+#include "quantize/quantize.h"
 
 struct import_options {
     struct common_options common;
@@ -43,7 +44,8 @@ static char *name_of(const char *path)
 
 /* What has been written, from either source. */
 struct summary {
-    const struct quant_format *format, *fallback;
+    const struct quant_format *format;
+    uint64_t fallbacks[HF_TYPE_ROOM];
     uint64_t n_tensors, n_parameters, size_bytes, n_fallbacks;
     bool has_vocabulary;
 };
@@ -62,9 +64,10 @@ static void report(const struct import_options *o, const struct summary *s)
     }
     if (s->n_fallbacks && !o->common.quiet) {
         bool one = s->n_fallbacks == 1;
+        char kinds[FORMATS_COUNTS_BYTES];
         term_message("%llu %s rows that %s cannot hold; %s %s", (unsigned long long)s->n_fallbacks,
                      one ? "matrix has" : "matrices have", o->type, one ? "it is" : "they are",
-                     s->fallback->name);
+                     formats_counts(s->fallbacks, HF_TYPE_ROOM, kinds));
     }
     if (!o->common.quiet) {
         char size[32], parameters[32];
@@ -85,12 +88,12 @@ static bool import_folder(const struct import_options *o, const char *source,
         return false;
     }
     *s = (struct summary){.format = r.type,
-                          .fallback = r.fallback,
                           .n_tensors = r.n_tensors,
                           .n_parameters = r.n_parameters,
                           .size_bytes = r.size_bytes,
                           .n_fallbacks = r.n_fallbacks,
                           .has_vocabulary = r.has_vocabulary};
+    memcpy(s->fallbacks, r.fallbacks, sizeof s->fallbacks);
     return true;
 }
 
@@ -103,12 +106,14 @@ static bool import_checkpoint(const struct import_options *o, const char *source
     bool ok = import_llama2c(source, o->tokenizer, name, format, o->output, &r, e);
     if (ok) {
         *s = (struct summary){.format = format,
-                              .fallback = r.fallback,
                               .n_tensors = r.n_tensors,
                               .n_parameters = r.n_parameters,
                               .size_bytes = r.size_bytes,
                               .n_fallbacks = r.n_fallbacks,
                               .has_vocabulary = true};
+        if (r.fallback) {
+            s->fallbacks[r.fallback->type] = r.n_fallbacks;
+        }
     }
     free(name);
     return ok;
@@ -131,6 +136,13 @@ static int run(const void *options, const struct string_list *arguments)
     bool folder = file_is_directory(source);
     const struct quant_format *format = o->type ? formats_find(o->type) : NULL;
     struct error e = {0};
+    const struct quantize_recipe *mix = o->type && !format ? quantize_recipe_find(o->type) : NULL;
+    if (mix) {
+        return cli_usage("import",
+                         "%s is a mixture of formats: import without --type first, then lllm "
+                         "quantize FILE.gguf OUT.gguf %s",
+                         mix->name, o->type);
+    }
     if (o->type && !format) {
         return formats_refuse("import", "type", o->type);
     }
@@ -182,9 +194,10 @@ const struct command cmd_import = {
         "template, generation_config.json) and writes one GGUF file, with the keys and tensor\n"
         "names that other programs expect. Matrices are stored as --type (as the folder has\n"
         "them without it; rows that a block format cannot hold get a similar one), norms and\n"
-        "biases as F32. A folder can also be used as it is: lllm run FOLDER. For formats with\n"
-        "mixtures (q4_k_m) import first, then lllm quantize. A file that is there is replaced\n"
-        "with --force only.\n"
+        "biases as F32. A folder whose config.json does not fit its weights, so that the file\n"
+        "could not be run, is refused and nothing is written. A folder can also be used as it\n"
+        "is: lllm run FOLDER. For formats with mixtures (q4_k_m) import first, then lllm\n"
+        "quantize. A file that is there is replaced with --force only.\n"
         "\n"
         "Also reads a llama2.c checkpoint (the legacy format, version 0) with its\n"
         "tokenizer.bin.",

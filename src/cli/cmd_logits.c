@@ -190,7 +190,9 @@ const struct command cmd_logits = {
     .description =
         "For each position: the token there, and the tokens with the highest logits for\n"
         "the place after it. The beginning-of-text token is put in front of a text where\n"
-        "the model wants one; --ids is taken as it is.",
+        "the model wants one; --ids is taken as it is. Numbers differ a little from one\n"
+        "processor to another: with tile units (AMX) prompts are computed with quantised\n"
+        "weights rounded to bf16; --cpu-mask=-amx switches that off.",
     .examples = "  lllm logits starter \"The film was\" --top 5\n"
                 "  lllm logits tinyllama.gguf -f text.txt --top 10 --json\n"
                 "  lllm logits stories.gguf --ids \"1 403 407\"\n",

@@ -5,12 +5,17 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/progress.h"
+#include "base/utf8.h"
 #include "cli/formats.h"
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/quantize_options.h"
 #include "cli/term.h"
+#include "model/model.h"
+
+enum { TYPE_ROOM = 64 }; /* more than any enum tensor_type */
 
 #define FIELD(field) offsetof(struct quantize_cli, field)
 
@@ -67,6 +72,21 @@ int quantize_unknown_type(const char *name)
     }
     upper[n] = 0;
     const char *near = options_nearest(upper, recipe_candidate, NULL);
+    char list[256];
+    size_t used = 0;
+    list[0] = 0;
+    const struct quantize_recipe *r;
+    for (size_t i = 0; n > 0 && used < sizeof list && (r = quantize_recipe_at(i)); i++) {
+        if (strncmp(r->name, upper, n) == 0) {
+            int written =
+                snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", r->name);
+            used += written > 0 ? (size_t)written : 0;
+        }
+    }
+    if (used) {
+        return cli_usage("quantize", "there is no type \"%s\" to write; those that begin so: %s",
+                         name, list);
+    }
     return near ? cli_usage("quantize", "there is no type \"%s\" to write; did you mean %s?", name,
                             near)
                 : cli_usage("quantize", "there is no type \"%s\" to write", name);
@@ -100,17 +120,17 @@ static void warn(const struct quantize_plan *p)
             p->n_requantized, p->n_requantized == 1 ? "matrix is" : "matrices are");
     }
     if (p->n_fallback) {
-        const struct quant_format *wanted = NULL, *taken = NULL;
-        for (size_t i = 0; i < gguf_tensor_count(p->source) && !wanted; i++) {
-            if (p->choices[i].type != p->choices[i].wanted) {
-                wanted = quant_format_by_type(p->choices[i].wanted);
-                taken = quant_format_by_type(p->choices[i].type);
+        uint64_t counts[TYPE_ROOM] = {0};
+        char kinds[FORMATS_COUNTS_BYTES];
+        for (size_t i = 0; i < gguf_tensor_count(p->source); i++) {
+            if (p->choices[i].type != p->choices[i].wanted && p->choices[i].type < TYPE_ROOM) {
+                counts[p->choices[i].type]++;
             }
         }
-        term_message("%zu %s rows that are no multiple of the format's block, and another format "
-                     "(such as %s instead of %s)",
-                     p->n_fallback, p->n_fallback == 1 ? "matrix has" : "matrices have",
-                     taken->name, wanted->name);
+        bool one = p->n_fallback == 1;
+        term_message("%zu %s rows that are no multiple of the format's block; %s %s", p->n_fallback,
+                     one ? "matrix has" : "matrices have", one ? "it is" : "they are",
+                     formats_counts(counts, TYPE_ROOM, kinds));
     }
     if (p->n_without_importance) {
         term_message("%zu %s not in the importance matrix, and quantized without it",
@@ -179,11 +199,42 @@ static void on_progress(void *context, uint64_t done, uint64_t total)
     progress_update(bar, done, NULL);
 }
 
+/* A model that could not be run afterwards is not worth the time: what stands in its way is said
+ * now. Of an architecture that is not known here nothing can be said; its tensors are quantized as
+ * those of others. */
+static bool check_model(const struct quantize_cli *o, const struct gguf *g, struct error *e)
+{
+    struct gguf_string arch = {0};
+    char shown[UTF8_QUOTE_BYTES];
+    if (gguf_tensor_count(g) == 0 || !gguf_get_string(g, "general.architecture", &arch, NULL) ||
+        !arch.data) {
+        return true; /* the plan says it */
+    }
+    if (!model_arch_find(arch.data, (size_t)arch.len)) {
+        if (!o->common.quiet) {
+            term_message("the architecture %s is not known here: the file is written, and this "
+                         "program cannot run it",
+                         utf8_quote(shown, arch.data, (size_t)arch.len));
+        }
+        return true;
+    }
+    /* What loading leaves out, the file keeps. */
+    log_set_level(LOG_ERROR);
+    struct model *m = model_load(g, e);
+    log_set_level(o->common.quiet ? LOG_ERROR : o->common.verbose ? LOG_INFO : LOG_WARN);
+    model_free(m);
+    return m != NULL;
+}
+
 static bool convert(const struct quantize_cli *o, const struct gguf *g,
                     const struct quantize_options *how, const char *path, struct error *e)
 {
     struct quantize_plan plan;
     if (!quantize_plan_make(g, how, &plan, e)) {
+        return false;
+    }
+    if (!check_model(o, g, e)) {
+        quantize_plan_free(&plan);
         return false;
     }
     if (!o->common.quiet) {
@@ -320,9 +371,9 @@ const struct command cmd_quantize = {
         "format of most of them and, for the mixes (Q2_K, Q3_K_*, Q4_K_*, Q5_K_*, ...),\n"
         "rules that give more bits to those that suffer most: the same tensors as any other\n"
         "file of that name. Norms and biases stay as they are. Rows that are no multiple of\n"
-        "a format's block go into a similar one with blocks of 32, or F16. Memory does not\n"
-        "grow with the model; the output appears when it is whole, and replaces a file that\n"
-        "is there with --force only.\n"
+        "a format's block go into a similar one with blocks of 32, or F16. A file that could\n"
+        "not be run is refused. Memory does not grow with the model; the output appears when\n"
+        "it is whole, and replaces a file that is there with --force only.\n"
         "\n"
         "--compare quantizes to temporary files (in $TMPDIR or /tmp) and prints for each\n"
         "type: size, bits per weight, perplexity with its standard error (as lllm perplexity\n"

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chat/builtin.h"
 #include "cli/chat_input.h"
 #include "cli/cli.h"
 #include "cli/input.h"
@@ -169,6 +170,10 @@ static bool render_plainly(struct rendering *r, struct error *e)
     if (o->no_generation_prompt) {
         json_object_set_new(r->vars, "add_generation_prompt", json_false());
     }
+    const struct chat_builtin *b = chat_builtin_find(o->template);
+    if (b) {
+        chat_builtin_tokens(b, r->vars);
+    }
     r->format = chat_format_detect(source, NULL, NULL);
     bool ok = chat_template_render(t, r->vars, r->now, &r->text, e) ||
               error_prefix(e, "%s: ", input_name(o->template));
@@ -203,6 +208,17 @@ static bool render_conversation(struct rendering *r, struct error *e)
     return ok;
 }
 
+/* Templates ask for tokens that only a model's vocabulary, or the user, can name. */
+static void explain_tokens(struct error *e)
+{
+    if (strstr(e->message, "'bos_token' is undefined") ||
+        strstr(e->message, "'eos_token' is undefined")) {
+        struct error why = *e;
+        error_set(e, why.code, "%s; name a MODEL that has one, or give it with --vars",
+                  why.message);
+    }
+}
+
 static bool render(struct rendering *r, const char *model, struct error *e)
 {
     const struct render_options *o = r->o;
@@ -220,7 +236,13 @@ static bool render(struct rendering *r, const char *model, struct error *e)
     }
     bool plainly = !model && o->vars;
     if (plainly ? !render_plainly(r, e) : !render_conversation(r, e)) {
+        if (!model) {
+            explain_tokens(e);
+        }
         return false;
+    }
+    if (model && o->template && !o->common.quiet) {
+        chat_input_warn_of_marks(r->prompter, model);
     }
     return !r->tokenizer || prompter_tokens(r->prompter, &r->text, &r->ids, e);
 }

@@ -45,7 +45,8 @@ static const struct option table[] = {
     {"thinking", 0, OPTION_FLAG, NULL, "ask for reasoning, of models that can be told",
      FIELD(thinking), 0, 0, 0},
     {"no-thinking", 0, OPTION_FLAG, NULL,
-     "ask for none, and show none (on terminals it is shown dimmed; never in files and pipes)",
+     "ask for none, and show none, nor in --json (else terminals show it dimmed, and files and "
+     "pipes never do)",
      FIELD(no_thinking), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
@@ -217,15 +218,15 @@ static void print_result(const struct run *r, const char *name, const struct eng
         "prefill_tokens_per_second", answer_prefill_rate(s), "decode_tokens_per_second",
         answer_decode_rate(s), "first_token_ms", s->first_token_s * 1e3, "total_ms", total_s * 1e3);
     json_t *stop = s->stop ? term_json_text(s->stop, strlen(s->stop)) : json_null();
-    term_print_json(json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "model",
-                              term_json_text(name, strlen(name)), "content",
-                              term_json_text(a->text.data ? a->text.data : "", a->text.len),
-                              "reasoning", reasoning ? json_incref(reasoning) : json_null(),
-                              "tool_calls", calls ? json_incref(calls) : json_array(),
-                              "finish_reason", answer_finish_reason(a), "stop_string", stop,
-                              "usage", usage, "timings", timings, "seed",
-                              (json_int_t)r->sampling.seed),
-                    false);
+    term_print_json(
+        json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "model",
+                  term_json_text(name, strlen(name)), "content",
+                  term_json_text(a->text.data ? a->text.data : "", a->text.len), "reasoning",
+                  reasoning && !r->o->no_thinking ? json_incref(reasoning) : json_null(),
+                  "tool_calls", calls ? json_incref(calls) : json_array(), "finish_reason",
+                  answer_finish_reason(a), "stop_string", stop, "usage", usage, "timings", timings,
+                  "seed", (json_int_t)r->sampling.seed),
+        false);
     json_decref(message);
 }
 
@@ -330,6 +331,9 @@ static int with_engine(const struct run *r, const struct model_source *source, s
     }
     if (o->chat_template && !chat_input_template(engine_prompter(en), o->chat_template, &e)) {
         return cli_fail(&e);
+    }
+    if (o->chat_template && !o->common.quiet) {
+        chat_input_warn_of_marks(engine_prompter(en), source->name);
     }
     bool has_template = prompter_template(engine_prompter(en)) != NULL;
     if (!has_template && (r->chat || o->system || o->tools) && !o->raw) {

@@ -34,7 +34,8 @@ struct facts {
     bool has_config;
     struct model_config config;
     int n_threads;
-    struct error why_no_config;
+    bool has_long_factors;
+    struct error why_not_run; /* message: "" where nothing stands in the way */
     char *name, *description, *license, *architecture, *template, *vocabulary, *pre;
     uint64_t n_vocab;
 };
@@ -44,7 +45,10 @@ static void gather(struct facts *f, const struct common_options *o)
     const struct gguf *g = f->gguf;
     f->n_threads = o->n_threads ? o->n_threads : cpu_count();
     inventory_take(g, &f->inventory);
-    f->has_config = f->inventory.n_tensors && model_config_read(g, &f->config, &f->why_no_config);
+    f->has_config = f->inventory.n_tensors && model_config_read(g, &f->config, &f->why_not_run);
+    struct model *m = f->has_config ? model_load(g, &f->why_not_run) : NULL;
+    f->has_long_factors = m && m->rope_long && f->config.n_context_original;
+    model_free(m);
     f->name = inventory_text(g, "general.name");
     f->description = inventory_text(g, "general.description");
     f->license = inventory_text(g, "general.license");
@@ -118,7 +122,7 @@ static const char *pooling_name(enum model_pooling pooling)
     return (size_t)pooling < sizeof names / sizeof *names ? names[pooling] : "unknown";
 }
 
-static void print_config(const struct model_config *c)
+static void print_config(const struct model_config *c, bool has_long_factors)
 {
     char a[32];
     print_label("layers");
@@ -147,6 +151,11 @@ static void print_config(const struct model_config *c)
                c->window_period == MODEL_WINDOW_ALL ? "all layers" : "most layers");
     }
     putchar('\n');
+    if (has_long_factors) {
+        print_label("rope");
+        printf("factors for long texts where --context-size is above %s\n",
+               term_count(c->n_context_original, a));
+    }
     if (c->bidirectional) {
         print_label("encoder");
         printf("pooling %s", pooling_name(c->pooling));
@@ -253,7 +262,7 @@ static void print_facts(const struct facts *f, const struct show_options *o)
                term_bytes(in->types[i].size_bytes, a));
     }
     if (f->has_config) {
-        print_config(&f->config);
+        print_config(&f->config, f->has_long_factors);
     }
     print_label("tokenizer");
     if (f->n_vocab) {
@@ -285,9 +294,9 @@ static void print_facts(const struct facts *f, const struct show_options *o)
     if (o->tensors) {
         print_tensors(f->gguf);
     }
-    if (!f->has_config && in->n_tensors) {
+    if (f->why_not_run.code != ERROR_NONE) {
         cli_flush();
-        term_message("this program cannot run it: %s", f->why_no_config.message);
+        term_message("this program cannot run it: %s", f->why_not_run.message);
     }
 }
 
@@ -368,6 +377,9 @@ static json_t *config_json(const struct facts *f)
                                       (json_int_t)c->n_experts_used, "feed_forward",
                                       (json_int_t)c->n_ff_expert));
     }
+    if (f->has_long_factors) {
+        json_object_set_new(all, "long_rope_above", json_integer(c->n_context_original));
+    }
     if (c->window) {
         json_object_set_new(all, "sliding_window", json_integer(c->window));
     }
@@ -400,6 +412,8 @@ static void print_json(const struct facts *f, const struct show_options *o)
     /* 0 for a Hugging Face folder, which is shown as the GGUF file that it would be */
     json_object_set_new(all, "gguf_files", json_integer(gguf_file_count(f->gguf)));
     json_object_set_new(all, "config", f->has_config ? config_json(f) : json_null());
+    const char *problem = f->why_not_run.code != ERROR_NONE ? f->why_not_run.message : NULL;
+    json_object_set_new(all, "problem", text_or_null(problem));
     json_object_set_new(all, "tokenizer",
                         json_pack("{s:o, s:o, s:I}", "model", text_or_null(f->vocabulary), "pre",
                                   text_or_null(f->pre), "tokens", (json_int_t)f->n_vocab));
@@ -472,7 +486,9 @@ const struct command cmd_show = {
         "Name, licence, architecture, sizes, number formats, tokenizer, chat template, and\n"
         "the memory it needs at several context lengths: weights, keys and values of the\n"
         "tokens (KV cache), and scratch, which depends on --threads; of both no more is\n"
-        "taken than is used. Works on files with a vocabulary only, too.",
+        "taken than is used. Works on GGUF files with a vocabulary only, too (of a folder it\n"
+        "needs config.json). What keeps this program from running a file is said at the end\n"
+        "(\"problem\" of --json).",
     .examples = "  lllm show starter\n"
                 "  lllm show tinyllama.gguf --tensors\n"
                 "  lllm show tinyllama.gguf --json\n"

@@ -45,6 +45,29 @@ static bool flush(struct encode_job *job, const struct encode_calls *calls, stru
     return true;
 }
 
+/* A text that cannot be used, such as one that is too long: said in its place, and the others go
+ * on. */
+static void skip(struct encode_job *job, struct error *why)
+{
+    const struct input_text *t = &job->texts.items[job->first];
+    if (job->options->common.json) {
+        json_t *result = json_pack("{s:o, s:o}", "model",
+                                   term_json_text(job->source.name, strlen(job->source.name)),
+                                   "text", term_json_text(t->text, t->n));
+        if (job->texts.lines) {
+            json_object_set_new(result, "line", json_integer((json_int_t)job->first + 1));
+        }
+        json_object_set_new(result, "error", term_json_text(why->message, strlen(why->message)));
+        term_print_json(result, false);
+    } else {
+        cli_flush();
+        name_line(job, job->first, why);
+        term_message("%s", why->message);
+    }
+    job->n_skipped++;
+    job->first++;
+}
+
 /* Gathers the next text; what was there before is computed first where both would be too much. */
 static bool gather(struct encode_job *job, const struct encode_calls *calls, struct error *e)
 {
@@ -53,11 +76,15 @@ static bool gather(struct encode_job *job, const struct encode_calls *calls, str
     struct error why = {0};
     if (!encoder_tokens(job->encoder, t->text, t->n, job->options->cut, &job->tokens, &job->spans,
                         &why)) {
-        if (job->n_texts == 0 || flush(job, calls, e)) {
-            *e = why;
-            name_line(job, index, e);
+        if (job->n_texts > 0 && !flush(job, calls, e)) {
+            return false;
         }
-        return false;
+        if (why.code == ERROR_MEMORY) {
+            *e = why;
+            return name_line(job, index, e);
+        }
+        skip(job, &why);
+        return true;
     }
     size_t length = job->tokens.n - before;
     if (job->tokens.n > encoder_batch_tokens(job->encoder) && !flush(job, calls, e)) {
@@ -98,10 +125,8 @@ static bool open_job(struct encode_job *job, const struct string_list *arguments
         !input_texts(&job->texts, arguments, 1, file, e)) {
         return false;
     }
-    if (job->texts.n == 0 && !job->options->common.quiet) {
-        term_message("%s is empty: there are no texts", input_name(file ? file : "-"));
-    }
-    return true;
+    return job->texts.n > 0 || error_set(e, ERROR_INPUT, "%s is empty: there are no texts",
+                                         input_name(file ? file : "-"));
 }
 
 int encode_texts(const char *verb, const struct encode_options *o,
@@ -117,6 +142,7 @@ int encode_texts(const char *verb, const struct encode_options *o,
     struct error e = {0};
     int status =
         open_job(&job, arguments, calls, &e) && work(&job, calls, &e) ? CLI_DONE : cli_fail(&e);
+    status = status == CLI_DONE && job.n_skipped > 0 ? CLI_FAILED : status;
     token_list_free(&job.tokens);
     span_list_free(&job.spans);
     free(job.lengths);

@@ -26,7 +26,7 @@ struct encode_options {
      0},                                                                                           \
     {                                                                                              \
         "truncate", 0, OPTION_FLAG, NULL,                                                          \
-            "cut the end off texts that are too long, instead of failing",                         \
+            "cut the end off texts that are too long, which are errors otherwise",                 \
             offsetof(struct encode_options, cut), 0, 0, 0                                          \
     }
 
@@ -36,6 +36,7 @@ struct encode_job {
     struct engine *engine;
     struct encoder *encoder;
     struct input_texts texts;
+    size_t n_skipped; /* texts that could not be used */
     /* The texts that are computed at once. */
     size_t first, n_texts;
     struct token_list tokens; /* of all of them, one after the other */
@@ -54,8 +55,9 @@ struct encoded {
 
 /* Opens the model named by the first argument; texts are the others, or come from -f or standard
  * input. accept (may be NULL) may refuse the model before any text is read. Then `each` is called
- * for every text in order; short texts are computed together. Errors of a text name its line. The
- * exit status. */
+ * for every text in order; short texts are computed together. A text that cannot be used is said
+ * in its place, by its line (with --json an object with "error"), and the others go on; the exit
+ * status, which is returned, tells of it at the end. No texts at all is an error. */
 struct encode_calls {
     bool (*accept)(void *context, const struct encode_job *job, struct error *e);
     bool (*each)(void *context, const struct encode_job *job, const struct encoded *t,

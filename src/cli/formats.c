@@ -40,3 +40,29 @@ void formats_print(FILE *out)
     }
     fputc('\n', out);
 }
+
+const char *formats_counts(const uint64_t *counts, uint32_t n, char out[FORMATS_COUNTS_BYTES])
+{
+    size_t n_kinds = 0, done = 0, used = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        n_kinds += counts[i] > 0;
+    }
+    out[0] = 0;
+    for (uint32_t i = 0; i < n && used < FORMATS_COUNTS_BYTES; i++) {
+        if (counts[i] == 0) {
+            continue;
+        }
+        char number[24] = "";
+        if (n_kinds > 1) {
+            snprintf(number, sizeof number, "%llu ", (unsigned long long)counts[i]);
+        }
+        int written = snprintf(out + used, FORMATS_COUNTS_BYTES - used, "%s%s%s",
+                               done == 0             ? ""
+                               : done + 1 == n_kinds ? " and "
+                                                     : ", ",
+                               number, quant_format_by_type(i)->name);
+        used += written > 0 ? (size_t)written : 0;
+        done++;
+    }
+    return out;
+}

@@ -16,4 +16,9 @@ int formats_refuse(const char *verb, const char *option, const char *name);
 /* A table for the end of a help text: names and bits per weight. */
 void formats_print(FILE *out);
 
+/* How many matrices are of which format, counts[enum tensor_type]: "Q5_0" where all are of one,
+ * else "13 Q5_0 and 2 F16". */
+enum { FORMATS_COUNTS_BYTES = 256 };
+const char *formats_counts(const uint64_t *counts, uint32_t n, char out[FORMATS_COUNTS_BYTES]);
+
 #endif

@@ -1,9 +1,11 @@
 #include "cli/output.h"
 
+#include <errno.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -54,13 +56,28 @@ static bool would_replace(const char *output, const char *input)
            (S_ISDIR(in.st_mode) && lies_in(output, &in)) || is_other_part(output, input);
 }
 
+/* Whether a file can be made there at all, with the sentence of the writer: it would have it after
+ * all the work. */
+static bool check_folder(const char *output, struct error *e)
+{
+    char *copy = mem_strdup(output);
+    struct stat st;
+    const char *folder = dirname(copy);
+    int why = stat(folder, &st) != 0             ? errno
+              : !S_ISDIR(st.st_mode)             ? ENOTDIR
+              : access(folder, W_OK | X_OK) != 0 ? errno
+                                                 : 0;
+    free(copy);
+    return why == 0 || error_set(e, ERROR_IO, "cannot create %s: %s", output, strerror(why));
+}
+
 /* Nothing that is there is replaced unasked, and what is no file not at all: the writer would say
  * so too, after all the work. */
 static bool check_place(const char *output, bool force, struct error *e)
 {
     struct stat st;
     if (lstat(output, &st) != 0) {
-        return true; /* what stands in the way of making it, the writer says */
+        return check_folder(output, e);
     }
     if (stat(output, &st) != 0) {
         return force || error_set(e, ERROR_USAGE,

@@ -33,6 +33,14 @@ static bool choose_sizes(struct engine *en, const struct engine_options *o, cons
                   "get worse beyond %u",
                   name, trained, context, trained);
     }
+    uint32_t original = en->model->config.n_context_original;
+    if (en->model->rope_long && original && context > original) {
+        log_write(LOG_WARN,
+                  "%s: a context of %u tokens takes the rope factors for long texts, which differ "
+                  "from those for up to %u: so do answers to short ones (--context-size %u takes "
+                  "the others)",
+                  name, context, original, original);
+    }
     en->context_size = context;
     en->batch_size = batch < context ? batch : context;
     return true;

@@ -109,6 +109,40 @@ const char *prompter_origin(const struct prompter *p)
     return p->origin;
 }
 
+/* The length of what is spelled like a control token at the front of s[n]; 0: nothing is. The names
+ * of speakers do not count: some models read <|user|> as text. */
+static size_t mark_length(const char *s, size_t n)
+{
+    static const char *const ends[][2] = {{"<|", "|>"}, {"<\xef\xbd\x9c", "\xef\xbd\x9c>"}};
+    static const char *const whole[] = {"<start_of_turn>", "<end_of_turn>"};
+    static const char *const text[] = {"<|user|>", "<|assistant|>", "<|system|>"};
+    enum { LONGEST = 40 };
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        size_t len = strlen(whole[i]);
+        if (n >= len && memcmp(s, whole[i], len) == 0) {
+            return len;
+        }
+    }
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        size_t len = strlen(text[i]);
+        if (n >= len && memcmp(s, text[i], len) == 0) {
+            return 0;
+        }
+    }
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t open = strlen(ends[i][0]), close = strlen(ends[i][1]);
+        if (n < open || memcmp(s, ends[i][0], open) != 0) {
+            continue;
+        }
+        for (size_t k = open + 1; k + close <= n && k < LONGEST && !strchr(" \n<", s[k]); k++) {
+            if (memcmp(s + k, ends[i][1], close) == 0) {
+                return k + close;
+            }
+        }
+    }
+    return 0;
+}
+
 static bool check_template(const struct prompter *p, struct error *e)
 {
     if (!p->source) {
@@ -154,9 +188,12 @@ bool prompter_render(const struct prompter *p, const struct prompt_request *r,
     }
     json_object_update_missing(vars, r->variables);
     json_object_set_new(vars, "add_generation_prompt", json_boolean(r->add_generation_prompt));
+    const struct chat_builtin *b = p->owned ? NULL : chat_builtin_find(p->origin);
     if (p->tokenizer) {
         json_object_set_new(vars, "bos_token", spelling(p, tokenizer_bos(p->tokenizer)));
         json_object_set_new(vars, "eos_token", spelling(p, tokenizer_eos(p->tokenizer)));
+    } else if (b) {
+        chat_builtin_tokens(b, vars);
     }
     if (r->thinking != THINKING_AS_USUAL) {
         json_t *on = json_boolean(r->thinking == THINKING_ON);
@@ -170,6 +207,30 @@ bool prompter_render(const struct prompter *p, const struct prompt_request *r,
         *format = f;
     }
     return ok;
+}
+
+char *prompter_unknown_mark(const struct prompter *p)
+{
+    if (!p->tokenizer || !p->template) {
+        return NULL;
+    }
+    json_t *messages =
+        json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "x", "role",
+                  "assistant", "content", "x", "role", "user", "content", "x");
+    struct prompt_request request = {.messages = messages, .add_generation_prompt = true};
+    struct chat_text text = {0};
+    char *unknown = NULL;
+    if (prompter_render(p, &request, &text, NULL, NULL)) {
+        for (size_t i = 0; i < text.n && !unknown; i++) {
+            size_t n = text.trusted[i] ? mark_length(text.text + i, text.n - i) : 0;
+            if (n && tokenizer_find(p->tokenizer, text.text + i, n) == TOKENIZER_NO_TOKEN) {
+                unknown = mem_strndup(text.text + i, n);
+            }
+        }
+        chat_text_free(&text);
+    }
+    json_decref(messages);
+    return unknown;
 }
 
 bool prompter_tokens(const struct prompter *p, const struct chat_text *text, struct token_list *out,

@@ -45,6 +45,9 @@ int64_t prompter_local_now(void);
 /* The text of the prompt with its trust, and the format that the answer will have (may be NULL). */
 bool prompter_render(const struct prompter *p, const struct prompt_request *r,
                      struct chat_text *text, struct chat_format *format, struct error *e);
+/* The first mark like <|this|> that the template writes and the vocabulary does not have: a sign
+ * that it was made for another model. NULL where there is none. Release with free(). */
+char *prompter_unknown_mark(const struct prompter *p);
 /* The tokens of a rendered text (not without a tokenizer: ERROR_UNSUPPORTED): what people wrote
  * never becomes a control token. BOS is put in front when the tokenizer asks for it and the
  * template did not write it. */

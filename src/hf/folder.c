@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "hf/hf.h"
 
@@ -78,6 +79,27 @@ static bool check_labels(const struct folder *f, struct error *e)
                f->path, n, n == 1 ? "" : "es", (unsigned long long)head->dims[1]);
 }
 
+/* A head of its own that is promised and is not there: the embedding takes its place, as where the
+ * head is tied to it. */
+static void warn_of_head(const struct folder *f)
+{
+    const json_t *tied = hf_config_get(f->config, "tie_word_embeddings");
+    if (!json_is_false(tied) || hf_plan_find(&f->plan, "output.weight")) {
+        return;
+    }
+    for (size_t i = 0; i < f->family.half->n_tensors; i++) {
+        const struct arch_hf_tensor *entry = &f->family.half->tensors[i];
+        if (entry->to && strcmp(entry->to, "output") == 0 && entry->unless &&
+            hf_family_has_class(&f->family, entry->only)) {
+            log_write(LOG_WARN,
+                      "%s: tie_word_embeddings is false and the weights have no %s.weight: the "
+                      "embedding is used in its place",
+                      f->config->path, entry->from);
+            return;
+        }
+    }
+}
+
 static bool read_all(struct folder *f, const char *name, struct gguf_writer *w, struct error *e)
 {
     if (!hf_family_find(f->config, &f->family, e) || !hf_keys_write(&f->family, w, e) ||
@@ -94,6 +116,7 @@ static bool read_all(struct folder *f, const char *name, struct gguf_writer *w, 
     if (!hf_plan_make(&f->family, f->weights, &f->computed, &f->plan, e)) {
         return error_prefix(e, "%s: ", f->path);
     }
+    warn_of_head(f);
     return check_labels(f, e) && hf_sampling_write(f->path, w, e) &&
            hf_pooling_write(&f->family, f->path, w, e) &&
            hf_vocabulary_write(f, w, &f->has_vocabulary, e) && hf_template_write(f->path, w, e);

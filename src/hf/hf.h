@@ -26,17 +26,20 @@ struct hf_import_options {
     int n_threads;                   /* 0: one per processor */
 };
 
+enum { HF_TYPE_ROOM = 64 }; /* more than any enum tensor_type */
+
 struct hf_import_result {
     uint64_t n_tensors, n_parameters, size_bytes; /* of the tensors' data */
     uint64_t n_fallbacks;            /* matrices whose rows the type cannot hold (quant_fallback) */
     const struct quant_format *type; /* of most of the data */
-    const struct quant_format *fallback; /* of one of them; NULL where there are none */
+    uint64_t fallbacks[HF_TYPE_ROOM]; /* of these, by enum tensor_type of what they are */
     bool has_vocabulary;
 };
 
 /* Writes a folder as one GGUF file, atomically and in bounded memory, with progress on standard
  * error. Vectors, norms, routers and tables of positions and token types are F32, as upstream has
- * them; what is stored in blocks (MXFP4) stays as it is. */
+ * them; what is stored in blocks (MXFP4) stays as it is. A folder whose configuration does not fit
+ * its weights, so that model_load would refuse the file, is an error before anything is written. */
 bool hf_import(const char *folder, const char *output, const struct hf_import_options *o,
                struct hf_import_result *r, struct error *e);
 

@@ -8,6 +8,7 @@
 #include "hf/folder.h"
 #include "hf/hf.h"
 #include "hf/types.h"
+#include "model/model.h"
 
 enum { SCRATCH_BYTES = 1 << 20 };
 
@@ -102,6 +103,63 @@ static bool make_rows(void *context, uint64_t first, uint64_t n, void *out, stru
     return true;
 }
 
+/* ---- whether it can be used ------------------------------------------------------------------ */
+
+/* The pairs that were added, and tensors of the shapes and formats that they would have, without
+ * their data: it is not looked at but for vectors, and those all are `zeros`. */
+static bool add_outlines(const struct plan *p, const struct quant_format *type,
+                         const struct gguf *pairs, const void *zeros, struct gguf_writer *w,
+                         struct error *e)
+{
+    bool fell_back;
+    for (size_t i = 0; i < gguf_value_count(pairs); i++) {
+        gguf_writer_copy(w, gguf_value_at(pairs, i));
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        const struct planned *t = &p->tensors[i];
+        if (!gguf_writer_tensor(w, t->name, hf_type_for(t, type, &fell_back)->type, t->n_dims,
+                                t->dims, zeros, e)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Zeros for the longest vector: memory that is not touched costs none. */
+static void *zeros_for(const struct plan *p)
+{
+    uint64_t most = 64;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct planned *t = &p->tensors[i];
+        most = t->n_rows == 1 && t->dims[0] > most ? t->dims[0] : most;
+    }
+    return calloc((size_t)most, sizeof(double));
+}
+
+/* What a file must be for this program to run it, asked of the one that would be written: before
+ * the hours that writing may take, and with the sentence that opening it would give. */
+static bool check_model(const struct folder *f, const struct quant_format *type,
+                        struct gguf_writer *w, struct error *e)
+{
+    struct gguf *pairs = gguf_open_writer(w, NULL, NULL, e), *outline = NULL;
+    struct gguf_writer *copy = gguf_writer_new();
+    struct model *m = NULL;
+    void *zeros = zeros_for(&f->plan);
+    if (!zeros) {
+        error_set(e, ERROR_MEMORY, "no memory for the longest vector of %s", f->path);
+    } else if (pairs && add_outlines(&f->plan, type, pairs, zeros, copy, e)) {
+        outline = gguf_open_writer(copy, NULL, NULL, e);
+        m = outline ? model_load(outline, e) : NULL;
+    }
+    bool ok = m != NULL;
+    model_free(m);
+    gguf_close(outline);
+    gguf_writer_free(copy);
+    gguf_close(pairs);
+    free(zeros);
+    return ok || error_prefix(e, "%s: ", f->path);
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
 static bool add_tensors(struct importer *im, const struct plan *p, const struct quant_format *type,
@@ -127,7 +185,7 @@ static bool add_tensors(struct importer *im, const struct plan *p, const struct 
         r->n_parameters += tensor->dims[0] * tensor->n_rows;
         r->size_bytes += t->to_bytes * tensor->n_rows;
         r->n_fallbacks += fell_back;
-        r->fallback = fell_back ? t->to : r->fallback;
+        r->fallbacks[t->to->type % HF_TYPE_ROOM] += fell_back;
         hf_tally_add(&types, t->to, t->to_bytes * tensor->n_rows);
     }
     r->type = hf_tally_largest(&types);
@@ -145,7 +203,7 @@ static bool write_file(struct folder *f, struct gguf_writer *w, const char *outp
     }
     im.errors = mem_array((size_t)pool_threads(im.pool), sizeof *im.errors);
     im.transfers = mem_array(f->plan.n + 1, sizeof *im.transfers);
-    bool ok = add_tensors(&im, &f->plan, o->type, w, r, e);
+    bool ok = check_model(f, o->type, w, e) && add_tensors(&im, &f->plan, o->type, w, r, e);
     if (ok) {
         progress_begin(&im.progress, "importing", r->size_bytes);
         ok = gguf_writer_commit(w, output, e);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "model/arch.h"
@@ -120,6 +121,17 @@ static float *add_tensor(const struct rope *r, const char *name)
 static bool write_none(const struct rope *r)
 {
     (void)r;
+    return true;
+}
+
+/* A base that grows with the text, from its first token beyond the trained length on: what came
+ * before would have to be computed anew at each. Up to that length there is nothing to do. */
+static bool write_dynamic(const struct rope *r)
+{
+    log_write(LOG_WARN,
+              "%s: %s is of the kind \"dynamic\", which is not applied: the model is exact up to "
+              "%.0f tokens (max_position_embeddings), and not to be trusted beyond",
+              r->family->config->path, r->object, r->context);
     return true;
 }
 
@@ -314,8 +326,8 @@ static const struct {
     const char *type;
     bool (*write)(const struct rope *r);
 } kinds[] = {
-    {"default", write_none},  {"dynamic", write_none}, {"linear", write_linear},
-    {"yarn", write_yarn},     {"su", write_longrope},  {"longrope", write_longrope},
+    {"default", write_none},  {"dynamic", write_dynamic}, {"linear", write_linear},
+    {"yarn", write_yarn},     {"su", write_longrope},     {"longrope", write_longrope},
     {"llama3", write_llama3},
 };
 

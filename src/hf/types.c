@@ -22,8 +22,11 @@ const struct quant_format *hf_type_for(const struct planned *t, const struct qua
                                        bool *fell_back)
 {
     *fell_back = false;
-    if (!t->format->dequantize || t->format->block_elements > 1) {
-        return t->format; /* numbers that are no weights, and blocks */
+    if (!t->format->dequantize) {
+        return t->format; /* numbers that are no weights */
+    }
+    if (t->format->block_elements > 1 && (!wanted || wanted->block_elements > 1)) {
+        return t->format; /* blocks are widened, but not made into others */
     }
     if (always_f32(t)) {
         return quant_format_by_type(TENSOR_F32);
@@ -38,13 +41,13 @@ const struct quant_format *hf_type_for(const struct planned *t, const struct qua
 
 void hf_tally_add(struct tally *t, const struct quant_format *format, uint64_t bytes)
 {
-    t->bytes[format->type % 64] += bytes;
+    t->bytes[format->type % HF_TYPE_ROOM] += bytes;
 }
 
 const struct quant_format *hf_tally_largest(const struct tally *t)
 {
     uint32_t best = TENSOR_F32;
-    for (uint32_t i = 0; i < 64; i++) {
+    for (uint32_t i = 0; i < HF_TYPE_ROOM; i++) {
         best = t->bytes[i] > t->bytes[best] ? i : best;
     }
     return quant_format_by_type(best);

@@ -2,6 +2,7 @@
 #ifndef LLLM_HF_TYPES_H
 #define LLLM_HF_TYPES_H
 
+#include "hf/hf.h"
 #include "hf/plan.h"
 
 /* The format for a planned tensor where `wanted` was asked for (NULL: as it is stored). *fell_back:
@@ -10,7 +11,7 @@ const struct quant_format *hf_type_for(const struct planned *t, const struct qua
                                        bool *fell_back);
 /* Bytes of data by number format, to find that of most. */
 struct tally {
-    uint64_t bytes[64]; /* by enum tensor_type */
+    uint64_t bytes[HF_TYPE_ROOM]; /* by enum tensor_type */
 };
 void hf_tally_add(struct tally *t, const struct quant_format *format, uint64_t bytes);
 const struct quant_format *hf_tally_largest(const struct tally *t);

@@ -6,7 +6,13 @@
 #include "hf/folder.h"
 #include "tokenizer/tokenizer.h"
 
-enum { MAX_ENDS = 64 };
+enum {
+    MAX_ENDS = 64,
+    /* Embeddings have more rows than there are tokens, so that their number is a round one: a few,
+     * and in no model that is known as many as one in eight. */
+    MIN_UNUSED_ROWS = 32,
+    MAX_UNUSED_SHARE = 8,
+};
 
 static bool has_tokenizer(const char *folder)
 {
@@ -111,6 +117,13 @@ static bool fit(const struct folder *f, struct tokenizer_spec *spec, struct erro
             "%s: the tokenizer has %zu tokens and the embedding rows for %u: the files "
             "belong to different models; download them again",
             f->path, spec->n_tokens, n_rows);
+    }
+    size_t n_unused = n_rows > spec->n_tokens ? n_rows - spec->n_tokens : 0;
+    if (n_unused >= MIN_UNUSED_ROWS && n_unused > n_rows / MAX_UNUSED_SHARE) {
+        log_write(LOG_WARN,
+                  "%s: the tokenizer has %zu tokens and the embedding rows for %u: the tokenizer's "
+                  "files may be incomplete; %zu rows are never used",
+                  f->path, spec->n_tokens, n_rows, n_unused);
     }
     return spec->n_tokens >= n_rows || tokenizer_spec_pad(spec, n_rows, e);
 }

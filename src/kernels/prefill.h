@@ -11,7 +11,7 @@
  * weights would lose what their users chose them for. So these are split in two bf16, x = high +
  * low within 2^-16 |x|, as are the activations, and three products are added: low by high, high by
  * high, high by low. Sums are f32. Subnormal operands and sums count as zero; an infinity that is
- * split comes out as not a number.
+ * split comes out as not a number, and so may a number that rounds to one (beyond 3.39e38).
  */
 #ifndef LLLM_KERNELS_PREFILL_H
 #define LLLM_KERNELS_PREFILL_H
@@ -76,10 +76,10 @@ struct kernel_prefill {
     void (*attention)(const struct kernel_prefill_attention *a);
 };
 
-/* Whether weights of this type are split: F32, F16, BF16. */
+/* Whether weights of this type are split: F32, F16, BF16, F64 (as f32). */
 static inline bool prefill_splits(uint32_t type)
 {
-    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16;
+    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16 || type == TENSOR_F64;
 }
 size_t prefill_packed_bytes(size_t n_tokens, size_t n_in, bool in_two);
 size_t prefill_cache_bytes(size_t n_positions, size_t head_dim);

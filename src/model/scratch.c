@@ -1,5 +1,6 @@
 /* The working memory of a pass: one mapping, cut by one table. What a model does not use has no
  * size, and pages that no pass touches cost nothing. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "model/map.h"
 #include "model/pass.h"
 
-enum { MAX_PARTS = 32 };
+enum { MAX_PARTS = 40 };
 
 struct part {
     size_t place; /* of the pointer, in struct model_scratch */
@@ -16,6 +17,7 @@ struct part {
 
 static void add(struct part *parts, size_t *n, uint64_t *total, size_t place, uint64_t size_bytes)
 {
+    assert(*n < MAX_PARTS);
     parts[(*n)++] = (struct part){place, size_bytes, *total};
     *total += (size_bytes + 63) & ~(uint64_t)63;
 }

@@ -85,6 +85,12 @@ const struct sample samples[] = {
     {"!llama3", NULL, "", C("<|python_tag|>") "print('hello')\nx = 1" C("<|eom_id|>"),
      "{'content': null, 'tool_calls': [['python', {'code': 'print(\\u0027hello\\u0027)\\nx = "
      "1'}]]}"},
+    {"llama3", NULL, "", "{\"name\": \"Anna\", \"age\": 36} is hers.",
+     "{'content': '{\\\"name\\\": \\\"Anna\\\", \\\"age\\\": 36} is hers.'}"},
+    {"llama3", NULL, "", "{\"name\": \"Anna\", \"arguments\": {}}",
+     "{'content': null, 'tool_calls': [['Anna', {}]]}"},
+    {"!llama3", NULL, "", C("<|python_tag|>") "{\"name\": \"Anna\", \"age\": 36}",
+     "{'content': null, 'tool_calls': [['Anna', {}]]}"},
     {"llama3", NULL, "", "{\"answer\": 42}", "{'content': '{\\\"answer\\\": 42}'}"},
     {"llama3", NULL, "", "{not json} and words", "{'content': '{not json} and words'}"},
     {"llama3", NULL, "", "Words, then {\"name\": \"f\", \"parameters\": {}}",
@@ -141,6 +147,9 @@ const struct sample samples[] = {
      "I will search.\nAction:\n```json\n[\n    {\n        \"tool_name\": \"search\",\n        "
      "\"parameters\": {\n            \"q\": \"cats\"\n        }\n    }\n]```\n",
      "{'content': 'I will search.', 'tool_calls': [['search', {'q': 'cats'}]]}"},
+    {"command-r", NULL, "",
+     "Action:```json\n[{\"tool_name\": \"search\", \"parameters\": {}}]\n```",
+     "{'content': null, 'tool_calls': [['search', {}]]}"},
     {"command-r7b", "cohere", "",
      C("<|START_THINKING|>") "I need f." C("<|END_THINKING|>")
          C("<|START_ACTION|>") "[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"f\", "
@@ -172,7 +181,13 @@ const struct sample samples[] = {
      "{'content': 'First I look.', 'tool_calls': [['f', {'a': 'b'}]]}"},
     {"harmony", NULL, "<|start|>assistant",
      C("<|channel|>") "commentary to=functions.f" C("<|message|>") "no json" C("<|call|>"),
-     "{'content': 'no json'}"},
+     "{'content': '<|channel|>commentary to=functions.f<|message|>no json'}"},
+    {"harmony", NULL, "<|start|>assistant",
+     C("<|channel|>") "analysis" C("<|message|>") "Hm." C("<|end|>")
+         C("<|start|>") "assistant" C("<|channel|>") "commentary to=functions.g " C(
+             "<|constrain|>") "json" C("<|message|>") "{\"a\": " C("<|call|>"),
+     "{'content': '<|start|>assistant<|channel|>commentary to=functions.g "
+     "<|constrain|>json<|message|>{\\\"a\\\": ', 'reasoning_content': 'Hm.'}"},
     {"harmony", NULL, "<|start|>assistant", C("<|channel|>") "final" C("<|message|>") "cut of",
      "{'content': 'cut of'}"},
     /* ---- DeepSeek ---- */

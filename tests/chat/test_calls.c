@@ -277,6 +277,9 @@ static void what_was_not_asked_for_is_content(void **state)
                NULL);
     expect_run("llama3", NULL, none, "{\"name\": \"f\", \"parameters\": {}}",
                "{'content': '{\\\"name\\\": \\\"f\\\", \\\"parameters\\\": {}}'}", "c");
+    /* Code behind the mark is for the interpreter, which need not be among the tools. */
+    expect_run("llama3", NULL, calls, "<|python_tag|>print(1+1)",
+               "{'content': null, 'tool_calls': [['python', {'code': 'print(1+1)'}]]}", "(a)");
     /* Thoughts are at the start, or behind a call. */
     struct chat_parser_options both = {.parse_calls = true, .parse_reasoning = true};
     expect_run("hermes", "think", both, "w <think>t</think>", "{'content': 'w <think>t</think>'}",

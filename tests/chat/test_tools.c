@@ -240,17 +240,72 @@ static void tools_in_words(void **state)
     json_decref(vars);
 }
 
+/* DeepSeek's way: calls and results are written, tools are not listed. Words stand in a turn of
+ * their own: a message with both loses one of them. */
+#define DS(word) "<\xef\xbd\x9ctool\xe2\x96\x81" word "\xef\xbd\x9c>"
+#define NATIVE(call)                                                                               \
+    "{% for m in messages %}{% if m.role == 'assistant' and m.tool_calls %}A:" DS(                 \
+        "calls\xe2\x96\x81"                                                                        \
+        "begin") "{% for c in m.tool_calls %}" call "{% endfor %}{% elif m.role == 'tool' "        \
+                 "%}R:{{ m.content }}{% endif %}{% if m.role != 'tool' and m.content is not none " \
+                 "%}{{ m.role }}:{{ m.content }}{% endif %}\n{% endfor %}"
+#define FENCED                                                                                     \
+    "{{ c.function.name }}" DS("sep") "\n```json\n{{ c.function.arguments | tojson }}\n```"
+#define PLAIN "{{ c.function.name }}" DS("sep") "{{ c.function.arguments | tojson }}"
+
+static void tools_untold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *calls, *told, *other;
+    } cases[] = {
+        {NATIVE(FENCED), "deepseek", "function" DS("sep") "NAME\n```json\n{", "<tool_call>"},
+        {NATIVE(PLAIN), "deepseek-v3.1", "NAME" DS("sep") "{", "```"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct chat_abilities a;
+        const char *calls;
+        json_t *vars =
+            prepare(cases[i].source,
+                    "[{'role': 'user', 'content': 'q'}, {'role': 'assistant', 'content': 'I look.',"
+                    " 'tool_calls': [" CALL "]}, {'role': 'tool', 'tool_call_id': 'call_1', "
+                    "'content': '2'}]",
+                    "[{'name': 'add', 'description': 'Adds.'}]", &a, &calls);
+        assert_true(!a.tools && a.calls && a.results && a.null_content && !a.words_with_calls);
+        assert_string_equal(calls, cases[i].calls);
+        assert_null(json_object_get(vars, "tools"));
+        json_t *messages = json_object_get(vars, "messages");
+        const char *told =
+            json_string_value(json_object_get(json_array_get(messages, 0), "content"));
+        assert_non_null(strstr(told, "\"name\": \"add\""));
+        assert_non_null(strstr(told, cases[i].told));
+        assert_null(strstr(told, cases[i].other));
+        json_t *rest =
+            parse_json("[{'role': 'user', 'content': 'q'}, {'role': 'assistant', 'content': "
+                       "'I look.'}, {'role': 'assistant', 'content': null, 'tool_calls': [{'id': "
+                       "'call_1', 'type': 'function', 'function': {'name': 'add', 'arguments': "
+                       "{'a': 1}}}]}, {'role': 'tool', 'tool_call_id': 'call_1', 'content': '2'}]");
+        json_array_remove(messages, 0);
+        assert_true(json_equal(messages, rest));
+        json_decref(rest);
+        json_decref(vars);
+    }
+}
+
 static void refused(const char *messages, const char *tools, enum error_code code,
                     const char *words)
 {
-    struct chat_abilities a = {0};
-    struct chat_format f;
-    struct error e = {.code = ERROR_NONE};
-    chat_format_find("generic", NULL, &f);
     json_t *m = parse_json(messages), *t = tools ? parse_json(tools) : NULL;
-    assert_null(chat_prepare(&a, m, t, &f, &e));
-    if (e.code != code || !strstr(e.message, words)) {
-        fail_msg("%s", e.message);
+    /* Whether the template takes parts or not. */
+    for (int parts = 0; parts < 2; parts++) {
+        struct chat_abilities a = {.parts = parts};
+        struct chat_format f;
+        struct error e = {.code = ERROR_NONE};
+        chat_format_find("generic", NULL, &f);
+        assert_null(chat_prepare(&a, m, t, &f, &e));
+        if (e.code != code || !strstr(e.message, words)) {
+            fail_msg("%s", e.message);
+        }
     }
     json_decref(m);
     json_decref(t);
@@ -264,7 +319,12 @@ static void messages_refused(void **state)
     refused("[{'content': 'x'}]", NULL, ERROR_INPUT, "role");
     refused("[{'role': 'user', 'content': 5}]", NULL, ERROR_INPUT, "must be text");
     refused("[{'role': 'user', 'content': [{'type': 'image_url', 'image_url': {}}]}]", NULL,
-            ERROR_UNSUPPORTED, "image_url; only text");
+            ERROR_UNSUPPORTED, "image_url; only text can be given to the model, which takes no");
+    refused("[{'role': 'user'}]", NULL, ERROR_INPUT, "role \"user\" has no \"content\"");
+    refused("[{'role': 'user', 'content': null}]", NULL, ERROR_INPUT, "has no \"content\"");
+    refused("[{'role': 'assistant', 'content': null, 'tool_calls': []}]", NULL, ERROR_INPUT,
+            "role \"assistant\" has no \"content\"");
+    refused("[{'role': 'tool', 'tool_call_id': 'a'}]", NULL, ERROR_INPUT, "has no \"content\"");
     refused("[{'role': 'assistant', 'tool_calls': {}}]", NULL, ERROR_INPUT, "must be a list");
     refused("[{'role': 'assistant', 'tool_calls': [{}]}]", NULL, ERROR_INPUT, "no name");
     refused("[{'role': 'assistant', 'tool_calls': [{'name': 'f', 'arguments': '{'}]}]", NULL,
@@ -280,7 +340,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formats_of_templates),   cmocka_unit_test(formats_of_vocabularies),
         cmocka_unit_test(messages_for_templates), cmocka_unit_test(tools_in_words),
-        cmocka_unit_test(messages_refused),
+        cmocka_unit_test(tools_untold),           cmocka_unit_test(messages_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,6 +88,29 @@ class Answers(WithModels):
             self.assertEqual((answer["content"], answer["reasoning"], answer["finish_reason"]),
                              ("", "Let me see.", "length"))
 
+    def test_reasoning_that_nobody_asked_for(self):
+        """A template that does not know --no-thinking: the model thinks, and it is not shown."""
+        stubborn = self.folder / "stubborn.jinja"
+        stubborn.write_text("{# <think> </think> #}{{ messages[-1].content }}<go>")
+        for model in self.models:
+            answer = self.answer(model, "--chat-template", stubborn)
+            self.assertEqual((answer["content"], answer["reasoning"]),
+                             ("Hello world", "Let me see."))
+            answer = self.answer(model, "--chat-template", stubborn, "--no-thinking")
+            self.assertEqual((answer["content"], answer["reasoning"]), ("Hello world", None))
+
+    def test_templates_of_other_models(self):
+        for name, mark in (("llama3", "<|start_header_id|>"), ("deepseek", "<\uff5cUser\uff5c>"),
+                           ("gemma", "<start_of_turn>")):
+            done = self.lllm(self.models[0], "Hi", "--chat-template", name, "-n", "1")
+            self.assertEqual(done.returncode, 0)
+            self.assertEqual(done.stderr.count("the chat template writes " + mark), 1, done.stderr)
+            done = self.lllm(self.models[0], "Hi", "--chat-template", name, "-n", "1", "--quiet")
+            self.assertEqual(done.stderr, "")
+        for name in ("zephyr", "llama2", self.template):
+            done = self.lllm(self.models[0], "Hi", "--chat-template", name, "-n", "1")
+            self.assertNotIn("template", done.stderr)
+
     def test_what_ended_an_answer(self):
         answer = self.answer(self.models[0], "--stop", "never", "--stop", "wor")
         self.assertEqual((answer["content"], answer["finish_reason"], answer["stop_string"]),

@@ -128,7 +128,8 @@ class Embed(Commands):
         for verb, model in ("embed", g), ("classify", Golden("bert-sequence")):
             done = run(verb, model.path, stdin="")
             self.assertEqual((done.returncode, done.stdout, done.stderr),
-                             (0, "", "lllm: standard input is empty: there are no texts\n"))
+                             (1, "", "lllm: standard input is empty: there are no texts\n"))
+            self.assertEqual(run(verb, model.path, "-f", "/dev/null").returncode, 1)
 
     def test_many(self):
         """Short texts are computed together; what a text gives does not depend on the others."""
@@ -141,10 +142,22 @@ class Embed(Commands):
         self.assertEqual(forth, list(reversed(back)))
         for i in (0, 39, 117):
             self.assertEqual(self.do("embed", g.path, texts[i]), forth[i] + "\n")
-        # What stands in front of a bad line is told before it.
-        done = run("embed", g.path, stdin="\n".join(texts[:3] + ["x " * 200] + texts[3:]))
-        self.assertEqual((done.returncode, done.stdout.splitlines()), (1, forth[:3]))
-        self.assertIn("line 4: ", done.stderr)
+        # Bad lines are told, each in its place, and the others go on.
+        bad = "x " * 200
+        broken = "\n".join(texts[:3] + [bad] + texts[3:] + [bad])
+        done = run("embed", g.path, stdin=broken)
+        self.assertEqual((done.returncode, done.stdout.splitlines()), (1, forth))
+        self.assertEqual([l[:l.index(": the text has")] for l in done.stderr.splitlines()],
+                         ["lllm: line 4", "lllm: line 202"])
+        done = run("embed", g.path, "--json", stdin=broken)
+        objects = [json.loads(l) for l in done.stdout.splitlines()]
+        self.assertEqual((done.returncode, done.stderr, len(objects)), (1, "", 202))
+        self.assertEqual([o["text"] for o in objects], texts[:3] + [bad] + texts[3:] + [bad])
+        for at, o in enumerate(objects):
+            self.assertEqual("error" in o, at in (3, 201))
+            self.assertEqual("embedding" in o, at not in (3, 201))
+        self.assertEqual((objects[3]["line"], objects[201]["line"]), (4, 202))
+        self.assertIn("--truncate", objects[3]["error"])
 
     def test_too_long(self):
         g = Golden("bert")

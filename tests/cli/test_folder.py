@@ -248,6 +248,102 @@ class Folder(program.TemporaryFolder):
                 self.assertIn(f"rope.scaling.factor is {words}, and must be between 1e-06 and "
                               "1e+06", done.stderr)
 
+    def test_what_does_not_fit(self):
+        """A configuration that does not fit the weights: import writes nothing, run and quantize
+        say the same, and show prints what is there."""
+        folder = self.folder / "Unfit"
+        shutil.copytree(GOLDEN / "llama", folder)
+        before = json.loads((folder / "config.json").read_text())
+        path, other = self.folder / "unfit.gguf", self.folder / "unfit-q.gguf"
+        for changes, words in (
+                ({"hidden_size": 64}, "token_embd.weight has the shape"),
+                ({"num_hidden_layers": 3}, "blk.2.attn_norm.weight is missing"),
+                ({"num_hidden_layers": 1}, "has no place in the architecture"),
+                ({"num_attention_heads": 0}, "the number of heads"),
+                ({"num_key_value_heads": 4}, "blk.0.attn_k.weight has the shape"),
+                ({"vocab_size": 7200}, "token_embd.weight has the shape"),
+                ({"intermediate_size": 49}, "blk.0.ffn_gate.weight has the shape")):
+            (folder / "config.json").write_text(json.dumps(before | changes))
+            sentences = set()
+            for arguments in (["import", folder, "-o", path], ["logits", folder, "--ids", "1"],
+                              ["import", folder, "-o", path, "--type", "q8_0"],
+                              ["quantize", folder, other, "q8_0"]):
+                done = run(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), arguments)
+                sentences.add(done.stderr.splitlines()[-1])
+                self.assertFalse(path.exists() or other.exists())
+            self.assertEqual(len(sentences), 1, sentences)
+            self.assertIn(words, sentences.pop())
+            shown = run("show", folder)
+            self.assertEqual(shown.returncode, 0)
+            self.assertIn("parameters", shown.stdout)
+            self.assertIn("this program cannot run it: ", shown.stderr)
+            self.assertIn(words, shown.stderr)
+            self.assertIn(words, json.loads(self.do("show", folder, "--json"))["problem"])
+        (folder / "config.json").write_text(json.dumps(before))
+        self.do("import", folder, "-o", path)
+        self.assertIsNone(json.loads(self.do("show", path, "--json"))["problem"])
+
+    def test_unknown_architecture(self):
+        """Quantized with a word: its tensors are as those of others."""
+        source, out = self.folder / "known.gguf", self.folder / "unknown-q.gguf"
+        self.do("import", self.model, "-o", source)
+        strange = self.folder / "unknown.gguf"
+        strange.write_bytes(source.read_bytes().replace(
+            program.text_pair("general.architecture", "llama"),
+            program.text_pair("general.architecture", "lynxy")))
+        done = run("quantize", strange, out, "q8_0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn('the architecture "lynxy" is not known here', done.stderr)
+        self.assertEqual(json.loads(self.do("show", out, "--json"))["architecture"], "lynxy")
+
+    def test_what_is_not_as_it_says(self):
+        """Accepted, each with a sentence on standard error."""
+        def changed(name, golden, **values):
+            folder = self.folder / name
+            shutil.copytree(GOLDEN / golden, folder)
+            config = json.loads((folder / "config.json").read_text()) | values
+            (folder / "config.json").write_text(json.dumps(config))
+            return folder
+
+        dynamic = changed("Dynamic", "llama", rope_parameters=None,
+                          rope_scaling={"type": "dynamic", "factor": 2.0})
+        untied = changed("Untied", "llama", tie_word_embeddings=False)
+        short = changed("Short", "bert")
+        lines = (short / "vocab.txt").read_text().splitlines()
+        (short / "vocab.txt").write_text("\n".join(lines[:20]) + "\n")
+        for number, (folder, words) in enumerate((
+                (dynamic, 'is of the kind "dynamic", which is not applied'),
+                (untied, "tie_word_embeddings is false and the weights have no lm_head.weight"),
+                (short, "the tokenizer has 20 tokens and the embedding rows for 72"))):
+            done = run("import", folder, "-o", self.folder / f"as-{number}.gguf")
+            self.assertEqual((done.returncode, done.stderr.count(words)), (0, 1), done.stderr)
+            self.assertEqual(run("show", folder).stderr.count(words), 1)
+            self.assertNotIn(words, run("show", GOLDEN / "llama").stderr)
+
+    def test_long_rope(self):
+        """Which factors are taken is told where a context is above the original length."""
+        longrope, words = GOLDEN / "phi3-longrope", "takes the rope factors for long texts"
+        for size, times in (("32", 0), ("33", 1), ("128", 1)):
+            done = run("logits", longrope, "--ids", "1", "--top", "1", "--context-size", size)
+            self.assertEqual((done.returncode, done.stderr.count(words)), (0, times), done.stderr)
+        done = run("bench", longrope, "--prefill", "4", "--decode", "2", "--reps", "2")
+        self.assertEqual((done.returncode, done.stderr.count(words)), (0, 1), done.stderr)
+        self.assertRegex(self.do("show", longrope), r"rope +factors for long texts .* above 32\n")
+        config = json.loads(self.do("show", longrope, "--json"))["config"]
+        self.assertEqual(config["long_rope_above"], 32)
+        self.assertNotIn("long_rope_above",
+                         json.loads(self.do("show", GOLDEN / "phi3", "--json"))["config"])
+
+    def test_kinds_of_fallback(self):
+        path = self.folder / "kinds.gguf"
+        done = run("import", GOLDEN / "llama", "-o", path, "--type", "q4_k")
+        self.assertIn("15 matrices have rows that q4_k cannot hold; they are 2 F16 and 13 Q5_0\n",
+                      done.stderr)
+        mix = run("import", GOLDEN / "llama", "-o", path, "--type", "q4_k_m")
+        self.assertEqual(mix.returncode, 2)
+        self.assertIn("lllm quantize FILE.gguf OUT.gguf q4_k_m", mix.stderr)
+
     def test_many_end_tokens(self):
         """All of generation_config's end an answer, more than GGUF has places for, here and in the
         file that is made."""

@@ -114,7 +114,8 @@ class Quantize(Model):
         done = self.ok("quantize", self.model, out, "q4_k_m")
         self.assertRegex(done.stdout, r"^.*said\.gguf: Q4_K_M, [\d.]+ bits per weight, .* "
                                       r"\(from 1016 KiB\); .*\d+ Q5_0.*\n$")
-        self.assertIn("35 matrices have rows that are no multiple", done.stderr)
+        self.assertRegex(done.stderr, r"35 matrices have rows that are no multiple of the format's "
+                                      r"block; they are (\d+ \w+(, | and )?)+\n")
         again = self.ok("quantize", out, self.folder / "again.gguf", "q8_0")
         self.assertIn("quantized already", again.stderr)
         quiet = self.ok("quantize", out, self.folder / "again.gguf", "q8_0", "-q", "--force")
@@ -128,6 +129,12 @@ class Quantize(Model):
     def test_wrong_usage(self):
         out = self.folder / "never.gguf"
         self.refused("quantize", self.model, out, "q4_k_l", code=2, words="did you mean Q4_K_M")
+        self.refused("quantize", self.model, out, "q4", code=2, words="begin so: Q4_K_M, Q4_K_S")
+        self.refused("quantize", "--compare", self.model, "-f", self.text, "--types", "q4", code=2,
+                     words="begin so: Q4_K_M, Q4_K_S")
+        # The place is looked at before the model: no notes about matrices come first.
+        self.refused("quantize", self.model, self.folder / "no" / "x.gguf", "q4_k_m",
+                     words="x.gguf: No such file or directory")
         self.refused("quantize", self.model, out, code=2,
                      words=f"the type is missing: lllm quantize {self.model} {out} q4_k_m")
         self.refused("quantize", self.model, code=2, words="a model, the file to write and a type")

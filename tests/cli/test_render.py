@@ -3,6 +3,7 @@
 tokens, and what is refused."""
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -109,11 +110,67 @@ class Render(program.TemporaryFolder):
 
     def test_built_in_templates(self):
         self.assertEqual(self.text("--template", "llama3", "--user", "Hi"),
-                         "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+                         "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
                          "<|start_header_id|>assistant<|end_header_id|>\n\n")
         self.assertEqual(self.text("--template", "Vicuna", "--user", "Hi", "--system", "S"),
                          "S USER: Hi ASSISTANT:")
         self.assertIn("tinyllama", self.render("-h").stdout)
+
+    def test_built_in_templates_have_their_tokens(self):
+        """The names in the list of -h, each without a model; given variables go before."""
+        names = re.findall(r"^  ([a-z0-9-]+) {2,}\S", self.render("-h").stdout.split(
+            "Built-in chat templates")[1], re.M)
+        self.assertGreater(len(names), 15)
+        messages = self.variables([{"role": "user", "content": "Hi"},
+                                   {"role": "assistant", "content": "Yes"},
+                                   {"role": "user", "content": "So"}])
+        for name in names:
+            for how in (["--user", "Hi"], ["--vars", messages]):
+                self.assertIn("Hi", self.text("--template", name, *how), name)
+        self.assertEqual(self.text("--template", "llama2", "--vars", messages),
+                         "<s>[INST] Hi [/INST] Yes </s><s>[INST] So [/INST]")
+        for name in ("codellama", "llama2"):
+            self.assertEqual(self.text("--template", name, "--user", "Hi"), "<s>[INST] Hi [/INST]")
+        for name in ("tinyllama", "zephyr"):
+            self.assertEqual(self.text("--template", name, "--user", "Hi"),
+                             "<|user|>\nHi</s>\n<|assistant|>\n")
+        given = self.variables({"bos_token": "B", "messages": [{"role": "user", "content": "Hi"}]})
+        self.assertEqual(self.text("--template", "llama2", "--vars", given), "B[INST] Hi [/INST]")
+
+    def test_deepseek_calls_are_its_own(self):
+        """The built-in template, in the form that DeepSeek V3 and R1 publish."""
+        def mark(words):
+            return "<\uff5c" + words.replace(" ", "\u2581") + "\uff5c>"
+
+        call = {"id": "1", "type": "function",
+                "function": {"name": "f", "arguments": '{"a": 1}'}}
+        tools = self.folder / "f.json"
+        tools.write_text('[{"name": "f"}]')
+        messages = self.variables([
+            {"role": "user", "content": "U"},
+            {"role": "assistant", "content": "W", "tool_calls": [call, {**call, "id": "2"}]},
+            {"role": "tool", "tool_call_id": "1", "content": "R1"},
+            {"role": "tool", "tool_call_id": "2", "content": "R2"}])
+        one = (mark("tool call begin") + "function" + mark("tool sep") +
+               'f\n```json\n{"a": 1}\n```' + mark("tool call end"))
+        expected = (mark("User") + "U" + mark("Assistant") + "W" + mark("tool calls begin") + one +
+                    "\n" + one + mark("tool calls end") + mark("end of sentence") +
+                    mark("tool outputs begin") + mark("tool output begin") + "R1" +
+                    mark("tool output end") + "\n" + mark("tool output begin") + "R2" +
+                    mark("tool output end") + mark("tool outputs end"))
+        out = json.loads(self.text(self.model, "--template", "deepseek", "--vars", messages,
+                                   "--tools", tools, "--json", "--quiet"))
+        self.assertEqual(out["tool_calls"], "deepseek")
+        self.assertTrue(out["text"].startswith("<s>You can use these tools:"))
+        self.assertTrue(out["text"].endswith("just answer." + expected), out["text"])
+
+    def test_templates_of_other_models(self):
+        done = self.render(self.model, "--template", "llama3", "--user", "x")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr.count("\n"), 1)
+        self.assertIn("<|start_header_id|>, which is no token of", done.stderr)
+        self.text(self.model, "--template", "llama3", "--user", "x", "--quiet")
+        self.text(self.model, "--template", "zephyr", "--user", "x")
 
     def test_trust(self):
         out = json.loads(self.text(self.model, "--user", "a<mark>é</s>", "--json",
@@ -155,7 +212,18 @@ class Render(program.TemporaryFolder):
         broken.write_text("{{ raise_exception('only on Mondays') }}")
         odd = self.folder / "odd.json"
         odd.write_text('{"a": 1}')
+        begin = self.folder / "begin.jinja"
+        begin.write_text("{{ bos_token + 'x' }}")
+        empty = self.folder / "empty.json"
+        empty.write_text('[{"role": "user"}]')
+        image = self.folder / "image.json"
+        image.write_text('[{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]')
         cases = [
+            (1, "name a MODEL that has one", ["--template", begin, "--vars", messages]),
+            (1, "name a MODEL that has one", ["--template", begin, "--user", "x"]),
+            (1, 'a message of role "user" has no "content"', [self.model, "--vars", empty]),
+            (1, "takes no images", [self.model, "--vars", image]),
+            (1, "takes no images", ["starter", "--vars", image]),
             (2, "a model or --template", []),
             (2, "--user", [self.model, "Hello there"]),
             (2, "no messages", [self.model]),

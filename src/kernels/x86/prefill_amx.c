@@ -121,9 +121,8 @@ static unpack_fn *find_way(uint32_t type)
     return NULL;
 }
 
-/* Of a format that is not split. */
 static void unpack_scalar(const struct quant_format *f, const uint8_t *row, size_t i, size_t n,
-                          char *to)
+                          bool in_two, char *to)
 {
     enum { AT_ONCE = 512 };
     _Alignas(64) float some[AT_ONCE];
@@ -132,8 +131,13 @@ static void unpack_scalar(const struct quant_format *f, const uint8_t *row, size
         size_t now = smaller(n - k, AT_ONCE), padded = steps_of(now) * STEP;
         f->dequantize(row + k / f->block_elements * f->block_bytes, some, now);
         memset(some + now, 0, (padded - now) * sizeof *some);
-        for (size_t s = 0; s < padded; s += STEP, to += PART_BYTES) {
-            _mm512_store_si512(to, tile_round(vec_load(some + s), vec_load(some + s + VEC_LANES)));
+        for (size_t s = 0; s < padded; s += STEP, to += step_bytes(in_two)) {
+            vec first = vec_load(some + s), second = vec_load(some + s + VEC_LANES);
+            __m512i rounded = tile_round(first, second);
+            _mm512_store_si512(to, rounded);
+            if (in_two) {
+                _mm512_store_si512(to + PART_BYTES, tile_round_rest(first, second, rounded));
+            }
         }
     }
 }
@@ -179,7 +183,7 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
         if (s->way) {
             s->way(from, i, n, to);
         } else {
-            unpack_scalar(s->format, from, i, n, to);
+            unpack_scalar(s->format, from, i, n, s->in_two, to);
         }
     }
     for (size_t r = n_rows; r % BLOCK != 0; r++) {
