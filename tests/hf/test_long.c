@@ -100,9 +100,10 @@ static void test_folder(void **state)
     }
     free(folder);
     if (m->config.bidirectional || !m->head.w.data) {
+        print_message("# %s: an encoder, which has no given and generated tokens\n", name);
         model_free(m);
         gguf_close(file);
-        skip();
+        return;
     }
     uint32_t n = N_TOKENS;
     if (m->positions.w.data && m->positions.w.n_rows < n) {
