@@ -28,9 +28,9 @@ static uint64_t mix(uint64_t h)
     return h ^ h >> 32;
 }
 
-static uint32_t hash_of(const struct strmap *m, const char *key, size_t n)
+uint32_t strmap_hash(uint64_t seed, const char *key, size_t n)
 {
-    uint64_t h = m->seed ^ n;
+    uint64_t h = seed ^ n;
     while (n >= 8) {
         uint64_t word;
         memcpy(&word, key, 8);
@@ -45,12 +45,19 @@ static uint32_t hash_of(const struct strmap *m, const char *key, size_t n)
     return (uint32_t)mix(h ^ last);
 }
 
+uint64_t strmap_seed(void)
+{
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
+        seed = (uint64_t)time(NULL) ^ (uintptr_t)&seed;
+    }
+    return seed;
+}
+
 struct strmap *strmap_new(size_t expected_count)
 {
     struct strmap *m = mem_zalloc(sizeof *m);
-    if (getrandom(&m->seed, sizeof m->seed, 0) != (ssize_t)sizeof m->seed) {
-        m->seed = (uint64_t)time(NULL) ^ (uintptr_t)m;
-    }
+    m->seed = strmap_seed();
     size_t size = 16;
     while (size < expected_count * 2) {
         size *= 2;
@@ -98,7 +105,7 @@ bool strmap_add(struct strmap *m, const char *key, size_t n, uint32_t value)
     if (m->count * 2 >= m->mask) {
         grow(m);
     }
-    uint32_t hash = hash_of(m, key, n);
+    uint32_t hash = strmap_hash(m->seed, key, n);
     struct slot *s = slot_for(m, key, n, hash);
     if (s->used) {
         return false;
@@ -110,7 +117,7 @@ bool strmap_add(struct strmap *m, const char *key, size_t n, uint32_t value)
 
 bool strmap_get(const struct strmap *m, const char *key, size_t n, uint32_t *value)
 {
-    const struct slot *s = slot_for(m, key, n, hash_of(m, key, n));
+    const struct slot *s = slot_for(m, key, n, strmap_hash(m->seed, key, n));
     if (s->used) {
         *value = s->value;
     }

@@ -16,4 +16,8 @@ bool strmap_add(struct strmap *m, const char *key, size_t n, uint32_t value);
 bool strmap_get(const struct strmap *m, const char *key, size_t n, uint32_t *value);
 size_t strmap_count(const struct strmap *m);
 
+/* The hash of a key and a seed for it, for tables that keep their keys in other ways. */
+uint64_t strmap_seed(void);
+uint32_t strmap_hash(uint64_t seed, const char *key, size_t n);
+
 #endif

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/strmap.h"
 #include "base/utf8.h"
-#include "hf/scan.h"
+#include "base/json_scan.h"
 
 enum { LENGTH_BYTES = 8, MAX_TEXT_BYTES = 1 << 20, MAX_METADATA = 1 << 16 };
 #define MAX_ELEMENTS ((uint64_t)1 << 62)
@@ -58,7 +58,7 @@ uint32_t safetensors_dtype_bits(enum safetensors_dtype dtype)
 /* ---- the header ------------------------------------------------------------------------------ */
 
 struct reader {
-    struct scan scan;
+    struct json_scan scan;
     struct safetensors *file;
     struct buf text, name;
     char shown[UTF8_QUOTE_BYTES]; /* the name, for sentences */
@@ -68,7 +68,7 @@ struct reader {
 
 static bool read_dtype(struct reader *r, struct safetensors_tensor *t)
 {
-    if (!hf_scan_string(&r->scan, &r->text)) {
+    if (!json_scan_string(&r->scan, &r->text)) {
         return false;
     }
     for (int i = 0; i < SAFETENSORS_DTYPES; i++) {
@@ -78,38 +78,38 @@ static bool read_dtype(struct reader *r, struct safetensors_tensor *t)
         }
     }
     char format[UTF8_QUOTE_BYTES];
-    return hf_scan_fail(&r->scan, "the tensor %s has the number format %s, which is not known",
-                        r->shown, utf8_quote(format, r->text.data, r->text.len));
+    return json_scan_fail(&r->scan, "the tensor %s has the number format %s, which is not known",
+                          r->shown, utf8_quote(format, r->text.data, r->text.len));
 }
 
 static bool read_shape(struct reader *r, struct safetensors_tensor *t)
 {
     bool more;
     t->n_elements = 1;
-    if (!hf_scan_array(&r->scan)) {
+    if (!json_scan_array(&r->scan)) {
         return false;
     }
     for (;;) {
         uint64_t n;
-        if (!hf_scan_element(&r->scan, &more)) {
+        if (!json_scan_element(&r->scan, &more)) {
             return false;
         }
         if (!more) {
             break;
         }
         if (t->n_dims == SAFETENSORS_MAX_DIMS) {
-            return hf_scan_fail(&r->scan, "the tensor %s has more than %d dimensions", r->shown,
-                                SAFETENSORS_MAX_DIMS);
+            return json_scan_fail(&r->scan, "the tensor %s has more than %d dimensions", r->shown,
+                                  SAFETENSORS_MAX_DIMS);
         }
-        if (!hf_scan_u64(&r->scan, &n)) {
+        if (!json_scan_u64(&r->scan, &n)) {
             return false;
         }
         t->dims[t->n_dims++] = n;
         if (!checked_mul_u64(t->n_elements, n, &t->n_elements) || t->n_elements > MAX_ELEMENTS) {
-            return hf_scan_fail(&r->scan,
-                                "the dimensions of the tensor %s make more than 2^62 "
-                                "elements",
-                                r->shown);
+            return json_scan_fail(&r->scan,
+                                  "the dimensions of the tensor %s make more than 2^62 "
+                                  "elements",
+                                  r->shown);
         }
     }
     for (uint32_t i = t->n_dims; i < SAFETENSORS_MAX_DIMS; i++) {
@@ -121,24 +121,25 @@ static bool read_shape(struct reader *r, struct safetensors_tensor *t)
 static bool read_offsets(struct reader *r, uint64_t offsets[2])
 {
     bool more;
-    if (!hf_scan_array(&r->scan)) {
+    if (!json_scan_array(&r->scan)) {
         return false;
     }
     for (int i = 0; i < 2; i++) {
-        if (!hf_scan_element(&r->scan, &more)) {
+        if (!json_scan_element(&r->scan, &more)) {
             return false;
         }
         if (!more) {
-            return hf_scan_fail(&r->scan, "the data_offsets of the tensor %s are not two numbers",
-                                r->shown);
+            return json_scan_fail(&r->scan, "the data_offsets of the tensor %s are not two numbers",
+                                  r->shown);
         }
-        if (!hf_scan_u64(&r->scan, &offsets[i])) {
+        if (!json_scan_u64(&r->scan, &offsets[i])) {
             return false;
         }
     }
-    return hf_scan_element(&r->scan, &more) &&
-           (!more || hf_scan_fail(&r->scan, "the data_offsets of the tensor %s are not two numbers",
-                                  r->shown));
+    return json_scan_element(&r->scan, &more) &&
+           (!more ||
+            json_scan_fail(&r->scan, "the data_offsets of the tensor %s are not two numbers",
+                           r->shown));
 }
 
 /* S2, and that the bytes lie inside the data section. */
@@ -146,22 +147,22 @@ static bool check_bytes(struct reader *r, struct safetensors_tensor *t, const ui
 {
     uint64_t bits;
     if (!checked_mul_u64(t->n_elements, dtypes[t->dtype].bits, &bits) || bits % 8 != 0) {
-        return hf_scan_fail(&r->scan, "the tensor %s is not a whole number of bytes", r->shown);
+        return json_scan_fail(&r->scan, "the tensor %s is not a whole number of bytes", r->shown);
     }
     t->size_bytes = bits / 8;
     if (offsets[0] > offsets[1] || offsets[1] - offsets[0] != t->size_bytes) {
-        return hf_scan_fail(&r->scan,
-                            "the tensor %s has %" PRIu64
-                            " bytes by its shape and dtype %s, but its "
-                            "data_offsets are %" PRIu64 " and %" PRIu64,
-                            r->shown, t->size_bytes, dtypes[t->dtype].name, offsets[0], offsets[1]);
+        return json_scan_fail(
+            &r->scan,
+            "the tensor %s has %" PRIu64 " bytes by its shape and dtype %s, but its "
+            "data_offsets are %" PRIu64 " and %" PRIu64,
+            r->shown, t->size_bytes, dtypes[t->dtype].name, offsets[0], offsets[1]);
     }
     if (offsets[1] > r->data_bytes) {
-        return hf_scan_fail(&r->scan,
-                            "the tensor %s ends at byte %" PRIu64
-                            " of the data, which has only %" PRIu64
-                            "; the file is cut off: download it again",
-                            r->shown, offsets[1], r->data_bytes);
+        return json_scan_fail(&r->scan,
+                              "the tensor %s ends at byte %" PRIu64
+                              " of the data, which has only %" PRIu64
+                              "; the file is cut off: download it again",
+                              r->shown, offsets[1], r->data_bytes);
     }
     t->offset = offsets[0];
     return true;
@@ -175,11 +176,11 @@ static bool read_tensor(struct reader *r, struct safetensors_tensor *t)
     uint64_t offsets[2];
     bool more;
     *t = (struct safetensors_tensor){0};
-    if (!hf_scan_object(&r->scan)) {
+    if (!json_scan_object(&r->scan)) {
         return false;
     }
     for (;;) {
-        if (!hf_scan_key(&r->scan, &r->text, &more)) {
+        if (!json_scan_key(&r->scan, &r->text, &more)) {
             return false;
         }
         if (!more) {
@@ -191,9 +192,9 @@ static bool read_tensor(struct reader *r, struct safetensors_tensor *t)
                                                                      : 0;
         if (field == 0 || (seen & field)) {
             char name[UTF8_QUOTE_BYTES];
-            return hf_scan_fail(&r->scan, "the tensor %s has %s %s", r->shown,
-                                field ? "twice the field" : "the unknown field",
-                                utf8_quote(name, r->text.data, r->text.len));
+            return json_scan_fail(&r->scan, "the tensor %s has %s %s", r->shown,
+                                  field ? "twice the field" : "the unknown field",
+                                  utf8_quote(name, r->text.data, r->text.len));
         }
         seen |= field;
         if (!(field == DTYPE   ? read_dtype(r, t)
@@ -203,10 +204,10 @@ static bool read_tensor(struct reader *r, struct safetensors_tensor *t)
         }
     }
     if (seen != (DTYPE | SHAPE | OFFSETS)) {
-        return hf_scan_fail(&r->scan, "the tensor %s lacks its %s", r->shown,
-                            !(seen & DTYPE)   ? "dtype"
-                            : !(seen & SHAPE) ? "shape"
-                                              : "data_offsets");
+        return json_scan_fail(&r->scan, "the tensor %s lacks its %s", r->shown,
+                              !(seen & DTYPE)   ? "dtype"
+                              : !(seen & SHAPE) ? "shape"
+                                                : "data_offsets");
     }
     return check_bytes(r, t, offsets);
 }
@@ -216,24 +217,24 @@ static bool read_metadata(struct reader *r)
     struct safetensors *f = r->file;
     bool more;
     if (r->has_metadata) {
-        return hf_scan_fail(&r->scan, "\"__metadata__\" is there twice");
+        return json_scan_fail(&r->scan, "\"__metadata__\" is there twice");
     }
     r->has_metadata = true;
-    if (!hf_scan_object(&r->scan)) {
+    if (!json_scan_object(&r->scan)) {
         return false;
     }
     for (;;) {
-        if (!hf_scan_key(&r->scan, &r->name, &more)) {
+        if (!json_scan_key(&r->scan, &r->name, &more)) {
             return false;
         }
         if (!more) {
             return true;
         }
-        if (!hf_scan_string(&r->scan, &r->text)) {
+        if (!json_scan_string(&r->scan, &r->text)) {
             return false;
         }
         if (f->n_metadata == MAX_METADATA) {
-            return hf_scan_fail(&r->scan, "__metadata__ has more than %d entries", MAX_METADATA);
+            return json_scan_fail(&r->scan, "__metadata__ has more than %d entries", MAX_METADATA);
         }
         if (f->n_metadata == f->metadata_capacity) {
             f->metadata_capacity = 2 * f->metadata_capacity + 8;
@@ -253,11 +254,11 @@ static bool read_entry(struct reader *r)
         return read_metadata(r);
     }
     if (r->name.len == 0 || r->name.len > SAFETENSORS_MAX_NAME_BYTES) {
-        return hf_scan_fail(&r->scan, "the name of a tensor has %zu bytes; 1 to %d are allowed",
-                            r->name.len, SAFETENSORS_MAX_NAME_BYTES);
+        return json_scan_fail(&r->scan, "the name of a tensor has %zu bytes; 1 to %d are allowed",
+                              r->name.len, SAFETENSORS_MAX_NAME_BYTES);
     }
     if (f->n_tensors == SAFETENSORS_MAX_TENSORS) {
-        return hf_scan_fail(&r->scan, "there are more than %d tensors", SAFETENSORS_MAX_TENSORS);
+        return json_scan_fail(&r->scan, "there are more than %d tensors", SAFETENSORS_MAX_TENSORS);
     }
     if (f->n_tensors == f->capacity) {
         f->capacity = 2 * f->capacity + 64;
@@ -270,7 +271,7 @@ static bool read_entry(struct reader *r)
     }
     t->name = arena_strndup(f->arena, r->name.data, r->name.len);
     if (!strmap_add(f->index, t->name, r->name.len, (uint32_t)f->n_tensors)) {
-        return hf_scan_fail(&r->scan, "the tensor %s is there twice", r->shown);
+        return json_scan_fail(&r->scan, "the tensor %s is there twice", r->shown);
     }
     f->n_tensors++;
     return true;
@@ -279,15 +280,15 @@ static bool read_entry(struct reader *r)
 static bool read_header(struct reader *r)
 {
     bool more;
-    if (!hf_scan_object(&r->scan)) {
+    if (!json_scan_object(&r->scan)) {
         return false;
     }
     for (;;) {
-        if (!hf_scan_key(&r->scan, &r->name, &more)) {
+        if (!json_scan_key(&r->scan, &r->name, &more)) {
             return false;
         }
         if (!more) {
-            return hf_scan_end(&r->scan);
+            return json_scan_end(&r->scan);
         }
         if (!read_entry(r)) {
             return false;
@@ -414,8 +415,8 @@ struct safetensors *safetensors_open_memory(const void *data, uint64_t size_byte
     f->index = strmap_new(64);
     buf_init(&r.text, MAX_TEXT_BYTES);
     buf_init(&r.name, MAX_TEXT_BYTES);
-    bool ok = hf_scan_begin(&r.scan, (const char *)bytes + LENGTH_BYTES, (size_t)length,
-                            LENGTH_BYTES, "the header of the file is wrong", e) &&
+    bool ok = json_scan_begin(&r.scan, (const char *)bytes + LENGTH_BYTES, (size_t)length,
+                              LENGTH_BYTES, "the header of the file is wrong", e) &&
               read_header(&r) && check_places(f, data_begin, r.data_bytes, e);
     buf_free(&r.text);
     buf_free(&r.name);

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "hf/folder.h"
-#include "hf/scan.h"
+#include "base/json_scan.h"
 
 enum {
     MAX_TEMPLATE_BYTES = 1 << 20,
@@ -112,21 +112,21 @@ static bool read_additional(struct templates *t, const char *folder, struct erro
 /* ---- JSON files ------------------------------------------------------------------------------ */
 
 /* One entry of a list: {"name": .., "template": ..} */
-static bool read_entry(struct templates *t, struct scan *s)
+static bool read_entry(struct templates *t, struct json_scan *s)
 {
     struct buf key, name, text;
     bool more = true, has_text = false;
     buf_init(&key, 1 << 16);
     buf_init(&name, 1 << 10);
     buf_init(&text, MAX_TEMPLATE_BYTES);
-    bool ok = hf_scan_object(s);
-    while (ok && (ok = hf_scan_key(s, &key, &more)) && more) {
+    bool ok = json_scan_object(s);
+    while (ok && (ok = json_scan_key(s, &key, &more)) && more) {
         if (strcmp(key.data, "name") == 0) {
-            ok = hf_scan_string(s, &name);
+            ok = json_scan_string(s, &name);
         } else if (strcmp(key.data, "template") == 0) {
-            ok = has_text = hf_scan_string(s, &text);
+            ok = has_text = json_scan_string(s, &text);
         } else {
-            ok = hf_scan_skip(s);
+            ok = json_scan_skip(s);
         }
     }
     if (ok && has_text && name.len) {
@@ -139,24 +139,24 @@ static bool read_entry(struct templates *t, struct scan *s)
 }
 
 /* A text, or a list of texts with names. */
-static bool read_value(struct templates *t, struct scan *s)
+static bool read_value(struct templates *t, struct json_scan *s)
 {
     bool more = true, ok;
-    if (hf_scan_peek(s) == '"') {
+    if (json_scan_peek(s) == '"') {
         struct buf text;
         buf_init(&text, MAX_TEMPLATE_BYTES);
-        ok = hf_scan_string(s, &text);
+        ok = json_scan_string(s, &text);
         if (ok) {
             add(t, NULL, 0, text.data, text.len);
         }
         buf_free(&text);
         return ok;
     }
-    if (hf_scan_peek(s) != '[') {
-        return hf_scan_skip(s); /* null */
+    if (json_scan_peek(s) != '[') {
+        return json_scan_skip(s); /* null */
     }
-    ok = hf_scan_array(s);
-    while (ok && (ok = hf_scan_element(s, &more)) && more) {
+    ok = json_scan_array(s);
+    while (ok && (ok = json_scan_element(s, &more)) && more) {
         ok = read_entry(t, s);
     }
     return ok;
@@ -165,7 +165,7 @@ static bool read_value(struct templates *t, struct scan *s)
 static bool read_json(struct templates *t, const char *path, struct error *e)
 {
     struct file_map map;
-    struct scan s;
+    struct json_scan s;
     struct buf key;
     bool more = true;
     if (!file_map_open(path, &map, e)) {
@@ -173,13 +173,13 @@ static bool read_json(struct templates *t, const char *path, struct error *e)
     }
     bool ok = map.size_bytes <= MAX_CONFIG_BYTES ||
               error_set(e, ERROR_LIMIT, "%s has more than %d bytes", path, MAX_CONFIG_BYTES);
-    ok = ok && hf_scan_begin(&s, (const char *)map.data, (size_t)map.size_bytes, 0, path, e) &&
-         hf_scan_object(&s);
+    ok = ok && json_scan_begin(&s, (const char *)map.data, (size_t)map.size_bytes, 0, path, e) &&
+         json_scan_object(&s);
     buf_init(&key, 1 << 16);
-    while (ok && (ok = hf_scan_key(&s, &key, &more)) && more) {
-        ok = strcmp(key.data, "chat_template") == 0 ? read_value(t, &s) : hf_scan_skip(&s);
+    while (ok && (ok = json_scan_key(&s, &key, &more)) && more) {
+        ok = strcmp(key.data, "chat_template") == 0 ? read_value(t, &s) : json_scan_skip(&s);
     }
-    ok = ok && hf_scan_end(&s);
+    ok = ok && json_scan_end(&s);
     buf_free(&key);
     file_map_close(&map);
     return ok;

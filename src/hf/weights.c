@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/strmap.h"
 #include "base/utf8.h"
-#include "hf/scan.h"
+#include "base/json_scan.h"
 
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
@@ -93,33 +93,33 @@ static bool add_file(struct weights *w, const char *folder, const char *name, st
 /* ---- the index ------------------------------------------------------------------------------- */
 
 /* A file of the same folder: no path. */
-static bool check_file_name(struct scan *s, const struct buf *name)
+static bool check_file_name(struct json_scan *s, const struct buf *name)
 {
     char shown[UTF8_QUOTE_BYTES];
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+";
     if (name->data[0] == '.' || strspn(name->data, allowed) != name->len ||
         !ends_with(name->data, ".safetensors")) {
-        return hf_scan_fail(s,
-                            "%s is no name of a .safetensors file beside it, and no other is "
-                            "opened",
-                            utf8_quote(shown, name->data, name->len));
+        return json_scan_fail(s,
+                              "%s is no name of a .safetensors file beside it, and no other is "
+                              "opened",
+                              utf8_quote(shown, name->data, name->len));
     }
     return true;
 }
 
 /* Walks "weight_map"; with open: opens each file that is new; otherwise checks that each tensor is
  * where it is said to be. */
-static bool read_map(struct weights *w, const char *folder, struct scan *s, bool open)
+static bool read_map(struct weights *w, const char *folder, struct json_scan *s, bool open)
 {
     struct buf tensor, file;
     bool ok, more = true;
     buf_init(&tensor, SAFETENSORS_MAX_NAME_BYTES);
     buf_init(&file, MAX_FILE_NAME_BYTES);
-    ok = hf_scan_object(s);
-    while (ok && (ok = hf_scan_key(s, &tensor, &more)) && more) {
+    ok = json_scan_object(s);
+    while (ok && (ok = json_scan_key(s, &tensor, &more)) && more) {
         uint32_t at = 0, known = 0;
-        ok = hf_scan_string(s, &file) && check_file_name(s, &file);
+        ok = json_scan_string(s, &file) && check_file_name(s, &file);
         if (!ok) {
             break;
         }
@@ -130,13 +130,13 @@ static bool read_map(struct weights *w, const char *folder, struct scan *s, bool
         if (open && known == 0) {
             ok = w->n_files < WEIGHTS_MAX_FILES
                      ? add_file(w, folder, file.data, s->e)
-                     : hf_scan_fail(s, "it names more than %d files", WEIGHTS_MAX_FILES);
+                     : json_scan_fail(s, "it names more than %d files", WEIGHTS_MAX_FILES);
         }
         if (!open && (!strmap_get(w->index, tensor.data, tensor.len, &at) ||
                       w->places[at].file + 1 != known)) {
             char shown[UTF8_QUOTE_BYTES];
-            ok = hf_scan_fail(s, "the tensor %s is not in %.80s; download both again",
-                              utf8_quote(shown, tensor.data, tensor.len), file.data);
+            ok = json_scan_fail(s, "the tensor %s is not in %.80s; download both again",
+                                utf8_quote(shown, tensor.data, tensor.len), file.data);
         }
     }
     buf_free(&tensor);
@@ -147,25 +147,25 @@ static bool read_map(struct weights *w, const char *folder, struct scan *s, bool
 static bool read_index(struct weights *w, const char *folder, const struct file_map *map, bool open,
                        struct error *e)
 {
-    struct scan s;
+    struct json_scan s;
     struct buf key;
     bool more = true, has_map = false;
     bool ok =
-        hf_scan_begin(&s, (const char *)map->data, (size_t)map->size_bytes, 0, index_name, e) &&
-        hf_scan_object(&s);
+        json_scan_begin(&s, (const char *)map->data, (size_t)map->size_bytes, 0, index_name, e) &&
+        json_scan_object(&s);
     buf_init(&key, 1 << 16);
-    while (ok && (ok = hf_scan_key(&s, &key, &more)) && more) {
+    while (ok && (ok = json_scan_key(&s, &key, &more)) && more) {
         if (strcmp(key.data, "weight_map") != 0) {
-            ok = hf_scan_skip(&s);
+            ok = json_scan_skip(&s);
         } else if (has_map) {
-            ok = hf_scan_fail(&s, "weight_map is there twice");
+            ok = json_scan_fail(&s, "weight_map is there twice");
         } else {
             has_map = true;
             ok = read_map(w, folder, &s, open);
         }
     }
     buf_free(&key);
-    return ok && hf_scan_end(&s) &&
+    return ok && json_scan_end(&s) &&
            (has_map ||
             error_set(e, ERROR_INPUT, "%s has no weight_map, which says what is in which file",
                       index_name));

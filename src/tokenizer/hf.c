@@ -51,13 +51,17 @@ static void cut_integers(char *text, size_t n)
     }
 }
 
+json_t *hf_parse(char *text, size_t n, json_error_t *problem)
+{
+    cut_integers(text, n);
+    return json_loadb(text, n, JSON_ALLOW_NUL, problem);
+}
+
 static json_t *parse(const char *name, struct buf *text, struct error *e)
 {
     json_error_t problem;
-    if (text->data) {
-        cut_integers(text->data, text->len);
-    }
-    json_t *json = json_loadb(text->data ? text->data : "", text->len, JSON_ALLOW_NUL, &problem);
+    buf_append(text, "", 0); /* so that data is not NULL */
+    json_t *json = hf_parse(text->data, text->len, &problem);
     if (!json) {
         error_set(e, ERROR_INPUT, "%s is no valid JSON: %s (line %d)", name, problem.text,
                   problem.line);
@@ -95,13 +99,13 @@ static void *grow(struct arena *a, const void *old, size_t n, size_t capacity, s
     return larger;
 }
 
-static void reserve(struct hf_reader *r, size_t n)
+void hf_reserve(struct hf_reader *r, size_t n)
 {
     struct tokenizer_spec *s = r->spec;
+    size_t capacity = n;
     if (n <= r->capacity) {
         return;
     }
-    size_t capacity = n + n / 2 + 256;
     s->tokens = grow(s->arena, s->tokens, s->n_tokens, capacity, sizeof *s->tokens);
     s->types = grow(s->arena, s->types, s->n_tokens, capacity, sizeof *s->types);
     s->scores = grow(s->arena, s->scores, s->n_tokens, capacity, sizeof *s->scores);
@@ -109,6 +113,24 @@ static void reserve(struct hf_reader *r, size_t n)
         grow(s->arena, s->exact_scores, s->n_tokens, capacity, sizeof *s->exact_scores);
     s->attributes = grow(s->arena, s->attributes, s->n_tokens, capacity, 1);
     r->capacity = capacity;
+}
+
+enum { ROOM_BYTES = 1 << 16, LARGE_ROOM_BYTES = 1 << 20 };
+
+char *hf_copy_text(struct hf_reader *r, const char *text, size_t n)
+{
+    if (n + 1 > r->room_bytes) {
+        size_t usual = r->room ? LARGE_ROOM_BYTES : ROOM_BYTES;
+        r->room_bytes = n + 1 > usual ? n + 1 : usual;
+        r->room = arena_alloc(r->spec->arena, r->room_bytes);
+    }
+    char *copy = r->room;
+    if (n) {
+        memcpy(copy, text, n);
+    }
+    r->room += n + 1;
+    r->room_bytes -= n + 1;
+    return copy;
 }
 
 bool hf_set_token(struct hf_reader *r, int64_t id, const char *text, size_t n, int32_t type,
@@ -123,13 +145,16 @@ bool hf_set_token(struct hf_reader *r, int64_t id, const char *text, size_t n, i
         return error_set(r->e, ERROR_LIMIT, "token %lld is longer than %d bytes", (long long)id,
                          TOKENIZER_MAX_SPELLING_BYTES);
     }
-    reserve(r, (size_t)id + 1);
+    size_t larger = (size_t)id + 1 + (size_t)id / 2 + 256;
+    if ((size_t)id >= r->capacity) {
+        hf_reserve(r, larger < TOKENIZER_MAX_TOKENS ? larger : TOKENIZER_MAX_TOKENS);
+    }
     strmap_free(r->index);
     r->index = NULL;
     if ((size_t)id >= s->n_tokens) {
         s->n_tokens = (size_t)id + 1;
     }
-    s->tokens[id] = (struct gguf_string){arena_strndup(s->arena, text, n), n};
+    s->tokens[id] = (struct gguf_string){hf_copy_text(r, text, n), n};
     s->types[id] = type;
     s->scores[id] = (float)score;
     s->exact_scores[id] = score;
@@ -336,13 +361,23 @@ struct source {
     bool (*read)(struct hf_reader *r, const char *name, bool *there);
 };
 
+/* Mapped: what is read of it is copied, and the rest never takes memory of its own. */
 static bool read_from_json(struct hf_reader *r, const char *name, bool *there)
 {
-    json_t *root;
-    bool ok = hf_read_json(r, name, &root);
-    *there = ok && root;
-    ok = ok && (!root || hf_read_tokenizer_json(r, root) || error_prefix(r->e, "%s: ", name));
-    json_decref(root);
+    char path[PATH_MAX];
+    struct file_map map;
+    *there = find_file(r, name, path);
+    if (!*there) {
+        return true;
+    }
+    if (!file_map_open(path, &map, r->e)) {
+        return false;
+    }
+    bool ok = map.size_bytes <= HF_MAX_FILE_BYTES ||
+              error_set(r->e, ERROR_LIMIT, "it is larger than %d bytes", HF_MAX_FILE_BYTES);
+    ok = (ok && hf_read_tokenizer_json(r, (const char *)map.data, (size_t)map.size_bytes)) ||
+         error_prefix(r->e, "%s: ", name);
+    file_map_close(&map);
     return ok;
 }
 

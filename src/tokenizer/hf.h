@@ -1,15 +1,16 @@
 /* hf.h: what the readers of Hugging Face folders share (internal to this module).
  *
- * hf.c opens the folder and puts the parts together; hf_json.c reads tokenizer.json, hf_steps.c
- * what it says about how text is changed and cut, spm_model.c tokenizer.model, hf_files.c the older
- * files. All they read may be hostile: counts, ids and types are checked, and each function leaves
- * one sentence in r->e.
+ * hf.c opens the folder and puts the parts together; hf_json.c reads tokenizer.json, hf_parts.c its
+ * large parts, hf_steps.c what it says about how text is changed and cut, spm_model.c
+ * tokenizer.model, hf_files.c the older files. All they read may be hostile: counts, ids and types
+ * are checked, and each function leaves one sentence in r->e.
  */
 #ifndef LLLM_TOKENIZER_HF_H
 #define LLLM_TOKENIZER_HF_H
 
 #include <jansson.h>
 
+#include "base/json_scan.h"
 #include "tokenizer/tokenizer_internal.h"
 
 enum {
@@ -24,6 +25,8 @@ struct hf_reader {
     size_t capacity;      /* of spec->tokens, types, scores, exact_scores, attributes */
     json_t *config;       /* tokenizer_config.json, or NULL */
     struct strmap *index; /* spelling -> id; NULL: to be made */
+    char *room;           /* for spellings, in the arena, one after the other */
+    size_t room_bytes;
     struct error *e;
 };
 
@@ -31,6 +34,13 @@ struct hf_reader {
 bool hf_read(const struct hf_reader *r, const char *name, struct buf *text, bool *there);
 /* The same, parsed; NULL and no error where it is absent. */
 bool hf_read_json(const struct hf_reader *r, const char *name, json_t **json);
+/* A small text as a tree, NULL where it is no JSON; its largest numbers are changed in place. */
+json_t *hf_parse(char *text, size_t n, json_error_t *problem);
+
+/* Room for ids below n, exactly. */
+void hf_reserve(struct hf_reader *r, size_t n);
+/* A copy that lives as long as the spec, with a NUL behind it. */
+char *hf_copy_text(struct hf_reader *r, const char *text, size_t n);
 
 /* Sets the spelling, type and score of token id; spec->n_tokens grows to id + 1. The text is
  * copied. False where the id is out of range. */
@@ -65,12 +75,33 @@ bool hf_read_steps(struct hf_reader *r, const json_t *normalizer, const json_t *
 /* What a text begins and ends with: sets add_bos, add_eos and the roles that are still open. */
 bool hf_read_post_processor(struct hf_reader *r, const json_t *post);
 
-bool hf_read_tokenizer_json(struct hf_reader *r, const json_t *root);
+/* tokenizer.json in parts: those that may be large are places in the text, which must outlive them,
+ * where their values begin (NULL: not there); the rest is a tree, with null for them. */
+struct hf_parts {
+    json_t *rest;
+    struct json_scan all;       /* the text, found to be valid JSON */
+    const char *vocab, *merges; /* of the model */
+    const char *added;          /* added_tokens */
+};
+bool hf_parts_open(struct hf_parts *parts, const char *text, size_t n, struct error *e);
+void hf_parts_close(struct hf_parts *parts); /* also after hf_parts_open has failed */
+bool hf_parts_begins(const char *part, char c);
+/* {"piece": id, ...}; word_pieces: the spellings are hf_word_piece's. */
+bool hf_read_vocab_object(struct hf_reader *r, const struct hf_parts *parts, bool word_pieces);
+/* [["piece", score], ...] */
+typedef double score_fn(double score);
+bool hf_read_piece_list(struct hf_reader *r, const struct hf_parts *parts, score_fn *change);
+/* ["l r", ...] or [["l", "r"], ...] */
+bool hf_read_merges(struct hf_reader *r, const struct hf_parts *parts);
+bool hf_read_added(struct hf_reader *r, const struct hf_parts *parts);
+
+bool hf_read_tokenizer_json(struct hf_reader *r, const char *text, size_t n);
 bool hf_read_tokenizer_model(struct hf_reader *r, const char *data, size_t n);
 bool hf_read_vocab_and_merges(struct hf_reader *r, const json_t *vocab, const char *merges,
                               size_t n);
-/* A piece as vocab.txt spells it, as files of ours have it. The result may borrow the text. */
-struct gguf_string hf_word_piece(struct arena *a, const char *text, size_t n);
+/* A piece as vocab.txt spells it, as files of ours have it: borrowed from the text, or made in
+ * `made`; longer than that allows, it is the text. */
+struct gguf_string hf_word_piece(struct buf *made, const char *text, size_t n);
 bool hf_read_vocab_text(struct hf_reader *r, const char *text, size_t n);
 
 #endif

@@ -120,16 +120,21 @@ bool hf_read_vocab_text(struct hf_reader *r, const char *text, size_t n)
     };
     struct tokenizer_spec *s = r->spec;
     s->model = "bert";
+    struct buf made;
+    bool ok = true;
     int64_t id = 0;
-    for (size_t at = 0; at < n; id++) {
+    buf_init(&made, TOKENIZER_MAX_SPELLING_BYTES + 4);
+    for (size_t at = 0; ok && at < n; id++) {
         const char *line = text + at, *end = memchr(line, '\n', n - at);
         size_t len = end ? (size_t)(end - line) : n - at;
         at += len + 1;
         len -= len > 0 && line[len - 1] == '\r';
-        struct gguf_string piece = hf_word_piece(s->arena, line, len);
-        if (!hf_set_token(r, id, piece.data, piece.len, TOKEN_NORMAL, HF_NO_SCORE)) {
-            return false;
-        }
+        struct gguf_string piece = hf_word_piece(&made, line, len);
+        ok = hf_set_token(r, id, piece.data, piece.len, TOKEN_NORMAL, HF_NO_SCORE);
+    }
+    buf_free(&made);
+    if (!ok) {
+        return false;
     }
     for (size_t i = 0; i < sizeof specials / sizeof *specials; i++) {
         const char *spelling = specials[i].spelling;

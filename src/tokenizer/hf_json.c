@@ -13,75 +13,6 @@ static bool unsupported(struct hf_reader *r, const char *what)
                      what);
 }
 
-/* ---- vocabularies ---- */
-
-/* {"piece": id, ...}; change (may be NULL) rewrites the spelling. */
-typedef struct gguf_string change_fn(struct arena *a, const char *text, size_t n);
-
-static bool read_vocab_object(struct hf_reader *r, const json_t *vocab, change_fn *change)
-{
-    const char *text;
-    json_t *id;
-    if (!json_is_object(vocab)) {
-        return error_set(r->e, ERROR_INPUT, "its model has no vocabulary (vocab)");
-    }
-    json_object_foreach((json_t *)vocab, text, id)
-    {
-        struct gguf_string s = {text, strlen(text)};
-        json_int_t number = json_integer_value(id);
-        if (!json_is_integer(id)) {
-            return error_set(r->e, ERROR_INPUT, "the token \"%.40s\" has no number", text);
-        }
-        if (change) {
-            s = change(r->spec->arena, text, s.len);
-        }
-        if (number >= 0 && (uint64_t)number < r->spec->n_tokens && r->spec->types[number]) {
-            return error_set(r->e, ERROR_INPUT, "two tokens have the number %lld",
-                             (long long)number);
-        }
-        if (!hf_set_token(r, number, s.data, s.len, TOKEN_NORMAL, HF_NO_SCORE)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* ["l r", ...] or [["l", "r"], ...] */
-static bool read_merges(struct hf_reader *r, const json_t *merges)
-{
-    struct tokenizer_spec *s = r->spec;
-    size_t n = json_array_size(merges);
-    if (!json_is_array(merges) || n > TOKENIZER_MAX_MERGES) {
-        return error_set(r->e, ERROR_INPUT,
-                         "its model has no list of merges, or one of more than %d",
-                         TOKENIZER_MAX_MERGES);
-    }
-    s->merges = arena_alloc(s->arena, (n + 1) * sizeof *s->merges);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *merge = json_array_get(merges, i);
-        const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
-        if (json_is_string(merge)) {
-            size_t len = json_string_length(merge);
-            const char *text = json_string_value(merge);
-            s->merges[i] = (struct gguf_string){arena_strndup(s->arena, text, len), len};
-        } else if (json_is_string(left) && json_is_string(right)) {
-            size_t a = json_string_length(left), b = json_string_length(right);
-            char *text = arena_alloc(s->arena, a + b + 2);
-            memcpy(text, json_string_value(left), a);
-            text[a] = ' ';
-            memcpy(text + a + 1, json_string_value(right), b);
-            s->merges[i] = (struct gguf_string){text, a + 1 + b};
-            if (memchr(text + 1, ' ', a) != text + a) { /* it would be cut elsewhere */
-                return unsupported(r, "merges of parts with spaces");
-            }
-        } else {
-            return error_set(r->e, ERROR_INPUT, "merge %zu is no pair of texts", i);
-        }
-    }
-    s->n_merges = n;
-    return true;
-}
-
 static bool is_unset(const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
@@ -192,27 +123,22 @@ static bool read_byte_level(struct hf_reader *r, const json_t *model, const stru
 static void score_by_merges(struct hf_reader *r)
 {
     struct tokenizer_spec *s = r->spec;
-    struct strmap *ids = strmap_new(s->n_tokens);
-    for (size_t i = 0; i < s->n_tokens; i++) {
-        strmap_add(ids, s->tokens[i].data, s->tokens[i].len, (uint32_t)i);
-    }
     char *whole = mem_alloc(2 * TOKENIZER_MAX_SPELLING_BYTES + 1);
     for (size_t i = s->n_merges; i-- > 0;) { /* the first of several comes last */
         const struct gguf_string *m = &s->merges[i];
         const char *space = m->len > 2 ? memchr(m->data + 1, ' ', m->len - 2) : NULL;
-        uint32_t id;
         if (!space || m->len > 2 * TOKENIZER_MAX_SPELLING_BYTES) {
             continue;
         }
         size_t cut = (size_t)(space - m->data);
         memcpy(whole, m->data, cut);
         memcpy(whole + cut, space + 1, m->len - cut - 1);
-        if (strmap_get(ids, whole, m->len - 1, &id)) {
+        int32_t id = hf_find(r, whole, m->len - 1);
+        if (id != TOKENIZER_NO_TOKEN) {
             s->scores[id] = -(float)i;
         }
     }
     free(whole);
-    strmap_free(ids);
 }
 
 /* Character vocabularies made from tokenizer.model are read from it where it is there: it is what
@@ -242,7 +168,8 @@ static bool read_characters(struct hf_reader *r, const json_t *model, const stru
     return true;
 }
 
-static bool read_bpe(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+static bool read_bpe(struct hf_reader *r, const struct hf_parts *parts, const json_t *model,
+                     const struct hf_steps *steps)
 {
     static const char *const unset[] = {"dropout", "continuing_subword_prefix",
                                         "end_of_word_suffix"};
@@ -257,8 +184,7 @@ static bool read_bpe(struct hf_reader *r, const json_t *model, const struct hf_s
                    ? unsupported(r, "merges, but tokenizer.model has none")
                    : there;
     }
-    if (!read_vocab_object(r, json_object_get(model, "vocab"), NULL) ||
-        !read_merges(r, json_object_get(model, "merges"))) {
+    if (!hf_read_vocab_object(r, parts, false) || !hf_read_merges(r, parts)) {
         return false;
     }
     mark_unknown_text(r, model);
@@ -294,24 +220,13 @@ static double read_as_others(double exact)
     return exact < 0 ? -value : value;
 }
 
-/* [["piece", -3.5], ...] */
-static bool read_unigram(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+static bool read_unigram(struct hf_reader *r, const struct hf_parts *parts, const json_t *model,
+                         const struct hf_steps *steps)
 {
-    const json_t *vocab = json_object_get(model, "vocab"), *unknown;
+    const json_t *unknown;
     r->spec->model = "t5";
-    if (!json_is_array(vocab)) {
-        return error_set(r->e, ERROR_INPUT, "its model has no list of pieces (vocab)");
-    }
-    for (size_t i = 0; i < json_array_size(vocab); i++) {
-        const json_t *pair = json_array_get(vocab, i);
-        const json_t *text = json_array_get(pair, 0), *score = json_array_get(pair, 1);
-        if (!json_is_string(text) || !json_is_number(score)) {
-            return error_set(r->e, ERROR_INPUT, "piece %zu has no spelling or no score", i);
-        }
-        if (!hf_set_token(r, (int64_t)i, json_string_value(text), json_string_length(text),
-                          TOKEN_NORMAL, read_as_others(json_number_value(score)))) {
-            return false;
-        }
+    if (!hf_read_piece_list(r, parts, read_as_others)) {
+        return false;
     }
     if (hf_bool(model, "byte_fallback", false)) {
         mark_bytes(r);
@@ -329,7 +244,7 @@ static bool read_unigram(struct hf_reader *r, const json_t *model, const struct 
 
 /* ---- WordPiece ---- */
 
-struct gguf_string hf_word_piece(struct arena *a, const char *text, size_t n)
+struct gguf_string hf_word_piece(struct buf *made, const char *text, size_t n)
 {
     if (n > 2 && memcmp(text, "##", 2) == 0) {
         return (struct gguf_string){text + 2, n - 2};
@@ -337,13 +252,13 @@ struct gguf_string hf_word_piece(struct arena *a, const char *text, size_t n)
     if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
         return (struct gguf_string){text, n};
     }
-    char *marked = arena_alloc(a, n + 4);
-    memcpy(marked, WORD_START, 3);
-    memcpy(marked + 3, text, n);
-    return (struct gguf_string){marked, n + 3};
+    buf_clear(made);
+    bool fits = buf_append_str(made, WORD_START) && buf_append(made, text, n);
+    return fits ? (struct gguf_string){made->data, made->len} : (struct gguf_string){text, n};
 }
 
-static bool read_word_piece(struct hf_reader *r, const json_t *model, const struct hf_steps *steps)
+static bool read_word_piece(struct hf_reader *r, const struct hf_parts *parts, const json_t *model,
+                            const struct hf_steps *steps)
 {
     const json_t *prefix = json_object_get(model, "continuing_subword_prefix");
     const json_t *longest = json_object_get(model, "max_input_chars_per_word");
@@ -357,7 +272,7 @@ static bool read_word_piece(struct hf_reader *r, const json_t *model, const stru
     if (!steps->bert || steps->n_patterns || steps->marks_spaces || steps->byte_level) {
         return unsupported(r, "pieces of words, but not BERT's way of cutting words");
     }
-    if (!read_vocab_object(r, json_object_get(model, "vocab"), hf_word_piece)) {
+    if (!hf_read_vocab_object(r, parts, true)) {
         return false;
     }
     mark_unknown_text(r, model);
@@ -367,44 +282,28 @@ static bool read_word_piece(struct hf_reader *r, const json_t *model, const stru
 
 /* ---- the whole ---- */
 
-static bool read_added(struct hf_reader *r, const json_t *list)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *added = json_array_get(list, i);
-        const json_t *id = json_object_get(added, "id"), *text = json_object_get(added, "content");
-        if (!json_is_integer(id) || !json_is_string(text) || json_string_length(text) == 0) {
-            return error_set(r->e, ERROR_INPUT, "added token %zu has no number or no text", i);
-        }
-        if (!hf_add_special(r, json_integer_value(id), json_string_value(text),
-                            json_string_length(text), hf_bool(added, "special", false),
-                            hf_attributes(added))) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static const struct {
     const char *type;
-    bool (*read)(struct hf_reader *r, const json_t *model, const struct hf_steps *steps);
+    bool (*read)(struct hf_reader *r, const struct hf_parts *parts, const json_t *model,
+                 const struct hf_steps *steps);
 } models[] = {
     {"BPE", read_bpe},
     {"Unigram", read_unigram},
     {"WordPiece", read_word_piece},
 };
 
-bool hf_read_tokenizer_json(struct hf_reader *r, const json_t *root)
+static bool read_parts(struct hf_reader *r, const struct hf_parts *parts)
 {
-    const json_t *model = json_object_get(root, "model");
+    const json_t *root = parts->rest, *model = json_object_get(root, "model");
     const char *type = json_string_value(json_object_get(model, "type"));
     struct hf_steps steps;
     if (!json_is_object(model)) {
         return error_set(r->e, ERROR_INPUT, "it has no model");
     }
     if (!type) { /* older files leave it out */
-        type = json_object_get(model, "merges")                 ? "BPE"
-               : json_is_array(json_object_get(model, "vocab")) ? "Unigram"
-                                                                : "WordPiece";
+        type = json_object_get(model, "merges")     ? "BPE"
+               : hf_parts_begins(parts->vocab, '[') ? "Unigram"
+                                                    : "WordPiece";
     }
     if (!hf_read_steps(r, json_object_get(root, "normalizer"),
                        json_object_get(root, "pre_tokenizer"), &steps)) {
@@ -412,11 +311,18 @@ bool hf_read_tokenizer_json(struct hf_reader *r, const json_t *root)
     }
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         if (strcmp(models[i].type, type) == 0) {
-            return models[i].read(r, model, &steps) &&
-                   read_added(r, json_object_get(root, "added_tokens")) &&
+            return models[i].read(r, parts, model, &steps) && hf_read_added(r, parts) &&
                    hf_read_post_processor(r, json_object_get(root, "post_processor"));
         }
     }
     return error_set(r->e, ERROR_UNSUPPORTED,
                      "its model is \"%.40s\"; BPE, Unigram and WordPiece are known", type);
+}
+
+bool hf_read_tokenizer_json(struct hf_reader *r, const char *text, size_t n)
+{
+    struct hf_parts parts;
+    bool ok = hf_parts_open(&parts, text, n, r->e) && read_parts(r, &parts);
+    hf_parts_close(&parts);
+    return ok;
 }

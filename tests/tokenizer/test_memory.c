@@ -1,10 +1,11 @@
 /* test_memory.c: what hostile vocabularies cost: as many tokens and merges as are allowed, short,
  * long, equal, empty, with common beginnings. Each is opened by a process of its own, whose peak of
- * memory, the mapped file included, stays under twice the file and 64 MB. LLLM_SOAK=1 takes every
- * shape for every family.
+ * memory, the mapped file included, stays under twice the file and 64 MB. GGUF files and
+ * tokenizer.json alike. LLLM_SOAK=1 takes every shape for every family.
  *
- *   test_memory            the tests
- *   test_memory open FILE  what they start */
+ *   test_memory              the tests
+ *   test_memory open FILE    what they start
+ *   test_memory open FOLDER  the same for a tokenizer.json */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "tokenizer/tokenizer_internal.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -113,6 +115,7 @@ struct shape {
     int32_t type;
     spell_fn *merge; /* both halves of each merge, or NULL */
     bool always;
+    enum { IN_GGUF, IN_JSON, IN_JSON_PAIRS } form; /* pairs: merges as ["l", "r"] */
 };
 
 static void put32(FILE *f, uint32_t x)
@@ -182,20 +185,102 @@ static void write_file(const char *path, const struct shape *s)
     assert_int_equal(fclose(f), 0);
 }
 
+/* ---- the same as tokenizer.json ---- */
+
+static void json_text(FILE *f, const char *text, size_t n)
+{
+    fputc('"', f);
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] == '"' || text[i] == '\\') {
+            fputc('\\', f);
+        }
+        fputc(text[i], f);
+    }
+    fputc('"', f);
+}
+
+static void json_merge(FILE *f, const struct shape *s, uint32_t i)
+{
+    static char text[2 * MAX_SPELLING + 2];
+    size_t n = s->merge(i / 1024, text);
+    if (s->form == IN_JSON_PAIRS) {
+        fputc('[', f);
+        json_text(f, text, n);
+        fputc(',', f);
+        json_text(f, text, s->merge(i % 1024, text));
+        fputc(']', f);
+    } else {
+        text[n++] = ' ';
+        json_text(f, text, n + s->merge(i % 1024, text + n));
+    }
+}
+
+static void json_tokens(FILE *f, const struct shape *s, bool pieces)
+{
+    static char text[MAX_SPELLING + 1];
+    for (uint32_t i = 0; i < s->n_tokens; i++) {
+        fputs(i == 0 ? "" : ",", f);
+        fputs(pieces ? "[" : "", f);
+        json_text(f, text, s->spell(i, text));
+        pieces ? fputs(",-2]", f) : fprintf(f, ":%u", i);
+    }
+}
+
+static void write_json(const char *path, const struct shape *s)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    if (strcmp(s->model, "t5") == 0) {
+        fputs("{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"split\":false},\"model\":{\"type\":"
+              "\"Unigram\",\"unk_id\":0,\"vocab\":[",
+              f);
+        json_tokens(f, s, true);
+        fputs("]}}", f);
+    } else if (strcmp(s->model, "bert") == 0) {
+        fputs("{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"model\":{\"type\":"
+              "\"WordPiece\",\"vocab\":{",
+              f);
+        json_tokens(f, s, false);
+        fputs("}}}", f);
+    } else {
+        fputs("{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"model\":{"
+              "\"type\":\"BPE\",\"vocab\":{",
+              f);
+        json_tokens(f, s, false);
+        fputs("},\"merges\":[", f);
+        for (uint32_t i = 0; s->merge && i < TOKENIZER_MAX_MERGES; i++) {
+            fputs(i == 0 ? "" : ",", f);
+            json_merge(f, s, i);
+        }
+        fputs("]}}", f);
+    }
+    assert_false(ferror(f));
+    assert_int_equal(fclose(f), 0);
+}
+
 /* ---- opening ---- */
 
 static int open_file(const char *path)
 {
     struct error e = {0};
     struct token_list ids = {0};
-    struct gguf *g = gguf_open(path, &e);
-    struct tokenizer *t = g ? tokenizer_from_gguf(g, &e) : NULL;
+    struct gguf *g = NULL;
+    struct tokenizer_spec *spec = NULL;
+    struct tokenizer *t = NULL;
+    if (file_is_directory(path)) {
+        spec = tokenizer_spec_from_hf(path, &e);
+        t = spec ? tokenizer_new(spec, &e) : NULL;
+    } else {
+        g = gguf_open(path, &e);
+        t = g ? tokenizer_from_gguf(g, &e) : NULL;
+    }
     bool ok = t && tokenizer_encode(t, "abc def", 7, NULL, &ids, &e);
     if (!ok) {
         fprintf(stderr, "# %s\n", e.message);
     }
     token_list_free(&ids);
     tokenizer_free(t);
+    tokenizer_spec_free(spec);
     gguf_close(g);
     return ok ? 0 : 1;
 }
@@ -221,46 +306,60 @@ static uint64_t peak_bytes(const char *path)
 enum { MANY = TOKENIZER_MAX_TOKENS, FEW = 2000 };
 
 static const struct shape shapes[] = {
-    {"short", "gpt2", spell_short, MANY, TOKEN_NORMAL, NULL, false},
-    {"short, merges", "gpt2", spell_short, MANY, TOKEN_NORMAL, spell_short, true},
-    {"control, merges", "gpt2", spell_short, MANY, TOKEN_CONTROL, spell_short, true},
-    {"few, long merges", "gpt2", spell_short, FEW, TOKEN_NORMAL, spell_pairs, false},
-    {"pairs", "gpt2", spell_pairs, MANY, TOKEN_NORMAL, NULL, false},
-    {"empty", "gpt2", spell_empty, MANY, TOKEN_NORMAL, spell_short, true},
-    {"longest", "gpt2", spell_longest, FEW, TOKEN_NORMAL, NULL, false},
-    {"short, merges", "llama", spell_short, MANY, TOKEN_NORMAL, spell_short, false},
-    {"control", "llama", spell_short, MANY, TOKEN_CONTROL, NULL, false},
-    {"marks", "llama", spell_marks, MANY, TOKEN_NORMAL, NULL, true},
-    {"longest", "llama", spell_longest, FEW, TOKEN_NORMAL, NULL, true},
-    {"equal", "llama", spell_equal, MANY, TOKEN_NORMAL, NULL, false},
-    {"short", "bert", spell_short, MANY, TOKEN_NORMAL, NULL, false},
-    {"pairs", "bert", spell_pairs, MANY, TOKEN_NORMAL, NULL, true},
-    {"wide", "bert", spell_wide, MANY, TOKEN_NORMAL, NULL, false},
-    {"marks", "bert", spell_marks, MANY, TOKEN_NORMAL, NULL, false},
-    {"longest", "bert", spell_longest, FEW, TOKEN_NORMAL, NULL, false},
-    {"short", "t5", spell_short, MANY, TOKEN_NORMAL, NULL, false},
-    {"pairs", "t5", spell_pairs, MANY, TOKEN_NORMAL, NULL, false},
-    {"wide", "t5", spell_wide, MANY, TOKEN_NORMAL, NULL, true},
-    {"marks", "t5", spell_marks, MANY, TOKEN_NORMAL, NULL, false},
-    {"control", "t5", spell_short, MANY, TOKEN_CONTROL, NULL, false},
-    {"longest", "t5", spell_longest, FEW, TOKEN_NORMAL, NULL, false},
+    {"short", "gpt2", spell_short, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"short, merges", "gpt2", spell_short, MANY, TOKEN_NORMAL, spell_short, true, IN_GGUF},
+    {"control, merges", "gpt2", spell_short, MANY, TOKEN_CONTROL, spell_short, true, IN_GGUF},
+    {"few, long merges", "gpt2", spell_short, FEW, TOKEN_NORMAL, spell_pairs, false, IN_GGUF},
+    {"pairs", "gpt2", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"empty", "gpt2", spell_empty, MANY, TOKEN_NORMAL, spell_short, true, IN_GGUF},
+    {"longest", "gpt2", spell_longest, FEW, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"short, merges", "llama", spell_short, MANY, TOKEN_NORMAL, spell_short, false, IN_GGUF},
+    {"control", "llama", spell_short, MANY, TOKEN_CONTROL, NULL, false, IN_GGUF},
+    {"marks", "llama", spell_marks, MANY, TOKEN_NORMAL, NULL, true, IN_GGUF},
+    {"longest", "llama", spell_longest, FEW, TOKEN_NORMAL, NULL, true, IN_GGUF},
+    {"equal", "llama", spell_equal, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"short", "bert", spell_short, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"pairs", "bert", spell_pairs, MANY, TOKEN_NORMAL, NULL, true, IN_GGUF},
+    {"wide", "bert", spell_wide, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"marks", "bert", spell_marks, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"longest", "bert", spell_longest, FEW, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"short", "t5", spell_short, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"pairs", "t5", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"wide", "t5", spell_wide, MANY, TOKEN_NORMAL, NULL, true, IN_GGUF},
+    {"marks", "t5", spell_marks, MANY, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"control", "t5", spell_short, MANY, TOKEN_CONTROL, NULL, false, IN_GGUF},
+    {"longest", "t5", spell_longest, FEW, TOKEN_NORMAL, NULL, false, IN_GGUF},
+    {"short, merges", "gpt2", spell_short, MANY, TOKEN_NORMAL, spell_short, true, IN_JSON},
+    {"short, merges in pairs", "gpt2", spell_short, MANY, TOKEN_NORMAL, spell_short, true,
+     IN_JSON_PAIRS},
+    {"few, long merges", "gpt2", spell_short, FEW, TOKEN_NORMAL, spell_pairs, false, IN_JSON},
+    {"pairs", "gpt2", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
+    {"longest", "gpt2", spell_longest, FEW, TOKEN_NORMAL, NULL, true, IN_JSON},
+    {"short", "bert", spell_short, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
+    {"pairs", "bert", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
+    {"short", "t5", spell_short, MANY, TOKEN_NORMAL, NULL, true, IN_JSON},
+    {"wide", "t5", spell_wide, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
+    {"equal", "t5", spell_equal, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
+    {"longest", "t5", spell_longest, FEW, TOKEN_NORMAL, NULL, false, IN_JSON},
 };
 
 static void test_shape(void **state)
 {
     const struct shape *s = *state;
-    char path[] = "/tmp/lllm-memory-XXXXXX";
+    char dir[] = "/tmp/lllm-memory-XXXXXX", path[64];
     struct stat file;
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    write_file(path, s);
+    bool json = s->form != IN_GGUF;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/%s", dir, json ? "tokenizer.json" : "x.gguf");
+    (json ? write_json : write_file)(path, s);
     assert_int_equal(stat(path, &file), 0);
-    uint64_t peak = peak_bytes(path);
+    uint64_t peak = peak_bytes(json ? dir : path);
     unlink(path);
+    rmdir(dir);
     uint64_t most = 2 * (uint64_t)file.st_size + ALLOWANCE_BYTES;
-    print_message("# %s, %s: file %.1f MB, peak %.1f MB of %.1f\n", s->model, s->name,
-                  (double)file.st_size / 1e6, (double)peak / 1e6, (double)most / 1e6);
+    print_message("# %s%s, %s: file %.1f MB, peak %.1f MB of %.1f\n",
+                  json ? "tokenizer.json, " : "", s->model, s->name, (double)file.st_size / 1e6,
+                  (double)peak / 1e6, (double)most / 1e6);
     if (!SANITIZED && peak > most) {
         fail_msg("the peak is %llu bytes, and %llu are allowed", (unsigned long long)peak,
                  (unsigned long long)most);
@@ -278,7 +377,8 @@ int main(int argc, char **argv)
     size_t n = 0;
     for (size_t i = 0; i < N; i++) {
         if (shapes[i].always || getenv("LLLM_SOAK")) {
-            snprintf(names[i], sizeof names[i], "%s, %s", shapes[i].model, shapes[i].name);
+            snprintf(names[i], sizeof names[i], "%s%s, %s",
+                     shapes[i].form == IN_GGUF ? "" : "json, ", shapes[i].model, shapes[i].name);
             tests[n++] = (struct CMUnitTest){
                 .name = names[i], .test_func = test_shape, .initial_state = (void *)&shapes[i]};
         }

@@ -219,6 +219,118 @@ static void test_refused_json(void **state)
     assert_int_equal(e.code, ERROR_IO);
 }
 
+/* What is read as a stream is as strict as what is read as a tree, and of equal keys the last
+ * counts in both. */
+#define BPE_OF(vocab, merges)                                                                      \
+    "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": "      \
+    "{\"type\": \"BPE\", \"vocab\": " vocab ", \"merges\": " merges "}}"
+
+static void test_large_parts(void **state)
+{
+    (void)state;
+    put_text("tokenizer.json",
+             "{\"added_tokens\": 7, \"model\": [], \"model\": {\"vocab\": {\"x\": 0}}, "
+             "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
+             "\"mod\\u0065l\": {\"type\": \"BPE\", \"merges\": 3, \"vocab\": [], \"vocab\" : "
+             "{\"a\": 1, \"b\": 1, \"\\u0061\": \"none\", \"\\ud83d\\ude00\\n\": 2, \"c\": 0, "
+             "\"\\u0061\": 3}, \"merges\": [[\"a\", \"\\u0062\", {\"more\": [1]}], \"b \\/\"]}} ");
+    struct tokenizer_spec *s = read_spec();
+    assert_int_equal(s->n_tokens, 4);
+    assert_string_equal(token(s, 0), "c");
+    assert_string_equal(token(s, 1), "b");
+    assert_string_equal(token(s, 2), "\xF0\x9F\x98\x80\n");
+    assert_string_equal(token(s, 3), "a");
+    assert_int_equal(s->n_merges, 2);
+    assert_string_equal(s->merges[0].data, "a b");
+    assert_string_equal(s->merges[1].data, "b /");
+    tokenizer_spec_free(s);
+    static const struct {
+        const char *text;
+        enum error_code code;
+        const char *names;
+    } rows[] = {
+        {BPE_OF("{\"a\": 1, \"b\": 0, \"a\": 0}", "[]"), ERROR_INPUT, "number 0"},
+        {BPE_OF("{\"a\": 0, \"a\": null}", "[]"), ERROR_INPUT, "\"a\" has no number"},
+        {BPE_OF("{\"a\": 0.5}", "[]"), ERROR_INPUT, "\"a\" has no number"},
+        {BPE_OF("{\"a\": 1e3}", "[]"), ERROR_INPUT, "\"a\" has no number"},
+        {BPE_OF("{\"a\": 99999999999999999999999}", "[]"), ERROR_LIMIT, "9223372036854775807"},
+        {BPE_OF("{\"a\": 524288}", "[]"), ERROR_LIMIT, "524288"},
+        {BPE_OF("{\"a\": 01}", "[]"), ERROR_INPUT, "byte "},
+        {BPE_OF("{\"a\": 0,}", "[]"), ERROR_INPUT, "byte "},
+        {BPE_OF("{\"a\" 0}", "[]"), ERROR_INPUT, "lacks ':'"},
+        {BPE_OF("{\"a\\u0000\": 0}", "[]"), ERROR_INPUT, "NUL"},
+        {BPE_OF("{\"\\ud800\": 0}", "[]"), ERROR_INPUT, "no character"},
+        {BPE_OF("{\"\\x\": 0}", "[]"), ERROR_INPUT, "wrong escape"},
+        {BPE_OF("{\"\t\": 0}", "[]"), ERROR_INPUT, "control character"},
+        {BPE_OF("{\"\xFF\": 0}", "[]"), ERROR_INPUT, "UTF-8"},
+        {BPE_OF("{\"a\": 0}", "[\"a a\" \"a a\"]"), ERROR_INPUT, "lacks ','"},
+        {BPE_OF("{\"a\": 0}", "[[\"\", \"a\"]]"), ERROR_UNSUPPORTED, "spaces"},
+        {BPE_OF("{\"a\": 0}", "[[]]"), ERROR_INPUT, "merge 0"},
+        {BPE_OF("{\"a\": 0}", "[\"a a\", [\"a\", 1]]"), ERROR_INPUT, "merge 1"},
+        {BPE_OF("{\"a\": 0}", "[]") "x", ERROR_INPUT, "follows the end"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 1], [\"b\"]]}}", ERROR_INPUT,
+         "piece 1"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", \"1\"]]}}", ERROR_INPUT,
+         "piece 0"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 1e999]]}}", ERROR_INPUT,
+         "too large"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": {}}}", ERROR_INPUT, "list of pieces"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        put_text("tokenizer.json", rows[i].text);
+        refuse(rows[i].code, rows[i].names);
+    }
+}
+
+/* PRE, a piece N times, POST. */
+static void put_repeated(const char *pre, const char *piece, size_t n, const char *post)
+{
+    struct buf text;
+    buf_init(&text, 1 << 25);
+    buf_append_str(&text, pre);
+    for (size_t i = 0; i < n; i++) {
+        buf_append_str(&text, piece);
+    }
+    assert_true(buf_append_str(&text, post));
+    put("tokenizer.json", text.data, text.len);
+    buf_free(&text);
+}
+
+static void test_ceilings(void **state)
+{
+    (void)state;
+#define BEFORE_VOCAB                                                                               \
+    "{\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}, \"model\": "      \
+    "{\"type\": \"BPE\", "
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"", "a", TOKENIZER_MAX_SPELLING_BYTES,
+                 "\": 0}, \"merges\": []}}");
+    tokenizer_spec_free(read_spec());
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"", "a", TOKENIZER_MAX_SPELLING_BYTES + 1,
+                 "\": 0}, \"merges\": []}}");
+    refuse(ERROR_LIMIT, "16384");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"", "a", 1 << 20, "\": 0}, \"merges\": []}}");
+    refuse(ERROR_LIMIT, "longer");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"merges\": [\"a a\"", ", \"a a\"",
+                 TOKENIZER_MAX_MERGES, "]}}");
+    refuse(ERROR_INPUT, "merges");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"merges\": [\"a ", "a", 40000, "\"]}}");
+    refuse(ERROR_LIMIT, "merge 0");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"x\": [0", ",[]", 40000, "]}}");
+    refuse(ERROR_LIMIT, "32768 values");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"x\": \"", "a", 3000000, "\"}}");
+    refuse(ERROR_LIMIT, "2097152 bytes");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": ", "[", 100000, "");
+    refuse(ERROR_INPUT, "deep");
+    put_repeated(
+        "{\"added_tokens\": [{\"id\": 0, \"x\": [0", ",0", 100,
+        "]}], \"model\": {\"type\": \"BPE\"}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}");
+    refuse(ERROR_INPUT, "vocab");
+    put_repeated("{\"added_tokens\": [{\"id\": 0, \"x\": [0", ",0", 100,
+                 "]}], \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}, "
+                 "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}}");
+    refuse(ERROR_LIMIT, "added token 0");
+}
+
 /* ---- WordPiece ---- */
 
 static void test_word_piece(void **state)
@@ -325,8 +437,9 @@ static void test_pair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_byte_level), TEST(test_pre_tokenizers), TEST(test_refused_json),
-        TEST(test_word_piece), TEST(test_pair),
+        TEST(test_byte_level),  TEST(test_pre_tokenizers), TEST(test_refused_json),
+        TEST(test_large_parts), TEST(test_ceilings),       TEST(test_word_piece),
+        TEST(test_pair),
     };
     return cmocka_run_group_tests_name("tokenizer_hf", tests, make_folder, remove_folder);
 }
