@@ -514,7 +514,8 @@ static void test_configuration_round_trip(void **state)
     }
     char list[256], cut[3];
     model_arch_list(list, sizeof list);
-    assert_memory_equal(list, "llama, qwen2, ", 14);
+    assert_memory_equal(list, "llama, ", 7);
+    assert_non_null(strstr(list, ", qwen2, "));
     assert_non_null(strstr(list, ", nomic-bert"));
     model_arch_list(cut, sizeof cut);
     assert_string_equal(cut, "ll");
