@@ -1,5 +1,6 @@
 /* Llama and those who kept its form: Llama 1 to 3.3, Code Llama, Mistral, Mixtral (with experts),
- * TinyLlama, SmolLM and many more, which all call themselves "llama" in GGUF files. */
+ * TinyLlama, SmolLM and many more, which all call themselves "llama" in GGUF files; and StableLM,
+ * which has other norms and turns a part of each head. */
 #include "model/arch_bricks.h"
 #include "model/arch_hf_bricks.h"
 
@@ -21,6 +22,25 @@ static const struct arch_tensor llama_tensors[] = {
     ARCH_FF_BIAS(ARCH_OPTIONAL),
     ARCH_FF_EXPERTS,
     ARCH_OUTPUT_NORM,
+    ARCH_OUTPUT,
+    ARCH_ROPE_TENSORS,
+};
+
+/* Bellagente et al., "Stable LM 2 1.6B Technical Report", 2024: Llama with layer norms, a rope on a
+ * part of each head and, in version 2, biases of queries, keys and values. The 12B, whose attention
+ * and feed-forward parts share a norm, has no ffn_norm, and is refused for that. */
+static const struct arch_tensor stablelm_tensors[] = {
+    ARCH_EMBEDDING,
+    ARCH_NORM("attn_norm", attn_norm),
+    ARCH_QKV(ARCH_REQUIRED),
+    ARCH_QKV_BIAS(ARCH_OPTIONAL),
+    ARCH_QKV_FUSED(ARCH_OPTIONAL),
+    ARCH_QKV_FUSED_BIAS(ARCH_OPTIONAL),
+    ARCH_ATTN_OUTPUT,
+    ARCH_NORM("ffn_norm", ffn_norm),
+    ARCH_FF_GATED,
+    ARCH_OUTPUT_NORM,
+    ARCH_OUTPUT_NORM_BIAS,
     ARCH_OUTPUT,
     ARCH_ROPE_TENSORS,
 };
@@ -73,6 +93,33 @@ static const struct arch_hf llama_hf[] = {{
     .rope_scaling = true,
 }};
 
+/* transformers/models/stablelm. Upstream's converter also writes use_parallel_residual, true where
+ * early folders do not say, which no reader of these files looks at: ffn_norm decides. */
+static const struct arch_hf_key stablelm_keys[] = {
+    HF_KEYS_SIZES,
+    HF_KEY("attention.layer_norm_epsilon", ARCH_HF_F32, "layer_norm_eps"),
+    HF_KEYS_ROPE("10000", "0.25"),
+};
+
+static const struct arch_hf_tensor stablelm_stored[] = {
+    HF_EMBEDDING, HF_NORMS, HF_QKV, HF_ATTN_OUTPUT, HF_FF_GATED, HF_HEAD, HF_NO_ANGLES,
+};
+
+static const struct arch_hf_demand stablelm_demands[] = {
+    HF_SILU,
+    {"use_parallel_residual", "false"},
+    {"qk_layernorm", "false"},
+};
+
+static const struct arch_hf stablelm_hf[] = {{
+    .classes = (const char *const[]){"StableLmForCausalLM", "StableLmModel", NULL},
+    .prefixes = (const char *const[]){"model.", "", NULL},
+    HF_KEYS(stablelm_keys),
+    HF_TENSORS(stablelm_stored),
+    HF_DEMANDS(stablelm_demands),
+    .rope_scaling = true,
+}};
+
 const struct model_arch arch_llama[] = {
     {
         .name = "llama",
@@ -83,6 +130,17 @@ const struct model_arch arch_llama[] = {
         .norm = ARCH_RMS_NORM,
         .order = ARCH_PRE_NORM,
         .rope = ARCH_ROPE_ADJACENT,
+        .activation = KERNEL_SILU,
+    },
+    {
+        .name = "stablelm",
+        ARCH_TENSORS(stablelm_tensors),
+        ARCH_HF(stablelm_hf),
+        .keys = ARCH_KEYS_LAYER_NORM | ARCH_KEYS_ROPE,
+        .defaults = {.rope_base = 10000},
+        .norm = ARCH_LAYER_NORM,
+        .order = ARCH_PRE_NORM,
+        .rope = ARCH_ROPE_HALVES,
         .activation = KERNEL_SILU,
     },
     {.name = NULL},

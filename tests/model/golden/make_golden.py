@@ -199,6 +199,12 @@ MODELS = {
         rope_parameters=rope(1e5)), spell="4",
         bites=[dict(sliding_window=None), dict(rope_parameters=rope(1e3)),
                dict(hidden_act="gelu")]),
+    "stablelm": dict(cls="StableLmForCausalLM", config=dict(
+        BASE, use_qkv_bias=True, tie_word_embeddings=False,
+        rope_parameters=rope(10000.0, partial_rotary_factor=0.5)), dtype="float16",
+        bites=[dict(rope_parameters=rope(10000.0, partial_rotary_factor=0.25)),
+               dict(rope_parameters=rope(100.0, partial_rotary_factor=0.5)),
+               dict(layer_norm_eps=0.01), dict(hidden_act="gelu")]),
     "bert": dict(cls="BertModel", config=ENCODER, vocabulary=True,
                  bites=[dict(hidden_act="gelu_new")]),
     "bert-sequence": dict(cls="BertForSequenceClassification", config=dict(ENCODER, **SENTIMENT),
