@@ -410,7 +410,7 @@ def draw_prompts(row, folder, rng):
     prompts = [tokenizer(t)["input_ids"] for t in TEXTS]
     types = [[0] * len(p) for p in prompts]
     texts = list(TEXTS)
-    for n in (N_TOKENS, 1):  # and drawn ones, in two segments where the family has them
+    for n in (*lengths, 1):  # and drawn ones, in two segments where the family has them
         prompts.append(rng.integers(0, VOCAB, n).tolist())
         types.append([int(i >= n // 3) for i in range(n)])
         texts.append(None)
