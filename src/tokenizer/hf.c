@@ -115,7 +115,7 @@ void hf_reserve(struct hf_reader *r, size_t n)
     r->capacity = capacity;
 }
 
-enum { ROOM_BYTES = 1 << 16, LARGE_ROOM_BYTES = 1 << 20 };
+enum { ROOM_BYTES = 1 << 16, LARGE_ROOM_BYTES = 1 << 20, MAX_GAPS = 1 << 16 };
 
 char *hf_copy_text(struct hf_reader *r, const char *text, size_t n)
 {
@@ -187,9 +187,19 @@ bool hf_add_special(struct hf_reader *r, int64_t id, const char *text, size_t n,
     return ok;
 }
 
-void hf_fill_gaps(struct hf_reader *r)
+bool hf_fill_gaps(struct hf_reader *r)
 {
     struct tokenizer_spec *s = r->spec;
+    size_t n_gaps = 0;
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        n_gaps += s->types[i] == 0;
+    }
+    if (n_gaps > MAX_GAPS && n_gaps > s->n_tokens - n_gaps) {
+        return error_set(
+            r->e, ERROR_INPUT,
+            "its %zu tokens have numbers up to %zu, which leaves more gaps than tokens",
+            s->n_tokens - n_gaps, s->n_tokens - 1);
+    }
     for (size_t i = 0; i < s->n_tokens; i++) {
         char text[32];
         if (s->types[i] == 0) {
@@ -197,6 +207,7 @@ void hf_fill_gaps(struct hf_reader *r)
             hf_set_token(r, (int64_t)i, text, (size_t)n, TOKEN_UNUSED, HF_NO_SCORE);
         }
     }
+    return true;
 }
 
 int32_t hf_find(struct hf_reader *r, const char *text, size_t n)
@@ -472,7 +483,9 @@ static bool read_folder(struct hf_reader *r)
     if (r->spec->n_tokens == 0) {
         return error_set(r->e, ERROR_INPUT, "the vocabulary has no tokens");
     }
-    hf_fill_gaps(r);
+    if (!hf_fill_gaps(r)) {
+        return false;
+    }
     read_roles(r, r->config, true);
     r->spec->add_bos = hf_bool(r->config, "add_bos_token", r->spec->add_bos);
     r->spec->add_eos = hf_bool(r->config, "add_eos_token", r->spec->add_eos);

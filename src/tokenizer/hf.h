@@ -49,8 +49,9 @@ bool hf_set_token(struct hf_reader *r, int64_t id, const char *text, size_t n, i
 /* A token that is looked for by its spelling. */
 bool hf_add_special(struct hf_reader *r, int64_t id, const char *text, size_t n, bool control,
                     uint8_t attributes);
-/* Tokens without a spelling, which files with gaps in their numbering have, become unused. */
-void hf_fill_gaps(struct hf_reader *r);
+/* Tokens without a spelling, which files with gaps in their numbering have, become unused. False,
+ * with a sentence, where they are many and more than the others. */
+bool hf_fill_gaps(struct hf_reader *r);
 int32_t hf_find(struct hf_reader *r, const char *text, size_t n);
 /* A member that is a boolean; absent or null: the default. */
 bool hf_bool(const json_t *object, const char *key, bool otherwise);

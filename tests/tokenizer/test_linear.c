@@ -20,7 +20,7 @@
 #include "tokenizer/tokenizer_internal.h"
 #include "vocabs.h"
 
-enum { MB = 1 << 20, ROUNDS = 3, QUICK_UNITS = 3 };
+enum { MB = 1 << 20, ROUNDS = 8, QUICK_UNITS = 3 };
 
 #define SHORTEST 0.02 /* seconds */
 #define BOUND    3.0

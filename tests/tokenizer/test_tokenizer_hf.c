@@ -313,6 +313,9 @@ static void test_ceilings(void **state)
     put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"merges\": [\"a a\"", ", \"a a\"",
                  TOKENIZER_MAX_MERGES, "]}}");
     refuse(ERROR_INPUT, "merges");
+    put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 524287}, \"merges\": [\"a a\"", ", \"a a\"", 9,
+                 "]}}");
+    refuse(ERROR_INPUT, "more gaps than tokens");
     put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"merges\": [\"a ", "a", 40000, "\"]}}");
     refuse(ERROR_LIMIT, "merge 0");
     put_repeated(BEFORE_VOCAB "\"vocab\": {\"a\": 0}, \"x\": [0", ",[]", 40000, "]}}");
