@@ -118,10 +118,11 @@ static void probe_calls(const struct chat_template *t, struct chat_abilities *a)
         json_pack("[o, o]", call("call00000", TOOL, text), call("call00001", OTHER, text));
     a->several_calls =
         comes_out(t, json_pack("[o, o]", user(), assistant(calls, none)), NULL, two, NULL);
-    calls = json_pack("[o]", call("call00000", TOOL, text));
-    a->words_with_calls =
-        !apart &&
-        comes_out(t, json_pack("[o, o]", user(), assistant(calls, WORDS)), NULL, one, NULL);
+    if (!apart) {
+        calls = json_pack("[o]", call("call00000", TOOL, text));
+        a->words_with_calls =
+            comes_out(t, json_pack("[o, o]", user(), assistant(calls, WORDS)), NULL, one, NULL);
+    }
     calls = json_pack("[o]", call("call00000", TOOL, text));
     a->results = comes_out(
         t, json_pack("[o, o, o]", user(), assistant(calls, none), result("call00000", TOOL, WORDS)),
