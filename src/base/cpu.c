@@ -33,8 +33,8 @@ static unsigned detect(void)
         return 0;
     }
     bool osxsave = c & (1u << 27), fma = c & (1u << 12), f16c = c & (1u << 29);
-    unsigned b7 = 0, d7 = 0;
-    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b7, &c, &d7)) {
+    unsigned b7 = 0, c7 = 0, d7 = 0;
+    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b7, &c7, &d7)) {
         return 0;
     }
     uint64_t saved = read_xcr0();
@@ -43,9 +43,11 @@ static unsigned detect(void)
         const unsigned f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
         if ((saved & 0xE6) == 0xE6 && (b7 & (f | dq | bw | vl)) == (f | dq | bw | vl)) {
             found |= CPU_AVX512;
+            const unsigned vnni = 1u << 11;
+            found |= c7 & vnni ? CPU_VNNI : 0;
             const unsigned amx = 1u << 24 | 1u << 22, tile_state = 3u << 17;
             bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
-            if (bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
+            if ((c7 & vnni) && bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
                 tiles_granted()) {
                 found |= CPU_AMX_BF16;
             }
@@ -114,9 +116,10 @@ static const struct {
     unsigned only, without;
 } mask_words[] = {
     {"none", 0, ~0u},
-    {"avx2", CPU_AVX2, CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16},
-    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_AMX_BF16},
-    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16, CPU_AMX_BF16},
+    {"avx2", CPU_AVX2, CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
+    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
+    {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI, CPU_VNNI | CPU_AMX_BF16},
+    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16, CPU_AMX_BF16},
     {"all", ~0u, 0},
 };
 
@@ -140,8 +143,8 @@ bool cpu_set_mask(const char *words, struct error *e)
         }
         if (!known) {
             return error_set(e, ERROR_USAGE,
-                             "unknown processor mask \"%.*s\": use all, none, avx2, avx512, amx, "
-                             "-avx512 or -amx",
+                             "unknown processor mask \"%.*s\": use all, none, avx2, avx512, "
+                             "vnni, amx, -avx512, -vnni or -amx",
                              (int)n, p);
         }
         p += n + (p[n] != 0);

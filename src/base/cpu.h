@@ -1,7 +1,8 @@
 /* cpu.h: what this processor can do, and a mask that switches it off.
  *
  * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "avx512" (up to
- * AVX-512), or "-amx", "-avx512" to remove a rung and what stands on it. The flag --cpu-mask and
+ * AVX-512), "vnni" (up to its integer dot products), or "-amx", "-vnni", "-avx512" to remove a rung
+ * and what stands on it. The flag --cpu-mask and
  * LLLM_CPU_MASK both use it.
  */
 #ifndef LLLM_BASE_CPU_H
@@ -14,6 +15,7 @@
 enum cpu_feature {
     CPU_AVX2 = 1u << 0,   /* AVX2, FMA and F16C, with the operating system's consent */
     CPU_AVX512 = 1u << 1, /* AVX-512 F, BW, DQ and VL */
+    CPU_VNNI = 1u << 3,   /* AVX-512 VNNI: integer dot products */
     /* AMX tiles with bf16 and AVX-512 BF16; finding it asks the kernel for the tile registers */
     CPU_AMX_BF16 = 1u << 2,
 };

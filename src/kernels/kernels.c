@@ -10,6 +10,8 @@ static const struct kernel_prefill prefill_reference = {.pack = prefill_pack_ref
                                                         .matmul = prefill_matmul_ref,
                                                         .pack_cache = prefill_pack_cache_ref,
                                                         .attention = prefill_attention_ref};
+static const struct kernel_fixed fixed_reference = {.pack = kernel_fixed_pack_ref,
+                                                    .matmul = kernel_fixed_matmul_ref};
 static const struct kernel_packed packed_reference = {.pack = kernel_gemm_bf16_pack_ref,
                                                       .gemm = kernel_gemm_bf16_packed_ref};
 #if defined(__x86_64__)
@@ -19,11 +21,13 @@ static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
                                                     .matmul = prefill_matmul_amx,
                                                     .pack_cache = prefill_pack_cache_amx,
                                                     .attention = prefill_attention_amx};
+static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
+                                               .matmul = kernel_fixed_matmul_vnni};
 #endif
 
-#define KERNELS_TABLE(label, rung, bf16, in_two, tiles)                                            \
+#define KERNELS_TABLE(label, rung, bf16, in_two, integers, tiles)                                  \
     {                                                                                              \
-        .name = label, .gemm_bf16 = bf16, .packed = in_two, .prefill = tiles,                      \
+        .name = label, .gemm_bf16 = bf16, .packed = in_two, .fixed = integers, .prefill = tiles,   \
         .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,                        \
         .layer_norm = kernel_layer_norm_##rung, .rope = kernel_rope_##rung,                        \
         .attention = kernel_attention_##rung, .activate = kernel_activate_##rung,                  \
@@ -37,12 +41,15 @@ static const struct {
     unsigned features;
     struct kernels table;
 } rungs[] = {
-    {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref, &packed_reference, NULL)},
+    {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref, &packed_reference, NULL, NULL)},
 #if defined(__x86_64__)
-    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL, NULL, NULL)},
-    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, NULL)},
-    {CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16,
-     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &prefill_tiles)},
+    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL, NULL, NULL, NULL)},
+    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, NULL, NULL)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
+     KERNELS_TABLE("vnni", avx512, NULL, NULL, &fixed_vnni, NULL)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16,
+     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_vnni,
+                   &prefill_tiles)},
 #endif
 };
 
@@ -51,6 +58,11 @@ enum { N_RUNGS = sizeof rungs / sizeof rungs[0] };
 const struct kernels *kernels_reference(void)
 {
     return &rungs[0].table;
+}
+
+const struct kernel_fixed *kernels_fixed_reference(void)
+{
+    return &fixed_reference;
 }
 
 const struct kernel_prefill *kernels_prefill_reference(void)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/fixed.h"
 #include "kernels/prefill.h"
 #include "quant/quant.h"
 
@@ -74,7 +75,7 @@ struct kernel_packed {
 };
 
 struct kernels {
-    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "amx" */
+    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "vnni", "amx" */
 
     /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
      * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly,
@@ -164,6 +165,7 @@ struct kernels {
                       float beta, float *c, size_t ldc, void *scratch);
     const struct kernel_packed *packed; /* NULL where gemm_bf16 is */
 
+    const struct kernel_fixed *fixed;     /* NULL on rungs without integer units */
     const struct kernel_prefill *prefill; /* NULL on rungs without a matrix unit */
 };
 
@@ -171,7 +173,8 @@ struct kernels {
  * one per rung, and never change. */
 const struct kernels *kernels_select(void);
 const struct kernels *kernels_reference(void);
-/* What the matrix units are checked against; slow. */
+/* What integer and matrix units are checked against; slow. */
+const struct kernel_fixed *kernels_fixed_reference(void);
 const struct kernel_prefill *kernels_prefill_reference(void);
 /* Every table that this machine and build could use, whatever the mask, for the checker; NULL past
  * the end. Index 0 is "ref". */

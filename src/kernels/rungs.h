@@ -54,12 +54,21 @@
                                    size_t head_dim, bool in_two, void *packed);                    \
     void prefill_attention_##rung(const struct kernel_prefill_attention *a)
 
+#define KERNELS_DECLARE_FIXED(rung)                                                                \
+    void kernel_fixed_pack_##rung(const float *x, size_t x_stride, size_t n_in, size_t begin,      \
+                                  size_t end, void *packed);                                       \
+    void kernel_fixed_matmul_##rung(const struct kernel_weights *w, size_t row_begin,              \
+                                    size_t row_end, const void *packed, size_t token_begin,        \
+                                    size_t token_end, float *y, size_t y_stride)
+
 KERNELS_DECLARE(ref);
+KERNELS_DECLARE_FIXED(ref);
 KERNELS_DECLARE_BF16(ref);
 KERNELS_DECLARE_PREFILL(ref);
 #if defined(__x86_64__)
 KERNELS_DECLARE(avx2);
 KERNELS_DECLARE(avx512);
+KERNELS_DECLARE_FIXED(vnni);
 KERNELS_DECLARE_BF16(amx);
 KERNELS_DECLARE_PREFILL(amx);
 size_t prefill_scratch_bytes_amx(void);

@@ -21,7 +21,10 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     if (begin >= end) {
         return;
     }
-    if (in.packed && (f->in_two || !prefill_splits(w->type))) {
+    if (in.packed && f->integers && fixed_supports(w->type)) {
+        f->integers->matmul(w, begin, end, in.packed, in.first - in.packed_first,
+                            row_end - in.packed_first, y, y_stride);
+    } else if (in.packed && f->tiles && (f->in_two || !prefill_splits(w->type))) {
         f->tiles->matmul(w, begin, end, in.packed, in.first, row_end, f->in_two, y, y_stride,
                          f->s->tiles + (size_t)p.index * prefill_scratch_bytes());
     } else {
@@ -55,10 +58,32 @@ static void pack_share(const struct pass *f, struct place p, const struct rows *
     }
 }
 
+/* For integer units. A single row is packed by every thread for itself, which is cheaper than a
+ * barrier. */
+static void pack_integers(const struct pass *f, struct place p, struct rows *in, size_t row_end,
+                          size_t n_in, char *packed)
+{
+    size_t n = row_end - in->first, begin = 0, end = n;
+    bool own = n == 1;
+    if (own) {
+        packed += (size_t)p.index * fixed_packed_bytes(1, n_in);
+    } else {
+        pool_share(n, 1, p.index, p.n_threads, &begin, &end);
+    }
+    f->integers->pack(in->data + in->first * in->stride, in->stride, n_in, begin, end, packed);
+    in->packed = packed;
+    in->packed_first = in->first;
+    if (!own) {
+        pass_barrier(f, p);
+    }
+}
+
 void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
                char *packed)
 {
-    if (f->tiles) {
+    if (f->integers && n_in % FIXED_BLOCK == 0) {
+        pack_integers(f, p, in, row_end, n_in, packed);
+    } else if (f->tiles) {
         pack_share(f, p, in, row_end, n_in, packed);
         in->packed = packed;
         pass_barrier(f, p);
@@ -108,7 +133,7 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
         }
     }
     pass_pack(f, p, &all, f->n_tokens, c->n_embd, s->packed);
-    if (!f->tiles) {
+    if (!all.packed) {
         pass_barrier(f, p);
     }
     return all;
@@ -276,15 +301,11 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
     return true;
 }
 
-static bool is_split(const struct model_linear *l)
+/* Whether any matrix is of a type for which `is` holds. Routers, which are F32 in files whose other
+ * matrices are not, do not count. */
+static bool any_matrix(const struct model *m, bool (*is)(uint32_t type))
 {
-    return l->w.data && prefill_splits(l->w.type);
-}
-
-/* Routers, which are F32 in files whose other matrices are not, do not count. */
-static bool any_is_split(const struct model *m)
-{
-    if (is_split(&m->head)) {
+    if (m->head.w.data && is(m->head.w.type)) {
         return true;
     }
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
@@ -292,13 +313,13 @@ static bool any_is_split(const struct model *m)
         const struct model_linear *linears[] = {&l->q,    &l->k,  &l->v,   &l->output,
                                                 &l->gate, &l->up, &l->down};
         for (size_t k = 0; k < sizeof linears / sizeof linears[0]; k++) {
-            if (is_split(linears[k])) {
+            if (linears[k]->w.data && is(linears[k]->w.type)) {
                 return true;
             }
         }
         const struct model_experts *experts[] = {&l->expert_gate, &l->expert_up, &l->expert_down};
         for (size_t k = 0; k < sizeof experts / sizeof experts[0]; k++) {
-            if (experts[k]->w.n_rows && prefill_splits(experts[k]->w.type)) {
+            if (experts[k]->w.n_rows && is(experts[k]->w.type)) {
                 return true;
             }
         }
@@ -306,10 +327,16 @@ static bool any_is_split(const struct model *m)
     return false;
 }
 
+static bool is_split(uint32_t type)
+{
+    return prefill_splits(type);
+}
+
 void pass_choose_units(struct pass *f, enum model_phase phase)
 {
     f->tiles = phase == MODEL_PREFILL ? f->kernels->prefill : NULL;
-    f->in_two = f->tiles && any_is_split(f->m);
+    f->in_two = f->tiles && any_matrix(f->m, is_split);
+    f->integers = !f->tiles && any_matrix(f->m, fixed_supports) ? f->kernels->fixed : NULL;
 }
 
 bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,

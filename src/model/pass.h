@@ -48,8 +48,8 @@ struct model_scratch {
     float *expert_rows;    /* [pairs, n_embd] by slot: inputs, then outputs */
     float *expert_gate;    /* [pairs, n_ff_expert] by slot */
     float *expert_up;      /* [pairs, n_ff_expert] by slot */
-    /* For matrix units (kernels/prefill.h): the input of a block and, beside it, what is between
-     * its matrices; inputs of experts by slot; each thread's working memory. */
+    /* For matrix and integer units (kernels/prefill.h, fixed.h): the input of a block and, beside
+     * it, what is between its matrices; inputs of experts by slot; each thread's working memory. */
     char *packed, *packed_inner;
     char *packed_slots;
     char *tiles;        /* [n_threads, prefill_scratch_bytes()] */
@@ -63,15 +63,16 @@ struct pass {
     struct model_scratch *s;
     struct pool *pool;
     const struct kernels *kernels;
-    const struct kernel_prefill *tiles; /* NULL: f32 throughout */
-    bool in_two;                        /* how they want inputs: split, or rounded */
-    const int32_t *tokens, *types;      /* types: NULL for zeros */
-    uint32_t n_tokens, position;        /* position: of the first token */
-    uint32_t n_wanted;                  /* how many of the last rows go to logits or hidden */
-    float *logits;                      /* [n_wanted, n_vocab], or NULL */
-    float *hidden;                      /* [n_wanted, n_embd], or NULL */
-    float *k, *v;                       /* keys and values of the first layer from position 0 */
-    size_t layer_stride;                /* floats from one layer's keys to the next's */
+    const struct kernel_prefill *tiles;  /* or NULL */
+    bool in_two;                         /* how they want inputs: split, or rounded */
+    const struct kernel_fixed *integers; /* or NULL; without either, f32 throughout */
+    const int32_t *tokens, *types;       /* types: NULL for zeros */
+    uint32_t n_tokens, position;         /* position: of the first token */
+    uint32_t n_wanted;                   /* how many of the last rows go to logits or hidden */
+    float *logits;                       /* [n_wanted, n_vocab], or NULL */
+    float *hidden;                       /* [n_wanted, n_embd], or NULL */
+    float *k, *v;                        /* keys and values of the first layer from position 0 */
+    size_t layer_stride;                 /* floats from one layer's keys to the next's */
     /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
      * are one sequence, which begins at `position`. */
     const uint32_t *begins, *ends;
@@ -93,7 +94,8 @@ struct rows {
     float *data;
     size_t stride;
     uint32_t first;
-    const void *packed; /* the same for matrix units, or NULL */
+    const void *packed;  /* the same for matrix or integer units, or NULL */
+    size_t packed_first; /* the row with which `packed` begins */
 };
 
 /* forward.c */

@@ -22,6 +22,14 @@ static void add(struct part *parts, size_t *n, uint64_t *total, size_t place, ui
     *total += (size_bytes + 63) & ~(uint64_t)63;
 }
 
+/* For either unit; integer units want a row for every thread. */
+static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in)
+{
+    uint64_t tiles = prefill_packed_bytes(n_rows, n_in, true);
+    uint64_t integers = fixed_packed_bytes(n_rows > n_threads ? n_rows : n_threads, n_in);
+    return tiles > integers ? tiles : integers;
+}
+
 /* No product exceeds 2^32 tokens * 2^6 experts each * 2^20 values * 2^3 bytes. */
 static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t capacity,
                      int n_threads, struct part parts[MAX_PARTS], size_t *n_parts)
@@ -65,9 +73,9 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(expert_rows, pairs * c->n_embd);
     PART(expert_gate, pairs * c->n_ff_expert);
     PART(expert_up, pairs * c->n_ff_expert);
-    PART(packed, prefill_packed_bytes(t, c->n_embd, true));
-    PART(packed_inner, prefill_packed_bytes(t, q > dense ? q : dense, true));
-    PART(packed_slots, prefill_packed_bytes(pairs, wide > c->n_embd ? wide : c->n_embd, true));
+    PART(packed, packed_bytes(t, n, c->n_embd));
+    PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
+    PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd));
     PART(tiles, n * prefill_scratch_bytes());
     PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(capacity, c->head_dim)));
 #undef PART

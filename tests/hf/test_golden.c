@@ -31,6 +31,8 @@
  * likeliest token may be another where the reference has two within the tolerance. */
 #define UNITS_TOLERANCE     7e-4
 #define QUANTISED_TOLERANCE 5e-2
+/* Quantised weights on integer units, with activations of 16 bits (kernels/fixed.h). */
+#define FIXED_TOLERANCE 1e-3
 
 enum { LEAST_FOLDERS = 29, CHUNK = 7, MAX_SEEN = 256 };
 
@@ -204,11 +206,12 @@ static void check_batch(const struct model *m, const struct golden *g)
 static double tolerance_of(const struct model *m, const struct golden *g, const struct kernels *k,
                            enum model_phase phase)
 {
-    if (!k->prefill || (g->kind == GOLDEN_LOGITS && phase == MODEL_DECODE)) {
-        return TOLERANCE;
-    }
     const struct kernel_weights *w = &m->layers[0].expert_up.w;
-    return w->n_rows && !prefill_splits(w->type) ? QUANTISED_TOLERANCE : UNITS_TOLERANCE;
+    bool quantised = w->n_rows && !prefill_splits(w->type);
+    if (!k->prefill || (g->kind == GOLDEN_LOGITS && phase == MODEL_DECODE)) {
+        return quantised && k->fixed ? FIXED_TOLERANCE : TOLERANCE;
+    }
+    return quantised ? QUANTISED_TOLERANCE : UNITS_TOLERANCE;
 }
 
 /* All ways of a phase on one rung; the rows of all prompts go to `rows`, one prompt after the
@@ -302,7 +305,8 @@ static void check_import(const char *folder, const struct model *m, const struct
         for (int phase = MODEL_PREFILL; phase <= MODEL_DECODE; phase++) {
             struct way whole = {kernels_select(), 1, p->n, (enum model_phase)phase};
             compute(imported, &whole, g, p, again);
-            if (tolerance_of(m, g, kernels_select(), whole.phase) == QUANTISED_TOLERANCE) {
+            if (tolerance_of(m, g, kernels_select(), whole.phase) == QUANTISED_TOLERANCE ||
+                tolerance_of(m, g, kernels_select(), whole.phase) == FIXED_TOLERANCE) {
                 assert_true(compare(g, p, again, UNITS_TOLERANCE) <= UNITS_TOLERANCE);
             } else {
                 compute(m, &whole, g, p, rows);

@@ -212,6 +212,8 @@ static const struct {
     {"top_k", check_top_k},
     {"softmax", check_softmax},
     {"exponential", check_exponential},
+    {"fixed", check_fixed},
+    {"fixed_special", check_fixed_special},
     {"add", check_add},
     {"add_scaled", check_add_scaled},
     {"gemm", check_gemm},
@@ -228,8 +230,11 @@ static void check_masks(void)
     } masks[] = {{"none", 0},
                  {"avx2", CPU_AVX2},
                  {"-avx512", CPU_AVX2},
-                 {"-amx", CPU_AVX2 | CPU_AVX512},
-                 {"all", CPU_AVX2 | CPU_AVX512 | CPU_AMX_BF16}};
+                 {"avx512", CPU_AVX2 | CPU_AVX512},
+                 {"-vnni", CPU_AVX2 | CPU_AVX512},
+                 {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
+                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
+                 {"all", ~0u}};
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
         struct error e;
         if (!cpu_set_mask(masks[i].mask, &e)) {
@@ -240,6 +245,7 @@ static void check_masks(void)
         const char *expected = "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
             expected = (features & CPU_AMX_BF16) != 0 ? "amx"
+                       : (features & CPU_VNNI) != 0   ? "vnni"
                        : (features & CPU_AVX512) != 0 ? "avx512"
                                                       : "avx2";
         }

@@ -116,9 +116,13 @@ static void compare_phase(const struct tiny *t, const struct kernels *kernels,
     bench_close(&b);
 }
 
-/* Matrix units round what meets quantised weights (kernels/prefill.h). */
+/* Units round what meets quantised weights: to 16 bits (kernels/fixed.h) or to 8
+ * (kernels/prefill.h). */
 static void compare_with_plain(const struct tiny *t, const struct kernels *kernels, double allowed)
 {
+    if (kernels->fixed && fixed_supports(t->type) && allowed < 3e-4) {
+        allowed = 3e-4;
+    }
     double rounded = !kernels->prefill ? allowed : prefill_splits(t->type) ? 2e-4 : 4e-2;
     compare_phase(t, kernels, MODEL_DECODE, allowed);
     compare_phase(t, kernels, MODEL_PREFILL, rounded > allowed ? rounded : allowed);

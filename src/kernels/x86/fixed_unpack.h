@@ -1,0 +1,398 @@
+/* fixed_unpack.h: a chunk of quantised weights as unsigned bytes and their scales, on AVX-512.
+ * Private to this folder.
+ *
+ * Weights come in the order of fixed_chunk.h, made unsigned by adding an offset that belongs to the
+ * format; the layouts stand in src/quant. Nothing past the chunk's end is read; `type` is a
+ * constant wherever these are called.
+ */
+#ifndef LLLM_KERNELS_X86_FIXED_UNPACK_H
+#define LLLM_KERNELS_X86_FIXED_UNPACK_H
+
+#include <string.h>
+
+#include "kernels/x86/fixed_chunk.h"
+#include "kernels/x86/unpack_256.h"
+
+/* By lane (fixed.h). Formats with groups of 32 use the first of each only. */
+struct fixed_scales {
+    __m512 scale[2];   /* of the first and the second 16 elements of a block */
+    __m512 minimum[2]; /* added, so mostly negative */
+};
+
+VEC_INLINE bool fixed_is_super(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_Q6_K:
+    case TENSOR_Q5_K:
+    case TENSOR_Q4_K:
+    case TENSOR_Q3_K:
+    case TENSOR_Q2_K:
+    case TENSOR_IQ4_XS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+VEC_INLINE bool fixed_has_minima(uint32_t type)
+{
+    return has_offsets(type) || super_has_minima(type);
+}
+
+/* The binary logarithm of the offset; -1: none. */
+VEC_INLINE int fixed_log_offset(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_Q3_K:
+        return 2;
+    case TENSOR_Q4_0:
+        return 3;
+    case TENSOR_Q5_0:
+        return 4;
+    case TENSOR_Q6_K:
+        return 5;
+    case TENSOR_Q8_0:
+    case TENSOR_IQ4_NL:
+    case TENSOR_IQ4_XS:
+    case TENSOR_MXFP4:
+        return 7;
+    default:
+        return -1;
+    }
+}
+
+VEC_INLINE size_t fixed_super_bytes(uint32_t type)
+{
+    return fixed_is_super(type) ? super_bytes(type) : FIXED_SUPER / 32 * block_bytes(type);
+}
+
+/* ---- bytes ---- */
+
+/* 16 bytes each at p, p + stride, ... */
+VEC_INLINE __m512i four_pieces(const uint8_t *p, size_t stride)
+{
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const void *)(p + stride)));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const void *)(p + 2 * stride)));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)(p + 3 * stride)));
+}
+
+/* 16 bytes at p, twice, and 16 at p + stride, twice. */
+VEC_INLINE __m512i two_pieces(const uint8_t *p, size_t stride)
+{
+    __m512i v = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+    return _mm512_mask_broadcast_i32x4(v, 0xff00, _mm_loadu_si128((const void *)(p + stride)));
+}
+
+/* The pieces `which` (0 or 1) of 32 bytes at each of p, p + 32, p + 64, p + 96. */
+VEC_INLINE __m512i every_other_piece(const uint8_t *p, int which)
+{
+    __m512i a = _mm512_loadu_si512(p), b = _mm512_loadu_si512(p + 64);
+    return which == 0 ? _mm512_shuffle_i32x4(a, b, 0x88) : _mm512_shuffle_i32x4(a, b, 0xdd);
+}
+
+VEC_INLINE __m512i low_bits(__m512i v, int bits)
+{
+    return _mm512_and_si512(v, _mm512_set1_epi8((char)bits));
+}
+
+VEC_INLINE __m512i nibbles(__m512i v, bool high)
+{
+    return low_bits(high ? _mm512_srli_epi16(v, 4) : v, 15);
+}
+
+/* Each 128-bit lane turned left by its count, so that the wanted bits of every byte, which stay
+ * within it, come to where `bits` are; to those `rest` is added. */
+VEC_INLINE __m512i turned_bits(__m512i v, int a, int b, int c, int d, int bits, __m512i rest)
+{
+    const __m512i counts = _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d);
+    v = _mm512_rolv_epi32(v, counts);
+    /* (v & bits) | rest */
+    return _mm512_ternarylogic_epi32(v, _mm512_set1_epi8((char)bits), rest, 0xea);
+}
+
+/* Levels of nibbles plus 128. */
+VEC_INLINE __m512i nibble_bytes(uint32_t type, __m512i q)
+{
+    __m128i levels = _mm_xor_si128(nibble_levels(type), _mm_set1_epi8((char)128));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), q);
+}
+
+/* A fifth bit for the given halves of four blocks, two apart. */
+VEC_INLINE __mmask64 fifth_bits(const uint8_t *p, size_t stride, bool second)
+{
+    uint64_t mask = 0;
+    VEC_UNROLL
+    for (int i = 0; i < 4; i++) {
+        uint16_t bits;
+        memcpy(&bits, p + (size_t)i * stride + (second ? 2 : 0), sizeof bits);
+        mask |= (uint64_t)bits << 16 * i;
+    }
+    return _cvtu64_mask64(mask);
+}
+
+/* Of blocks of 32: vector 2 * odd + second of a super. */
+VEC_INLINE __m512i fixed_block_bytes(uint32_t type, const uint8_t *p, bool odd, bool second)
+{
+    size_t n_bytes = block_bytes(type);
+    p += odd ? n_bytes : 0;
+    switch (type) {
+    case TENSOR_Q8_0: {
+        __m512i q = four_pieces(p + 2 + (second ? 16 : 0), 2 * n_bytes);
+        return _mm512_xor_si512(q, _mm512_set1_epi8((char)128));
+    }
+    case TENSOR_Q5_0:
+    case TENSOR_Q5_1: {
+        p += type == TENSOR_Q5_0 ? 2 : 4;
+        __m512i q = nibbles(four_pieces(p + 4, 2 * n_bytes), second);
+        return _mm512_mask_add_epi8(q, fifth_bits(p, 2 * n_bytes, second), q, _mm512_set1_epi8(16));
+    }
+    case TENSOR_IQ4_NL:
+        return nibble_bytes(type, nibbles(four_pieces(p + 2, 2 * n_bytes), second));
+    case TENSOR_MXFP4:
+        return nibble_bytes(type, nibbles(four_pieces(p + 1, 2 * n_bytes), second));
+    default:
+        return nibbles(four_pieces(p + (type == TENSOR_Q4_0 ? 2 : 4), 2 * n_bytes), second);
+    }
+}
+
+/* The same of blocks of 256. */
+VEC_INLINE __m512i fixed_super_vector(uint32_t type, const uint8_t *p, bool odd, bool second)
+{
+    size_t piece = second ? 16 : 0;
+    const int o = odd;
+    switch (type) {
+    case TENSOR_Q4_K:
+        return nibbles(every_other_piece(p + 16, second), odd);
+    case TENSOR_Q5_K: {
+        __m512i q = nibbles(every_other_piece(p + 48, second), odd);
+        __m512i fifth = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(p + 16 + piece)));
+        return turned_bits(fifth, 4 - o, 2 - o, 32 - o, 30 - o, 16, q);
+    }
+    case TENSOR_IQ4_XS:
+        return nibble_bytes(type, nibbles(every_other_piece(p + 8, odd), second));
+    case TENSOR_Q6_K: {
+        __m512i low = two_pieces(p + piece + 32 * o, 64), high = two_pieces(p + 128 + piece, 32);
+        low = _mm512_srlv_epi32(low,
+                                _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 0, 0, 0, 0, 4, 4, 4, 4));
+        int first = 4 - 2 * o, next = (32 - 2 * o) % 32;
+        return turned_bits(high, first, next, first, next, 48, low_bits(low, 15));
+    }
+    case TENSOR_Q3_K: {
+        __m512i low = two_pieces(p + 32 + piece, 32);
+        __m512i third = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(p + piece)));
+        low = turned_bits(low, (32 - 2 * o) % 32, 28 - 2 * o, (32 - 2 * o) % 32, 28 - 2 * o, 3,
+                          _mm512_setzero_si512());
+        return turned_bits(third, 2 - o, (32 - o) % 32, 30 - o, 28 - o, 4, low);
+    }
+    default: { /* Q2_K */
+        __m512i low = two_pieces(p + 16 + piece, 32);
+        return turned_bits(low, (32 - 2 * o) % 32, 28 - 2 * o, (32 - 2 * o) % 32, 28 - 2 * o, 3,
+                           _mm512_setzero_si512());
+    }
+    }
+}
+
+VEC_INLINE __m512i fixed_vector(uint32_t type, const uint8_t *super, bool odd, bool second)
+{
+    return fixed_is_super(type) ? fixed_super_vector(type, super, odd, second)
+                                : fixed_block_bytes(type, super, odd, second);
+}
+
+/* ---- scales ---- */
+
+/* Eight neighbouring values of each super, by lane: pairs take turns. */
+VEC_INLINE __m512i lanes_of_bytes(__m128i first, __m128i second)
+{
+    return _mm512_cvtepi8_epi32(_mm_unpacklo_epi16(first, second));
+}
+
+VEC_INLINE __m512 lanes_of_halves(__m128i first, __m128i second)
+{
+    __m256i low = _mm256_castsi128_si256(_mm_unpacklo_epi32(first, second));
+    return _mm512_cvtph_ps(_mm256_inserti128_si256(low, _mm_unpackhi_epi32(first, second), 1));
+}
+
+/* 16 bits at p, p + stride, ... */
+VEC_INLINE __m128i eight_halves(const uint8_t *p, size_t stride)
+{
+    int16_t h[8];
+    VEC_UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        memcpy(&h[i], p + i * stride, sizeof h[i]);
+    }
+    return _mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]);
+}
+
+/* The f16 at p for lanes of the first super, at p + stride for those of the second. */
+VEC_INLINE __m512 half_of_super(const uint8_t *p, size_t stride)
+{
+    int16_t a, b;
+    memcpy(&a, p, sizeof a);
+    memcpy(&b, p + stride, sizeof b);
+    __m128i pairs = _mm_set1_epi32((int32_t)((uint32_t)(uint16_t)a * 0x10001u));
+    __m128i other = _mm_set1_epi32((int32_t)((uint32_t)(uint16_t)b * 0x10001u));
+    __m128i four = _mm_unpacklo_epi32(pairs, other);
+    return _mm512_cvtph_ps(_mm256_broadcastsi128_si256(four));
+}
+
+/* 18-byte blocks: two registers hold all eight scales of a super, at every ninth 16 bits. */
+VEC_INLINE __m512 scales_of_18(const uint8_t *p)
+{
+    const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 9, 13, 9, 13, 18, 22, 18, 22, 27, 31, 27, 31);
+    const __m512i by = _mm512_setr_epi32(0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16, 0, 16);
+    const uint8_t *q = p + 8 * 18;
+    __m512i first =
+        _mm512_permutex2var_epi32(_mm512_loadu_si512(p), at, _mm512_loadu_si512(p + 64));
+    __m512i second =
+        _mm512_permutex2var_epi32(_mm512_loadu_si512(q), at, _mm512_loadu_si512(q + 64));
+    __m512i v = _mm512_mask_mov_epi32(first, 0xcccc, second);
+    return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srlv_epi32(v, by)));
+}
+
+/* Halves of the scales of MXFP4: 2^(e - 128); the two smallest are subnormal. */
+VEC_INLINE __m512 halved_power_lanes(__m128i first, __m128i second)
+{
+    __m512i e = _mm512_cvtepu8_epi32(_mm_unpacklo_epi16(first, second));
+    __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    __mmask16 small = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    normal = _mm512_mask_sllv_epi32(normal, small, _mm512_set1_epi32(1 << 21), e);
+    return _mm512_castsi512_ps(normal);
+}
+
+VEC_INLINE __m128i eight_bytes(const uint8_t *p, size_t stride)
+{
+    uint64_t all = 0;
+    VEC_UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        all |= (uint64_t)p[i * stride] << 8 * i;
+    }
+    return _mm_cvtsi64_si128((int64_t)all);
+}
+
+VEC_INLINE void fixed_block_scales(uint32_t type, const uint8_t *p, struct fixed_scales *s)
+{
+    size_t n_bytes = block_bytes(type);
+    const uint8_t *second = p + 8 * n_bytes;
+    if (type == TENSOR_Q4_0 || type == TENSOR_IQ4_NL) {
+        s->scale[0] = scales_of_18(p);
+    } else if (type == TENSOR_MXFP4) {
+        s->scale[0] = halved_power_lanes(eight_bytes(p, n_bytes), eight_bytes(second, n_bytes));
+    } else {
+        s->scale[0] = lanes_of_halves(eight_halves(p, n_bytes), eight_halves(second, n_bytes));
+    }
+    if (has_offsets(type)) {
+        s->minimum[0] =
+            lanes_of_halves(eight_halves(p + 2, n_bytes), eight_halves(second + 2, n_bytes));
+    }
+}
+
+/* Scales in the lower half, minima in the upper: Q4_K and Q5_K. */
+VEC_INLINE __m128i six_bits(const uint8_t *p)
+{
+    const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, top = 0x30303030;
+    uint32_t a, b, c;
+    memcpy(&a, p, sizeof a);
+    memcpy(&b, p + 4, sizeof b);
+    memcpy(&c, p + 8, sizeof c);
+    uint64_t scales = (a & six) | (uint64_t)((c & four) | (a >> 2 & top)) << 32;
+    uint64_t minima = (b & six) | (uint64_t)((c >> 4 & four) | (b >> 2 & top)) << 32;
+    return _mm_set_epi64x((int64_t)minima, (int64_t)scales);
+}
+
+/* 16 signed scales of Q3_K, in the order of their elements. */
+VEC_INLINE __m128i q3_k_scales(const uint8_t *p)
+{
+    const uint64_t four = 0x0f0f0f0f0f0f0f0f;
+    const uint32_t two = 0x03030303;
+    uint64_t low;
+    uint32_t top;
+    memcpy(&low, p, sizeof low);
+    memcpy(&top, p + 8, sizeof top);
+    uint64_t high0 = (top & two) | (uint64_t)(top >> 2 & two) << 32;
+    uint64_t high1 = (top >> 4 & two) | (uint64_t)(top >> 6 & two) << 32;
+    __m128i all = _mm_set_epi64x((int64_t)((low >> 4 & four) | high1 << 4),
+                                 (int64_t)((low & four) | high0 << 4));
+    return _mm_sub_epi8(all, _mm_set1_epi8(32));
+}
+
+/* Eight signed scales of IQ4_XS. */
+VEC_INLINE __m128i iq4_xs_scales(const uint8_t *p)
+{
+    uint16_t high;
+    uint32_t low;
+    memcpy(&high, p + 2, sizeof high);
+    memcpy(&low, p + 4, sizeof low);
+    uint64_t all = 0;
+    VEC_UNROLL
+    for (int i = 0; i < 8; i++) {
+        uint32_t six = (low >> 4 * i & 15) | (uint32_t)(high >> 2 * i & 3) << 4;
+        all |= (uint64_t)six << 8 * i;
+    }
+    return _mm_sub_epi8(_mm_cvtsi64_si128((int64_t)all), _mm_set1_epi8(32));
+}
+
+/* d times 16 bytes of each super: those of first and of second halves of blocks apart. */
+VEC_INLINE void scales_of_halves(__m512 d, __m128i first, __m128i second, __m512 to[2])
+{
+    const __m128i apart = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    first = _mm_shuffle_epi8(first, apart);
+    second = _mm_shuffle_epi8(second, apart);
+    to[0] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(first, second)));
+    first = _mm_unpackhi_epi64(first, first);
+    second = _mm_unpackhi_epi64(second, second);
+    to[1] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(first, second)));
+}
+
+VEC_INLINE void fixed_super_scales(uint32_t type, const uint8_t *p, struct fixed_scales *s)
+{
+    size_t n_bytes = super_bytes(type);
+    const uint8_t *next = p + n_bytes;
+    switch (type) {
+    case TENSOR_Q4_K:
+    case TENSOR_Q5_K: {
+        __m128i a = six_bits(p + 4), b = six_bits(next + 4);
+        __m512 d = half_of_super(p, n_bytes), dmin = half_of_super(p + 2, n_bytes);
+        s->scale[0] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(a, b)));
+        a = _mm_unpackhi_epi64(a, a);
+        b = _mm_unpackhi_epi64(b, b);
+        s->minimum[0] =
+            _mm512_mul_ps(vec_sub(vec_zero(), dmin), _mm512_cvtepi32_ps(lanes_of_bytes(a, b)));
+        return;
+    }
+    case TENSOR_IQ4_XS:
+        s->scale[0] = _mm512_mul_ps(
+            half_of_super(p, n_bytes),
+            _mm512_cvtepi32_ps(lanes_of_bytes(iq4_xs_scales(p), iq4_xs_scales(next))));
+        return;
+    case TENSOR_Q6_K:
+        scales_of_halves(half_of_super(p + 208, n_bytes), _mm_loadu_si128((const void *)(p + 192)),
+                         _mm_loadu_si128((const void *)(next + 192)), s->scale);
+        return;
+    case TENSOR_Q3_K:
+        scales_of_halves(half_of_super(p + 108, n_bytes), q3_k_scales(p + 96),
+                         q3_k_scales(next + 96), s->scale);
+        return;
+    default: { /* Q2_K */
+        __m128i a = _mm_loadu_si128((const void *)p), b = _mm_loadu_si128((const void *)next);
+        const __m128i four = _mm_set1_epi8(15);
+        scales_of_halves(half_of_super(p + 80, n_bytes), _mm_and_si128(a, four),
+                         _mm_and_si128(b, four), s->scale);
+        __m512 dmin = vec_sub(vec_zero(), half_of_super(p + 82, n_bytes));
+        scales_of_halves(dmin, _mm_and_si128(_mm_srli_epi16(a, 4), four),
+                         _mm_and_si128(_mm_srli_epi16(b, 4), four), s->minimum);
+        return;
+    }
+    }
+}
+
+VEC_INLINE void fixed_load_scales(uint32_t type, const uint8_t *p, struct fixed_scales *s)
+{
+    if (fixed_is_super(type)) {
+        fixed_super_scales(type, p, s);
+    } else {
+        fixed_block_scales(type, p, s);
+    }
+}
+
+#endif

@@ -1,0 +1,280 @@
+/* fixed_vnni.c: linear layers in fixed point on AVX-512 VNNI.
+ *
+ * A chunk of a row is unpacked into registers and meets the chunk of every token: bytes of weights
+ * by bytes of activations, four products to a 32-bit lane, high bytes first, moved up, then the low
+ * ones; a small tree turns lanes into the sums of groups, which lie in the lanes of fixed.h.
+ */
+#include "kernels/rungs.h"
+#include "kernels/x86/fixed_unpack.h"
+
+enum {
+    TOKENS_TOGETHER = 32, /* sums of a row kept on the stack */
+    ROWS_TOGETHER = 4,
+    AHEAD_BYTES = 4096,
+    CACHE_LINE = 64,
+    MAX_CHUNK_BYTES = 544, /* Q8_0 */
+};
+
+/* ---- activations ---- */
+
+/* 32 elements, the first of which is element 32 * block of its chunk. */
+static void pack_block(const float *x, size_t block, struct fixed_chunk *to)
+{
+    __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
+    float most = _mm512_reduce_max_ps(vec_max(vec_abs(v[0]), vec_abs(v[1])));
+    __m512 zero = vec_zero(), bad = vec_fma(v[0], zero, vec_mul(v[1], zero));
+    bool finite = _mm512_cmp_ps_mask(bad, bad, _CMP_UNORD_Q) == 0;
+    float inverse = most < 0x1p-100f ? 0 : FIXED_MAX / most;
+    float scale = most < 0x1p-100f ? 0 : most / FIXED_MAX;
+    scale = finite ? scale : NAN;
+    size_t super = block / 8, odd = block % 2, place = block % 8 / 2;
+    size_t lane = 4 * place + 2 * super + odd;
+    int32_t sum[2];
+    for (size_t half = 0; half < 2; half++) {
+        __m512i q = _mm512_cvtps_epi32(vec_mul(v[half], vec_set1(inverse)));
+        q = finite ? q : _mm512_setzero_si512();
+        size_t vector = 4 * super + 2 * odd + half;
+        __m512i high = _mm512_srai_epi32(_mm512_add_epi32(q, _mm512_set1_epi32(128)), 8);
+        _mm_storeu_si128((void *)(to->high[vector] + 16 * place), _mm512_cvtepi32_epi8(high));
+        _mm_storeu_si128((void *)(to->low[vector] + 16 * place), _mm512_cvtepi32_epi8(q));
+        sum[half] = _mm512_reduce_add_epi32(q);
+    }
+    to->scale[lane] = scale;
+    int32_t sums[3] = {sum[0], sum[1], sum[0] + sum[1]};
+    for (size_t i = 0; i < 3; i++) {
+        to->sum[i][lane] = scale * (float)sums[i];
+        to->offset[i][lane] = sums[i] * (1 << FIXED_LOG_OFFSET);
+    }
+}
+
+void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
+                            void *packed)
+{
+    size_t n_chunks = fixed_chunks(n_in), per_chunk = FIXED_CHUNK / FIXED_BLOCK;
+    for (size_t t = begin; t < end; t++) {
+        struct fixed_chunk *to = (struct fixed_chunk *)packed + t * n_chunks;
+        for (size_t i = 0; i < n_in; i += FIXED_CHUNK, to++) {
+            if (n_in - i < FIXED_CHUNK) {
+                memset(to, 0, sizeof *to);
+            }
+            for (size_t b = 0; b < per_chunk && i + b * FIXED_BLOCK < n_in; b++) {
+                pack_block(x + t * x_stride + i + b * FIXED_BLOCK, b, to);
+            }
+        }
+    }
+}
+
+/* ---- weights by activations ---- */
+
+/* The chunk of a row: whole, or what is left of it and zeros. n_supers: how many halves of it are
+ * not zeros. */
+struct weights {
+    __m512i bytes[FIXED_VECTORS];
+    struct fixed_scales scales;
+};
+
+VEC_INLINE void unpack(uint32_t type, const uint8_t *p, int n_supers, struct weights *w)
+{
+    size_t n_bytes = fixed_super_bytes(type);
+    VEC_UNROLL
+    for (int i = 0; i < 4 * n_supers; i++) {
+        w->bytes[i] = fixed_vector(type, p + (size_t)(i / 4) * n_bytes, i & 2, i & 1);
+    }
+    fixed_load_scales(type, p, &w->scales);
+}
+
+VEC_INLINE __m512i add(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+/* Four lanes of each group become one: lane 4 i + j is the sum of the i-th four lanes of v[j]. */
+VEC_INLINE __m512i sum_fours(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    __m512i ab = add(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = add(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    return add(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+VEC_INLINE __m512i dot(__m512i sum, __m512i weights, const int8_t *activations)
+{
+    return _mm512_dpbusd_epi32(sum, weights, _mm512_load_si512(activations));
+}
+
+/* sum of one vector's groups, or of two that hold the halves of blocks of 32. */
+VEC_INLINE __m512i products(const struct weights *w, const struct fixed_chunk *x, int first, int n)
+{
+    __m512i sum = _mm512_setzero_si512();
+    VEC_UNROLL
+    for (int i = first; i < first + n; i++) {
+        sum = dot(sum, w->bytes[i], x->high[i]);
+    }
+    sum = _mm512_slli_epi32(sum, 8);
+    VEC_UNROLL
+    for (int i = first; i < first + n; i++) {
+        sum = dot(sum, w->bytes[i], x->low[i]);
+    }
+    return sum;
+}
+
+/* y += the scaled sums of first or second halves (part 0 or 1), or of whole blocks (2). */
+VEC_INLINE __m512 add_groups(uint32_t type, const struct weights *w, const struct fixed_chunk *x,
+                             int n_supers, int part, __m512 y)
+{
+    __m512i v[4];
+    VEC_UNROLL
+    for (int i = 0; i < 4; i++) {
+        if (i / 2 >= n_supers) {
+            v[i] = _mm512_setzero_si512();
+        } else {
+            v[i] = part == 2 ? products(w, x, 2 * i, 2) : products(w, x, 2 * i + part, 1);
+        }
+    }
+    __m512i sum = sum_fours(v[0], v[1], v[2], v[3]);
+    int log_offset = fixed_log_offset(type);
+    if (log_offset >= 0) {
+        __m512i offset = _mm512_load_si512(x->offset[part]);
+        if (log_offset != FIXED_LOG_OFFSET) {
+            offset = _mm512_srai_epi32(offset, (unsigned)(FIXED_LOG_OFFSET - log_offset));
+        }
+        sum = _mm512_sub_epi32(sum, offset);
+    }
+    __m512 scale = vec_mul(w->scales.scale[part & 1], _mm512_load_ps(x->scale));
+    return vec_fma(_mm512_cvtepi32_ps(sum), scale, y);
+}
+
+VEC_INLINE __m512 add_chunk(uint32_t type, const struct weights *w, const struct fixed_chunk *x,
+                            int n_supers, __m512 y)
+{
+    bool halves = fixed_is_super(type) && super_has_halves(type);
+    if (halves) {
+        y = add_groups(type, w, x, n_supers, 0, y);
+        y = add_groups(type, w, x, n_supers, 1, y);
+    } else {
+        y = add_groups(type, w, x, n_supers, 2, y);
+    }
+    if (fixed_has_minima(type) && halves) {
+        y = vec_fma(w->scales.minimum[0], _mm512_load_ps(x->sum[0]), y);
+        y = vec_fma(w->scales.minimum[1], _mm512_load_ps(x->sum[1]), y);
+    } else if (fixed_has_minima(type)) {
+        y = vec_fma(w->scales.minimum[0], _mm512_load_ps(x->sum[2]), y);
+    }
+    return y;
+}
+
+/* What all rows of a call share. */
+struct call {
+    const struct kernel_weights *w;
+    const struct fixed_chunk *x; /* of the first token */
+    size_t n_tokens, n_chunks;   /* at most TOKENS_TOGETHER tokens */
+};
+
+/* y[t] of one row; what is asked for ahead of time may lie behind the row. */
+VEC_INLINE void chunk_by_tokens(uint32_t type, const struct call *c, const uint8_t *p, size_t chunk,
+                                int n_supers, __m512 *y)
+{
+    struct weights w;
+    unpack(type, p, n_supers, &w);
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        y[t] = add_chunk(type, &w, c->x + t * c->n_chunks + chunk, n_supers, y[t]);
+    }
+}
+
+VEC_INLINE void row_by_tokens(uint32_t type, const struct call *c, const uint8_t *row, __m512 *y)
+{
+    size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK;
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        y[t] = vec_zero();
+    }
+    for (size_t i = 0; i < n_whole; i++, row += n_bytes) {
+        for (size_t at = 0; at < n_bytes; at += CACHE_LINE) {
+            _mm_prefetch((const char *)((uintptr_t)row + AHEAD_BYTES + at), _MM_HINT_T0);
+        }
+        chunk_by_tokens(type, c, row, i, 2, y);
+    }
+    size_t n_rest = c->w->n_in % FIXED_CHUNK;
+    if (n_rest == 0) {
+        return;
+    }
+    uint8_t spare[MAX_CHUNK_BYTES] = {0};
+    memcpy(spare, row, n_rest * fixed_super_bytes(type) / FIXED_SUPER);
+    if (n_rest > FIXED_SUPER) {
+        chunk_by_tokens(type, c, spare, n_whole, 2, y);
+    } else {
+        chunk_by_tokens(type, c, spare, n_whole, 1, y);
+    }
+}
+
+VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size_t row_end,
+                     float *y, size_t y_stride)
+{
+    const uint8_t *data = c->w->data;
+    for (size_t r = row_begin; r < row_end; r += ROWS_TOGETHER) {
+        __m512 sums[ROWS_TOGETHER][TOKENS_TOGETHER];
+        size_t n = row_end - r < ROWS_TOGETHER ? row_end - r : ROWS_TOGETHER;
+        for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+            row_by_tokens(type, c, data + (r + (b < n ? b : n - 1)) * c->w->row_bytes, sums[b]);
+        }
+        for (size_t t = 0; t < c->n_tokens; t++) {
+            float four[ROWS_TOGETHER];
+            _mm_storeu_ps(four, vec_sum4(sums[0][t], sums[1][t], sums[2][t], sums[3][t]));
+            memcpy(y + t * y_stride + r, four, n * sizeof *y);
+        }
+    }
+}
+
+typedef void rows_fn(const struct call *c, size_t row_begin, size_t row_end, float *y,
+                     size_t y_stride);
+
+#define FIXED_FORMATS(ROW)                                                                         \
+    ROW(Q4_0)                                                                                      \
+    ROW(Q4_1)                                                                                      \
+    ROW(Q5_0)                                                                                      \
+    ROW(Q5_1)                                                                                      \
+    ROW(Q8_0)                                                                                      \
+    ROW(Q2_K)                                                                                      \
+    ROW(Q3_K)                                                                                      \
+    ROW(Q4_K)                                                                                      \
+    ROW(Q5_K)                                                                                      \
+    ROW(Q6_K)                                                                                      \
+    ROW(IQ4_NL)                                                                                    \
+    ROW(IQ4_XS)                                                                                    \
+    ROW(MXFP4)
+
+/* One token is a case of its own: its sums stay in registers. */
+#define WAY(name)                                                                                  \
+    static void rows_##name(const struct call *c, size_t row_begin, size_t row_end, float *y,      \
+                            size_t y_stride)                                                       \
+    {                                                                                              \
+        if (c->n_tokens == 1) {                                                                    \
+            const struct call one = {c->w, c->x, 1, c->n_chunks};                                  \
+            rows(TENSOR_##name, &one, row_begin, row_end, y, y_stride);                            \
+        } else {                                                                                   \
+            rows(TENSOR_##name, c, row_begin, row_end, y, y_stride);                               \
+        }                                                                                          \
+    }
+FIXED_FORMATS(WAY)
+
+#define WAY_ROW(name) {TENSOR_##name, rows_##name},
+
+static const struct {
+    uint32_t type;
+    rows_fn *rows;
+} ways[] = {FIXED_FORMATS(WAY_ROW)};
+
+void kernel_fixed_matmul_vnni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                              const void *packed, size_t token_begin, size_t token_end, float *y,
+                              size_t y_stride)
+{
+    rows_fn *way = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        way = ways[i].type == w->type ? ways[i].rows : way;
+    }
+    size_t n_chunks = fixed_chunks(w->n_in);
+    for (size_t t = token_begin; way && t < token_end; t += TOKENS_TOGETHER) {
+        struct call c = {w, (const struct fixed_chunk *)packed + t * n_chunks,
+                         token_end - t < TOKENS_TOGETHER ? token_end - t : TOKENS_TOGETHER,
+                         n_chunks};
+        way(&c, row_begin, row_end, y + (t - token_begin) * y_stride, y_stride);
+    }
+}
