@@ -31,6 +31,7 @@ enum {
     FIXED_BLOCK = 32,
     FIXED_CHUNK = 512,
     FIXED_LANES = 16,
+    FIXED_NEIGHBOURS = 8, /* tokens that packing may interleave */
     FIXED_MAX = 32639, /* so that both bytes of it are signed */
 };
 
@@ -43,14 +44,16 @@ struct kernel_fixed {
 
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
      * the packed tokens t in [token_begin, token_end). For types that fixed_supports does not know
-     * nothing is written. */
+     * nothing is written. scratch: of the calling thread, fixed_scratch_bytes(), 64-byte aligned.
+     */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const void *packed, size_t token_begin, size_t token_end, float *y,
-                   size_t y_stride);
+                   size_t y_stride, void *scratch);
 };
 
 /* Q4_0/1, Q5_0/1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4. */
 bool fixed_supports(uint32_t type);
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in);
+size_t fixed_scratch_bytes(void); /* 1.5 MiB */
 
 #endif

@@ -23,7 +23,8 @@ struct levels {
  */
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in)
 {
-    return n_tokens * ((n_in + FIXED_CHUNK - 1) / FIXED_CHUNK) * (FIXED_CHUNK / 8 * 23);
+    size_t padded = (n_tokens + FIXED_NEIGHBOURS - 1) / FIXED_NEIGHBOURS * FIXED_NEIGHBOURS;
+    return padded * ((n_in + FIXED_CHUNK - 1) / FIXED_CHUNK) * (FIXED_CHUNK / 8 * 23);
 }
 
 void kernel_fixed_pack_ref(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
@@ -239,8 +240,9 @@ static float add_block(uint32_t type, const struct levels *w, const struct ref_b
 
 void kernel_fixed_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                              const void *packed, size_t token_begin, size_t token_end, float *y,
-                             size_t y_stride)
+                             size_t y_stride, void *scratch)
 {
+    (void)scratch;
     if (!fixed_supports(w->type)) {
         return;
     }

@@ -103,6 +103,15 @@ size_t kernels_packed_bytes(size_t n, size_t depth)
     return ((n + 31) & ~(size_t)31) * ((depth + 31) & ~(size_t)31) * 2;
 }
 
+size_t fixed_scratch_bytes(void)
+{
+#if defined(__x86_64__)
+    return fixed_panel_bytes();
+#else
+    return 64;
+#endif
+}
+
 size_t prefill_scratch_bytes(void)
 {
     size_t most = 64;

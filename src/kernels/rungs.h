@@ -59,7 +59,7 @@
                                   size_t end, void *packed);                                       \
     void kernel_fixed_matmul_##rung(const struct kernel_weights *w, size_t row_begin,              \
                                     size_t row_end, const void *packed, size_t token_begin,        \
-                                    size_t token_end, float *y, size_t y_stride)
+                                    size_t token_end, float *y, size_t y_stride, void *scratch)
 
 KERNELS_DECLARE(ref);
 KERNELS_DECLARE_FIXED(ref);
@@ -71,6 +71,7 @@ KERNELS_DECLARE(avx512);
 KERNELS_DECLARE_FIXED(vnni);
 KERNELS_DECLARE_BF16(amx);
 KERNELS_DECLARE_PREFILL(amx);
+size_t fixed_panel_bytes(void);
 size_t prefill_scratch_bytes_amx(void);
 size_t prefill_attention_scratch_bytes_amx(void);
 

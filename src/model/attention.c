@@ -142,7 +142,7 @@ static void attend_block(const struct pass *f, struct place p, const struct head
         .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
         .out = f->s->attended + token * n_q + head * c->head_dim,
         .out_stride = n_q,
-        .scratch = f->s->tiles + (size_t)p.index * prefill_scratch_bytes()});
+        .scratch = f->s->tiles + (size_t)p.index * pass_tiles_bytes()});
 }
 
 /* The work is a row of blocks of tokens for each head of keys, one head after the other, and is cut

@@ -15,6 +15,12 @@ void pass_barrier(const struct pass *f, struct place p)
     }
 }
 
+/* A thread's working memory for either unit. */
+static void *tiles_of(const struct pass *f, struct place p)
+{
+    return f->s->tiles + (size_t)p.index * pass_tiles_bytes();
+}
+
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride)
 {
@@ -23,10 +29,10 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     }
     if (in.packed && f->integers && fixed_supports(w->type)) {
         f->integers->matmul(w, begin, end, in.packed, in.first - in.packed_first,
-                            row_end - in.packed_first, y, y_stride);
+                            row_end - in.packed_first, y, y_stride, tiles_of(f, p));
     } else if (in.packed && f->tiles && (f->in_two || !prefill_splits(w->type))) {
         f->tiles->matmul(w, begin, end, in.packed, in.first, row_end, f->in_two, y, y_stride,
-                         f->s->tiles + (size_t)p.index * prefill_scratch_bytes());
+                         tiles_of(f, p));
     } else {
         f->kernels->matmul(w, begin, end, in.data + in.first * in.stride, in.stride,
                            row_end - in.first, y, y_stride);

@@ -52,11 +52,17 @@ struct model_scratch {
      * it, what is between its matrices; inputs of experts by slot; each thread's working memory. */
     char *packed, *packed_inner;
     char *packed_slots;
-    char *tiles;        /* [n_threads, prefill_scratch_bytes()] */
+    char *tiles;        /* [n_threads, pass_tiles_bytes()] */
     char *packed_cache; /* [n_threads] of one head, all positions */
     void *block;
     uint64_t block_bytes;
 };
+
+static inline size_t pass_tiles_bytes(void)
+{
+    size_t tiles = prefill_scratch_bytes(), integers = fixed_scratch_bytes();
+    return tiles > integers ? tiles : integers;
+}
 
 struct pass {
     const struct model *m;

@@ -76,7 +76,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(packed, packed_bytes(t, n, c->n_embd));
     PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
     PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd));
-    PART(tiles, n * prefill_scratch_bytes());
+    PART(tiles, n * pass_tiles_bytes());
     PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(capacity, c->head_dim)));
 #undef PART
     return total;

@@ -36,7 +36,7 @@ static void pack(const struct kernel_fixed *fixed, struct rng *r, const struct s
 
 /* The contract: the same bits for any split of rows and tokens. */
 static void check_splits(const struct kernels *k, struct rng *r, const struct kernel_weights *w,
-                         const struct shape *s, const void *packed, const float *y)
+                         const struct shape *s, const void *packed, const float *y, void *scratch)
 {
     struct guard part = guard_new(s->n_tokens * s->n_rows * sizeof(float));
     for (size_t row = 0; row < s->n_rows;) {
@@ -44,7 +44,7 @@ static void check_splits(const struct kernels *k, struct rng *r, const struct ke
         for (size_t t = 0; t < s->n_tokens;) {
             size_t end = rng_below(r, 3) == 0 ? t + 1 : check_between(r, t + 1, s->n_tokens);
             k->fixed->matmul(w, row, row_end, packed, t, end, (float *)part.data + t * s->n_rows,
-                             s->n_rows);
+                             s->n_rows, scratch);
             t = end;
         }
         row = row_end;
@@ -99,15 +99,16 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
     size_t n_y = (s->n_tokens - 1) * y_stride + s->n_rows;
     struct guard gy = guard_new(n_y * sizeof(float)), gref = guard_new(n_y * sizeof(float));
     void *packed = aligned(fixed_packed_bytes(s->n_tokens, s->n_in));
+    void *scratch = aligned(fixed_scratch_bytes());
     float *x = gx.data, *y = gy.data, *ref = gref.data;
     for (size_t i = 0; i < s->n_in && rng_below(r, 2) == 0; i++) {
         x[i] = rng_below(r, 40) == 0 ? x[i] * 1000 : x[i]; /* a few large ones in the first row */
     }
     slow->pack(x, x_stride, s->n_in, 0, s->n_tokens, packed);
-    slow->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, ref, y_stride);
+    slow->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, ref, y_stride, scratch);
     check_exact(k, &w, s, x, ref);
     pack(k->fixed, r, s, x, packed);
-    k->fixed->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, y, y_stride);
+    k->fixed->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, y, y_stride, scratch);
     for (size_t t = 0; t < s->n_tokens; t++) {
         check_same_bits(y + t * y_stride, ref + t * y_stride, s->n_rows,
                         quant_format_by_type(type)->name);
@@ -115,12 +116,13 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
             check_untouched(y + t * y_stride + s->n_rows, s->y_gap, "fixed, between outputs");
         }
     }
-    check_splits(k, r, &w, s, packed, y);
+    check_splits(k, r, &w, s, packed, y, scratch);
     guard_free(&weights, "fixed weights");
     guard_free(&gx, "fixed x");
     guard_free(&gy, "fixed y");
     guard_free(&gref, "fixed reference y");
     free(packed);
+    free(scratch);
 }
 
 void check_fixed(const struct kernels *k, struct rng *r)
@@ -164,6 +166,7 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         struct guard gx = guard_floats(r, N_IN * N_TOKENS, 1);
         float *x = gx.data, y[N_TOKENS * N_ROWS], ref[N_TOKENS * N_ROWS];
         void *packed = aligned(fixed_packed_bytes(N_TOKENS, N_IN));
+        void *scratch = aligned(fixed_scratch_bytes());
         x[0 * N_IN + 700] = NAN;
         x[1 * N_IN + 1023] = -INFINITY;
         for (size_t j = 0; j < N_IN; j++) {
@@ -174,7 +177,7 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         const struct kernel_fixed *both[] = {kernels_fixed_reference(), k->fixed};
         for (size_t j = 0; j < 2; j++) {
             both[j]->pack(x, N_IN, N_IN, 0, N_TOKENS, packed);
-            both[j]->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, j ? y : ref, N_ROWS);
+            both[j]->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, j ? y : ref, N_ROWS, scratch);
         }
         for (size_t j = 0; j < N_TOKENS * N_ROWS; j++) {
             size_t t = j / N_ROWS;
@@ -189,10 +192,11 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         guard_free(&weights, "fixed weights");
         guard_free(&gx, "fixed x");
         free(packed);
+        free(scratch);
     }
     struct kernel_weights plain = {.type = TENSOR_F32, .data = "", .n_in = 1, .n_rows = 1};
     float untouched = 7;
-    k->fixed->matmul(&plain, 0, 1, "", 0, 1, &untouched, 1);
+    k->fixed->matmul(&plain, 0, 1, "", 0, 1, &untouched, 1, NULL);
     if (untouched != 7) {
         check_fail("%s fixed wrote for a type that it does not know", k->name);
     }

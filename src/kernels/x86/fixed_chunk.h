@@ -34,4 +34,12 @@ static inline size_t fixed_chunks(size_t n_in)
     return (n_in + FIXED_CHUNK - 1) / FIXED_CHUNK;
 }
 
+/* Packed tokens: the first chunks of FIXED_NEIGHBOURS tokens, their second ones, and so on; then
+ * those of the next. Neighbours stand at a distance that compilers know. */
+static inline size_t fixed_place(size_t token, size_t chunk, size_t n_chunks)
+{
+    return (token / FIXED_NEIGHBOURS * n_chunks + chunk) * FIXED_NEIGHBOURS +
+           token % FIXED_NEIGHBOURS;
+}
+
 #endif

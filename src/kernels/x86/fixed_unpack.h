@@ -395,4 +395,36 @@ VEC_INLINE void fixed_load_scales(uint32_t type, const uint8_t *p, struct fixed_
     }
 }
 
+/* The chunk of a row: whole, or what is left of it and zeros. n_supers: how many halves of it are
+ * not zeros. */
+struct fixed_weights {
+    __m512i bytes[FIXED_VECTORS];
+    struct fixed_scales scales;
+};
+
+VEC_INLINE void fixed_unpack(uint32_t type, const uint8_t *p, int n_supers, struct fixed_weights *w)
+{
+    size_t n_bytes = fixed_super_bytes(type);
+    VEC_UNROLL
+    for (int i = 0; i < 4 * n_supers; i++) {
+        w->bytes[i] = fixed_vector(type, p + (size_t)(i / 4) * n_bytes, i & 2, i & 1);
+    }
+    fixed_load_scales(type, p, &w->scales);
+}
+
+#define FIXED_FORMATS(ROW)                                                                         \
+    ROW(Q4_0)                                                                                      \
+    ROW(Q4_1)                                                                                      \
+    ROW(Q5_0)                                                                                      \
+    ROW(Q5_1)                                                                                      \
+    ROW(Q8_0)                                                                                      \
+    ROW(Q2_K)                                                                                      \
+    ROW(Q3_K)                                                                                      \
+    ROW(Q4_K)                                                                                      \
+    ROW(Q5_K)                                                                                      \
+    ROW(Q6_K)                                                                                      \
+    ROW(IQ4_NL)                                                                                    \
+    ROW(IQ4_XS)                                                                                    \
+    ROW(MXFP4)
+
 #endif

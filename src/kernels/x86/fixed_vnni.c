@@ -5,10 +5,10 @@
  * ones; a small tree turns lanes into the sums of groups, which lie in the lanes of fixed.h.
  */
 #include "kernels/rungs.h"
+#include "kernels/x86/fixed_panel.h"
 #include "kernels/x86/fixed_unpack.h"
 
 enum {
-    TOKENS_TOGETHER = 32, /* sums of a row kept on the stack */
     ROWS_TOGETHER = 4,
     AHEAD_BYTES = 4096,
     CACHE_LINE = 64,
@@ -52,8 +52,9 @@ void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t
 {
     size_t n_chunks = fixed_chunks(n_in), per_chunk = FIXED_CHUNK / FIXED_BLOCK;
     for (size_t t = begin; t < end; t++) {
-        struct fixed_chunk *to = (struct fixed_chunk *)packed + t * n_chunks;
-        for (size_t i = 0; i < n_in; i += FIXED_CHUNK, to++) {
+        for (size_t i = 0; i < n_in; i += FIXED_CHUNK) {
+            struct fixed_chunk *to =
+                (struct fixed_chunk *)packed + fixed_place(t, i / FIXED_CHUNK, n_chunks);
             if (n_in - i < FIXED_CHUNK) {
                 memset(to, 0, sizeof *to);
             }
@@ -65,23 +66,6 @@ void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t
 }
 
 /* ---- weights by activations ---- */
-
-/* The chunk of a row: whole, or what is left of it and zeros. n_supers: how many halves of it are
- * not zeros. */
-struct weights {
-    __m512i bytes[FIXED_VECTORS];
-    struct fixed_scales scales;
-};
-
-VEC_INLINE void unpack(uint32_t type, const uint8_t *p, int n_supers, struct weights *w)
-{
-    size_t n_bytes = fixed_super_bytes(type);
-    VEC_UNROLL
-    for (int i = 0; i < 4 * n_supers; i++) {
-        w->bytes[i] = fixed_vector(type, p + (size_t)(i / 4) * n_bytes, i & 2, i & 1);
-    }
-    fixed_load_scales(type, p, &w->scales);
-}
 
 VEC_INLINE __m512i add(__m512i a, __m512i b)
 {
@@ -102,7 +86,8 @@ VEC_INLINE __m512i dot(__m512i sum, __m512i weights, const int8_t *activations)
 }
 
 /* sum of one vector's groups, or of two that hold the halves of blocks of 32. */
-VEC_INLINE __m512i products(const struct weights *w, const struct fixed_chunk *x, int first, int n)
+VEC_INLINE __m512i products(const struct fixed_weights *w, const struct fixed_chunk *x, int first,
+                            int n)
 {
     __m512i sum = _mm512_setzero_si512();
     VEC_UNROLL
@@ -118,8 +103,8 @@ VEC_INLINE __m512i products(const struct weights *w, const struct fixed_chunk *x
 }
 
 /* y += the scaled sums of first or second halves (part 0 or 1), or of whole blocks (2). */
-VEC_INLINE __m512 add_groups(uint32_t type, const struct weights *w, const struct fixed_chunk *x,
-                             int n_supers, int part, __m512 y)
+VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
+                             const struct fixed_chunk *x, int n_supers, int part, __m512 y)
 {
     __m512i v[4];
     VEC_UNROLL
@@ -143,8 +128,8 @@ VEC_INLINE __m512 add_groups(uint32_t type, const struct weights *w, const struc
     return vec_fma(_mm512_cvtepi32_ps(sum), scale, y);
 }
 
-VEC_INLINE __m512 add_chunk(uint32_t type, const struct weights *w, const struct fixed_chunk *x,
-                            int n_supers, __m512 y)
+VEC_INLINE __m512 add_chunk(uint32_t type, const struct fixed_weights *w,
+                            const struct fixed_chunk *x, int n_supers, __m512 y)
 {
     bool halves = fixed_is_super(type) && super_has_halves(type);
     if (halves) {
@@ -165,18 +150,20 @@ VEC_INLINE __m512 add_chunk(uint32_t type, const struct weights *w, const struct
 /* What all rows of a call share. */
 struct call {
     const struct kernel_weights *w;
-    const struct fixed_chunk *x; /* of the first token */
-    size_t n_tokens, n_chunks;   /* at most TOKENS_TOGETHER tokens */
+    const struct fixed_chunk *x; /* packed */
+    size_t token, n_tokens;      /* some, of the same FIXED_NEIGHBOURS */
+    size_t n_chunks;
 };
 
 /* y[t] of one row; what is asked for ahead of time may lie behind the row. */
 VEC_INLINE void chunk_by_tokens(uint32_t type, const struct call *c, const uint8_t *p, size_t chunk,
                                 int n_supers, __m512 *y)
 {
-    struct weights w;
-    unpack(type, p, n_supers, &w);
+    struct fixed_weights w;
+    fixed_unpack(type, p, n_supers, &w);
+    const struct fixed_chunk *x = c->x + fixed_place(c->token, chunk, c->n_chunks);
     for (size_t t = 0; t < c->n_tokens; t++) {
-        y[t] = add_chunk(type, &w, c->x + t * c->n_chunks + chunk, n_supers, y[t]);
+        y[t] = add_chunk(type, &w, x + t, n_supers, y[t]);
     }
 }
 
@@ -210,7 +197,7 @@ VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size
 {
     const uint8_t *data = c->w->data;
     for (size_t r = row_begin; r < row_end; r += ROWS_TOGETHER) {
-        __m512 sums[ROWS_TOGETHER][TOKENS_TOGETHER];
+        __m512 sums[ROWS_TOGETHER][FIXED_NEIGHBOURS];
         size_t n = row_end - r < ROWS_TOGETHER ? row_end - r : ROWS_TOGETHER;
         for (size_t b = 0; b < ROWS_TOGETHER; b++) {
             row_by_tokens(type, c, data + (r + (b < n ? b : n - 1)) * c->w->row_bytes, sums[b]);
@@ -226,28 +213,13 @@ VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size
 typedef void rows_fn(const struct call *c, size_t row_begin, size_t row_end, float *y,
                      size_t y_stride);
 
-#define FIXED_FORMATS(ROW)                                                                         \
-    ROW(Q4_0)                                                                                      \
-    ROW(Q4_1)                                                                                      \
-    ROW(Q5_0)                                                                                      \
-    ROW(Q5_1)                                                                                      \
-    ROW(Q8_0)                                                                                      \
-    ROW(Q2_K)                                                                                      \
-    ROW(Q3_K)                                                                                      \
-    ROW(Q4_K)                                                                                      \
-    ROW(Q5_K)                                                                                      \
-    ROW(Q6_K)                                                                                      \
-    ROW(IQ4_NL)                                                                                    \
-    ROW(IQ4_XS)                                                                                    \
-    ROW(MXFP4)
-
 /* One token is a case of its own: its sums stay in registers. */
 #define WAY(name)                                                                                  \
     static void rows_##name(const struct call *c, size_t row_begin, size_t row_end, float *y,      \
                             size_t y_stride)                                                       \
     {                                                                                              \
         if (c->n_tokens == 1) {                                                                    \
-            const struct call one = {c->w, c->x, 1, c->n_chunks};                                  \
+            const struct call one = {c->w, c->x, c->token, 1, c->n_chunks};                        \
             rows(TENSOR_##name, &one, row_begin, row_end, y, y_stride);                            \
         } else {                                                                                   \
             rows(TENSOR_##name, c, row_begin, row_end, y, y_stride);                               \
@@ -264,17 +236,22 @@ static const struct {
 
 void kernel_fixed_matmul_vnni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                               const void *packed, size_t token_begin, size_t token_end, float *y,
-                              size_t y_stride)
+                              size_t y_stride, void *scratch)
 {
+    size_t n_chunks = fixed_chunks(w->n_in), n_tokens = token_end - token_begin;
+    if (n_tokens > FIXED_FEW_TOKENS && n_chunks <= FIXED_PANEL_CHUNKS) {
+        fixed_panels_vnni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride,
+                          scratch);
+        return;
+    }
     rows_fn *way = NULL;
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         way = ways[i].type == w->type ? ways[i].rows : way;
     }
-    size_t n_chunks = fixed_chunks(w->n_in);
-    for (size_t t = token_begin; way && t < token_end; t += TOKENS_TOGETHER) {
-        struct call c = {w, (const struct fixed_chunk *)packed + t * n_chunks,
-                         token_end - t < TOKENS_TOGETHER ? token_end - t : TOKENS_TOGETHER,
-                         n_chunks};
+    for (size_t t = token_begin, end; way && t < token_end; t = end) {
+        end = (t / FIXED_NEIGHBOURS + 1) * FIXED_NEIGHBOURS;
+        end = end < token_end ? end : token_end;
+        struct call c = {w, packed, t, end - t, n_chunks};
         way(&c, row_begin, row_end, y + (t - token_begin) * y_stride, y_stride);
     }
 }

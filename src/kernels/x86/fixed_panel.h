@@ -1,0 +1,17 @@
+/* fixed_panel.h: the way for many tokens beside the one for few. Private to this folder. */
+#ifndef LLLM_KERNELS_X86_FIXED_PANEL_H
+#define LLLM_KERNELS_X86_FIXED_PANEL_H
+
+#include "kernels/x86/fixed_chunk.h"
+
+enum {
+    FIXED_PANEL_CHUNKS = 128, /* room in the scratch: rows of up to 65,536 elements */
+    FIXED_FEW_TOKENS = 4,     /* up to here rows are unpacked in registers */
+};
+
+/* As kernel_fixed.matmul, for rows of up to FIXED_PANEL_CHUNKS chunks. */
+void fixed_panels_vnni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                       const struct fixed_chunk *packed, size_t token_begin, size_t token_end,
+                       float *y, size_t y_stride, void *scratch);
+
+#endif
