@@ -26,7 +26,7 @@ enum {
     SAFETENSORS_MAX_HEADER_BYTES = 100000000,
     SAFETENSORS_MAX_DIMS = 8,
     SAFETENSORS_MAX_NAME_BYTES = 1024,
-    SAFETENSORS_MAX_TENSORS = 1 << 20,
+    SAFETENSORS_MAX_TENSORS = 1 << 17, /* the largest model of a family here has 36,000 */
 };
 
 enum safetensors_dtype {

@@ -8,6 +8,9 @@
 
 #include "base/file.h"
 
+/* Of a small file that is made a tree. */
+enum { MAX_TREE_BYTES = 4 << 20, MAX_TREE_VALUES = 1 << 16 };
+
 /* ---- files ---- */
 
 static bool find_file(const struct hf_reader *r, const char *name, char path[PATH_MAX])
@@ -73,14 +76,36 @@ static json_t *parse(const char *name, struct buf *text, struct error *e)
     return json;
 }
 
-bool hf_read_json(const struct hf_reader *r, const char *name, json_t **json)
+/* As many values as the trees of a folder may have together; of the files seen so far Gemma's
+ * tokenizer_config.json has the most, 45,000 in 1.2 MB. */
+static bool count_values(struct hf_reader *r, const char *text, size_t n)
+{
+    struct json_scan s;
+    if (!json_scan_begin(&s, text, n, 0, NULL, r->e) || !json_scan_skip(&s) || !json_scan_end(&s)) {
+        return false;
+    }
+    r->n_values += s.n_skipped;
+    return r->n_values <= MAX_TREE_VALUES ||
+           error_set(r->e, ERROR_LIMIT,
+                     "it has, with the small files beside it, more than %d values",
+                     MAX_TREE_VALUES);
+}
+
+bool hf_read_json(struct hf_reader *r, const char *name, json_t **json)
 {
     struct buf text;
-    bool there;
+    char path[PATH_MAX];
     *json = NULL;
-    buf_init(&text, (size_t)HF_MAX_FILE_BYTES + 1);
-    bool ok = hf_read(r, name, &text, &there);
-    if (ok && there) {
+    if (!find_file(r, name, path)) {
+        return true;
+    }
+    buf_init(&text, (size_t)MAX_TREE_BYTES + 1);
+    bool ok = file_read(path, MAX_TREE_BYTES, &text, r->e);
+    if (ok) {
+        ok = count_values(r, text.data ? text.data : "", text.len) ||
+             error_prefix(r->e, "%s: ", name);
+    }
+    if (ok) {
         *json = parse(name, &text, r->e);
         ok = *json != NULL;
     }
@@ -373,21 +398,32 @@ struct source {
 };
 
 /* Mapped: what is read of it is copied, and the rest never takes memory of its own. */
-static bool read_from_json(struct hf_reader *r, const char *name, bool *there)
+static bool map_file(struct hf_reader *r, const char *name, struct file_map *map, bool *there)
 {
     char path[PATH_MAX];
-    struct file_map map;
     *there = find_file(r, name, path);
     if (!*there) {
         return true;
     }
-    if (!file_map_open(path, &map, r->e)) {
+    if (!file_map_open(path, map, r->e)) {
         return false;
     }
-    bool ok = map.size_bytes <= HF_MAX_FILE_BYTES ||
-              error_set(r->e, ERROR_LIMIT, "it is larger than %d bytes", HF_MAX_FILE_BYTES);
-    ok = (ok && hf_read_tokenizer_json(r, (const char *)map.data, (size_t)map.size_bytes)) ||
-         error_prefix(r->e, "%s: ", name);
+    if (map->size_bytes > HF_MAX_FILE_BYTES) {
+        file_map_close(map);
+        return error_set(r->e, ERROR_LIMIT, "%s: it is larger than %d bytes", name,
+                         HF_MAX_FILE_BYTES);
+    }
+    return true;
+}
+
+static bool read_from_json(struct hf_reader *r, const char *name, bool *there)
+{
+    struct file_map map;
+    if (!map_file(r, name, &map, there) || !*there) {
+        return !*there;
+    }
+    bool ok = hf_read_tokenizer_json(r, (const char *)map.data, (size_t)map.size_bytes) ||
+              error_prefix(r->e, "%s: ", name);
     file_map_close(&map);
     return ok;
 }
@@ -406,18 +442,23 @@ static bool read_from_model(struct hf_reader *r, const char *name, bool *there)
 static bool read_pair(struct hf_reader *r, const char *vocab_name, const char *merges_name,
                       bool *there)
 {
-    struct buf merges;
-    json_t *vocab = NULL;
-    buf_init(&merges, (size_t)HF_MAX_FILE_BYTES + 1);
-    bool ok = hf_read(r, merges_name, &merges, there);
-    if (ok && *there) {
-        ok = hf_read_json(r, vocab_name, &vocab);
-        *there = ok && vocab;
+    struct file_map vocab, merges;
+    struct hf_parts parts;
+    if (!map_file(r, merges_name, &merges, there) || !*there) {
+        return !*there;
     }
-    ok = ok && (!*there ||
-                hf_read_vocab_and_merges(r, vocab, merges.data ? merges.data : "", merges.len));
-    buf_free(&merges);
-    json_decref(vocab);
+    bool ok = map_file(r, vocab_name, &vocab, there);
+    if (ok && *there) {
+        ok = (hf_parts_open_vocab(&parts, (const char *)vocab.data, (size_t)vocab.size_bytes,
+                                  r->e) &&
+              hf_read_vocab_of_pair(r, &parts)) ||
+             error_prefix(r->e, "%s: ", vocab_name);
+        ok = ok && (hf_read_merge_lines(r, (const char *)merges.data, (size_t)merges.size_bytes) ||
+                    error_prefix(r->e, "%s: ", merges_name));
+        hf_parts_close(&parts);
+        file_map_close(&vocab);
+    }
+    file_map_close(&merges);
     return ok && (!*there || read_neighbours(r));
 }
 

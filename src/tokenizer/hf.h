@@ -24,6 +24,7 @@ struct hf_reader {
     struct tokenizer_spec *spec;
     size_t capacity;      /* of spec->tokens, types, scores, exact_scores, attributes */
     json_t *config;       /* tokenizer_config.json, or NULL */
+    size_t n_values;      /* of all trees so far */
     struct strmap *index; /* spelling -> id; NULL: to be made */
     char *room;           /* for spellings, in the arena, one after the other */
     size_t room_bytes;
@@ -32,8 +33,8 @@ struct hf_reader {
 
 /* A file of the folder. Absent: *there is false and there is no error. */
 bool hf_read(const struct hf_reader *r, const char *name, struct buf *text, bool *there);
-/* The same, parsed; NULL and no error where it is absent. */
-bool hf_read_json(const struct hf_reader *r, const char *name, json_t **json);
+/* The same as a tree, which has a ceiling; NULL and no error where it is absent. */
+bool hf_read_json(struct hf_reader *r, const char *name, json_t **json);
 /* A small text as a tree, NULL where it is no JSON; its largest numbers are changed in place. */
 json_t *hf_parse(char *text, size_t n, json_error_t *problem);
 
@@ -85,7 +86,9 @@ struct hf_parts {
     const char *added;          /* added_tokens */
 };
 bool hf_parts_open(struct hf_parts *parts, const char *text, size_t n, struct error *e);
-void hf_parts_close(struct hf_parts *parts); /* also after hf_parts_open has failed */
+/* A vocab.json: the vocabulary alone. */
+bool hf_parts_open_vocab(struct hf_parts *parts, const char *text, size_t n, struct error *e);
+void hf_parts_close(struct hf_parts *parts); /* also after one of these has failed */
 bool hf_parts_begins(const char *part, char c);
 /* {"piece": id, ...}; word_pieces: the spellings are hf_word_piece's. */
 bool hf_read_vocab_object(struct hf_reader *r, const struct hf_parts *parts, bool word_pieces);
@@ -98,8 +101,9 @@ bool hf_read_added(struct hf_reader *r, const struct hf_parts *parts);
 
 bool hf_read_tokenizer_json(struct hf_reader *r, const char *text, size_t n);
 bool hf_read_tokenizer_model(struct hf_reader *r, const char *data, size_t n);
-bool hf_read_vocab_and_merges(struct hf_reader *r, const json_t *vocab, const char *merges,
-                              size_t n);
+/* vocab.json, and the merges.txt beside it. */
+bool hf_read_vocab_of_pair(struct hf_reader *r, const struct hf_parts *vocab);
+bool hf_read_merge_lines(struct hf_reader *r, const char *text, size_t n);
 /* A piece as vocab.txt spells it, as files of ours have it: borrowed from the text, or made in
  * `made`; longer than that allows, it is the text. */
 struct gguf_string hf_word_piece(struct buf *made, const char *text, size_t n);

@@ -42,7 +42,7 @@ static const char *find_pre(const struct hf_reader *r, size_t n_tokens)
 }
 
 /* One merge a line; a first line "#version: ..." is none. */
-static bool read_merge_lines(struct hf_reader *r, const char *text, size_t n)
+bool hf_read_merge_lines(struct hf_reader *r, const char *text, size_t n)
 {
     static const char version[] = "#version";
     struct tokenizer_spec *s = r->spec;
@@ -63,49 +63,37 @@ static bool read_merge_lines(struct hf_reader *r, const char *text, size_t n)
         bool is_version = line == text && len >= sizeof version - 1 &&
                           memcmp(line, version, sizeof version - 1) == 0;
         if (len && !is_version) {
-            s->merges[s->n_merges++] =
-                (struct gguf_string){arena_strndup(s->arena, line, len), len};
+            s->merges[s->n_merges++] = (struct gguf_string){hf_copy_text(r, line, len), len};
         }
     }
     return true;
 }
 
-bool hf_read_vocab_and_merges(struct hf_reader *r, const json_t *vocab, const char *merges,
-                              size_t n)
+bool hf_read_vocab_of_pair(struct hf_reader *r, const struct hf_parts *vocab)
 {
     struct tokenizer_spec *s = r->spec;
-    const char *text;
-    json_t *id;
+    size_t n_tokens = 0; /* without the gaps in their numbering */
     s->model = "gpt2";
-    s->pre = find_pre(r, json_object_size(vocab));
+    if (!hf_read_vocab_object(r, vocab, false)) {
+        return false;
+    }
+    for (size_t i = 0; i < s->n_tokens; i++) {
+        n_tokens += s->types[i] != 0;
+    }
+    s->pre = find_pre(r, n_tokens);
     if (!s->pre) {
         return error_set(r->e, ERROR_UNSUPPORTED,
-                         "vocab.json with merges.txt does not say how text is cut, and neither its "
+                         "with its merges it does not say how text is cut, and neither its "
                          "%zu tokens nor tokenizer_config.json (tokenizer_class) are of a kind "
-                         "that this program knows; it needs tokenizer.json",
-                         json_object_size(vocab));
-    }
-    json_object_foreach((json_t *)vocab, text, id)
-    {
-        json_int_t number = json_integer_value(id);
-        if (!json_is_integer(id)) {
-            return error_set(r->e, ERROR_INPUT, "vocab.json: the token \"%.40s\" has no number",
-                             text);
-        }
-        if (number >= 0 && (uint64_t)number < s->n_tokens && s->types[number]) {
-            return error_set(r->e, ERROR_INPUT, "vocab.json: two tokens have the number %lld",
-                             (long long)number);
-        }
-        if (!hf_set_token(r, number, text, strlen(text), TOKEN_NORMAL, HF_NO_SCORE)) {
-            return error_prefix(r->e, "vocab.json: ");
-        }
+                         "that this program knows; tokenizer.json is needed",
+                         n_tokens);
     }
     s->add_bos = pre_name_adds_bos(s->pre);
     s->add_separator = pre_name_adds_separator(s->pre);
     if (hf_bool(r->config, "add_prefix_space", false)) {
         s->add_space_prefix = s->space_prefix_unless_space = true;
     }
-    return read_merge_lines(r, merges, n);
+    return true;
 }
 
 /* One piece a line, of BERT. */

@@ -119,6 +119,24 @@ bool hf_parts_open(struct hf_parts *parts, const char *text, size_t n, struct er
     return ok;
 }
 
+bool hf_parts_open_vocab(struct hf_parts *parts, const char *text, size_t n, struct error *e)
+{
+    struct json_scan s;
+    *parts = (struct hf_parts){0};
+    if (!json_scan_begin(&s, text, n, 0, NULL, e)) {
+        return false;
+    }
+    if (json_scan_peek(&s) != '{') {
+        return error_set(e, ERROR_INPUT, "it is no JSON object");
+    }
+    parts->vocab = s.p;
+    if (!json_scan_skip(&s) || !json_scan_end(&s)) {
+        return false;
+    }
+    parts->all = s;
+    return true;
+}
+
 void hf_parts_close(struct hf_parts *parts)
 {
     json_decref(parts->rest);

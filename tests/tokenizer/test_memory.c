@@ -1,7 +1,8 @@
 /* test_memory.c: what hostile vocabularies cost: as many tokens and merges as are allowed, short,
  * long, equal, empty, with common beginnings. Each is opened by a process of its own, whose peak of
- * memory, the mapped file included, stays under twice the file and 64 MB. GGUF files and
- * tokenizer.json alike. LLLM_SOAK=1 takes every shape for every family.
+ * memory, the mapped file included, stays under twice the file and 64 MB. GGUF files,
+ * tokenizer.json and vocab.json with merges.txt alike. LLLM_SOAK=1 takes every shape for every
+ * family.
  *
  *   test_memory              the tests
  *   test_memory open FILE    what they start
@@ -115,7 +116,8 @@ struct shape {
     int32_t type;
     spell_fn *merge; /* both halves of each merge, or NULL */
     bool always;
-    enum { IN_GGUF, IN_JSON, IN_JSON_PAIRS } form; /* pairs: merges as ["l", "r"] */
+    /* Pairs: merges as ["l", "r"]. Apart: vocab.json and merges.txt. */
+    enum { IN_GGUF, IN_JSON, IN_JSON_PAIRS, APART } form;
 };
 
 static void put32(FILE *f, uint32_t x)
@@ -258,6 +260,65 @@ static void write_json(const char *path, const struct shape *s)
     assert_int_equal(fclose(f), 0);
 }
 
+/* ---- the same as vocab.json and merges.txt, with as much as is read in the files beside it ----
+ */
+
+static FILE *open_in(const char *dir, const char *name)
+{
+    char path[80];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    return f;
+}
+
+static uint64_t close_file(FILE *f)
+{
+    long n = ftell(f);
+    assert_true(n > 0);
+    assert_false(ferror(f));
+    assert_int_equal(fclose(f), 0);
+    return (uint64_t)n;
+}
+
+/* Returns the bytes of all files. */
+static uint64_t write_apart(const char *dir, const struct shape *s)
+{
+    static char text[2 * MAX_SPELLING + 2];
+    FILE *f = open_in(dir, "vocab.json");
+    fputc('{', f);
+    json_tokens(f, s, false);
+    fputc('}', f);
+    uint64_t total = close_file(f);
+    f = open_in(dir, "merges.txt");
+    fputs("#version: 0.2\n", f);
+    for (uint32_t i = 0; s->merge && i < TOKENIZER_MAX_MERGES - 2; i++) {
+        size_t n = s->merge(i / 1024, text);
+        text[n++] = ' ';
+        n += s->merge(i % 1024, text + n);
+        text[n++] = '\n';
+        assert_int_equal(fwrite(text, 1, n, f), n);
+    }
+    total += close_file(f);
+    f = open_in(dir, "tokenizer_config.json");
+    fputs("{\"tokenizer_class\":\"Qwen2Tokenizer\"", f);
+    for (int i = 0; i < 65000; i++) {
+        fprintf(f, ",\"%x\":\"\"", (unsigned)i);
+    }
+    fputs("}", f);
+    return total + close_file(f);
+}
+
+static void remove_apart(const char *dir)
+{
+    static const char *const names[] = {"vocab.json", "merges.txt", "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+}
+
 /* ---- opening ---- */
 
 static int open_file(const char *path)
@@ -335,6 +396,8 @@ static const struct shape shapes[] = {
     {"few, long merges", "gpt2", spell_short, FEW, TOKEN_NORMAL, spell_pairs, false, IN_JSON},
     {"pairs", "gpt2", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
     {"longest", "gpt2", spell_longest, FEW, TOKEN_NORMAL, NULL, true, IN_JSON},
+    {"short, merges apart", "gpt2", spell_short, MANY, TOKEN_NORMAL, spell_short, true, APART},
+    {"few, long merges apart", "gpt2", spell_short, FEW, TOKEN_NORMAL, spell_pairs, false, APART},
     {"short", "bert", spell_short, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
     {"pairs", "bert", spell_pairs, MANY, TOKEN_NORMAL, NULL, false, IN_JSON},
     {"short", "t5", spell_short, MANY, TOKEN_NORMAL, NULL, true, IN_JSON},
@@ -343,23 +406,28 @@ static const struct shape shapes[] = {
     {"longest", "t5", spell_longest, FEW, TOKEN_NORMAL, NULL, false, IN_JSON},
 };
 
+static uint64_t write_one(const char *path, const struct shape *s)
+{
+    struct stat file;
+    (s->form == IN_GGUF ? write_file : write_json)(path, s);
+    assert_int_equal(stat(path, &file), 0);
+    return (uint64_t)file.st_size;
+}
+
 static void test_shape(void **state)
 {
     const struct shape *s = *state;
     char dir[] = "/tmp/lllm-memory-XXXXXX", path[64];
-    struct stat file;
     bool json = s->form != IN_GGUF;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/%s", dir, json ? "tokenizer.json" : "x.gguf");
-    (json ? write_json : write_file)(path, s);
-    assert_int_equal(stat(path, &file), 0);
+    uint64_t size = s->form == APART ? write_apart(dir, s) : write_one(path, s);
     uint64_t peak = peak_bytes(json ? dir : path);
-    unlink(path);
+    s->form == APART ? remove_apart(dir) : (void)unlink(path);
     rmdir(dir);
-    uint64_t most = 2 * (uint64_t)file.st_size + ALLOWANCE_BYTES;
-    print_message("# %s%s, %s: file %.1f MB, peak %.1f MB of %.1f\n",
-                  json ? "tokenizer.json, " : "", s->model, s->name, (double)file.st_size / 1e6,
-                  (double)peak / 1e6, (double)most / 1e6);
+    uint64_t most = 2 * size + ALLOWANCE_BYTES;
+    print_message("# %s%s, %s: file %.1f MB, peak %.1f MB of %.1f\n", json ? "json, " : "",
+                  s->model, s->name, (double)size / 1e6, (double)peak / 1e6, (double)most / 1e6);
     if (!SANITIZED && peak > most) {
         fail_msg("the peak is %llu bytes, and %llu are allowed", (unsigned long long)peak,
                  (unsigned long long)most);

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Hostile files cost no more memory than twice their size and 64 MB, taken or refused.
+
+What vocabularies of GGUF files and tokenizers cost is in tests/tokenizer/test_memory.c.
+"""
+import json
+import struct
+import subprocess
+import unittest
+
+import program
+from program import LLLM
+
+ALLOWANCE = 64_000_000
+MANY_VALUES = 4_000_000
+
+
+def text(value):
+    return struct.pack("<Q", len(value)) + value
+
+
+def gguf(n_tensors, n_pairs):
+    """A file with so many tensors of one number and so many pairs of one byte."""
+    pairs = b"".join(text(b"k%d" % i) + struct.pack("<IB", 0, 1) for i in range(n_pairs - 1))
+    tensors = b"".join(text(b"t%d" % i) + struct.pack("<IQIQ", 1, 1, 0, 32 * i)
+                       for i in range(n_tensors))
+    head = (b"GGUF" + struct.pack("<IQQ", 3, n_tensors, n_pairs) +
+            text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama") + pairs + tensors)
+    return head + bytes(-len(head) % 32 + 32 * n_tensors)
+
+
+def safetensors(n):
+    header = json.dumps({f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+                         for i in range(n)}, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+class Memory(program.TemporaryFolder):
+    def peak_is_small(self, path, *arguments, status):
+        files = [path] if path.is_file() else list(path.iterdir())
+        size = sum(f.stat().st_size for f in files)
+        # A process of its own starts the program, so that the peak is not that of this one.
+        script = ("import os, resource, subprocess, sys; "
+                  "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
+                  "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, "
+                  "done.returncode)")
+        out = subprocess.run(["python3", "-c", script, LLLM, *map(str, arguments)], check=True,
+                             capture_output=True, text=True)
+        peak, got = map(int, out.stdout.split())
+        self.assertEqual(got, status, out.stderr)
+        if status:
+            self.assertEqual(out.stderr.count("\n"), 1, out.stderr)
+        self.assertLess(peak, 2 * size + ALLOWANCE, f"{arguments}: {size} bytes")
+
+    def test_gguf(self):
+        path = self.folder / "many.gguf"
+        for n_tensors, n_pairs in ((1 << 15, 1), (1, 1 << 15), (1 << 15, 1 << 15)):
+            path.write_bytes(gguf(n_tensors, n_pairs))
+            self.peak_is_small(path, "show", path, "--tensors", "--metadata", "--json", status=0)
+        for n_tensors, n_pairs in ((1 << 20, 1), (1, 1 << 20)):
+            path.write_bytes(gguf(n_tensors, n_pairs))
+            self.peak_is_small(path, "show", path, status=1)
+
+    def folder_of(self, name, **files):
+        folder = self.folder / name
+        folder.mkdir()
+        for file, content in files.items():
+            (folder / file.replace("__", ".")).write_bytes(content)
+        return folder
+
+    def test_trees(self):
+        """Files that are read as a whole."""
+        values = b"[" + b",".join([b"0"] * MANY_VALUES) + b"]"
+        members = b"{" + b",".join(b'"%x":0' % i for i in range(MANY_VALUES // 4)) + b"}"
+        vocab = b'{"a": 0}'
+        pair = {"vocab__json": vocab, "merges__txt": b""}
+        for kind, content in (("list", values), ("object", members),
+                              ("within", b'{"x": ' + values + b"}")):
+            for file in ("vocab__json", "tokenizer_config__json", "added_tokens__json",
+                         "special_tokens_map__json"):
+                files = dict(pair, tokenizer_config__json=b'{"tokenizer_class": "Qwen2Tokenizer"}')
+                files[file] = content
+                folder = self.folder_of(f"{kind} {file}", **files)
+                with self.subTest(kind=kind, file=file):
+                    self.peak_is_small(folder, "tokenize", folder, "a", status=1)
+
+    def test_safetensors(self):
+        config = json.dumps({
+            "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 64,
+            "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "hidden_act": "silu"}).encode()
+        for n in (1 << 17, 1 << 19):
+            folder = self.folder_of(f"tensors {n}", config__json=config,
+                                    model__safetensors=safetensors(n))
+            self.peak_is_small(folder, "show", folder, status=1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
