@@ -86,6 +86,7 @@ static const struct arch_hf_tensor gemma_stored[] = {
 
 /* The released Gemma 1 files say "gelu" and mean its tanh form. */
 static const struct arch_hf_demand gemma_demands[] = {
+    HF_WHOLE_HEADS,
     {"hidden_act", "gelu " HF_GELU_TANH},
     {"hidden_activation", HF_GELU_TANH},
 };
@@ -116,6 +117,7 @@ static const struct arch_hf_tensor gemma2_stored[] = {
 };
 
 static const struct arch_hf_demand gemma2_demands[] = {
+    HF_WHOLE_HEADS,
     {"hidden_activation", HF_GELU_TANH},
     {"attention_bias", "false"},
 };
@@ -166,6 +168,7 @@ static const struct arch_hf_tensor gemma3_stored[] = {
 };
 
 static const struct arch_hf_demand gemma3_demands[] = {
+    HF_WHOLE_HEADS,
     {"hidden_activation", HF_GELU_TANH},
     {"attention_bias", "false"},
     {"use_bidirectional_attention", "false"},

@@ -155,6 +155,7 @@ static const struct arch_hf_tensor gpt_oss_stored[] = {
 };
 
 static const struct arch_hf_demand gpt_oss_demands[] = {
+    HF_WHOLE_HEADS,
     HF_SILU,
     {"swiglu_limit", "7"},
     {"attention_bias", "true"},
@@ -209,6 +210,7 @@ static const struct arch_hf_tensor starcoder2_stored[] = {
 };
 
 static const struct arch_hf_demand starcoder2_demands[] = {
+    HF_WHOLE_HEADS,
     {"hidden_act", HF_GELU_TANH},
 };
 

@@ -110,6 +110,13 @@
     {                                                                                              \
         "hidden_act", "silu swish"                                                                 \
     }
+/* Of families whose reference turns whole heads, whatever the configuration says: with another kind
+ * of rope it would fail. */
+#define HF_WHOLE_HEADS                                                                             \
+    {"partial_rotary_factor", "1"},                                                                \
+    {                                                                                              \
+        "rope_parameters.partial_rotary_factor", "1"                                               \
+    }
 #define HF_GELU_TANH "gelu_new gelu_pytorch_tanh gelu_fast"
 
 #define HF_KEYS(list)    .keys = list, .n_keys = sizeof(list) / sizeof *(list)

@@ -80,7 +80,7 @@ static const struct arch_hf_tensor llama_stored[] = {
     HF_NO_ANGLES,
 };
 
-static const struct arch_hf_demand llama_demands[] = {HF_SILU};
+static const struct arch_hf_demand llama_demands[] = {HF_SILU, HF_WHOLE_HEADS};
 
 static const struct arch_hf llama_hf[] = {{
     .classes = (const char *const[]){"LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM",

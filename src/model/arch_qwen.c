@@ -78,7 +78,7 @@ static const struct arch_tensor qwen3moe_tensors[] = {
         HF_KEY("expert_weights_norm", ARCH_HF_BOOL, "norm_topk_prob | false")
 /* Windows in some of the layers, and layers without experts, are not computed. */
 #define QWEN_DEMANDS                                                                               \
-    HF_SILU,                                                                                       \
+    HF_SILU, HF_WHOLE_HEADS,                                                                       \
     {                                                                                              \
         "use_sliding_window", "false"                                                              \
     }

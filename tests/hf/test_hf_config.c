@@ -690,6 +690,11 @@ static void test_demands(void **state)
         "hidden_act is gelu, which is not supported for LlamaForCausalLM (supported: silu");
     assert_null(open_with(configs[0], "hidden_act", json_integer(3), &e));
     files_expect(&e, ERROR_UNSUPPORTED, "hidden_act is 3");
+    assert_null(open_with(configs[0], "partial_rotary_factor", json_real(0.5), &e));
+    files_expect(&e, ERROR_UNSUPPORTED, "partial_rotary_factor is 0.5");
+    assert_null(open_with(configs[0], "rope_parameters",
+                          parsed("{\"rope_theta\": 1e4, \"partial_rotary_factor\": 0.5}"), &e));
+    files_expect(&e, ERROR_UNSUPPORTED, "rope_parameters.partial_rotary_factor is 0.5");
     assert_null(open_with(configs[7], "mlp_only_layers", parsed("[0]"), &e));
     files_expect(&e, ERROR_UNSUPPORTED, "mlp_only_layers is a list");
     assert_null(open_with(configs[11], "swiglu_limit", json_real(6.5), &e));
