@@ -36,6 +36,7 @@ struct label_score {
 
 struct classification {
     const struct classify_options *o;
+    const struct model_config *config;
     struct label_names names;
     float *scores; /* [room, n_labels] */
     size_t room;
@@ -59,21 +60,32 @@ static bool accept(void *context, const struct encode_job *job, struct error *e)
         return error_set(e, ERROR_USAGE, "%s labels whole texts: leave --every-token away",
                          job->source.name);
     }
+    c->config = config;
     label_names_init(&c->names, engine_model(job->engine));
     return true;
 }
 
-/* Probabilities of one row, the highest first, equal ones by label. A model with a single label
- * tells one probability too. */
-static void rank(const float *scores, size_t n, bool independent, struct label_score *out)
+/* As transformers' pipeline takes them, but that --independent goes before what the file says. */
+static enum model_classifier_problem problem_of(const struct classification *c)
+{
+    enum model_classifier_problem problem = c->config->classifier_problem;
+    if (c->o->independent || (problem == MODEL_PROBLEM_AUTO && c->names.n == 1)) {
+        problem = MODEL_PROBLEM_LABELS;
+    }
+    return problem == MODEL_PROBLEM_AUTO ? MODEL_PROBLEM_ONE_LABEL : problem;
+}
+
+/* Probabilities (or numbers) of one row, the highest first, equal ones by label. */
+static void rank(const float *scores, size_t n, enum model_classifier_problem problem,
+                 struct label_score *out)
 {
     double *p = mem_array(n, sizeof *p);
-    if (independent || n == 1) {
-        for (size_t i = 0; i < n; i++) {
-            p[i] = 1 / (1 + exp(-(double)scores[i]));
-        }
-    } else {
+    if (problem == MODEL_PROBLEM_ONE_LABEL) {
         label_softmax(scores, n, p);
+    }
+    for (size_t i = 0; problem != MODEL_PROBLEM_ONE_LABEL && i < n; i++) {
+        double x = (double)scores[i];
+        p[i] = problem == MODEL_PROBLEM_LABELS ? 1 / (1 + exp(-x)) : x;
     }
     for (size_t i = 0; i < n; i++) {
         struct label_score s = {(uint32_t)i, scores[i], p[i]};
@@ -95,18 +107,26 @@ static void print_label(const struct label_names *names, uint32_t label)
     buf_free(&text);
 }
 
+static void print_score(const struct classification *c, double score)
+{
+    bool number = problem_of(c) == MODEL_PROBLEM_NUMBERS;
+    printf(number ? "  %9.4f" : "  %6.2f%%", number ? score : 100 * score);
+}
+
 static void print_labels(const struct classification *c, const struct encode_job *job,
                          const struct encoded *t, const struct label_score *ranked, size_t n)
 {
     if (job->texts.n == 1 && !job->texts.lines) {
         for (size_t i = 0; i < n; i++) {
             print_label(&c->names, ranked[i].label);
-            printf("  %6.2f%%\n", 100 * ranked[i].probability);
+            print_score(c, ranked[i].probability);
+            putchar('\n');
         }
         return;
     }
     print_label(&c->names, ranked[0].label);
-    printf("  %6.2f%%  ", 100 * ranked[0].probability);
+    print_score(c, ranked[0].probability);
+    fputs("  ", stdout);
     term_print_escaped(stdout, t->text->text, t->text->n, 0);
     putchar('\n');
 }
@@ -143,7 +163,7 @@ static void tell_sequence(const struct classification *c, const struct encode_jo
 {
     size_t n = c->names.n, n_told = c->o->top && c->o->top < n ? c->o->top : n;
     struct label_score *ranked = mem_array(n, sizeof *ranked);
-    rank(c->scores, n, c->o->independent, ranked);
+    rank(c->scores, n, problem_of(c), ranked);
     if (c->o->encode.common.json) {
         print_labels_json(c, job, t, ranked, n_told);
     } else {
@@ -248,7 +268,9 @@ const struct command cmd_classify = {
     .description =
         "A model with a classification head says with which probability a text has each\n"
         "of its labels (such as POSITIVE and NEGATIVE), the likeliest first; of several\n"
-        "texts, or lines, each gets a line with its likeliest label. A model that labels\n"
+        "texts, or lines, each gets a line with its likeliest label. Whether labels exclude\n"
+        "each other, or are numbers, is as the model has it (\"problem_type\"). A model that "
+        "labels\n"
         "tokens tells the entities: where they are (characters from 0, the end not\n"
         "included), what they are, how sure that is, and the words. Neighbouring tokens\n"
         "with one label are one entity, unless a label begins with B-. With --json there\n"

@@ -53,6 +53,11 @@ static const struct arch_tensor nomic_bert_tensors[] = {
 #define HEAD_KEYS(prefix, activation)                                                              \
     HF_KEY_OF(SEQUENCES(prefix), "pooling_type", ARCH_HF_U32, "4"),                                \
         HF_KEY_OF(SEQUENCES(prefix), "classifier.activation", ARCH_HF_STRING, activation),         \
+        {.key = "classifier.problem_type",                                                         \
+         .kind = ARCH_HF_STRING,                                                                   \
+         .from = "problem_type",                                                                   \
+         .optional = true,                                                                         \
+         .only = SEQUENCES(prefix)},                                                               \
         HF_KEY_OF(TOKENS(prefix), "classifier.per_token", ARCH_HF_BOOL, "true"),                   \
         HF_KEY_OF(SEQUENCES(prefix) " " TOKENS(prefix), "classifier.output_labels",                \
                   ARCH_HF_LABELS, "id2label")

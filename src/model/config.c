@@ -8,7 +8,7 @@
 
 #include "model/arch.h"
 
-enum { KEY_BYTES = 128, WORD_BYTES = 16 };
+enum { KEY_BYTES = 128, WORD_BYTES = 32 };
 
 /* Features that no row computes: harmless when the value is 0 or the one given here. */
 static const struct {

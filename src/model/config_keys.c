@@ -101,6 +101,9 @@ static const struct config_key keys[] = {
     {"classifier.activation", CONFIG_WORD, CLASSIFIER, .zero = true, .least = 0, .most = 3,
      .place = PLACE(classifier_activation), .what = "the activation of the classifier",
      .words = "auto tanh relu gelu"},
+    {"classifier.problem_type", CONFIG_WORD, CLASSIFIER, .zero = true, .least = 0, .most = 3,
+     .place = PLACE(classifier_problem), .what = "what the scores of the classifier mean",
+     .words = "auto single_label_classification multi_label_classification regression"},
 };
 
 enum { N_KEYS = sizeof keys / sizeof *keys };

@@ -54,6 +54,15 @@ enum model_classifier_activation {
     MODEL_CLASSIFIER_GELU = 3,
 };
 
+/* What the scores of a head for sequences mean ("problem_type" of transformers). */
+enum model_classifier_problem {
+    MODEL_PROBLEM_AUTO =
+        0, /* not said: one of the labels holds, or, of a single label, it or not */
+    MODEL_PROBLEM_ONE_LABEL = 1,
+    MODEL_PROBLEM_LABELS = 2, /* each holds or not */
+    MODEL_PROBLEM_NUMBERS = 3,
+};
+
 /* Values of window_period that are no period: the others say that each layer of that number (the
  * last of the period) sees everything. */
 enum {
@@ -85,6 +94,7 @@ struct model_config {
     uint32_t n_token_types;                 /* 0: none */
     uint32_t n_labels;                      /* of the classification head; 0: none */
     enum model_classifier_activation classifier_activation;
+    enum model_classifier_problem classifier_problem;
     enum model_pooling pooling; /* what the file asks for */
     bool experts_normed;        /* the weights of a token's experts add up to 1 */
     bool tied_head;

@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import struct
 import unittest
 
@@ -211,6 +212,25 @@ class Classify(Commands):
             o, = self.lines("classify", g.path, g.texts[0], "--independent", "--top", "1")
             self.assertEqual(len(o["labels"]), 1)
             self.near([o["score"]], [max(sigmoid(g.rows[0][0]))])
+
+    def test_problem_types(self):
+        """Labels that do not exclude each other, and numbers, as the folder has it; imported too."""
+        g = Golden("bert-sequence")
+        logits = g.rows[0][0]
+        for problem, score in (("single_label_classification", softmax(logits)),
+                               ("multi_label_classification", sigmoid(logits)),
+                               ("regression", logits)):
+            folder = self.folder / problem
+            shutil.copytree(g.path, folder)
+            config = json.loads((folder / "config.json").read_text())
+            (folder / "config.json").write_text(json.dumps(dict(config, problem_type=problem)))
+            self.do("import", folder, "-o", self.folder / f"{problem}.gguf")
+            for path in (folder, self.folder / f"{problem}.gguf"):
+                o, = self.lines("classify", path, g.texts[0])
+                for l in o["labels"]:
+                    self.near([l["score"]], [score[LABELS.index(l["label"])]], 1e-3)
+        line = self.do("classify", self.folder / "regression", g.texts[0]).splitlines()[0]
+        self.assertRegex(line, r"^\w+ +-?\d+\.\d{4}$")
 
     def test_label_lines(self):
         g = Golden("distilbert-sequence")

@@ -333,6 +333,7 @@ static void round_trip(struct row_model *r)
     c->label_tokens = c->n_labels != 0;
     if (c->n_labels) {
         c->classifier_activation = MODEL_CLASSIFIER_GELU;
+        c->classifier_problem = MODEL_PROBLEM_NUMBERS;
     }
     struct arena *a = arena_new();
     struct gguf *g = tiny_open(row_writer(r, a));
@@ -351,6 +352,7 @@ static void round_trip(struct row_model *r)
     assert_true(first.window_period == c->window_period && first.n_experts == c->n_experts);
     assert_true(first.label_tokens == c->label_tokens);
     assert_true(first.classifier_activation == c->classifier_activation);
+    assert_true(first.classifier_problem == c->classifier_problem);
     assert_int_equal(first.n_kv_heads, c->n_kv_heads);
     assert_int_equal(first.head_dim, c->head_dim);
     assert_int_equal(first.n_ff_expert, c->n_ff_expert);
