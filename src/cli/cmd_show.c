@@ -300,9 +300,18 @@ static void print_facts(const struct facts *f, const struct show_options *o)
     }
 }
 
+/* Copies of what is longer would cost a hostile file's size several times over. */
+enum { LONGEST_TEXT = 1 << 20 };
+
+static json_t *text_json(const char *text, size_t n)
+{
+    return n > LONGEST_TEXT ? json_pack("{s:I}", "text_bytes", (json_int_t)n)
+                            : term_json_text(text, n);
+}
+
 static json_t *text_or_null(const char *text)
 {
-    return text ? term_json_text(text, strlen(text)) : json_null();
+    return text ? text_json(text, strlen(text)) : json_null();
 }
 
 static json_t *tensors_json(const struct gguf *g)
@@ -328,7 +337,7 @@ static json_t *value_json(const struct gguf_value *v)
     double x;
     struct gguf_string s;
     if (gguf_value_as_string(v, &s)) {
-        return term_json_text(s.data, s.len);
+        return text_json(s.data, s.len);
     }
     if (v->type == GGUF_BOOL && gguf_value_as_i64(v, &i)) {
         return json_boolean(i);

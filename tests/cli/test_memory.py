@@ -61,6 +61,17 @@ class Memory(program.TemporaryFolder):
             path.write_bytes(gguf(n_tensors, n_pairs))
             self.peak_is_small(path, "show", path, status=1)
 
+    def test_long_texts(self):
+        path = self.folder / "long.gguf"
+        long = text(b"x" * 40_000_000)
+        for key in (b"tokenizer.chat_template", b"general.description", b"other"):
+            head = (b"GGUF" + struct.pack("<IQQ", 3, 1, 2) + text(b"general.architecture") +
+                    struct.pack("<I", 8) + text(b"llama") + text(key) + struct.pack("<I", 8) +
+                    long + text(b"t") + struct.pack("<IQIQ", 1, 1, 0, 0))
+            path.write_bytes(head + bytes(-len(head) % 32 + 32))
+            self.peak_is_small(path, "show", path, "--metadata", "--json", status=0)
+            self.peak_is_small(path, "show", path, "--metadata", status=0)
+
     def folder_of(self, name, **files):
         folder = self.folder / name
         folder.mkdir()
