@@ -3,10 +3,10 @@ BUILD ?= build
 STARTER_WORK ?= build-starter
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak bench format starter starter-eval clean
+.PHONY: help run build static static-arm64 test soak bench format starter starter-eval clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## install what is missing and build the release program as build/lllm
 	@sh scripts/install-packages.sh run
@@ -14,6 +14,16 @@ build: ## install what is missing and build the release program as build/lllm
 
 run: build ## build, then answer a prompt with the built-in model
 	@$(BUILD)/lllm run "What is machine learning?"
+
+static: ## a small program for edge machines: one static file, models by path
+	@sh scripts/install-packages.sh run
+	@sh scripts/build.sh $(BUILD)
+	@sh scripts/show-static.sh $(BUILD)/lllm-static
+
+static-arm64: ## the same for 64-bit Arm, cross-built
+	@sh scripts/install-packages.sh arm64
+	@sh scripts/build.sh $(BUILD)-arm64 --cross-file scripts/arm64.cross
+	@sh scripts/show-static.sh $(BUILD)-arm64/lllm-static
 
 test: ## install what the tests need, build, run all of them
 	@sh scripts/install-packages.sh test
@@ -38,4 +48,4 @@ starter-eval: build ## accuracy of the committed built-in model on its held-out 
 	@sh models/starter/eval.sh $(BUILD)/lllm $(STARTER_WORK)
 
 clean: ## remove the build folders
-	rm -rf $(BUILD) build-asan build-fuzz $(STARTER_WORK)
+	rm -rf $(BUILD) $(BUILD)-arm64 build-asan build-fuzz $(STARTER_WORK)

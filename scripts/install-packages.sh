@@ -1,14 +1,16 @@
 #!/bin/sh
-# Installs what `make run`, `make test` or .ci/run need on Debian 12; elsewhere names it and stops.
-# usage: install-packages.sh run|test|ci
+# Installs what `make run`, `make test`, `make static-arm64` or .ci/run need on Debian 12; elsewhere
+# names it and stops.
+# usage: install-packages.sh run|test|arm64|ci
 set -eu
 here=$(dirname "$0")
 case "${1:-}" in
 run) groups='run' ;;
 test) groups='run test' ;;
+arm64) groups='run test arm64' ;;
 ci) groups='run test ci' ;;
 *)
-    echo "usage: $0 run|test|ci" >&2
+    echo "usage: $0 run|test|arm64|ci" >&2
     exit 2
     ;;
 esac
@@ -53,6 +55,9 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=sudo
 fi
 export DEBIAN_FRONTEND=noninteractive
+case "$missing" in
+*:arm64*) $as_root dpkg --add-architecture arm64 ;;
+esac
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 # the list is meant to be split
 $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -123,7 +123,7 @@ static bool read_hex4(struct json_scan *s, uint32_t *out)
 /* What follows "\u": a character, or the first half of one of which the second follows. */
 static bool read_unicode(struct json_scan *s, char out[4], size_t *n)
 {
-    uint32_t cp, low;
+    uint32_t cp = 0, low = 0;
     if (!read_hex4(s, &cp)) {
         return false;
     }
@@ -135,7 +135,7 @@ static bool read_unicode(struct json_scan *s, char out[4], size_t *n)
         cp = low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((cp - 0xd800) << 10) + (low - 0xdc00)
                                            : 0xd800;
     }
-    *n = utf8_encode(cp, out);
+    *n = utf8_put(cp, out);
     return *n > 0 || json_scan_fail(s, "a \\u of a string is no character");
 }
 

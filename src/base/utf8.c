@@ -33,7 +33,7 @@ size_t utf8_decode(const char *text, size_t n, uint32_t *cp)
     return length;
 }
 
-size_t utf8_encode(uint32_t cp, char out[4])
+size_t utf8_put(uint32_t cp, char out[4])
 {
     if (cp < 0x80) {
         out[0] = (char)cp;

@@ -11,7 +11,7 @@
 size_t utf8_decode(const char *text, size_t n, uint32_t *cp);
 
 /* Writes 1..4 bytes; 0 when cp is not a character. */
-size_t utf8_encode(uint32_t cp, char out[4]);
+size_t utf8_put(uint32_t cp, char out[4]);
 
 /* True when all of text is valid; otherwise *position is the first bad byte. */
 bool utf8_valid(const char *text, size_t n, size_t *position);

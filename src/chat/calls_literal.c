@@ -87,7 +87,7 @@ static bool read_escape(struct reader *r)
     if (digits) {
         int cp = r->n - r->at >= digits ? hex_value(r->s + r->at, digits) : -1;
         char bytes[4];
-        size_t n = cp >= 0 ? utf8_encode((uint32_t)cp, bytes) : 0;
+        size_t n = cp >= 0 ? utf8_put((uint32_t)cp, bytes) : 0;
         r->at += digits;
         return n && buf_append(&r->text, bytes, n);
     }

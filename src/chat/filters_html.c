@@ -99,7 +99,7 @@ static struct value unescape(struct interp *in, const struct str *s)
         uint32_t cp = s->s[i] == '&' ? read_entity(s, i, &len) : 0;
         if (cp) {
             char bytes[4];
-            text_fill(in, &t, bytes, utf8_encode(cp, bytes), 0);
+            text_fill(in, &t, bytes, utf8_put(cp, bytes), 0);
         } else {
             text_add(in, &t, s->s + i, s->trust + i, 1);
         }

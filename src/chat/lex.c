@@ -236,8 +236,8 @@ static int hex_digit(char c)
 
 static size_t put_char(char *out, uint32_t cp)
 {
-    size_t n = utf8_encode(cp, out);
-    return n ? n : utf8_encode(0xfffd, out);
+    size_t n = utf8_put(cp, out);
+    return n ? n : utf8_put(0xfffd, out);
 }
 
 /* Reads n hexadecimal digits at s[i]; false when there are fewer. */

@@ -112,7 +112,7 @@ static void put_mapped(struct interp *in, struct text *t, const struct str *s, s
     if (mapped == c) {
         text_add(in, t, s->s + i, s->trust + i, len);
     } else {
-        text_fill(in, t, bytes, utf8_encode(mapped, bytes), s->trust[i]);
+        text_fill(in, t, bytes, utf8_put(mapped, bytes), s->trust[i]);
     }
 }
 
@@ -189,7 +189,7 @@ METHOD(m_casefold)
                                                      UTF8PROC_CASEFOLD, NULL);
         for (utf8proc_ssize_t k = 0; k < n && k < 16; k++) {
             char bytes[4];
-            text_fill(in, &t, bytes, utf8_encode((uint32_t)folded[k], bytes), s->trust[i]);
+            text_fill(in, &t, bytes, utf8_put((uint32_t)folded[k], bytes), s->trust[i]);
         }
     }
     struct value v = text_take(in, &t);

@@ -36,7 +36,7 @@ void label_softmax(const float *scores, size_t n, double *probabilities)
 {
     double max = -(double)INFINITY, sum = 0;
     for (size_t i = 0; i < n; i++) {
-        max = fmax(max, (double)scores[i]);
+        max = (double)scores[i] > max ? (double)scores[i] : max; /* not fmax: attention_ref.c */
     }
     for (size_t i = 0; i < n; i++) {
         probabilities[i] = exp((double)scores[i] - max);

@@ -8,7 +8,7 @@ static void softmax(float *x, size_t n, const float *sink)
 {
     double max = sink ? (double)*sink : -(double)INFINITY;
     for (size_t i = 0; i < n; i++) {
-        max = fmax(max, (double)x[i]);
+        max = (double)x[i] > max ? (double)x[i] : max; /* fmax here stops gcc 12 for arm64 */
     }
     if (max == -(double)INFINITY) {
         max = 0; /* all -inf: every exponential below is 0; a NaN still comes through */

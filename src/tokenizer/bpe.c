@@ -29,7 +29,7 @@ static uint32_t hidden_before(uint32_t b)
 
 size_t bpe_byte_spelling(uint8_t byte, char out[4])
 {
-    return utf8_encode(prints_as_itself(byte) ? byte : 0x100 + hidden_before(byte), out);
+    return utf8_put(prints_as_itself(byte) ? byte : 0x100 + hidden_before(byte), out);
 }
 
 int bpe_byte_of(uint32_t cp)

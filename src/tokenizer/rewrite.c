@@ -76,7 +76,7 @@ bool rewritten_put(struct encoding *enc, struct rewritten *out, const char *byte
 bool rewritten_put_char(struct encoding *enc, struct rewritten *out, uint32_t cp, uint32_t origin)
 {
     char bytes[4];
-    return rewritten_put(enc, out, bytes, utf8_encode(cp, bytes), origin);
+    return rewritten_put(enc, out, bytes, utf8_put(cp, bytes), origin);
 }
 
 /* The text of one step. */

@@ -1,8 +1,11 @@
 /* check.c: every rung of the kernels against the reference, and their speed.
  *
- *   check [FILTER]                      compares; the names that contain FILTER
- *   check --bench [FILTER [WORD...]]    times each kernel on each rung, one thread; the lines that
- *                                       contain all words ("avx2", "Q4_K", " 1 tokens")
+ *   check [OPTIONS] [FILTER]            compares; the names that contain FILTER
+ *     --cpu-mask WORDS                  only the rungs that are left: base/cpu.h
+ *     --every N                         one case in N (a prime takes all sizes in turn)
+ *     --slack BYTES                     buffers end that far from the page: qemu reads whole
+ * vectors where a mask says less check --bench [FILTER [WORD...]]    times each kernel on each
+ * rung, one thread; the lines that contain all words ("avx2", "Q4_K", " 1 tokens")
  *
  * Output is TAP. Inputs and outputs end at an inaccessible page, outputs are poisoned.
  */
@@ -22,6 +25,12 @@ enum { CANARY = 0xa5, MAX_REPORTS = 8 };
 #define POISON 0x7fc5a5a5u
 
 static int failures;
+static size_t every = 1, turn, slack_bytes;
+
+bool check_turn(void)
+{
+    return turn++ % every == 0;
+}
 
 void check_fail(const char *format, ...)
 {
@@ -83,7 +92,7 @@ struct guard guard_new(size_t size_bytes)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     /* At least one page of canaries in front. */
-    size_t usable = (size_bytes + 2 * page - 1) / page * page;
+    size_t usable = (size_bytes + slack_bytes + 2 * page - 1) / page * page;
     struct guard g = {.mapped_bytes = usable + page, .size_bytes = size_bytes};
     g.base = mmap(NULL, g.mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (g.base == MAP_FAILED || mprotect(g.base + usable, page, PROT_NONE) != 0) {
@@ -91,7 +100,7 @@ struct guard guard_new(size_t size_bytes)
         exit(1);
     }
     memset(g.base, CANARY, usable);
-    uint8_t *data = g.base + usable - size_bytes;
+    uint8_t *data = g.base + usable - slack_bytes - size_bytes;
     uint32_t poison = POISON;
     for (size_t i = 0; i + sizeof poison <= size_bytes; i += sizeof poison) {
         memcpy(data + i, &poison, sizeof poison);
@@ -123,6 +132,12 @@ void guard_free(struct guard *g, const char *what)
         if (*p != CANARY) {
             check_fail("%s: something wrote %zd bytes in front of the buffer", what,
                        (uint8_t *)g->data - p);
+            break;
+        }
+    }
+    for (size_t i = 0; i < slack_bytes; i++) {
+        if (((uint8_t *)g->data)[g->size_bytes + i] != CANARY) {
+            check_fail("%s: something wrote %zu bytes behind the buffer", what, i + 1);
             break;
         }
     }
@@ -268,15 +283,50 @@ static int result(int number, const char *name, const char *rung)
     return failed;
 }
 
+static size_t number(const char *text)
+{
+    char *end;
+    unsigned long n = text ? strtoul(text, &end, 10) : 0;
+    if (n == 0 || n > 4096 || *end != 0) {
+        fprintf(stderr, "check: --every and --slack take a number from 1 to 4096\n");
+        exit(2);
+    }
+    return n;
+}
+
+/* What stands before the filter. */
+static char **take_options(char **argv)
+{
+    for (; *argv != NULL && strncmp(*argv, "--", 2) == 0; argv += 2) {
+        struct error e;
+        if (strcmp(*argv, "--every") == 0) {
+            every = number(argv[1]);
+        } else if (strcmp(*argv, "--slack") == 0) {
+            slack_bytes = number(argv[1]);
+        } else if (strcmp(*argv, "--cpu-mask") == 0 && argv[1] != NULL) {
+            if (!cpu_set_mask(argv[1], &e)) {
+                fprintf(stderr, "check: %s\n", e.message);
+                exit(2);
+            }
+        } else {
+            fprintf(stderr, "check: what is %s? The options stand in check.c\n", *argv);
+            exit(2);
+        }
+    }
+    return argv;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         return bench_run(argc > 2 ? argv[2] : "", (const char *const *)argv + (argc > 2 ? 3 : 2));
     }
-    const char *filter = argc > 1 ? argv[1] : "";
-    int number = 0, failed = 0;
+    argv = take_options(argv + 1);
+    const char *filter = *argv ? *argv : "";
+    int n_results = 0, failed = 0;
+    const struct kernels *highest = kernels_select(); /* before check_masks lifts the mask */
     check_masks();
-    failed += result(++number, "masks", "all");
+    failed += result(++n_results, "masks", "all");
     for (size_t i = 0; kernels_at(i) != NULL; i++) {
         const struct kernels *k = kernels_at(i);
         for (size_t c = 0; c < sizeof checks / sizeof checks[0]; c++) {
@@ -285,10 +335,14 @@ int main(int argc, char **argv)
             }
             struct rng r;
             rng_seed(&r, 1 + c);
+            turn = 0;
             checks[c].run(k, &r);
-            failed += result(++number, checks[c].name, k->name);
+            failed += result(++n_results, checks[c].name, k->name);
+        }
+        if (k == highest) {
+            break;
         }
     }
-    printf("1..%d\n", number);
+    printf("1..%d\n", n_results);
     return failed == 0 ? 0 : 1;
 }

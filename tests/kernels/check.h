@@ -39,6 +39,9 @@ void check_same_bits(const float *got, const float *expected, size_t n, const ch
 /* Every element still has the pattern that guard_new wrote. */
 void check_untouched(const float *x, size_t n, const char *what);
 
+/* Whether this case is computed: all are, but for one in N with --every N. */
+bool check_turn(void);
+
 size_t check_between(struct rng *r, size_t low, size_t high); /* both inclusive */
 
 typedef void check_fn(const struct kernels *k, struct rng *r);

@@ -45,6 +45,9 @@ void check_activate(const struct kernels *k, struct rng *r)
     for (int i = 0; i < N_KINDS; i++) {
         enum kernel_activation kind = (enum kernel_activation)i;
         for (size_t n = 1; n < 6000; n += n < 70 ? 1 : 1777) {
+            if (!check_turn()) {
+                continue;
+            }
             struct guard gx = guard_new(n * sizeof(float)), gy = guard_new(n * sizeof(float));
             struct guard gref = guard_new(n * sizeof(float));
             float *x = gx.data, *y = gy.data, *ref = gref.data;
@@ -71,6 +74,9 @@ void check_gate(const struct kernels *k, struct rng *r)
     for (int i = 0; i < N_KINDS; i++) {
         enum kernel_activation kind = (enum kernel_activation)i;
         for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
+            if (!check_turn()) {
+                continue;
+            }
             struct guard gg = guard_floats(r, n, n % 2 ? 2 : 50), gu = guard_floats(r, n, 4);
             struct guard gy = guard_new(n * sizeof(float)), gref = guard_new(n * sizeof(float));
             float *gate = gg.data, *up = gu.data, *y = gy.data, *ref = gref.data;
@@ -148,6 +154,9 @@ void check_soft_cap(const struct kernels *k, struct rng *r)
 {
     static const float caps[] = {30, 50, 1, 0.1f};
     for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
+        if (!check_turn()) {
+            continue;
+        }
         float cap = caps[n % 4];
         struct guard gx = guard_floats(r, n, n % 3 == 0 ? 0.01f : n % 3 == 1 ? 20 : 200);
         struct guard gref = guard_copy(&gx), gold = guard_copy(&gx);

@@ -47,6 +47,9 @@ static void check_packed(const struct kernels *k, const struct shape *s, const f
 static void check_shape(const struct kernels *k, struct rng *r, const struct shape *s,
                         void *scratch)
 {
+    if (!check_turn()) {
+        return;
+    }
     gemm_fn *gemm = s->bf16 ? k->gemm_bf16 : k->gemm;
     gemm_fn *reference = s->bf16 ? kernels_reference()->gemm_bf16 : kernels_reference()->gemm;
     const char *name = s->bf16 ? "gemm_bf16" : "gemm";

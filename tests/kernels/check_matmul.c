@@ -64,6 +64,9 @@ static void check_same_as_f32(const struct kernels *k, const struct kernel_weigh
 static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
                         const struct shape *s)
 {
+    if (!check_turn()) {
+        return;
+    }
     const struct quant_format *f = quant_format_by_type(type);
     size_t x_stride = s->n_in + s->x_gap, y_stride = s->n_rows + s->y_gap;
     struct kernel_weights w;

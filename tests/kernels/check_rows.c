@@ -8,6 +8,9 @@
 void check_rms_norm(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 300; n += n < 70 ? 1 : 37) {
+        if (!check_turn()) {
+            continue;
+        }
         struct guard gx = guard_floats(r, n, 3), gw = guard_floats(r, n, 1);
         struct guard gy = guard_new(n * sizeof(float)), gref = guard_new(n * sizeof(float));
         float *x = gx.data, *y = gy.data, *ref = gref.data;
@@ -41,6 +44,9 @@ void check_rms_norm(const struct kernels *k, struct rng *r)
 static void check_layer_norm_row(const struct kernels *k, struct rng *r, size_t n, float shift,
                                  bool has_weight, bool has_bias)
 {
+    if (!check_turn()) {
+        return;
+    }
     const float eps = 1e-5f;
     struct guard gx = guard_floats(r, n, 3), gw = guard_floats(r, n, 1), gb = guard_floats(r, n, 1);
     struct guard gy = guard_new(n * sizeof(float)), gref = guard_new(n * sizeof(float));
@@ -88,6 +94,9 @@ void check_layer_norm(const struct kernels *k, struct rng *r)
 static void check_rope_shape(const struct kernels *k, struct rng *r, size_t n_heads,
                              size_t head_dim, size_t n_rot, enum kernel_rope_layout layout)
 {
+    if (!check_turn()) {
+        return;
+    }
     size_t n = n_heads * head_dim, half = n_rot / 2;
     struct guard gx = guard_floats(r, n, 1), gold = guard_copy(&gx), gref = guard_copy(&gx);
     struct guard gcos = guard_new(half * sizeof(float)), gsin = guard_new(half * sizeof(float));
@@ -146,6 +155,9 @@ struct twist {
 static void check_attention_shape(const struct kernels *k, struct rng *r, size_t head_dim,
                                   size_t n_kv, size_t gap, float spread, struct twist twist)
 {
+    if (!check_turn()) {
+        return;
+    }
     size_t stride = head_dim + gap, n = (n_kv - 1) * stride + head_dim;
     struct guard gq = guard_floats(r, head_dim, spread), gk = guard_floats(r, n, 1);
     struct guard gv = guard_floats(r, n, 1), gs = guard_new(n_kv * sizeof(float));
@@ -243,6 +255,9 @@ void check_attention(const struct kernels *k, struct rng *r)
 void check_softmax(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 400; n += n < 70 ? 1 : 29) {
+        if (!check_turn()) {
+            continue;
+        }
         float spread = n % 3 == 0 ? 40 : 2;
         struct guard gx = guard_floats(r, n, spread), gref, gold;
         float *x = gx.data;
@@ -290,6 +305,9 @@ void check_softmax(const struct kernels *k, struct rng *r)
 void check_add(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
+        if (!check_turn()) {
+            continue;
+        }
         struct guard gy = guard_floats(r, n, 1), gx = guard_floats(r, n, 1);
         struct guard gref = guard_copy(&gy);
         k->add(gy.data, gx.data, n);
@@ -304,6 +322,9 @@ void check_add(const struct kernels *k, struct rng *r)
 void check_add_scaled(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 600; n += n < 70 ? 1 : 41) {
+        if (!check_turn()) {
+            continue;
+        }
         struct guard gy = guard_floats(r, n, 1), gx = guard_floats(r, n, 1);
         struct guard gref = guard_copy(&gy);
         float a = (float)rng_normal(r);
@@ -321,6 +342,9 @@ void check_add_scaled(const struct kernels *k, struct rng *r)
 void check_exponential(const struct kernels *k, struct rng *r)
 {
     for (int i = 0; i < 200000; i++) {
+        if (!check_turn()) {
+            continue;
+        }
         float x = (float)(-105 * rng_uniform(r));
         float pair[2] = {x, 0};
         k->softmax(pair, 2);

@@ -147,7 +147,7 @@ static uint32_t any_char(struct texts *t, const struct pool *p, bool by_block)
 static void add_char(struct buf *b, uint32_t cp)
 {
     char bytes[4];
-    buf_append(b, bytes, utf8_encode(cp, bytes));
+    buf_append(b, bytes, utf8_put(cp, bytes));
 }
 
 static void add_part(struct texts *t, struct buf *b)
