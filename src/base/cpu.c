@@ -45,7 +45,7 @@ static unsigned detect(void)
             found |= CPU_AVX512;
             const unsigned vnni = 1u << 11;
             found |= c7 & vnni ? CPU_VNNI : 0;
-            const unsigned amx = 1u << 24 | 1u << 22, tile_state = 3u << 17;
+            const unsigned amx = 1u << 25 | 1u << 24 | 1u << 22, tile_state = 3u << 17;
             bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
             if ((c7 & vnni) && bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
                 tiles_granted()) {

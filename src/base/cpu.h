@@ -16,7 +16,8 @@ enum cpu_feature {
     CPU_AVX2 = 1u << 0,   /* AVX2, FMA and F16C, with the operating system's consent */
     CPU_AVX512 = 1u << 1, /* AVX-512 F, BW, DQ and VL */
     CPU_VNNI = 1u << 3,   /* AVX-512 VNNI: integer dot products */
-    /* AMX tiles with bf16 and AVX-512 BF16; finding it asks the kernel for the tile registers */
+    /* AMX tiles with int8 and bf16, and AVX-512 BF16; finding it asks the kernel for the tile
+       registers */
     CPU_AMX_BF16 = 1u << 2,
 };
 

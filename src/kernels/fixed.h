@@ -32,7 +32,7 @@ enum {
     FIXED_CHUNK = 512,
     FIXED_LANES = 16,
     FIXED_NEIGHBOURS = 8, /* tokens that packing may interleave */
-    FIXED_MAX = 32639, /* so that both bytes of it are signed */
+    FIXED_MAX = 32639,    /* so that both bytes of it are signed */
 };
 
 struct kernel_fixed {

@@ -21,6 +21,8 @@ static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
                                                     .matmul = prefill_matmul_amx,
                                                     .pack_cache = prefill_pack_cache_amx,
                                                     .attention = prefill_attention_amx};
+static const struct kernel_fixed fixed_tiles = {.pack = kernel_fixed_pack_vnni,
+                                                .matmul = kernel_fixed_matmul_amx};
 static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_vnni};
 #endif
@@ -48,7 +50,7 @@ static const struct {
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
      KERNELS_TABLE("vnni", avx512, NULL, NULL, &fixed_vnni, NULL)},
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16,
-     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_vnni,
+     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_tiles,
                    &prefill_tiles)},
 #endif
 };
@@ -106,7 +108,7 @@ size_t kernels_packed_bytes(size_t n, size_t depth)
 size_t fixed_scratch_bytes(void)
 {
 #if defined(__x86_64__)
-    return fixed_panel_bytes();
+    return fixed_panel_bytes() > fixed_amx_bytes() ? fixed_panel_bytes() : fixed_amx_bytes();
 #else
     return 64;
 #endif
