@@ -3,7 +3,7 @@ BUILD ?= build
 STARTER_WORK ?= build-starter
 
 .DEFAULT_GOAL := help
-.PHONY: help run build static static-arm64 test soak bench format starter starter-eval clean
+.PHONY: help run build static static-arm64 test soak bench plots format starter starter-eval clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ soak: ## the long checks, at the counts the issues name
 
 bench: build ## start-up, memory and speed of the built-in model; see docs/speed.md
 	@python3 bench/starter.py --lllm $(BUILD)/lllm
+
+plots: build ## sweep MODELS="a.gguf b.gguf" and draw docs/plots/*.svg with the machine's limits
+	@python3 bench/plots.py --lllm $(BUILD)/lllm --out docs/plots $(MODELS)
 
 format: ## lay out the sources
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

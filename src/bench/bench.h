@@ -50,8 +50,9 @@ bool bench_machine(struct pool *pool, struct bench_machine *m, struct error *e);
 /* ---- a model ---- */
 
 struct bench_plan {
-    uint32_t prefill, decode; /* tokens; 0: not measured */
-    uint32_t depth;           /* tokens that are in the context before */
+    uint32_t prefill, decode;  /* tokens; 0: not measured */
+    uint32_t depth;            /* tokens that are in the context before */
+    struct model_clock *clock; /* may be NULL: is told the stages of what is timed */
 };
 
 /* Ids for a benchmark: normal tokens (any, without a vocabulary), the same for the same file. out:
@@ -68,9 +69,23 @@ bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *
  * experts in use), multiplies and adds with them. */
 struct bench_work {
     uint64_t weight_bytes;
-    double operations; /* of a token, attention left out */
+    uint64_t cache_bytes; /* of keys and values that it leaves, and that each later one reads */
+    double operations;    /* of a token, attention left out */
 };
 struct bench_work bench_work(const struct engine *en);
+
+/* Memory of this process, in MB (1e6 bytes). Weights are those of the file, which stay in its
+ * mapping; what is neither they nor keys and values is working memory. */
+struct bench_memory {
+    double peak_mb;         /* resident at most, since the process began */
+    double weights_mb;      /* of the model's tensors */
+    double cache_mb;        /* keys and values of the longest context that was filled */
+    double beside_mb;       /* of the peak, what is neither */
+    bool has_parts;         /* the system tells these: */
+    double file_mb, own_mb; /* resident now: pages of files, clean and shared; all others */
+};
+/* n_tokens: of the longest context that was filled. */
+struct bench_memory bench_memory(const struct engine *en, uint32_t n_tokens);
 
 /* ---- another program ---- */
 

@@ -68,9 +68,11 @@ bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t 
     if (!go_back(s, p->depth, tokens, e)) {
         return false;
     }
+    session_clock(s, p->clock);
     double start_s = time_now_s();
     bool ok = session_prefill(s, tokens, (size_t)p->depth + p->prefill, NULL, NULL, NULL, e);
     *seconds = time_now_s() - start_s;
+    session_clock(s, NULL);
     return ok;
 }
 
@@ -80,14 +82,15 @@ bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *
     if (!go_back(s, p->depth, tokens, e)) {
         return false;
     }
+    session_clock(s, p->clock);
     double start_s = time_now_s();
-    for (uint32_t i = 0; i < p->decode; i++) {
-        if (!session_decode(s, tokens[p->depth + i], e)) {
-            return false;
-        }
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < p->decode; i++) {
+        ok = session_decode(s, tokens[p->depth + i], e);
     }
     *seconds = time_now_s() - start_s;
-    return true;
+    session_clock(s, NULL);
+    return ok;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -135,7 +138,7 @@ struct bench_work bench_work(const struct engine *en)
     const struct gguf *g = engine_gguf(en);
     const struct model_config *c = engine_config(en);
     double share = experts_used(g, c);
-    struct bench_work work = {0};
+    struct bench_work work = {.cache_bytes = model_cache_bytes(c, 1)};
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         if (is_lookup(t->name, c) || t->n_dims < 2 || !ends_with(t->name, ".weight")) {

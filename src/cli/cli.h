@@ -54,6 +54,9 @@ int cli_fail(const struct error *e);
 int cli_wrong(const struct error *e);
 int cli_usage(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Says that more threads than processors were asked for, where that is so. */
+void cli_note_threads(int n_threads, bool quiet);
+
 /* Says once that standard output cannot be written, and why (an errno); nothing for EPIPE: a reader
  * may go away. */
 void cli_output_failed(int reason);

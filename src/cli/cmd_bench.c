@@ -1,35 +1,43 @@
 /* cmd_bench.c: speed of a model, of the machine, and of another program beside them. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/progress.h"
-#include "bench/bench.h"
+#include "cli/bench_report.h"
 #include "cli/cli.h"
 #include "cli/inventory.h"
-#include "cli/models.h"
-#include "cli/term.h"
+
+enum { MAX_LIST = 32, WARM_PREFILL = 512, WARM_DECODE = 16 };
 
 struct bench_options {
     struct common_options common;
-    uint32_t prefill, decode, depth, reps;
-    bool machine;
+    const char *prefill, *depth, *threads; /* lists */
+    uint32_t decode, reps;
+    bool machine, stages;
     const char *against;
 };
 
 #define FIELD(field) offsetof(struct bench_options, field)
 
 static const struct option table[] = {
-    {"prefill", 0, OPTION_U32, "N", "prompt tokens to time (default 512; 0: none)", FIELD(prefill),
-     0, 1 << 20, 0},
+    {"prefill", 0, OPTION_STRING, "LIST",
+     "prompt tokens to time, such as 512 or 1,8,64,512 (default 512; 0: none)", FIELD(prefill), 0,
+     0, 0},
     {"decode", 0, OPTION_U32, "N", "tokens to time one by one (default 128; 0: none)",
      FIELD(decode), 0, 1 << 20, 0},
-    {"depth", 0, OPTION_U32, "N", "tokens that are in the context before (default 0)", FIELD(depth),
-     0, 1 << 22, 0},
+    {"depth", 0, OPTION_STRING, "LIST",
+     "tokens that are in the context before, such as 0,512,4096 (default 0)", FIELD(depth), 0, 0,
+     0},
+    {"threads", 0, OPTION_STRING, "LIST",
+     "threads to compute with, such as 1,2 (0, the default: one per processor)", FIELD(threads), 0,
+     0, 0},
     {"reps", 0, OPTION_U32, "N", "how often each is timed (default 5)", FIELD(reps), 1,
      BENCH_MAX_REPS, 0},
+    {"stages", 0, OPTION_FLAG, NULL,
+     "time the stages of each pass too: what shares attention, the feed-forward part, ... take",
+     FIELD(stages), 0, 0, 0},
     {"machine", 0, OPTION_FLAG, NULL,
      "measure the machine's own limits too, and give the shares of them that the model reaches; "
      "without a MODEL, these alone",
@@ -44,362 +52,323 @@ static const struct option table[] = {
 static void init(void *options)
 {
     struct bench_options *o = options;
-    o->prefill = 512;
+    o->prefill = "512";
     o->decode = 128;
+    o->depth = "0";
+    o->threads = "0";
     o->reps = 5;
 }
 
-/* Speeds are tokens a second. */
-struct figures {
-    struct bench_samples load_ms, first_token_ms, prefill, decode, other_prefill, other_decode;
-    struct bench_work work;
-    double peak_memory_mb;
-    bool has_machine;
-    struct bench_machine machine;
+/* ---- what to measure ---- */
+
+struct list {
+    uint32_t items[MAX_LIST];
+    size_t n;
 };
 
-static double peak_memory_mb(void)
+/* The lists of the options, in their order. */
+struct plan {
+    struct list prefill, depth, threads;
+    uint32_t longest; /* tokens in the context at most */
+};
+
+/* "1,8,64": whole numbers up to max. */
+static bool read_list(const char *option, const char *text, uint32_t max, struct list *out,
+                      struct error *e)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
+    out->n = 0;
+    for (const char *p = text;; p++) {
+        char number[16];
+        size_t n = strcspn(p, ",");
+        int64_t value;
+        snprintf(number, sizeof number, "%.*s", n < sizeof number ? (int)n : 0, p);
+        if (!options_read_i64(number, 0, max, &value)) {
+            return error_set(e, ERROR_USAGE,
+                             "--%s takes whole numbers from 0 to %u with commas between them, not "
+                             "\"%.60s\"",
+                             option, max, text);
+        }
+        if (out->n == MAX_LIST) {
+            return error_set(e, ERROR_USAGE, "--%s has more than %d numbers", option, MAX_LIST);
+        }
+        out->items[out->n++] = (uint32_t)value;
+        p += n;
+        if (!*p) {
+            return true;
+        }
+    }
 }
 
+static uint32_t most_of(const struct list *l)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        most = l->items[i] > most ? l->items[i] : most;
+    }
+    return most;
+}
+
+static bool make_plan(const struct bench_options *o, struct plan *p, struct error *e)
+{
+    if (!read_list("prefill", o->prefill, 1 << 20, &p->prefill, e) ||
+        !read_list("depth", o->depth, 1 << 22, &p->depth, e) ||
+        !read_list("threads", o->threads, POOL_MAX_THREADS, &p->threads, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < p->threads.n; i++) {
+        if (p->threads.items[i] == 0) {
+            uint32_t all = (uint32_t)cpu_count();
+            p->threads.items[i] = all < POOL_MAX_THREADS ? all : POOL_MAX_THREADS;
+        }
+    }
+    uint32_t most = most_of(&p->prefill);
+    p->longest = most_of(&p->depth) + (most > o->decode ? most : o->decode);
+    return true;
+}
+
+static size_t rows_of_depth(const struct plan *p, const struct bench_options *o)
+{
+    size_t n = o->decode != 0;
+    for (size_t i = 0; i < p->prefill.n; i++) {
+        n += p->prefill.items[i] != 0;
+    }
+    return n;
+}
+
+/* ---- measuring ---- */
+
+struct measuring {
+    const struct bench_options *o;
+    const struct plan *plan;
+    struct common_options common; /* with room for what is measured, and these threads */
+    struct bench_report *report;
+    int32_t *tokens; /* [plan->longest] */
+    struct progress bar;
+    uint64_t done;
+};
+
 /* Opening the model and computing one token, from nothing. */
-static bool time_load(const struct model_source *source, const struct common_options *common,
-                      struct figures *f, struct error *e)
+static bool time_load(struct measuring *m, struct error *e)
 {
     double start_s = time_now_s();
-    struct engine *en = models_open_engine(source, common, e);
+    struct engine *en = models_open_engine(m->report->source, &m->common, e);
     if (!en) {
         return false;
     }
     double loaded_s = time_now_s();
+    if (!m->common.context_size && engine_context_size(en) < m->plan->longest) {
+        m->common.context_size = m->plan->longest; /* of the engines that follow */
+    }
     struct session *s = session_new(en, e);
     int32_t token;
     bench_tokens(en, &token, 1);
     bool ok = s && session_prefill(s, &token, 1, NULL, NULL, NULL, e);
-    bench_add(&f->load_ms, 1e3 * (loaded_s - start_s));
-    bench_add(&f->first_token_ms, 1e3 * (time_now_s() - start_s));
+    bench_add(&m->report->load_ms, 1e3 * (loaded_s - start_s));
+    bench_add(&m->report->first_token_ms, 1e3 * (time_now_s() - start_s));
     session_free(s);
     engine_close(en);
     return ok;
 }
 
-static bool time_other(const struct bench_options *o, const struct engine *en,
-                       const struct model_source *source, const char *letters, uint32_t n,
-                       struct bench_samples *to, struct error *e)
+static bool time_other(const struct measuring *m, struct bench_row *row, struct error *e)
 {
-    if (!o->against || n == 0) {
-        return true;
-    }
-    struct bench_against a = {o->against, source->path ? source->path : source->name,
-                              engine_threads(en)};
+    const struct model_source *source = m->report->source;
+    struct bench_against a = {m->o->against, source->path ? source->path : source->name,
+                              row->n_threads};
     char test[32];
-    snprintf(test, sizeof test, "%s%u", letters, n);
+    snprintf(test, sizeof test, "%s%u", row->decode ? "tg" : "pp", row->n_tokens);
     double rate = 0;
-    if (!bench_against(&a, test, o->depth, &rate, e)) {
+    if (!bench_against(&a, test, row->depth, &rate, e)) {
         return false;
     }
-    bench_add(to, rate);
+    bench_add(&row->other, rate);
     return true;
 }
 
-/* One round: ours, then the other program, for each test. The first round warms up and counts for
- * nothing. */
-static bool time_round(const struct bench_options *o, struct engine *en, struct session *s,
-                       const struct model_source *source, const int32_t *tokens, bool counts,
-                       struct figures *f, struct error *e)
+static uint32_t at_most(uint32_t n, uint32_t most)
 {
-    struct bench_plan plan = {o->prefill, o->decode, o->depth};
-    double seconds;
-    if (o->prefill) {
-        if (!bench_prefill(s, &plan, tokens, &seconds, e)) {
-            return false;
-        }
-        if (counts) {
-            bench_add(&f->prefill, o->prefill / seconds);
-        }
-    }
-    if (counts && !time_other(o, en, source, "pp", o->prefill, &f->other_prefill, e)) {
-        return false;
-    }
-    if (!counts && plan.decode > 16) {
-        plan.decode = 16;
-    }
-    if (o->decode) {
-        if (!bench_decode(s, &plan, tokens, &seconds, e)) {
-            return false;
-        }
-        if (counts) {
-            bench_add(&f->decode, o->decode / seconds);
-        }
-    }
-    return !counts || time_other(o, en, source, "tg", o->decode, &f->other_decode, e);
+    return n < most ? n : most;
 }
 
-static bool time_model(const struct bench_options *o, struct engine *en,
-                       const struct model_source *source, struct figures *f, struct error *e)
+/* Ours, then the other program. What only warms up is cut short and counts for nothing. */
+static bool time_row(const struct measuring *m, struct session *s, struct bench_row *row,
+                     bool counts, struct error *e)
 {
-    uint32_t longest = o->prefill > o->decode ? o->prefill : o->decode;
-    size_t n = (size_t)o->depth + longest;
-    if (n > engine_context_size(en)) {
-        return error_set(e, ERROR_USAGE,
-                         "%zu tokens do not fit into the context of %u: choose a larger "
-                         "--context-size, or less --depth, --prefill or --decode",
-                         n, engine_context_size(en));
+    struct bench_plan plan = {.depth = row->depth,
+                              .clock = counts && m->o->stages ? &row->clock : NULL};
+    uint32_t n = row->n_tokens;
+    double seconds;
+    if (row->decode) {
+        plan.decode = counts ? n : at_most(n, WARM_DECODE);
+    } else {
+        plan.prefill = counts ? n : at_most(n, WARM_PREFILL);
     }
-    struct session *s = session_new(en, e);
+    if (!(row->decode ? bench_decode(s, &plan, m->tokens, &seconds, e)
+                      : bench_prefill(s, &plan, m->tokens, &seconds, e))) {
+        return false;
+    }
+    if (!counts) {
+        return true;
+    }
+    bench_add(&row->speed, n / seconds);
+    return !m->o->against || time_other(m, row, e);
+}
+
+/* Rows of one depth are timed in turn, so that all meet the same noise. */
+static bool time_depth(struct measuring *m, struct session *s, struct bench_row *rows, size_t n,
+                       struct error *e)
+{
+    bool ok = true;
+    for (uint32_t r = 0; ok && r <= m->o->reps; r++) {
+        for (size_t i = 0; ok && i < n; i++) {
+            ok = time_row(m, s, &rows[i], r > 0, e);
+        }
+        progress_update(&m->bar, ++m->done, NULL);
+    }
+    return ok;
+}
+
+static bool check_room(const struct measuring *m, const struct engine *en, struct error *e)
+{
+    uint32_t room = engine_context_size(en);
+    return m->plan->longest <= room ||
+           error_set(e, ERROR_USAGE,
+                     "%u tokens do not fit into the context of %u: choose a larger "
+                     "--context-size, or less --depth, --prefill or --decode",
+                     m->plan->longest, room);
+}
+
+static bool time_engine(struct measuring *m, struct engine *en, struct bench_row *rows,
+                        struct error *e)
+{
+    struct session *s = check_room(m, en, e) ? session_new(en, e) : NULL;
     if (!s) {
         return false;
     }
-    int32_t *tokens = mem_array(n + 1, sizeof *tokens);
-    bench_tokens(en, tokens, n);
-    struct progress bar;
-    progress_begin(&bar, "bench", (uint64_t)o->reps + 1);
+    struct bench_report *r = m->report;
+    size_t n = rows_of_depth(m->plan, m->o);
     bool ok = true;
-    for (uint32_t r = 0; ok && r <= o->reps; r++) {
-        ok = time_round(o, en, s, source, tokens, r > 0, f, e);
-        progress_update(&bar, (uint64_t)r + 1, NULL);
+    bench_tokens(en, m->tokens, m->plan->longest);
+    for (size_t d = 0; ok && d < m->plan->depth.n; d++) {
+        ok = time_depth(m, s, rows + d * n, n, e);
     }
-    progress_end(&bar);
-    f->work = bench_work(en);
-    f->peak_memory_mb = peak_memory_mb();
-    free(tokens);
+    r->kernels = engine_kernels_name(en);
+    r->context_size = engine_context_size(en);
+    r->work = bench_work(en);
+    r->memory = bench_memory(en, m->plan->longest);
     session_free(s);
     return ok;
 }
 
-/* ---- printing ---- */
-
-static json_t *spread_json(const struct bench_samples *samples)
+static void name_rows(const struct measuring *m)
 {
-    struct bench_spread s = bench_spread(samples);
-    return json_pack("{s:f, s:f, s:f, s:I}", "median", s.median, "min", s.min, "max", s.max, "n",
-                     (json_int_t)s.n);
-}
-
-/* Shares of the machine's limits, of medians. */
-static double share_of_read(const struct figures *f)
-{
-    return bench_spread(&f->decode).median * (double)f->work.weight_bytes / 1e9 /
-           f->machine.read_all;
-}
-
-static double share_of_peak(const struct figures *f)
-{
-    return bench_spread(&f->prefill).median * f->work.operations / 1e9 /
-           f->machine.peaks[f->machine.n_peaks - 1].all;
-}
-
-static json_t *test_json(uint32_t tokens, const struct bench_samples *ours,
-                         const struct bench_samples *other)
-{
-    json_t *t = json_pack("{s:I, s:o}", "tokens", (json_int_t)tokens, "tokens_per_second",
-                          spread_json(ours));
-    if (other->n) {
-        double ratio = bench_spread(ours).median / bench_spread(other).median;
-        json_object_set_new(t, "against", spread_json(other));
-        json_object_set_new(t, "ratio", json_real(ratio));
-    }
-    return t;
-}
-
-static json_t *machine_json(const struct bench_machine *m)
-{
-    json_t *peaks = json_array();
-    for (size_t i = 0; i < m->n_peaks; i++) {
-        json_array_append_new(peaks, json_pack("{s:s, s:f, s:f}", "unit", m->peaks[i].name,
-                                               "one_thread_gops", m->peaks[i].one, "gops",
-                                               m->peaks[i].all));
-    }
-    return json_pack("{s:s, s:i, s:{s:f, s:f, s:f, s:b, s:I}, s:o}", "processor", cpu_model_name(),
-                     "threads", m->n_threads, "read", "one_thread_gb_s", m->read_one, "gb_s",
-                     m->read_all, "small_pages_gb_s", m->read_small_pages_all, "huge_pages",
-                     m->huge_pages, "block_bytes", (json_int_t)m->read_bytes, "peaks", peaks);
-}
-
-static void print_json(const struct bench_options *o, const struct engine *en,
-                       const struct model_source *source, const struct figures *f)
-{
-    json_t *out = json_object();
-    if (en) {
-        json_object_set_new(out, "model", term_json_text(source->name, strlen(source->name)));
-        json_object_set_new(out, "threads", json_integer(engine_threads(en)));
-        json_object_set_new(out, "kernels", json_string(engine_kernels_name(en)));
-        json_object_set_new(out, "context_size", json_integer(engine_context_size(en)));
-        json_object_set_new(out, "depth", json_integer(o->depth));
-        json_object_set_new(out, "load_ms", spread_json(&f->load_ms));
-        json_object_set_new(out, "first_token_ms", spread_json(&f->first_token_ms));
-        if (o->prefill) {
-            json_t *t = test_json(o->prefill, &f->prefill, &f->other_prefill);
-            json_object_set_new(out, "prefill", t);
-            if (f->has_machine) {
-                json_object_set_new(t, "share_of_peak", json_real(share_of_peak(f)));
+    const struct plan *p = m->plan;
+    struct bench_row *row = m->report->rows;
+    for (size_t t = 0; t < p->threads.n; t++) {
+        for (size_t d = 0; d < p->depth.n; d++) {
+            struct bench_row at = {.n_threads = (int)p->threads.items[t],
+                                   .depth = p->depth.items[d]};
+            for (size_t i = 0; i < p->prefill.n; i++) {
+                if (p->prefill.items[i]) {
+                    *row = at;
+                    (row++)->n_tokens = p->prefill.items[i];
+                }
+            }
+            if (m->o->decode) {
+                *row = at;
+                row->decode = true;
+                (row++)->n_tokens = m->o->decode;
             }
         }
-        if (o->decode) {
-            json_t *t = test_json(o->decode, &f->decode, &f->other_decode);
-            json_object_set_new(out, "decode", t);
-            if (f->has_machine) {
-                json_object_set_new(t, "share_of_read", json_real(share_of_read(f)));
-            }
+    }
+}
+
+static bool measure_model(struct measuring *m, struct error *e)
+{
+    const struct plan *p = m->plan;
+    struct bench_report *report = m->report;
+    size_t n = rows_of_depth(p, m->o) * p->depth.n;
+    report->n_rows = n * p->threads.n;
+    report->rows = mem_zalloc(report->n_rows * sizeof *report->rows);
+    m->tokens = mem_array((size_t)p->longest + 1, sizeof *m->tokens);
+    name_rows(m);
+    m->common.n_threads = (int)p->threads.items[0];
+    for (uint32_t r = 0; r <= m->o->reps; r++) {
+        if (r == 1) { /* the first one read the file */
+            report->load_ms.n = report->first_token_ms.n = 0;
+            log_set_level(LOG_ERROR); /* what it had to say about the model has been said */
         }
-        json_object_set_new(out, "weight_bytes_per_token",
-                            json_integer((json_int_t)f->work.weight_bytes));
-        json_object_set_new(out, "peak_memory_mb", json_real(f->peak_memory_mb));
-    }
-    if (f->has_machine) {
-        json_object_set_new(out, "machine", machine_json(&f->machine));
-    }
-    term_print_json(out, true);
-}
-
-static void print_spread(const char *label, const struct bench_samples *samples, const char *unit)
-{
-    struct bench_spread s = bench_spread(samples);
-    int digits = s.median < 100 ? 2 : 1;
-    printf("%-14s%10.*f %s   (%.*f to %.*f, n=%zu)", label, digits, s.median, unit, digits, s.min,
-           digits, s.max, s.n);
-}
-
-static void print_test(const char *name, uint32_t n, const struct bench_samples *ours,
-                       const struct bench_samples *other, const char *share_of, double share)
-{
-    char label[32];
-    snprintf(label, sizeof label, "%s %u", name, n);
-    print_spread(label, ours, "tokens/s");
-    if (share_of) {
-        printf("   %.0f %% of %s", 100 * share, share_of);
-    }
-    putchar('\n');
-    if (other->n) {
-        print_spread("  against", other, "tokens/s");
-        printf("   ratio %.2f\n", bench_spread(ours).median / bench_spread(other).median);
-    }
-}
-
-static void print_machine(const struct bench_machine *m)
-{
-    printf("%-34s%12s%12s\n", "limits of the machine", "1 thread", "all");
-    printf("%-34s%12.1f%12.1f GB/s%s\n", "read from memory", m->read_one, m->read_all,
-           m->huge_pages ? " (2 MiB pages)" : "");
-    printf("%-34s%12s%12.1f GB/s\n", "read from memory, 4 KiB pages", "", m->read_small_pages_all);
-    for (size_t i = 0; i < m->n_peaks; i++) {
-        printf("%-34s%12.1f%12.1f Gop/s\n", m->peaks[i].name, m->peaks[i].one, m->peaks[i].all);
-    }
-}
-
-static void print_text(const struct bench_options *o, const struct engine *en,
-                       const struct model_source *source, const struct figures *f)
-{
-    if (en) {
-        char bytes[32];
-        printf("%-14s", "model");
-        term_print_escaped(stdout, source->name, strlen(source->name), 0);
-        printf(" (%s of weights a token)\n", term_bytes(f->work.weight_bytes, bytes));
-        printf("%-14s%s, %d thread%s, kernels %s\n", "machine", cpu_model_name(),
-               engine_threads(en), engine_threads(en) == 1 ? "" : "s", engine_kernels_name(en));
-        if (o->depth) {
-            printf("%-14s%u tokens\n", "depth", o->depth);
-        }
-        print_spread("load", &f->load_ms, "ms");
-        putchar('\n');
-        print_spread("first token", &f->first_token_ms, "ms");
-        putchar('\n');
-        if (o->prefill) {
-            print_test("prefill", o->prefill, &f->prefill, &f->other_prefill,
-                       f->has_machine ? f->machine.peaks[f->machine.n_peaks - 1].name : NULL,
-                       f->has_machine ? share_of_peak(f) : 0);
-        }
-        if (o->decode) {
-            print_test("decode", o->decode, &f->decode, &f->other_decode,
-                       f->has_machine ? "the read rate" : NULL,
-                       f->has_machine ? share_of_read(f) : 0);
-        }
-        printf("%-14s%10.1f MB\n", "peak memory", f->peak_memory_mb);
-    }
-    if (f->has_machine) {
-        if (en) {
-            putchar('\n');
-        }
-        print_machine(&f->machine);
-    }
-}
-
-/* ---- the command ---- */
-
-static bool measure_machine(const struct bench_options *o, struct figures *f, struct error *e)
-{
-    struct pool *pool = pool_new(o->common.n_threads, e);
-    f->has_machine = pool && bench_machine(pool, &f->machine, e);
-    pool_free(pool);
-    return f->has_machine;
-}
-
-/* Room for what is measured, unless a size was asked for. */
-static struct common_options with_room(const struct bench_options *o)
-{
-    struct common_options common = o->common;
-    uint64_t n = (uint64_t)o->depth + (o->prefill > o->decode ? o->prefill : o->decode);
-    if (!common.context_size && n > 4096) {
-        common.context_size = (uint32_t)n;
-    }
-    return common;
-}
-
-static bool measure(const struct bench_options *o, const struct model_source *source,
-                    struct engine **en, struct figures *f, struct error *e)
-{
-    if (source->name) {
-        struct common_options common = with_room(o);
-        for (uint32_t r = 0; r <= o->reps; r++) {
-            if (r == 1) { /* the first one read the file */
-                f->load_ms.n = f->first_token_ms.n = 0;
-                log_set_level(LOG_ERROR); /* what it had to say about the model has been said */
-            }
-            if (!time_load(source, &common, f, e)) {
-                return false;
-            }
-        }
-        *en = models_open_engine(source, &common, e);
-        if (!*en || !time_model(o, *en, source, f, e)) {
+        if (!time_load(m, e)) {
             return false;
         }
     }
-    return !o->machine || measure_machine(o, f, e);
+    progress_begin(&m->bar, "bench", ((uint64_t)m->o->reps + 1) * p->depth.n * p->threads.n);
+    bool ok = true;
+    for (size_t t = 0; ok && t < p->threads.n; t++) {
+        m->common.n_threads = (int)p->threads.items[t];
+        struct engine *en = models_open_engine(report->source, &m->common, e);
+        ok = en && time_engine(m, en, report->rows + t * n, e);
+        engine_close(en);
+    }
+    progress_end(&m->bar);
+    return ok;
+}
+
+static bool measure_machine(const struct plan *p, struct bench_report *r, struct error *e)
+{
+    struct pool *pool = pool_new((int)most_of(&p->threads), e);
+    r->has_machine = pool && bench_machine(pool, &r->machine, e);
+    pool_free(pool);
+    return r->has_machine;
+}
+
+static bool measure(const struct bench_options *o, const struct plan *p, struct bench_report *r,
+                    struct error *e)
+{
+    struct measuring m = {.o = o, .plan = p, .common = o->common, .report = r};
+    bool ok =
+        (!r->source->name || measure_model(&m, e)) && (!o->machine || measure_machine(p, r, e));
+    free(m.tokens);
+    return ok;
 }
 
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct bench_options *o = options;
+    struct error e = {0};
+    struct plan plan;
     if (arguments->n > 1) {
         return cli_usage("bench", "bench takes one model");
     }
     if (arguments->n == 0 && !o->machine) {
         return cli_usage("bench", "bench needs a model, or --machine");
     }
-    if (arguments->n == 1 && !o->prefill && !o->decode) {
+    if (!make_plan(o, &plan, &e)) {
+        return cli_usage("bench", "%s", e.message);
+    }
+    if (arguments->n == 1 && !rows_of_depth(&plan, o)) {
         return cli_usage("bench", "--prefill 0 and --decode 0 leave nothing to measure");
     }
-    struct error e = {0};
+    cli_note_threads((int)most_of(&plan.threads), o->common.quiet);
     struct model_source source = {0};
     if (arguments->n == 1 && !models_find(arguments->items[0], &source, &e)) {
         return cli_fail(&e);
     }
-    struct figures *f = mem_zalloc(sizeof *f);
-    struct engine *en = NULL;
+    struct bench_report *r = mem_zalloc(sizeof *r);
+    r->source = &source;
+    r->cpu_mask = o->common.cpu_mask ? o->common.cpu_mask : getenv("LLLM_CPU_MASK");
+    r->stages = o->stages;
     int status = CLI_DONE;
-    if (!measure(o, &source, &en, f, &e)) {
+    if (!measure(o, &plan, r, &e)) {
         status = cli_fail(&e);
     } else if (o->common.json) {
-        print_json(o, en, &source, f);
+        bench_report_json(r);
     } else {
-        print_text(o, en, &source, f);
+        bench_report_text(r);
     }
-    engine_close(en);
     models_release(&source);
-    free(f);
+    free(r->rows);
+    free(r);
     return status;
 }
 
@@ -410,12 +379,17 @@ const struct command cmd_bench = {
     .description =
         "Times loading, the prompt (prefill) and the answer (decode) of a model on random\n"
         "tokens: medians with the lowest and the highest value, after one round of warming\n"
-        "up. Loading is measured with the file in the page cache. --machine reads memory and\n"
-        "drives the arithmetic units as fast as they go, in the same run, and says how much\n"
-        "of that the model reaches. --against runs another program after each round of ours,\n"
-        "so that both meet the same noise.",
+        "up. Loading is measured with the file in the page cache. Lists make a sweep: every\n"
+        "prompt length at every depth with every number of threads; --json has a row for\n"
+        "each (bench/plots.py draws them). --machine reads memory and drives the arithmetic\n"
+        "units as fast as they go, in the same run, and says how much of that the model\n"
+        "reaches. --against runs another program after each round of ours, so that both meet\n"
+        "the same noise. Peak memory is compared with the weights and the keys and values of\n"
+        "the longest context that was measured; what is beside them is working memory.",
     .examples = "  lllm bench starter\n"
                 "  lllm bench tinyllama.gguf --prefill 512 --decode 128 --machine --json\n"
+                "  lllm bench m.gguf --prefill 1,8,64,512 --depth 0,4096 --threads 1,2 --json\n"
+                "  lllm bench m.gguf --prefill 4096,16384 --decode 0 --reps 1 --stages\n"
                 "  lllm bench m.gguf --against 'node peer.mjs {model} --test {test}'\n"
                 "  lllm bench --machine --threads 1\n",
     .options = table,

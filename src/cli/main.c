@@ -77,6 +77,15 @@ int cli_usage(const char *verb, const char *format, ...)
     return CLI_USAGE;
 }
 
+void cli_note_threads(int n_threads, bool quiet)
+{
+    int n_processors = cpu_count();
+    if (n_threads > n_processors && !quiet) {
+        term_message("%d threads on %d processor%s: more threads than processors only slow it down",
+                     n_threads, n_processors, n_processors == 1 ? "" : "s");
+    }
+}
+
 static bool output_has_failed;
 
 void cli_output_failed(int reason)
@@ -169,7 +178,7 @@ static void print_command(const struct command *c)
         c->print_more(stdout);
     }
     printf("\n%sCommon options%s\n", bold, plain);
-    options_print_help(common_table, NULL, stdout);
+    options_print_help(common_table, c->options, stdout);
     printf("\n%sExamples%s\n%s", bold, plain, c->examples);
 }
 
@@ -203,11 +212,7 @@ static bool apply_common(const struct command *c, const struct common_options *o
     }
     log_set_level(o->quiet ? LOG_ERROR : o->verbose ? LOG_INFO : LOG_WARN);
     progress_enable(!o->quiet);
-    int n_processors = cpu_count();
-    if (o->n_threads > n_processors && !o->quiet) {
-        term_message("%d threads on %d processor%s: more threads than processors only slow it down",
-                     o->n_threads, n_processors, n_processors == 1 ? "" : "s");
-    }
+    cli_note_threads(o->n_threads, o->quiet);
     if (c->uses_engine && o->gpu_layers_given && o->gpu_layers != 0 && !o->cpu_only) {
         term_message("this build has no GPU backend: --gpu-layers %d runs on the CPU",
                      o->gpu_layers);

@@ -87,6 +87,8 @@ bool session_decode(struct session *s, int32_t token, struct error *e);
 typedef void engine_row_fn(void *context, size_t position, const float *logits);
 bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,
                    void *context, struct error *e);
+/* Times the stages of later passes of this session (model.h); NULL: no longer. Borrowed. */
+void session_clock(struct session *s, struct model_clock *clock);
 const float *session_logits(const struct session *s); /* [n_vocab] */
 
 /* Whole texts to vectors and classes. An encoder has scratch memory of its own (and, for a causal

@@ -48,6 +48,11 @@ const float *session_logits(const struct session *s)
     return s->logits;
 }
 
+void session_clock(struct session *s, struct model_clock *clock)
+{
+    model_scratch_clock(s->scratch, clock);
+}
+
 void session_truncate(struct session *s, uint32_t n_tokens)
 {
     if (n_tokens < s->cache.n_tokens) {

@@ -42,6 +42,7 @@ static const struct kernel_peak peaks[] = {
 #if defined(__x86_64__)
     {"f32 FMA, AVX2", CPU_AVX2, kernel_peak_fma_avx2},
     {"f32 FMA, AVX-512", CPU_AVX512, kernel_peak_fma_avx512},
+    {"bf16 tiles fed from L2, AMX", CPU_AMX_BF16, kernel_peak_tiles_cached_amx},
     {"bf16 tiles, AMX", CPU_AMX_BF16, kernel_peak_tiles_amx},
 #endif
 };

@@ -11,7 +11,7 @@
 struct kernel_peak {
     const char *name;  /* "f32 FMA, AVX-512" */
     unsigned features; /* enum cpu_feature: all are needed */
-    /* Does about `rounds` thousand instructions on registers and returns the number of operations:
+    /* Does about `rounds` thousand instructions and returns the number of operations:
      * a multiply and an add count as two. */
     double (*run)(size_t rounds);
 };

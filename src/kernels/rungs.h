@@ -83,6 +83,7 @@ size_t prefill_attention_scratch_bytes_amx(void);
 double kernel_peak_fma_avx2(size_t rounds);
 double kernel_peak_fma_avx512(size_t rounds);
 double kernel_peak_tiles_amx(size_t rounds);
+double kernel_peak_tiles_cached_amx(size_t rounds);
 unsigned kernel_read_avx2(const void *data, size_t stretch_bytes, int n_streams);
 unsigned kernel_read_avx512(const void *data, size_t stretch_bytes, int n_streams);
 #endif

@@ -235,7 +235,9 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pool_share(n_q, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     pass_barrier(f, p);
+    pass_stage(f, p, MODEL_STAGE_ATTENTION);
     attend(f, p, &h, k, v, first);
+    pass_stage(f, p, MODEL_STAGE_PROJECTION);
     struct rows attended = {.data = f->s->attended, .stride = n_q, .first = first};
     pass_pack(f, p, &attended, f->n_tokens, n_q, f->s->packed_inner);
     pass_observe(f, p, &h.layer->output, attended);

@@ -6,6 +6,7 @@
  * and values. */
 #include <string.h>
 
+#include "base/progress.h"
 #include "model/pass.h"
 
 void pass_barrier(const struct pass *f, struct place p)
@@ -19,6 +20,27 @@ void pass_barrier(const struct pass *f, struct place p)
 static void *tiles_of(const struct pass *f, struct place p)
 {
     return f->s->tiles + (size_t)p.index * pass_tiles_bytes();
+}
+
+void pass_stage(const struct pass *f, struct place p, enum model_stage stage)
+{
+    struct model_clock *clock = f->s->clock;
+    if (clock && p.index == 0) {
+        double now_s = time_now_s();
+        clock->seconds[clock->stage] += now_s - clock->since_s;
+        clock->stage = stage;
+        clock->since_s = now_s;
+    }
+}
+
+const char *model_stage_name(enum model_stage stage)
+{
+    static const char *const names[] = {
+        [MODEL_STAGE_REST] = "rest",           [MODEL_STAGE_PROJECTION] = "projection",
+        [MODEL_STAGE_ATTENTION] = "attention", [MODEL_STAGE_FEED] = "feed",
+        [MODEL_STAGE_HEAD] = "head",
+    };
+    return names[stage];
 }
 
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
@@ -188,7 +210,10 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     } else {
         in = normalise(f, p, &layer->attn_norm, 0);
     }
-    if (!pass_attention(f, p, index, in, first)) {
+    pass_stage(f, p, MODEL_STAGE_PROJECTION);
+    bool goes_on = pass_attention(f, p, index, in, first);
+    pass_stage(f, p, MODEL_STAGE_REST);
+    if (!goes_on) {
         return;
     }
     close_block(f, p, &layer->attn_post_norm, first);
@@ -198,7 +223,9 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     } else if (order == ARCH_POST_NORM) {
         pass_pack(f, p, &in, f->n_tokens, c->n_embd, f->s->packed);
     }
+    pass_stage(f, p, MODEL_STAGE_FEED);
     pass_feed(f, p, layer, in);
+    pass_stage(f, p, MODEL_STAGE_REST);
     close_block(f, p, &layer->ffn_post_norm, first);
 }
 
@@ -244,6 +271,7 @@ static void run_thread(void *context, int index, int n_threads)
         run_layer(f, p, l);
     }
     if (f->n_wanted > 0) {
+        pass_stage(f, p, MODEL_STAGE_HEAD);
         finish(f, p);
     }
 }
@@ -302,8 +330,13 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
     if (!check_tokens(f, e)) {
         return false;
     }
+    if (s->clock) {
+        s->clock->stage = MODEL_STAGE_REST;
+        s->clock->since_s = time_now_s();
+    }
     rope_prepare(f->m, f->s, capacity);
     pool_run(f->pool, run_thread, f);
+    pass_stage(f, (struct place){0, 1}, MODEL_STAGE_REST);
     return true;
 }
 

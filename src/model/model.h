@@ -230,6 +230,26 @@ struct model_observer {
  * the order of the arithmetic. Borrowed. */
 void model_scratch_observe(struct model_scratch *s, const struct model_observer *observer);
 
+/* Where the time of passes goes, on the first thread's clock: waiting for the other threads counts
+ * as the stage that is waited for. */
+enum model_stage {
+    MODEL_STAGE_REST,       /* embedding, norms, residuals */
+    MODEL_STAGE_PROJECTION, /* queries, keys and values, with their rope, and the output */
+    MODEL_STAGE_ATTENTION,  /* scores, softmax, weighted values */
+    MODEL_STAGE_FEED,
+    MODEL_STAGE_HEAD,
+    N_MODEL_STAGES
+};
+const char *model_stage_name(enum model_stage stage); /* "attention" */
+struct model_clock {
+    double seconds[N_MODEL_STAGES]; /* is added to */
+    enum model_stage stage;         /* the one that runs, and since when */
+    double since_s;
+};
+/* Times later passes with this scratch; NULL: none. Costs a look at the system's clock for each
+ * stage of each layer. Borrowed. */
+void model_scratch_clock(struct model_scratch *s, struct model_clock *clock);
+
 /* Runs one whole sequence from position 0 and writes what comes out of the last norm, before any
  * head: hidden: [n_tokens, n_embd] f32. types: [n_tokens] token types (segment ids) or NULL for
  * zeros; only encoders that have them look at them.

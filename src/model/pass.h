@@ -27,6 +27,7 @@ struct model_scratch {
     uint32_t max_tokens, capacity;
     int n_threads;
     const struct model_observer *observer;
+    struct model_clock *clock;
     float *x;        /* [max_tokens, n_embd] the residual stream */
     float *normed;   /* [max_tokens, n_embd] */
     float *normed1;  /* [n_threads, n_embd] a single row, one copy a thread */
@@ -119,6 +120,9 @@ void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row
 /* Tells the observer, if there is one, on one thread. */
 void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,
                   struct rows in);
+
+/* What follows, until the next call, is of this stage: on the clock of the first thread. */
+void pass_stage(const struct pass *f, struct place p, enum model_stage stage);
 
 /* embed.c: x and the rope tables of all tokens; needs a barrier behind. */
 void pass_embed(const struct pass *f, struct place p);

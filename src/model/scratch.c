@@ -129,6 +129,11 @@ void model_scratch_free(struct model_scratch *s)
     }
 }
 
+void model_scratch_clock(struct model_scratch *s, struct model_clock *clock)
+{
+    s->clock = clock;
+}
+
 void model_scratch_observe(struct model_scratch *s, const struct model_observer *observer)
 {
     s->observer = observer;

@@ -40,6 +40,41 @@ class Bench(WithStarter):
             self.assertAlmostEqual(report[test]["ratio"],
                                    report[test]["tokens_per_second"]["median"] / rate, places=5)
 
+    def test_sweep(self):
+        """A row for each number of threads, depth and test, in that order."""
+        done = run("bench", "starter", "--prefill", "4,16", "--decode", "3", "--depth", "0,9",
+                   "--threads", "1,2", "--reps", "1", "--stages", "--quiet", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        report = json.loads(done.stdout)
+        found = [(r["threads"], r["depth"], r["test"], r["tokens"]) for r in report["rows"]]
+        self.assertEqual(found, [(t, d, *test) for t in (1, 2) for d in (0, 9) for test in
+                                 (("prefill", 4), ("prefill", 16), ("decode", 3))])
+        for row in report["rows"]:
+            self.spread(row["tokens_per_second"], 1)
+            self.assertAlmostEqual(sum(row["stages"].values()), 1)
+            self.assertGreater(row["stages"]["attention"], 0)
+        for test in "prefill", "decode":
+            first = next(r for r in report["rows"] if r["test"] == test)
+            self.assertEqual(report[test], {k: first[k] for k in report[test]})
+
+    def test_stages_only_on_demand(self):
+        report = json.loads(run("bench", "starter", *SMALL, "--json").stdout)
+        self.assertNotIn("stages", report["prefill"])
+        text = run("bench", "starter", *SMALL, "--stages").stdout
+        self.assertEqual(text.count("  stages "), 2)
+        self.assertIn("attention ", text)
+
+    def test_memory_adds_up(self):
+        memory = json.loads(run("bench", "starter", *SMALL, "--json").stdout)["memory"]
+        self.assertGreater(memory["weights_mb"], 1)
+        self.assertAlmostEqual(memory["peak_mb"], memory["weights_mb"] + memory["cache_mb"] +
+                               memory["beside_mb"], places=3)
+        self.assertLess(memory["beside_mb"], 64)
+        if "own_pages_mb" in memory:
+            self.assertGreater(memory["file_pages_mb"], 0)
+            self.assertLess(memory["file_pages_mb"] + memory["own_pages_mb"],
+                            1.01 * memory["peak_mb"])
+
     def test_text(self):
         done = run("bench", "starter", *SMALL)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -56,6 +91,12 @@ class Bench(WithStarter):
                 (2, "needs a model", []),
                 (2, "one model", ["starter", "starter"]),
                 (2, "nothing to measure", ["starter", "--prefill", "0", "--decode", "0"]),
+                (2, "nothing to measure", ["starter", "--prefill", "0,0", "--decode", "0"]),
+                (2, "--prefill", ["starter", "--prefill", "1,,2"]),
+                (2, "--prefill", ["starter", "--prefill", "1,x"]),
+                (2, "--depth", ["starter", "--depth", "-1"]),
+                (2, "--threads", ["starter", "--threads", "1,99999"]),
+                (2, "--prefill", ["starter", "--prefill", ",".join(["1"] * 33)]),
                 (1, "--context-size", ["starter", "--context-size", "64"]),
                 (1, "--against", ["starter", *SMALL, "--against", "echo slow"])):
             with self.subTest(arguments=arguments):

@@ -69,7 +69,8 @@ class Usage(unittest.TestCase):
                 done = run(*arguments)
                 self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
                 self.assertIn(f"\nExamples\n  lllm {verb}", done.stdout)
-                for option in ("--json", "--threads N", "--cpu-mask", "--quiet", "-v, ", "-h, "):
+                threads = "--threads LIST" if verb == "bench" else "--threads N"
+                for option in ("--json", threads, "--cpu-mask", "--quiet", "-v, ", "-h, "):
                     self.assertIn(option, done.stdout)
                 self.assertLessEqual(max(map(len, done.stdout.splitlines())), 90, arguments)
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/progress.h"
 #include "model/model.h"
 #include "plain_forward.h"
 #include "tiny_model.h"
@@ -589,6 +590,39 @@ static void test_calls_that_make_no_sense(void **state)
     bench_close(&b);
 }
 
+/* Every stage of every pass is on the clock, no time is there twice, and no bit changes. */
+static void test_stages_are_timed(void **state)
+{
+    (void)state;
+    struct tiny t = tiny_even(TENSOR_Q8_0);
+    struct bench b;
+    int32_t tokens[N_TOKENS];
+    bench_open(&b, &t, 2);
+    fill_tokens(tokens, N_TOKENS, t.n_vocab);
+    size_t n = N_TOKENS * t.n_vocab * sizeof(float);
+    float *plain = run_in_steps(&b, kernels_select(), tokens, 5);
+    struct model_clock clock = {0};
+    model_scratch_clock(b.scratch, &clock);
+    double start_s = time_now_s(), total_s = 0;
+    float *timed = run_in_steps(&b, kernels_select(), tokens, 5);
+    double took_s = time_now_s() - start_s;
+    for (enum model_stage i = 0; i < N_MODEL_STAGES; i++) {
+        assert_true(clock.seconds[i] > 0);
+        assert_true(strlen(model_stage_name(i)) > 0);
+        total_s += clock.seconds[i];
+    }
+    assert_true(total_s <= took_s);
+    assert_memory_equal(plain, timed, n);
+    struct model_clock before = clock;
+    model_scratch_clock(b.scratch, NULL);
+    float *again = run_in_steps(&b, kernels_select(), tokens, 5);
+    assert_memory_equal(&before, &clock, sizeof clock);
+    free(plain);
+    free(timed);
+    free(again);
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_variants_agree_with_plain_pass),
         cmocka_unit_test(test_bits_do_not_depend_on_split),
         cmocka_unit_test(test_fewer_logits_have_the_same_bits),
+        cmocka_unit_test(test_stages_are_timed),
         cmocka_unit_test(test_nan_weights),
         cmocka_unit_test(test_missing_and_misshapen_tensors),
         cmocka_unit_test(test_bad_configurations),
