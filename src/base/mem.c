@@ -110,15 +110,13 @@ void *arena_alloc(struct arena *a, size_t size_bytes)
     struct arena_block *b = a->head;
     if (!b || b->size - b->used < need) {
         size_t size = need > ARENA_BLOCK_BYTES ? need : ARENA_BLOCK_BYTES;
-        b = mem_alloc(ARENA_HEADER + size);
+        b = mem_zalloc(ARENA_HEADER + size); /* of a large block the system's pages are zero */
         b->next = a->head;
-        b->used = 0;
         b->size = size;
         a->head = b;
     }
     char *p = (char *)b + ARENA_HEADER + b->used;
     b->used += need;
-    memset(p, 0, need);
     return p;
 }
 

@@ -44,7 +44,9 @@ static const struct option engine_table[] = {
     {"context-size", 0, OPTION_U32, "N",
      "tokens of context (0, the default: the model's, at most 4096)", COMMON(context_size), 0,
      1 << 24, 0},
-    {"batch-size", 0, OPTION_U32, "N", "prompt tokens computed at a time (0, the default: 512)",
+    {"batch-size", 0, OPTION_U32, "N",
+     "prompt tokens computed at a time (0, the default: 512, fewer for wide models, which need "
+     "more memory for each)",
      COMMON(batch_size), 0, 1 << 16, 0},
     {"gpu-layers", 0, OPTION_INT, "N",
      "layers on the GPU; 0: none, -1: all (this build has no GPU backend)", COMMON(gpu_layers), -1,

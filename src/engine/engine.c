@@ -6,10 +6,26 @@
 #include "base/log.h"
 #include "base/progress.h"
 
-enum { DEFAULT_CONTEXT = 4096 };
+enum {
+    DEFAULT_CONTEXT = 4096,
+    SCRATCH_BYTES = 50 << 20, /* for prompts, unless a batch size is asked for */
+    BATCH_STEP = 32,
+};
 
 /* tokenizer.ggml.model of files that have none: upstream's word. */
 #define NO_VOCABULARY "no_vocab"
+
+/* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values
+ * stays small. */
+static void fit_batch(struct engine *en)
+{
+    const struct model_config *c = &en->model->config;
+    int n_threads = pool_threads(en->pool);
+    while (en->batch_size > ENGINE_BATCH / 4 &&
+           model_scratch_bytes(c, en->batch_size, en->context_size, n_threads) > SCRATCH_BYTES) {
+        en->batch_size -= BATCH_STEP;
+    }
+}
 
 static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
                          struct error *e)
@@ -43,6 +59,9 @@ static bool choose_sizes(struct engine *en, const struct engine_options *o, cons
     }
     en->context_size = context;
     en->batch_size = batch < context ? batch : context;
+    if (o->batch_size == 0) {
+        fit_batch(en);
+    }
     return true;
 }
 
@@ -88,12 +107,9 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
         return false;
     }
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
-    if (!en->prompter || !choose_sizes(en, o, name, e)) {
-        return false;
-    }
     en->kernels = kernels_select();
-    en->pool = pool_new(o->n_threads, e);
-    return en->pool != NULL;
+    en->pool = en->prompter ? pool_new(o->n_threads, e) : NULL;
+    return en->pool && choose_sizes(en, o, name, e);
 }
 
 /* Takes g, which is NULL when opening it failed with `why`. */

@@ -24,7 +24,7 @@
 struct engine_options {
     int n_threads;         /* 0: one per processor */
     uint32_t context_size; /* 0: what the model was trained for, at most 4096 unless asked */
-    uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH */
+    uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
 };
 
 enum { ENGINE_BATCH = 512, ENGINE_MAX_BATCH = 8192 };

@@ -27,19 +27,30 @@ struct kernel_weights;
 enum {
     PREFILL_TOKENS = 32,        /* tokens of a packed block */
     PREFILL_POSITIONS = 128,    /* positions of the cache that are looked at together */
+    PREFILL_CHUNK = 1024,       /* positions that are worth packing at a time: they stay in a
+                                   second-level cache */
     PREFILL_MAX_HEAD_DIM = 512, /* heads up to this size */
 };
 
 /* Attention of at most PREFILL_TOKENS tokens, one head. Positions are counted from the beginning of
  * the sequence, and blocks of them begin at multiples of PREFILL_POSITIONS, so that a token's
- * result does not depend on who else is in the call. */
+ * result does not depend on who else is in the call.
+ *
+ * A long cache is packed and looked at piece by piece, in order, with the same bits: a call takes
+ * the positions that are packed. Where tokens of the call see later ones, `out` and `carry` get
+ * what is known so far, and where they see earlier ones, they have it from the call before. Tokens
+ * that see nothing of a piece may be left out of it only all together. (The reference takes all
+ * at once.) */
 struct kernel_prefill_attention {
     const float *q; /* [n_tokens, q_stride] roped */
     size_t q_stride, n_tokens, head_dim;
     const uint32_t *begins, *ends; /* [n_tokens] positions that a token sees, at least one */
     const void *packed;            /* keys and values */
-    size_t packed_begin; /* the first position that is packed, a multiple of PREFILL_POSITIONS */
-    bool in_two;         /* how values are packed; keys are always split */
+    /* The positions that are packed; the first one, and the end where more is to come, are
+     * multiples of PREFILL_POSITIONS. */
+    size_t packed_begin, packed_end;
+    float *carry; /* [n_tokens, 2], or NULL where all is in one piece */
+    bool in_two;  /* how values are packed; keys are always split */
     float scale, softcap;
     const float *sink; /* as in struct kernel_attention */
     float *out;        /* [n_tokens, out_stride] */

@@ -113,29 +113,38 @@ static bool attends_on_units(const struct pass *f)
     return f->tiles && !c->bidirectional && c->head_dim <= PREFILL_MAX_HEAD_DIM;
 }
 
-/* Some tokens of one head of queries; `packed` begins at packed_begin. */
+/* Some tokens of one head of queries, as far as they see the positions [begin, end) that are
+ * packed. */
 static void attend_block(const struct pass *f, struct place p, const struct heads *h, size_t head,
-                         size_t token, size_t token_end, const void *packed, size_t packed_begin)
+                         size_t token, size_t token_end, const void *packed, size_t packed_begin,
+                         size_t packed_end)
 {
     const struct model_config *c = &f->m->config;
-    size_t n_q = (size_t)c->n_heads * c->head_dim;
+    size_t n_q = (size_t)c->n_heads * c->head_dim, n = token_end - token;
     uint32_t begins[PREFILL_TOKENS], ends[PREFILL_TOKENS];
     float *q = f->s->q + token * n_q + head * c->head_dim;
-    for (size_t t = token; t < token_end; t++) {
-        uint32_t end = f->position + (uint32_t)t + 1;
-        prepare(f, h, h->layer->q_norm, q + (t - token) * n_q, 1, t);
-        ends[t - token] = end;
-        begins[t - token] = h->window != 0 && end > h->window ? end - h->window : 0;
+    for (size_t i = 0; i < n; i++) {
+        ends[i] = f->position + (uint32_t)(token + i) + 1;
+        begins[i] = h->window != 0 && ends[i] > h->window ? ends[i] - h->window : 0;
+    }
+    size_t begin = begins[0] / PREFILL_POSITIONS * PREFILL_POSITIONS;
+    if (ends[n - 1] <= packed_begin || begin >= packed_end) {
+        return;
+    }
+    for (size_t i = 0; begin >= packed_begin && i < n; i++) { /* the first piece that it sees */
+        prepare(f, h, h->layer->q_norm, q + i * n_q, 1, token + i);
     }
     f->tiles->attention(&(struct kernel_prefill_attention){
         .q = q,
         .q_stride = n_q,
-        .n_tokens = token_end - token,
+        .n_tokens = n,
         .head_dim = c->head_dim,
         .begins = begins,
         .ends = ends,
         .packed = packed,
         .packed_begin = packed_begin,
+        .packed_end = packed_end,
+        .carry = f->s->carry + 2 * (head * f->s->max_tokens + token),
         .in_two = f->in_two,
         .scale = scale_of(c),
         .softcap = c->attention_softcap,
@@ -145,48 +154,59 @@ static void attend_block(const struct pass *f, struct place p, const struct head
         .scratch = f->s->tiles + (size_t)p.index * pass_tiles_bytes()});
 }
 
+/* Blocks [low, high) of tokens from `first`, for the heads that share one of keys. */
+static void attend_share(const struct pass *f, struct place p, const struct heads *h,
+                         const float *k, const float *v, uint32_t first, size_t head, size_t low,
+                         size_t high)
+{
+    const struct model_config *c = &f->m->config;
+    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, group = c->n_heads / c->n_kv_heads;
+    size_t token = first + low * PREFILL_TOKENS, token_end = first + high * PREFILL_TOKENS;
+    token_end = token_end < f->n_tokens ? token_end : f->n_tokens;
+    /* The first token looks back the furthest. */
+    size_t oldest = f->position + token + 1, end = f->position + token_end;
+    size_t begin = h->window != 0 && oldest > h->window ? oldest - h->window : 0;
+    char *packed = f->s->packed_cache + (size_t)p.index * pass_packed_cache_bytes(f->s);
+    begin -= begin % PREFILL_POSITIONS;
+    for (size_t at = begin; at < end; at += PREFILL_CHUNK) {
+        size_t until = at + PREFILL_CHUNK < end ? at + PREFILL_CHUNK : end;
+        f->tiles->pack_cache(k + at * n_kv + head * c->head_dim, v + at * n_kv + head * c->head_dim,
+                             n_kv, until - at, c->head_dim, f->in_two, packed);
+        for (size_t t = token; t < token_end; t += PREFILL_TOKENS) {
+            size_t t_end = t + PREFILL_TOKENS < token_end ? t + PREFILL_TOKENS : token_end;
+            for (size_t q = head * group; q < (head + 1) * group; q++) {
+                attend_block(f, p, h, q, t, t_end, packed, at, until);
+            }
+        }
+    }
+}
+
 /* The work is a row of blocks of tokens for each head of keys, one head after the other, and is cut
  * into shares of equal cost, counted in positions. Each thread packs for itself what its share
  * looks at: no more than a head twice for each cut, and nobody waits. */
 static void attend_on_units(const struct pass *f, struct place p, const struct heads *h,
                             const float *k, const float *v, uint32_t first)
 {
-    const struct model_config *c = &f->m->config;
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, group = c->n_heads / c->n_kv_heads;
+    size_t n_heads = f->m->config.n_kv_heads;
     size_t n_blocks = (f->n_tokens - first + PREFILL_TOKENS - 1) / PREFILL_TOKENS;
     uint64_t cost = 0, so_far = 0;
     for (size_t b = 0; b < n_blocks; b++) {
         cost += f->position + first + (b + 1) * PREFILL_TOKENS;
     }
-    cost *= c->n_kv_heads;
+    cost *= n_heads;
     uint64_t from = cost * (uint64_t)p.index / (uint64_t)p.n_threads;
     uint64_t until = cost * ((uint64_t)p.index + 1) / (uint64_t)p.n_threads;
-    char *packed =
-        f->s->packed_cache + (size_t)p.index * prefill_cache_bytes(f->s->capacity, c->head_dim);
-    for (size_t head = 0; head < c->n_kv_heads; head++) {
-        size_t packed_begin = 0, packed_end = 0;
-        /* The last block first: it needs the most positions. */
-        for (size_t b = n_blocks; b-- > 0;) {
-            size_t token = first + b * PREFILL_TOKENS, token_end = token + PREFILL_TOKENS;
-            token_end = token_end < f->n_tokens ? token_end : f->n_tokens;
-            uint64_t at = so_far;
+    for (size_t head = 0; head < n_heads; head++) {
+        size_t low = n_blocks, high = 0;
+        for (size_t b = 0; b < n_blocks; b++) {
+            if (so_far >= from && so_far < until) {
+                low = b < low ? b : low;
+                high = b + 1;
+            }
             so_far += f->position + first + (b + 1) * PREFILL_TOKENS;
-            if (at < from || at >= until) {
-                continue;
-            }
-            if (packed_end == 0) {
-                /* The first token of the first block looks back the furthest. */
-                size_t oldest = f->position + first + 1;
-                packed_begin = h->window != 0 && oldest > h->window ? oldest - h->window : 0;
-                packed_begin -= packed_begin % PREFILL_POSITIONS;
-                packed_end = f->position + token_end;
-                f->tiles->pack_cache(k + packed_begin * n_kv + head * c->head_dim,
-                                     v + packed_begin * n_kv + head * c->head_dim, n_kv,
-                                     packed_end - packed_begin, c->head_dim, f->in_two, packed);
-            }
-            for (size_t q = head * group; q < (head + 1) * group; q++) {
-                attend_block(f, p, h, q, token, token_end, packed, packed_begin);
-            }
+        }
+        if (low < high) {
+            attend_share(f, p, h, k, v, first, head, low, high);
         }
     }
 }

@@ -54,7 +54,8 @@ struct model_scratch {
     char *packed, *packed_inner;
     char *packed_slots;
     char *tiles;        /* [n_threads, pass_tiles_bytes()] */
-    char *packed_cache; /* [n_threads] of one head, all positions */
+    char *packed_cache; /* [n_threads, pass_packed_cache_bytes()] */
+    float *carry;       /* [n_heads, max_tokens, 2] of attention, between pieces of the cache */
     void *block;
     uint64_t block_bytes;
 };
@@ -84,6 +85,13 @@ struct pass {
      * are one sequence, which begins at `position`. */
     const uint32_t *begins, *ends;
 };
+
+/* A piece of the cache of one head, packed for one thread. */
+static inline size_t pass_packed_cache_bytes(const struct model_scratch *s)
+{
+    return prefill_cache_bytes(s->capacity < PREFILL_CHUNK ? s->capacity : PREFILL_CHUNK,
+                               s->config.head_dim);
+}
 
 /* Of a token in its sequence. */
 static inline uint64_t pass_position(const struct pass *f, size_t token)

@@ -49,11 +49,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(x, t * c->n_embd);
     PART(normed, t * c->n_embd);
     PART(normed1, n * c->n_embd);
-    PART(q, t * q);
-    PART(attended, t * q);
     PART(added, t * c->n_embd);
-    PART(gate, t * dense);
-    PART(up, t * dense);
     PART(scores, n * positions);
     PART(k, t * kv);
     PART(v, t * kv);
@@ -74,10 +70,27 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(expert_gate, pairs * c->n_ff_expert);
     PART(expert_up, pairs * c->n_ff_expert);
     PART(packed, packed_bytes(t, n, c->n_embd));
-    PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
     PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd));
     PART(tiles, n * pass_tiles_bytes());
-    PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(capacity, c->head_dim)));
+    uint64_t piece = capacity < PREFILL_CHUNK ? capacity : PREFILL_CHUNK;
+    PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(piece, c->head_dim)));
+    PART(carry, c->bidirectional ? 0 : t * c->n_heads * 2);
+    /* Attention and the feed-forward part take turns, with barriers between them: what was attended
+     * to lies where `up` is later, and the packed inputs of the second matrix where `gate` has been
+     * used up. */
+    uint64_t begin = total, end;
+    PART(gate, t * dense);
+    end = total;
+    total = begin;
+    PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
+    total = total > end ? total : end;
+    begin = total;
+    PART(up, t * dense);
+    end = total;
+    total = begin;
+    PART(q, t * q);
+    PART(attended, t * q);
+    total = total > end ? total : end;
 #undef PART
     return total;
 }

@@ -46,6 +46,9 @@ static const struct role_row {
     [ROLE_FIM_FILE] = {"fim_sep", NULL, {"<|file_sep|>"}},
 };
 
+/* All spellings have three bytes or more. */
+enum { LEAST_SPELLING = 3 };
+
 /* Spellings of tokens that end an answer, whatever else the file says. */
 static const char *const end_spellings[] = {
     "<|im_end|>",
@@ -89,8 +92,9 @@ const char *role_old_key(enum token_role role)
 
 static bool is_among(const struct gguf_string *s, const char *const *list, size_t n)
 {
-    for (size_t i = 0; i < n && list[i]; i++) {
-        if (s->len == strlen(list[i]) && memcmp(s->data, list[i], s->len) == 0) {
+    for (size_t i = 0; s->len >= LEAST_SPELLING && i < n && list[i]; i++) {
+        if (memcmp(s->data, list[i], LEAST_SPELLING) == 0 && s->len == strlen(list[i]) &&
+            memcmp(s->data, list[i], s->len) == 0) {
             return true;
         }
     }
@@ -99,8 +103,9 @@ static bool is_among(const struct gguf_string *s, const char *const *list, size_
 
 bool role_is_control_spelling(const struct gguf_string *s)
 {
-    /* Most tokens are none: all begin with one of these. */
-    if (s->len < 3 || !strchr("<[_" LOW, s->data[0])) {
+    /* Most tokens are none, and a vocabulary has hundreds of thousands: all end with one of
+     * these. */
+    if (s->len < LEAST_SPELLING || (s->data[s->len - 1] != '>' && s->data[s->len - 1] != ']')) {
         return false;
     }
     for (enum token_role r = ROLE_FIM_PREFIX; r < N_TOKEN_ROLES; r++) {

@@ -340,9 +340,8 @@ static void allow(struct joints *j, uint8_t last, uint8_t first)
 
 /* All places between two characters, as vocab_word_length meets them. Where a token is not valid
  * UTF-8 nobody knows how it lies in a text, and all places between its bytes count. */
-static void allow_within(struct joints *j, const char *text, size_t n)
+static void allow_within(struct joints *j, const char *text, size_t n, bool valid)
 {
-    bool valid = utf8_valid(text, n, NULL);
     for (size_t at = 1; at < n; at++) {
         bool before = at >= 3 && is_mark(text + at - 3, 3), after = is_mark(text + at, n - at);
         uint8_t last = (uint8_t)text[at - 1], first = (uint8_t)text[at];
@@ -364,7 +363,7 @@ void vocab_build_joints(struct tokenizer *t)
     for (size_t i = 0; i < t->n_tokens; i++) {
         if (vocab_is_mergeable(t, i)) {
             struct gguf_string s = spelling_at(&t->spellings, i);
-            allow_within(t->joints, s.data, s.len);
+            allow_within(t->joints, s.data, s.len, !(t->flags[i] & TOKEN_IS_ODD));
         }
     }
 }

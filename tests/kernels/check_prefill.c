@@ -230,6 +230,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
                                          .begins = begins,
                                          .ends = ends,
                                          .packed = packed,
+                                         .packed_end = s->n_positions,
                                          .in_two = s->in_two,
                                          .scale = 0.125f,
                                          .softcap = s->softcap,
@@ -265,10 +266,36 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
         memset(packed, 0xff, prefill_cache_bytes(s->n_positions, s->head_dim));
         size_t skip = begins[t] / PREFILL_POSITIONS * PREFILL_POSITIONS;
         one.packed_begin = skip;
+        one.packed_end = ends[t];
         p->pack_cache((float *)gk.data + skip * stride, (float *)gv.data + skip * stride, stride,
                       ends[t] - skip, s->head_dim, s->in_two, packed);
         p->attention(&one);
         check_same_bits(galone.data, y + t * q_stride, s->head_dim, "prefill attention alone");
+    }
+    /* In pieces: the same bits. */
+    for (size_t piece = PREFILL_POSITIONS; piece < s->n_positions; piece += PREFILL_POSITIONS) {
+        float carry[2 * PREFILL_TOKENS];
+        struct guard gparts = guard_new(s->n_tokens * q_stride * sizeof(float));
+        struct kernel_prefill_attention part = a;
+        part.carry = carry;
+        part.out = gparts.data;
+        for (size_t at = begins[0] / PREFILL_POSITIONS * PREFILL_POSITIONS; at < s->n_positions;
+             at = part.packed_end) {
+            part.packed_begin = at;
+            part.packed_end = at + piece < s->n_positions ? at + piece : s->n_positions;
+            memset(packed, 0xff, prefill_cache_bytes(s->n_positions, s->head_dim));
+            memset(scratch, 0xff, prefill_scratch_bytes());
+            p->pack_cache((float *)gk.data + at * stride, (float *)gv.data + at * stride, stride,
+                          part.packed_end - at, s->head_dim, s->in_two, packed);
+            p->attention(&part);
+        }
+        for (size_t t = 0; t < s->n_tokens; t++) {
+            check_same_bits((float *)gparts.data + t * q_stride, y + t * q_stride, s->head_dim,
+                            "prefill attention in pieces");
+            check_untouched((float *)gparts.data + t * q_stride + s->head_dim,
+                            q_stride - s->head_dim, "prefill attention, between states");
+        }
+        guard_free(&gparts, "prefill attention in pieces");
     }
     guard_free(&gk, "prefill keys");
     guard_free(&gv, "prefill values");

@@ -289,6 +289,48 @@ static void put_outputs(const struct kernel_prefill_attention *a, struct space *
     }
 }
 
+/* ---- between two pieces of a cache ---- */
+
+VEC_INLINE __mmask16 lanes_of(const struct kernel_prefill_attention *a, size_t d)
+{
+    return (__mmask16)((1u << (d < a->head_dim ? smaller(a->head_dim - d, VEC_LANES) : 0)) - 1);
+}
+
+static void put_state(const struct kernel_prefill_attention *a, const struct space *s,
+                      size_t stride)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        a->carry[2 * t] = s->largest[t];
+        a->carry[2 * t + 1] = s->total[t];
+        for (size_t d = 0; d < stride; d += VEC_LANES) {
+            _mm512_mask_storeu_ps(a->out + t * a->out_stride + d, lanes_of(a, d),
+                                  vec_load(s->sums + t * stride + d));
+        }
+    }
+}
+
+static void get_state(const struct kernel_prefill_attention *a, struct space *s, size_t stride)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        s->largest[t] = a->carry[2 * t];
+        s->total[t] = a->carry[2 * t + 1];
+        for (size_t d = 0; d < stride; d += VEC_LANES) {
+            vec_store(s->sums + t * stride + d,
+                      _mm512_maskz_loadu_ps(lanes_of(a, d), a->out + t * a->out_stride + d));
+        }
+    }
+    memset(s->sums + a->n_tokens * stride, 0,
+           (BLOCK - a->n_tokens) * stride * sizeof *s->sums); /* tokens that are not there */
+}
+
+static void begin_state(const struct kernel_prefill_attention *a, struct space *s)
+{
+    for (size_t t = 0; t < a->n_tokens; t++) {
+        s->largest[t] = -INFINITY;
+        s->total[t] = 0;
+    }
+}
+
 void prefill_attention_amx(const struct kernel_prefill_attention *a)
 {
     struct space *s = a->scratch;
@@ -297,10 +339,16 @@ void prefill_attention_amx(const struct kernel_prefill_attention *a)
     for (size_t t = 0; t < a->n_tokens; t++) {
         begin = smaller(begin, a->begins[t]);
         end = a->ends[t] > end ? a->ends[t] : end;
-        s->largest[t] = -INFINITY;
-        s->total[t] = 0;
     }
     begin = begin / POSITIONS * POSITIONS;
+    bool goes_on = begin < a->packed_begin, is_last = end <= a->packed_end;
+    if (goes_on) {
+        begin = a->packed_begin;
+        get_state(a, s, stride);
+    } else {
+        begin_state(a, s);
+    }
+    end = smaller(end, a->packed_end);
     pack_queries(a, s->q);
     memset(s->weights, 0, sizeof s->weights); /* those of tokens that are not there */
     _tile_loadconfig(&tile_config);
@@ -322,7 +370,7 @@ void prefill_attention_amx(const struct kernel_prefill_attention *a)
             size_t until = a->ends[t] > at ? a->ends[t] - at : 0;
             weigh(a, s, t, n_blocks * BLOCK, from, smaller(until, n_blocks * BLOCK));
         }
-        if (at > begin) {
+        if (at > begin || goes_on) {
             scale_sums(a, s, stride);
         }
         for (size_t d = 0; d < stride; d += BLOCK) {
@@ -334,11 +382,15 @@ void prefill_attention_amx(const struct kernel_prefill_attention *a)
                                                  .b_step = sub_block,
                                                  .n_steps = n_blocks,
                                                  .in_two = a->in_two,
-                                                 .add = at > begin,
+                                                 .add = at > begin || goes_on,
                                                  .sums = s->sums + d,
                                                  .stride = stride});
         }
     }
-    put_outputs(a, s, stride);
+    if (is_last) {
+        put_outputs(a, s, stride);
+    } else {
+        put_state(a, s, stride);
+    }
     _tile_release();
 }
