@@ -81,7 +81,11 @@ const char *cpu_model_name(void)
 #else
 static unsigned detect(void)
 {
+#if defined(__aarch64__)
+    return CPU_NEON;
+#else
     return 0;
+#endif
 }
 
 const char *cpu_model_name(void)
@@ -120,6 +124,7 @@ static const struct {
     {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
     {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI, CPU_VNNI | CPU_AMX_BF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16, CPU_AMX_BF16},
+    {"neon", CPU_NEON, CPU_NEON},
     {"all", ~0u, 0},
 };
 
@@ -142,10 +147,11 @@ bool cpu_set_mask(const char *words, struct error *e)
             }
         }
         if (!known) {
-            return error_set(e, ERROR_USAGE,
-                             "unknown processor mask \"%.*s\": use all, none, avx2, avx512, "
-                             "vnni, amx, -avx512, -vnni or -amx",
-                             (int)n, p);
+            return error_set(
+                e, ERROR_USAGE,
+                "unknown processor mask \"%.*s\": use all, none, avx2, avx512, vnni, amx, neon, "
+                "-avx512, -vnni or -amx",
+                (int)n, p);
         }
         p += n + (p[n] != 0);
     }

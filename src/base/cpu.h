@@ -1,9 +1,9 @@
 /* cpu.h: what this processor can do, and a mask that switches it off.
  *
  * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "avx512" (up to
- * AVX-512), "vnni" (up to its integer dot products), or "-amx", "-vnni", "-avx512" to remove a rung
- * and what stands on it. The flag --cpu-mask and
- * LLLM_CPU_MASK both use it.
+ * AVX-512), "vnni" (up to its integer dot products), "neon" (on 64-bit Arm), or "-amx", "-vnni",
+ * "-avx512" to remove a rung and what stands on it. The flag --cpu-mask and LLLM_CPU_MASK both use
+ * it.
  */
 #ifndef LLLM_BASE_CPU_H
 #define LLLM_BASE_CPU_H
@@ -19,6 +19,7 @@ enum cpu_feature {
     /* AMX tiles with int8 and bf16, and AVX-512 BF16; finding it asks the kernel for the tile
        registers */
     CPU_AMX_BF16 = 1u << 2,
+    CPU_NEON = 1u << 4, /* vectors of 128 bits: every 64-bit Arm processor has them */
 };
 
 unsigned cpu_detect(void);   /* what the machine has */

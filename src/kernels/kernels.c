@@ -52,6 +52,8 @@ static const struct {
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16,
      KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_tiles,
                    &prefill_tiles)},
+#elif defined(__aarch64__)
+    {CPU_NEON, KERNELS_TABLE("neon", neon, NULL, NULL, NULL, NULL)},
 #endif
 };
 

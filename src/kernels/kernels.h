@@ -1,8 +1,9 @@
 /* kernels.h: the arithmetic, one table of functions per rung.
  *
  * Each family has a slow honest twin in kernels/FAMILY_ref.c that accumulates in double; the bodies
- * in kernels/x86/ override it, compiled once for AVX2 and once for AVX-512, each with its own
- * flags. kernels_select takes the highest rung that cpu_features() allows.
+ * in kernels/vec/ and kernels/x86/ override it, compiled once for AVX2 and once for AVX-512, each
+ * with its own flags, and on 64-bit Arm once for NEON. kernels_select takes the highest rung that
+ * cpu_features() allows.
  *
  * The contract of every operation: a row's result depends on that row's inputs alone. It is the
  * same bits for any number of rows in the call, any split of the work among threads, and any
@@ -75,7 +76,7 @@ struct kernel_packed {
 };
 
 struct kernels {
-    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "vnni", "amx" */
+    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "vnni", "amx", "neon" */
 
     /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
      * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly,

@@ -44,6 +44,8 @@ static const struct kernel_peak peaks[] = {
     {"f32 FMA, AVX-512", CPU_AVX512, kernel_peak_fma_avx512},
     {"bf16 tiles fed from L2, AMX", CPU_AMX_BF16, kernel_peak_tiles_cached_amx},
     {"bf16 tiles, AMX", CPU_AMX_BF16, kernel_peak_tiles_amx},
+#elif defined(__aarch64__)
+    {"f32 FMA, NEON", CPU_NEON, kernel_peak_fma_neon},
 #endif
 };
 
@@ -70,6 +72,10 @@ unsigned kernel_read(const void *data, size_t size_bytes, int n_streams)
     }
     if (cpu_features() & CPU_AVX2) {
         return kernel_read_avx2(data, stretch_bytes, n_streams);
+    }
+#elif defined(__aarch64__)
+    if (cpu_features() & CPU_NEON) {
+        return kernel_read_neon(data, stretch_bytes, n_streams);
     }
 #endif
     return kernel_read_ref(data, stretch_bytes, n_streams);

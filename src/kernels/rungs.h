@@ -1,7 +1,7 @@
 /* rungs.h: the names of every rung's functions. Private to this module.
  *
- * A family FAMILY has its reference in FAMILY_ref.c and overrides in x86/FAMILY_avx2.c and
- * x86/FAMILY_avx512.c; a function NAME of the table is kernel_NAME_RUNG.
+ * A family FAMILY has its reference in FAMILY_ref.c and overrides in x86/FAMILY_avx2.c,
+ * x86/FAMILY_avx512.c and arm/FAMILY_neon.c; a function NAME of the table is kernel_NAME_RUNG.
  */
 #ifndef LLLM_KERNELS_RUNGS_H
 #define LLLM_KERNELS_RUNGS_H
@@ -86,6 +86,10 @@ double kernel_peak_tiles_amx(size_t rounds);
 double kernel_peak_tiles_cached_amx(size_t rounds);
 unsigned kernel_read_avx2(const void *data, size_t stretch_bytes, int n_streams);
 unsigned kernel_read_avx512(const void *data, size_t stretch_bytes, int n_streams);
+#elif defined(__aarch64__)
+KERNELS_DECLARE(neon);
+double kernel_peak_fma_neon(size_t rounds);
+unsigned kernel_read_neon(const void *data, size_t stretch_bytes, int n_streams);
 #endif
 unsigned kernel_read_ref(const void *data, size_t stretch_bytes, int n_streams);
 

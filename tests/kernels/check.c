@@ -244,11 +244,13 @@ static void check_masks(void)
         unsigned left;
     } masks[] = {{"none", 0},
                  {"avx2", CPU_AVX2},
-                 {"-avx512", CPU_AVX2},
+                 {"-avx512", CPU_AVX2 | CPU_NEON},
                  {"avx512", CPU_AVX2 | CPU_AVX512},
-                 {"-vnni", CPU_AVX2 | CPU_AVX512},
+                 {"-vnni", CPU_AVX2 | CPU_AVX512 | CPU_NEON},
                  {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
-                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
+                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_NEON},
+                 {"neon", CPU_NEON},
+                 {"-neon", ~CPU_NEON},
                  {"all", ~0u}};
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
         struct error e;
@@ -257,7 +259,7 @@ static void check_masks(void)
             continue;
         }
         unsigned features = cpu_detect() & masks[i].left;
-        const char *expected = "ref";
+        const char *expected = (features & CPU_NEON) != 0 ? "neon" : "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
             expected = (features & CPU_AMX_BF16) != 0 ? "amx"
                        : (features & CPU_VNNI) != 0   ? "vnni"

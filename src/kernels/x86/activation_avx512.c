@@ -1,2 +1,2 @@
 /* activation_avx512.c: activation_body.h compiled for AVX-512. */
-#include "kernels/x86/activation_body.h"
+#include "kernels/vec/activation_body.h"

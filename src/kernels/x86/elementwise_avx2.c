@@ -1,2 +1,2 @@
 /* elementwise_avx2.c: elementwise_body.h compiled for AVX2. */
-#include "kernels/x86/elementwise_body.h"
+#include "kernels/vec/elementwise_body.h"

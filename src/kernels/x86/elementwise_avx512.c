@@ -1,2 +1,2 @@
 /* elementwise_avx512.c: elementwise_body.h compiled for AVX-512. */
-#include "kernels/x86/elementwise_body.h"
+#include "kernels/vec/elementwise_body.h"

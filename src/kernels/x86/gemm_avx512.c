@@ -1,2 +1,2 @@
 /* gemm_avx512.c: gemm_body.h compiled for AVX-512. */
-#include "kernels/x86/gemm_body.h"
+#include "kernels/vec/gemm_body.h"

@@ -12,62 +12,10 @@
 
 #include "kernels/x86/unpack_32.h"
 
-enum {
-    SUPER = 256, /* elements of a block */
-    SUPER_SUBS = 16,
-};
-
-struct super {
-    _Alignas(64) int8_t q[SUPER];
-    float scale[SUPER_SUBS]; /* super_scale and super_minimum say where */
-    float minimum[SUPER_SUBS];
-};
-
-VEC_INLINE size_t super_bytes(uint32_t type)
-{
-    switch (type) {
-    case TENSOR_Q6_K:
-        return 210;
-    case TENSOR_Q5_K:
-        return 176;
-    case TENSOR_Q4_K:
-        return 144;
-    case TENSOR_IQ4_XS:
-        return 136;
-    case TENSOR_Q3_K:
-        return 110;
-    default:
-        return 84; /* Q2_K */
-    }
-}
-
-VEC_INLINE bool super_has_minima(uint32_t type)
-{
-    return type == TENSOR_Q5_K || type == TENSOR_Q4_K || type == TENSOR_Q2_K;
-}
-
-/* Whether scales and minima have six bits each. */
-VEC_INLINE bool super_has_six_bits(uint32_t type)
-{
-    return type == TENSOR_Q5_K || type == TENSOR_Q4_K;
-}
-
-/* Whether each scale belongs to 16 elements instead of 32. */
-VEC_INLINE bool super_has_halves(uint32_t type)
-{
-    return type == TENSOR_Q6_K || type == TENSOR_Q3_K || type == TENSOR_Q2_K;
-}
-
-/* Whether the bytes are nibbles, for which the 16 possible values are looked up: worth it where a
- * register holds all of them. IQ4_XS on AVX2 has levels as bytes instead. */
-VEC_INLINE bool super_has_nibbles(uint32_t type)
-{
-    return VEC_LANES == 16 && (type == TENSOR_Q4_K || type == TENSOR_IQ4_XS);
-}
-
 /* 64 bytes, handled in two halves. */
 #if defined(__AVX512F__)
 
+#define UNPACK_LOOKS_UP 1
 typedef __m512i bytes;
 
 VEC_INLINE bytes bytes_load(const uint8_t *p)
@@ -104,8 +52,16 @@ VEC_INLINE void bytes_store(int8_t *p, bytes v, int less)
     _mm512_storeu_si512(p, _mm512_sub_epi8(v, _mm512_set1_epi8((char)less)));
 }
 
+/* The elements of the table that the nibbles name, which have a byte each. */
+VEC_INLINE vec look_up(vec table, const int8_t *nibbles)
+{
+    __m128i n = _mm_loadu_si128((const void *)nibbles);
+    return _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(n), table);
+}
+
 #else
 
+#define UNPACK_LOOKS_UP 0
 typedef struct {
     __m256i half[2];
 } bytes;
@@ -147,8 +103,18 @@ VEC_INLINE void bytes_store(int8_t *p, bytes v, int less)
 
 #endif
 
+/* Whether the bytes are nibbles, for which the 16 possible values are looked up: worth it where a
+ * register holds all of them (UNPACK_LOOKS_UP). Elsewhere IQ4_XS has levels as bytes instead. */
+VEC_INLINE bool super_has_nibbles(uint32_t type)
+{
+    return UNPACK_LOOKS_UP && (type == TENSOR_Q4_K || type == TENSOR_IQ4_XS);
+}
+
+/* Eight numbers, whatever the width of vec. */
+typedef __m256 octet;
+
 /* An f16 in all lanes. */
-VEC_INLINE __m256 f16_in_all(const uint8_t *p)
+VEC_INLINE octet f16_in_all(const uint8_t *p)
 {
     int16_t h;
     memcpy(&h, p, sizeof h);
@@ -156,7 +122,7 @@ VEC_INLINE __m256 f16_in_all(const uint8_t *p)
 }
 
 /* to[0..8) = d * eight, which are signed bytes. */
-VEC_INLINE void scale_8(__m256 d, uint64_t eight, float *to)
+VEC_INLINE void scale_8(octet d, uint64_t eight, float *to)
 {
     __m256i whole = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128((int64_t)eight));
     _mm256_storeu_ps(to, _mm256_mul_ps(d, _mm256_cvtepi32_ps(whole)));
@@ -174,93 +140,10 @@ VEC_INLINE void unpack_six_bits(const uint8_t *p, struct super *u)
     memcpy(&c, p + 12, sizeof c);
     /* d in four lanes and dmin in four, for four scales and minima each. */
     const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3);
-    __m256 d = _mm256_cvtph_ps(_mm_shuffle_epi8(_mm_set1_epi32(both), order));
+    octet d = _mm256_cvtph_ps(_mm_shuffle_epi8(_mm_set1_epi32(both), order));
     scale_8(d, (a & six) | (uint64_t)(b & six) << 32, u->scale);
     uint32_t scales = (c & four) | (a >> 2 & top), minima = (c >> 4 & four) | (b >> 2 & top);
     scale_8(d, scales | (uint64_t)minima << 32, u->scale + 8);
-}
-
-VEC_INLINE void unpack_q4_k(const uint8_t *p, struct super *u)
-{
-    unpack_six_bits(p, u);
-    VEC_UNROLL
-    for (int j = 0; j < SUPER / 64; j++) {
-        bytes_store(u->q + 64 * j, bytes_bits(bytes_twice(p + 16 + 32 * j), 0, 4, 15), 0);
-    }
-}
-
-VEC_INLINE void unpack_q5_k(const uint8_t *p, struct super *u)
-{
-    unpack_six_bits(p, u);
-    bytes high = bytes_twice(p + 16);
-    VEC_UNROLL
-    for (int j = 0; j < SUPER / 64; j++) {
-        bytes low = bytes_bits(bytes_twice(p + 48 + 32 * j), 0, 4, 15);
-        bytes fifth = bytes_bits(high, 2 * j - 4, 2 * j - 3, 16);
-        bytes_store(u->q + 64 * j, bytes_or(low, fifth), 0);
-    }
-}
-
-VEC_INLINE void unpack_q6_k(const uint8_t *p, struct super *u)
-{
-    uint64_t scales[2];
-    memcpy(scales, p + 192, sizeof scales);
-    __m256 d = f16_in_all(p + 208);
-    scale_8(d, scales[0], u->scale);
-    scale_8(d, scales[1], u->scale + 8);
-    VEC_UNROLL
-    for (int half = 0; half < 2; half++) {
-        bytes low = bytes_load(p + 64 * half), high = bytes_twice(p + 128 + 32 * half);
-        int8_t *q = u->q + 128 * half;
-        bytes_store(q, bytes_or(bytes_bits(low, 0, 0, 15), bytes_bits(high, -4, -2, 48)), 32);
-        bytes_store(q + 64, bytes_or(bytes_bits(low, 4, 4, 15), bytes_bits(high, 0, 2, 48)), 32);
-    }
-}
-
-VEC_INLINE void unpack_q3_k(const uint8_t *p, struct super *u)
-{
-    const uint64_t four = 0x0f0f0f0f0f0f0f0f, sixth = 0x2020202020202020;
-    const uint32_t two = 0x03030303;
-    uint64_t low;
-    uint32_t top;
-    memcpy(&low, p + 96, sizeof low);
-    memcpy(&top, p + 104, sizeof top);
-    uint64_t high[2] = {(top & two) | (uint64_t)(top >> 2 & two) << 32,
-                        (top >> 4 & two) | (uint64_t)(top >> 6 & two) << 32};
-    __m256 d = f16_in_all(p + 108);
-    bytes third = bytes_twice(p);
-    VEC_UNROLL
-    for (int half = 0; half < 2; half++) {
-        /* Less 32 in each byte: the sixth bit, turned over, is the sign and is copied upwards. */
-        uint64_t scales = (low >> 4 * half & four) | high[half] << 4;
-        uint64_t sign = ~scales & sixth;
-        scale_8(d, (scales & ~sixth) | sign | sign << 1 | sign << 2, u->scale + 8 * half);
-
-        bytes lows = bytes_twice(p + 32 + 32 * half);
-        bytes q[2] = {bytes_bits(lows, 0, 2, 3), bytes_bits(lows, 4, 6, 3)};
-        VEC_UNROLL
-        for (int j = 0; j < 2; j++) {
-            int by = 4 * half + 2 * j - 2;
-            q[j] = bytes_or(q[j], bytes_bits(third, by, by + 1, 4));
-            bytes_store(u->q + 128 * half + 64 * j, q[j], 4);
-        }
-    }
-}
-
-VEC_INLINE void unpack_q2_k(const uint8_t *p, struct super *u)
-{
-    const uint64_t four = 0x0f0f0f0f0f0f0f0f;
-    uint64_t both[2];
-    memcpy(both, p, sizeof both);
-    __m256 d = f16_in_all(p + 80), dmin = f16_in_all(p + 82);
-    VEC_UNROLL
-    for (int half = 0; half < 2; half++) {
-        scale_8(d, both[half] & four, u->scale + 8 * half);
-        scale_8(dmin, both[half] >> 4 & four, u->minimum + 8 * half);
-        bytes q = bytes_twice(p + 16 + 32 * half);
-        bytes_store(u->q + 128 * half, bytes_bits(q, 0, 2, 3), 0);
-        bytes_store(u->q + 128 * half + 64, bytes_bits(q, 4, 6, 3), 0);
-    }
 }
 
 VEC_INLINE void unpack_iq4_xs(const uint8_t *p, struct super *u)
@@ -288,91 +171,6 @@ VEC_INLINE void unpack_iq4_xs(const uint8_t *p, struct super *u)
     }
 }
 
-VEC_INLINE void unpack_super(uint32_t type, const uint8_t *block, struct super *u)
-{
-    switch (type) {
-    case TENSOR_Q6_K:
-        unpack_q6_k(block, u);
-        break;
-    case TENSOR_Q5_K:
-        unpack_q5_k(block, u);
-        break;
-    case TENSOR_Q4_K:
-        unpack_q4_k(block, u);
-        break;
-    case TENSOR_IQ4_XS:
-        unpack_iq4_xs(block, u);
-        break;
-    case TENSOR_Q3_K:
-        unpack_q3_k(block, u);
-        break;
-    default:
-        unpack_q2_k(block, u);
-        break;
-    }
-}
-
-/* The scale of sub-block i, and its minimum, which is subtracted. Those of Q4_K and Q5_K stand
- * together, four scales, four minima, four scales, ..., because they are made so. */
-VEC_INLINE vec super_scale(uint32_t type, const struct super *u, size_t i)
-{
-    return vec_set1(u->scale[super_has_six_bits(type) ? i + (i & 4) : i]);
-}
-
-VEC_INLINE vec super_minimum(uint32_t type, const struct super *u, size_t i)
-{
-    return vec_set1(super_has_six_bits(type) ? u->scale[i + (i & 4) + 4] : u->minimum[i]);
-}
-
-/* q of sub-block i as weights. Where there are minima the product is exact, 11 bits of d by 6 by 5
- * at most, so that rounding it or not is the same. */
-VEC_INLINE vec super_weights(uint32_t type, const struct super *u, size_t i, vec q)
-{
-    vec scale = super_scale(type, u, i);
-    return super_has_minima(type) ? vec_fms(scale, q, super_minimum(type, u, i))
-                                  : vec_mul(scale, q);
-}
-
-/* Weights STEP s .. STEP (s + 1) of a block. */
-VEC_INLINE void load_super_step(uint32_t type, const struct super *u, size_t s, vec w[STEP_VECS])
-{
-    const int8_t *q = u->q + STEP * s;
-#if defined(__AVX512F__)
-    if (super_has_nibbles(type)) {
-        vec values = super_weights(type, u, s, nibble_steps(type));
-        VEC_UNROLL
-        for (int v = 0; v < STEP_VECS; v++) {
-            __m128i nibbles = _mm_loadu_si128((const void *)(q + v * VEC_LANES));
-            w[v] = _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(nibbles), values);
-        }
-        return;
-    }
-#endif
-    VEC_UNROLL
-    for (int v = 0; v < STEP_VECS; v++) {
-        size_t i = super_has_halves(type) ? 2 * s + (size_t)v * VEC_LANES / 16 : s;
-        w[v] = super_weights(type, u, i, load_bytes(q + v * VEC_LANES));
-    }
-}
-
-/* The formats that are converted in registers, each with the stages it takes: `blocks` for
- * load_step, `super` for unpack_super and load_super_step. */
-#define UNPACK_FORMATS(ROW)                                                                        \
-    ROW(F32, blocks)                                                                               \
-    ROW(F16, blocks)                                                                               \
-    ROW(BF16, blocks)                                                                              \
-    ROW(Q8_0, blocks)                                                                              \
-    ROW(Q5_1, blocks)                                                                              \
-    ROW(Q5_0, blocks)                                                                              \
-    ROW(Q4_1, blocks)                                                                              \
-    ROW(Q4_0, blocks)                                                                              \
-    ROW(IQ4_NL, blocks)                                                                            \
-    ROW(MXFP4, blocks)                                                                             \
-    ROW(Q6_K, super)                                                                               \
-    ROW(Q5_K, super)                                                                               \
-    ROW(Q4_K, super)                                                                               \
-    ROW(Q3_K, super)                                                                               \
-    ROW(Q2_K, super)                                                                               \
-    ROW(IQ4_XS, super)
+#include "kernels/vec/unpack_256.h"
 
 #endif

@@ -11,59 +11,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "kernels/vec/formats.h"
 #include "kernels/x86/vec.h"
-#include "quant/quant.h"
-
-enum {
-    STEP = 32, /* elements converted together: a block */
-    STEP_VECS = STEP / VEC_LANES,
-    BLOCK_ROWS = 4,
-    SCALE_BLOCKS = 16, /* blocks of a row whose scales are converted ahead */
-};
-
-/* Of SCALE_BLOCKS blocks of four rows. */
-struct scales {
-    float scale[SCALE_BLOCKS][BLOCK_ROWS];
-    float offset[SCALE_BLOCKS][BLOCK_ROWS]; /* of the formats that have them */
-};
-
-VEC_INLINE bool has_scales(uint32_t type)
-{
-    return type != TENSOR_F32 && type != TENSOR_F16 && type != TENSOR_BF16;
-}
-
-VEC_INLINE bool has_offsets(uint32_t type)
-{
-    return type == TENSOR_Q4_1 || type == TENSOR_Q5_1;
-}
-
-VEC_INLINE size_t block_bytes(uint32_t type)
-{
-    switch (type) {
-    case TENSOR_F32:
-    case TENSOR_F16:
-    case TENSOR_BF16:
-        return 0; /* no blocks */
-    case TENSOR_Q8_0:
-        return 34;
-    case TENSOR_Q5_1:
-        return 24;
-    case TENSOR_Q5_0:
-        return 22;
-    case TENSOR_Q4_1:
-        return 20;
-    case TENSOR_MXFP4:
-        return 17;
-    default:
-        return 18; /* Q4_0 and IQ4_NL */
-    }
-}
-
-/* The block of a quantised row in which element i lies. */
-VEC_INLINE const uint8_t *block_at(uint32_t type, const uint8_t *row, size_t i)
-{
-    return row + i / STEP * block_bytes(type);
-}
 
 /* What a nibble stands for, before it is scaled. */
 VEC_INLINE __m128i nibble_levels(uint32_t type)
@@ -106,13 +55,6 @@ VEC_INLINE __m256i join_five_bits(uint32_t type, const uint8_t *p)
                                            _mm256_set1_epi8((char)0xf0))
                         : _mm256_and_si256(_mm256_cmpeq_epi8(bits, bit), _mm256_set1_epi8(16));
     return _mm256_or_si256(split_nibbles(p + 4), upper);
-}
-
-/* q as weights. Where there are offsets the product is exact, 11 bits by 5 at most, so that
- * rounding it or not is the same. */
-VEC_INLINE vec scale_and_offset(uint32_t type, vec scale, vec offset, vec q)
-{
-    return has_offsets(type) ? vec_fma(scale, q, offset) : vec_mul(scale, q);
 }
 
 #if defined(__AVX512F__)
@@ -213,75 +155,6 @@ VEC_INLINE void load_nibbles(uint32_t type, const uint8_t *p, vec scale, vec off
 
 #endif
 
-VEC_INLINE void load_q8_0(const uint8_t *p, vec scale, vec w[STEP_VECS])
-{
-    VEC_UNROLL
-    for (int v = 0; v < STEP_VECS; v++) {
-        w[v] = vec_mul(scale, load_bytes(p + v * VEC_LANES));
-    }
-}
-
-VEC_INLINE void load_five_bits(uint32_t type, const uint8_t *p, vec scale, vec offset,
-                               vec w[STEP_VECS])
-{
-    widen(join_five_bits(type, p), w);
-    VEC_UNROLL
-    for (int v = 0; v < STEP_VECS; v++) {
-        w[v] = scale_and_offset(type, scale, offset, w[v]);
-    }
-}
-
-/* Weights i .. i + STEP of a row; i is a multiple of STEP; scale and offset are those of the
- * block, and count only where the type has them. */
-VEC_INLINE void load_step(uint32_t type, const uint8_t *row, size_t i, vec scale, vec offset,
-                          vec w[STEP_VECS])
-{
-    const uint8_t *block = block_at(type, row, i);
-    switch (type) {
-    case TENSOR_Q8_0:
-        load_q8_0(block + 2, scale, w);
-        return;
-    case TENSOR_Q4_0:
-    case TENSOR_IQ4_NL:
-        load_nibbles(type, block + 2, scale, offset, w);
-        return;
-    case TENSOR_Q4_1:
-        load_nibbles(type, block + 4, scale, offset, w);
-        return;
-    case TENSOR_MXFP4:
-        load_nibbles(type, block + 1, scale, offset, w);
-        return;
-    case TENSOR_Q5_0:
-        load_five_bits(type, block + 2, scale, offset, w);
-        return;
-    case TENSOR_Q5_1:
-        load_five_bits(type, block + 4, scale, offset, w);
-        return;
-    default:
-        break;
-    }
-    VEC_UNROLL
-    for (int v = 0; v < STEP_VECS; v++) {
-        size_t at = i + (size_t)v * VEC_LANES;
-        if (type == TENSOR_F32) {
-            w[v] = vec_load((const float *)(const void *)row + at);
-        } else if (type == TENSOR_F16) {
-            w[v] = load_f16(row + 2 * at);
-        } else {
-            w[v] = load_bf16(row + 2 * at);
-        }
-    }
-}
-
-/* Weights i .. i + n of a row of a float type, n < STEP, and zeros. */
-VEC_INLINE void load_rest(uint32_t type, const uint8_t *row, size_t i, size_t n, vec w[STEP_VECS])
-{
-    uint8_t spare[STEP * sizeof(float)] = {0};
-    size_t element = type == TENSOR_F32 ? 4 : 2;
-    memcpy(spare, row + i * element, n * element);
-    load_step(type, spare, 0, vec_zero(), vec_zero(), w);
-}
-
 /* 2^(e - 128) of four bytes e: half the scale of MXFP4. The two smallest are subnormal. */
 VEC_INLINE __m128 halved_powers(uint32_t four)
 {
@@ -296,16 +169,6 @@ VEC_INLINE float f16_at(const uint8_t *p)
     uint16_t h;
     memcpy(&h, p, sizeof h);
     return _cvtsh_ss(h);
-}
-
-VEC_INLINE vec scale_of(uint32_t type, const uint8_t *block)
-{
-    return vec_set1(type == TENSOR_MXFP4 ? _mm_cvtss_f32(halved_powers(*block)) : f16_at(block));
-}
-
-VEC_INLINE vec offset_of(uint32_t type, const uint8_t *block)
-{
-    return has_offsets(type) ? vec_set1(f16_at(block + 2)) : vec_zero();
 }
 
 /* The scales of four blocks, one of each row. Converting four at a time and reading them back from
@@ -339,21 +202,6 @@ VEC_INLINE void load_four_scales(uint32_t type, const uint8_t *const block[BLOCK
     }
 }
 
-/* The scales of four rows' blocks from element i up to end, SCALE_BLOCKS of each at most. On the
- * way, asks for the memory `ahead` bytes on: here instructions, not memory, are short, and without
- * that the processor would wait for each new page. */
-VEC_INLINE void load_scales(uint32_t type, const uint8_t *const row[BLOCK_ROWS], size_t i,
-                            size_t end, size_t ahead, struct scales *to)
-{
-    for (size_t k = 0; i < end; i += STEP, k++) {
-        const uint8_t *block[BLOCK_ROWS];
-        VEC_UNROLL
-        for (int b = 0; b < BLOCK_ROWS; b++) {
-            block[b] = block_at(type, row[b], i);
-            _mm_prefetch((const char *)((uintptr_t)block[b] + ahead), _MM_HINT_T0);
-        }
-        load_four_scales(type, block, to->scale[k], to->offset[k]);
-    }
-}
+#include "kernels/vec/unpack_32.h"
 
 #endif

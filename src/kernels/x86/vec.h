@@ -1,4 +1,4 @@
-/* vec.h: one vocabulary for two vector widths.
+/* vec.h: one vocabulary for two vector widths; arm/vec.h has the same words.
  *
  * Included by bodies that are compiled twice, once with AVX2, FMA and F16C flags (8 lanes) and once
  * with AVX-512 flags (16 lanes). Everything here is inlined; no function may leave its object file,
@@ -12,21 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VEC_INLINE static inline __attribute__((always_inline))
+#include "kernels/vec/inline.h"
 
-/* Loops over accumulators must be unrolled whole, or these would live in memory. */
-#if defined(__clang__)
-#define VEC_UNROLL _Pragma("unroll")
-#elif defined(__GNUC__)
-#define VEC_UNROLL _Pragma("GCC unroll 32")
-#else
-#define VEC_UNROLL
-#endif
-
+/* VEC_TAKES_MEMORY: an instruction may have an operand in memory, which spares a register. */
 #if defined(__AVX512F__)
 
 #define RUNG(name) name##_avx512
-enum { VEC_LANES = 16 };
+enum { VEC_LANES = 16, VEC_TAKES_MEMORY = 1 };
 typedef __m512 vec;
 
 VEC_INLINE vec vec_set1(float x)
@@ -179,7 +171,7 @@ VEC_INLINE float vec_first(vec a)
 #else
 
 #define RUNG(name) name##_avx2
-enum { VEC_LANES = 8 };
+enum { VEC_LANES = 8, VEC_TAKES_MEMORY = 1 };
 typedef __m256 vec;
 
 VEC_INLINE vec vec_set1(float x)
@@ -333,9 +325,17 @@ VEC_INLINE float vec_first(vec a)
 
 #endif
 
-VEC_INLINE vec vec_zero(void)
+/* Four numbers, the sums of four vectors. */
+typedef __m128 vec_quad;
+
+VEC_INLINE void vec_quad_store(float *p, vec_quad v)
 {
-    return vec_set1(0);
+    _mm_storeu_ps(p, v);
+}
+
+VEC_INLINE float vec_quad_first(vec_quad v)
+{
+    return _mm_cvtss_f32(v);
 }
 
 VEC_INLINE __m128 vec_fold4(vec a)
@@ -346,7 +346,7 @@ VEC_INLINE __m128 vec_fold4(vec a)
 
 /* The four sums over lanes. Halves are added to halves down to four lanes s, and a sum is
  * (s0 + s2) + (s1 + s3): the one order in which every kernel here reduces. */
-VEC_INLINE __m128 vec_sum4(vec a, vec b, vec c, vec d)
+VEC_INLINE vec_quad vec_sum4(vec a, vec b, vec c, vec d)
 {
     __m128 a4 = vec_fold4(a), b4 = vec_fold4(b), c4 = vec_fold4(c), d4 = vec_fold4(d);
     __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a4, b4), _mm_unpackhi_ps(a4, b4));
@@ -354,51 +354,12 @@ VEC_INLINE __m128 vec_sum4(vec a, vec b, vec c, vec d)
     return _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
 }
 
-VEC_INLINE float vec_sum(vec a)
+/* Asks for the memory `ahead` bytes from p, which need not be there. */
+VEC_INLINE void vec_prefetch(const void *p, size_t ahead)
 {
-    return _mm_cvtss_f32(vec_sum4(a, a, a, a));
+    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
 }
 
-/* x = n ln 2 + r with n integral and |r| <= ln 2 / 2; returns exp(r) - 1 = r + r^2 q(r) with q of
- * degree 4 fitted to the least relative error of exp(r) (3e-9). */
-VEC_INLINE vec vec_exp_reduced(vec x, vec *n)
-{
-    /* Beyond these exp(x) rounds to 0 and to inf. A NaN is the second operand and stays. */
-    x = vec_max(vec_set1(-104.0f), x);
-    x = vec_min(vec_set1(89.0f), x);
-    *n = vec_round(vec_mul(x, vec_set1(0x1.715476p+0f)));
-    vec r = vec_fnma(*n, vec_set1(0x1.63p-1f), x); /* exact: ln 2 cut to 9 bits */
-    r = vec_fnma(*n, vec_set1(-0x1.bd0106p-13f), r);
-    vec q = vec_set1(0x1.6a241cp-10f);
-    q = vec_fma(q, r, vec_set1(0x1.123a3cp-7f));
-    q = vec_fma(q, r, vec_set1(0x1.5558f4p-5f));
-    q = vec_fma(q, r, vec_set1(0x1.555490p-3f));
-    q = vec_fma(q, r, vec_set1(0x1.fffffcp-2f));
-    return vec_fma(vec_mul(r, r), q, r);
-}
-
-/* exp(x) within 1 unit in the last place or so. -inf gives 0, NaN NaN. */
-VEC_INLINE vec vec_exp(vec x)
-{
-    vec n, p = vec_exp_reduced(x, &n);
-    return vec_scale(vec_add(p, vec_set1(1.0f)), n);
-}
-
-/* tanh(x) = -m / (2 + m) with m = exp(-2|x|) - 1 = 2^n p + (2^n - 1), which keeps its digits where
- * x is small: n is 0 there. Within 4 units in the last place. */
-VEC_INLINE vec vec_tanh(vec x)
-{
-    vec one = vec_set1(1.0f);
-    vec n, p = vec_exp_reduced(vec_mul(vec_abs(x), vec_set1(-2.0f)), &n);
-    vec power = vec_scale(one, n);
-    vec m = vec_fma(power, p, vec_sub(power, one));
-    return vec_copy_sign(vec_div(m, vec_add(vec_set1(2.0f), m)), x);
-}
-
-/* cap tanh(x / cap) */
-VEC_INLINE vec vec_soft_cap(vec x, vec cap)
-{
-    return vec_mul(cap, vec_tanh(vec_div(x, cap)));
-}
+#include "kernels/vec/math.h"
 
 #endif

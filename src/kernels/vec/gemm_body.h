@@ -1,4 +1,4 @@
-/* gemm_body.h: c = beta c + a b in packed blocks, for both widths (Goto and van de Geijn, "Anatomy
+/* gemm_body.h: c = beta c + a b in packed blocks, for all widths (Goto and van de Geijn, "Anatomy
  * of high-performance matrix multiplication", 2008).
  *
  * One element of c is, whatever the row range: for each block of GEMM_DEPTH along k, a chain of
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "kernels/rungs.h"
-#include "kernels/x86/vec.h"
+#include "kernels/vec/vec.h"
 
 enum {
     TILE_VECS = 2,

@@ -1,7 +1,7 @@
-/* elementwise_body.h: norms, rotation and addition over one row, for both widths.
+/* elementwise_body.h: norms, rotation and addition over one row, for all widths.
  * Elements past the last whole vector go through masked loads and the same instructions. */
 #include "kernels/rungs.h"
-#include "kernels/x86/vec.h"
+#include "kernels/vec/vec.h"
 
 void RUNG(kernel_rms_norm)(const float *x, const float *weight, size_t n, float eps, float *y)
 {

@@ -1,7 +1,7 @@
-/* activation_body.h: the nonlinear functions of feed-forward blocks, for both widths. `kind` is a
+/* activation_body.h: the nonlinear functions of feed-forward blocks, for all widths. `kind` is a
  * constant at every call of an inlined function, so that each kind has a loop of its own. */
 #include "kernels/rungs.h"
-#include "kernels/x86/vec.h"
+#include "kernels/vec/vec.h"
 
 /* z sigma(t) */
 VEC_INLINE vec times_sigmoid(vec z, vec t)

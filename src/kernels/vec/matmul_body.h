@@ -1,4 +1,4 @@
-/* matmul_body.h: a linear layer for both widths.
+/* matmul_body.h: a linear layer for all widths.
  *
  * One output is, whatever the call: a single vector accumulator over the row's elements in their
  * order (lane l takes elements l, l + VEC_LANES, ...), then vec_sum4's tree. Dequantised weights
@@ -16,12 +16,14 @@
 #include <string.h>
 
 #include "kernels/rungs.h"
-#include "kernels/x86/unpack_256.h"
-#include "kernels/x86/unpack_32.h"
-#include "kernels/x86/vec.h"
+#include "kernels/vec/unpack.h"
+#include "kernels/vec/vec.h"
 
 enum {
-    BLOCK_TOKENS = VEC_LANES == 16 ? 4 : 3, /* accumulators and operands fit in the registers */
+    /* Accumulators and operands fit in the registers. */
+    BLOCK_TOKENS = VEC_LANES == 16    ? 4
+                   : VEC_TAKES_MEMORY ? 3
+                                      : 2,
     PANEL_ROWS = 8,
     CHUNK = 512, /* a multiple of every format's block; a panel of 16 KiB */
     TOKENS_AT_ONCE = 48,
@@ -37,14 +39,14 @@ _Static_assert(TOKENS_AT_ONCE % BLOCK_TOKENS == 0, "whole blocks of tokens");
 _Static_assert(SCALAR_TOKENS_AT_ONCE % BLOCK_TOKENS == 0, "whole blocks of tokens");
 _Static_assert(TOKENS_AT_ONCE *PANEL_ROWS <= MAX_SUMS, "one array serves both");
 
-VEC_INLINE void store_sums(__m128 sums, size_t n, float *y)
+VEC_INLINE void store_sums(vec_quad sums, size_t n, float *y)
 {
     if (n >= BLOCK_ROWS) {
-        _mm_storeu_ps(y, sums);
+        vec_quad_store(y, sums);
         return;
     }
     float spare[BLOCK_ROWS];
-    _mm_storeu_ps(spare, sums);
+    vec_quad_store(spare, sums);
     memcpy(y, spare, n * sizeof *y);
 }
 
@@ -156,7 +158,7 @@ VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, s
             struct super u[BLOCK_ROWS];
             for (int b = 0; b < BLOCK_ROWS; b++) {
                 for (size_t at = 0; at < super_bytes(type); at += CACHE_LINE) {
-                    _mm_prefetch((const char *)((uintptr_t)row[b] + ahead + at), _MM_HINT_T0);
+                    vec_prefetch(row[b], ahead + at);
                 }
                 unpack_super(type, row[b], &u[b]);
                 row[b] += super_bytes(type);
@@ -347,7 +349,7 @@ static void multiply_tokens(const struct chunk *c, size_t n_tokens)
         multiply(c, 2);
         break;
     case 3:
-        multiply(c, 3);
+        multiply(c, BLOCK_TOKENS < 3 ? BLOCK_TOKENS : 3);
         break;
     default:
         multiply(c, BLOCK_TOKENS);
