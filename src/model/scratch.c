@@ -26,7 +26,9 @@ static void add(struct part *parts, size_t *n, uint64_t *total, size_t place, ui
 static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in)
 {
     uint64_t tiles = prefill_packed_bytes(n_rows, n_in, true);
-    uint64_t integers = fixed_packed_bytes(n_rows > n_threads ? n_rows : n_threads, n_in);
+    uint64_t integers = fixed_packed_bytes(n_rows, n_in);
+    uint64_t own = n_threads * fixed_packed_bytes(1, n_in);
+    integers = n_rows == 0 ? 0 : integers > own ? integers : own;
     return tiles > integers ? tiles : integers;
 }
 
