@@ -21,8 +21,10 @@ static void fit_batch(struct engine *en)
 {
     const struct model_config *c = &en->model->config;
     int n_threads = pool_threads(en->pool);
+    uint64_t fixed = model_scratch_bytes(c, BATCH_STEP, en->context_size, n_threads);
     while (en->batch_size > ENGINE_BATCH / 4 &&
-           model_scratch_bytes(c, en->batch_size, en->context_size, n_threads) > SCRATCH_BYTES) {
+           model_scratch_bytes(c, en->batch_size, en->context_size, n_threads) - fixed >
+               SCRATCH_BYTES) {
         en->batch_size -= BATCH_STEP;
     }
 }

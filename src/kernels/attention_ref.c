@@ -1,19 +1,22 @@
-/* attention_ref.c: softmax(scale * q k^T) v for one query, sums in double. */
+/* attention_ref.c: softmax(scale * q k^T) v, sums in double. What lies between blocks is rounded to
+ * f32, so that it does not matter whether blocks are looked at together or apart: two more
+ * roundings for each block. */
 #include <math.h>
+#include <string.h>
 
+#include "kernels/attention.h"
 #include "kernels/rungs.h"
 
-/* The softmax of x and, when there is one, one more logit. */
-static void softmax(float *x, size_t n, const float *sink)
+void kernel_softmax_ref(float *x, size_t n)
 {
-    double max = sink ? (double)*sink : -(double)INFINITY;
+    double max = -(double)INFINITY;
     for (size_t i = 0; i < n; i++) {
         max = (double)x[i] > max ? (double)x[i] : max; /* fmax here stops gcc 12 for arm64 */
     }
     if (max == -(double)INFINITY) {
         max = 0; /* all -inf: every exponential below is 0; a NaN still comes through */
     }
-    double sum = sink ? exp((double)*sink - max) : 0;
+    double sum = 0;
     for (size_t i = 0; i < n; i++) {
         sum += exp((double)x[i] - max);
     }
@@ -23,31 +26,108 @@ static void softmax(float *x, size_t n, const float *sink)
     }
 }
 
-void kernel_softmax_ref(float *x, size_t n)
+static double score(const struct kernel_attention *a, const float *q, const float *k)
 {
-    softmax(x, n, NULL);
+    double sum = 0;
+    for (size_t d = 0; d < a->head_dim; d++) {
+        sum += (double)q[d] * (double)k[d];
+    }
+    sum *= (double)a->scale;
+    return a->softcap > 0 ? (double)a->softcap * tanh(sum / (double)a->softcap) : sum;
+}
+
+/* The larger of two scores, to which exponentials are relative. */
+static double common(double a, double b)
+{
+    double max = fmax(a, b);
+    return max == -(double)INFINITY ? 0 : max;
+}
+
+/* A part: sums of weighted values, the largest score, the sum of the exponentials. */
+static void look_at(const struct kernel_attention *a, const struct kernel_query *q, uint32_t block,
+                    float *part)
+{
+    double scores[ATTENTION_POSITIONS], max = -(double)INFINITY, total = 0;
+    size_t begin = (size_t)block * ATTENTION_POSITIONS, end = begin + ATTENTION_POSITIONS;
+    begin = q->begin > begin ? q->begin : begin;
+    end = q->end < end ? q->end : end;
+    for (size_t j = begin; j < end; j++) {
+        scores[j - begin] = score(a, q->q, a->k + j * a->kv_stride);
+        max = scores[j - begin] > max ? scores[j - begin] : max; /* see above */
+    }
+    float largest = (float)max;
+    for (size_t j = begin; j < end; j++) {
+        scores[j - begin] = exp(scores[j - begin] - common((double)largest, (double)largest));
+        total += scores[j - begin];
+    }
+    for (size_t d = 0; d < a->head_dim; d++) {
+        double sum = 0;
+        for (size_t j = begin; j < end; j++) {
+            sum += scores[j - begin] * (double)a->v[j * a->kv_stride + d];
+        }
+        part[d] = (float)sum;
+    }
+    part[a->head_dim] = largest;
+    part[a->head_dim + 1] = (float)total;
+}
+
+static void fold(float *state, const float *part, size_t head_dim)
+{
+    double max = common((double)state[head_dim], (double)part[head_dim]);
+    double before = exp((double)state[head_dim] - max), here = exp((double)part[head_dim] - max);
+    for (size_t d = 0; d < head_dim; d++) {
+        state[d] = (float)((double)state[d] * before + (double)part[d] * here);
+    }
+    state[head_dim] = fmaxf(state[head_dim], part[head_dim]);
+    state[head_dim + 1] =
+        (float)((double)state[head_dim + 1] * before + (double)part[head_dim + 1] * here);
+}
+
+static void finish(const struct kernel_query *q, const float *state, size_t head_dim)
+{
+    double max =
+        common((double)state[head_dim], q->sink ? (double)*q->sink : (double)state[head_dim]);
+    double factor = exp((double)state[head_dim] - max);
+    double total =
+        (double)state[head_dim + 1] * factor + (q->sink ? exp((double)*q->sink - max) : 0);
+    for (size_t d = 0; d < head_dim; d++) {
+        q->out[d] = (float)(total == 0 ? 0 : (double)state[d] * factor / total);
+    }
 }
 
 void kernel_attention_ref(const struct kernel_attention *a)
 {
-    for (size_t j = 0; j < a->n_kv; j++) {
-        const float *k = a->k + j * a->kv_stride;
-        double sum = 0;
-        for (size_t d = 0; d < a->head_dim; d++) {
-            sum += (double)a->q[d] * (double)k[d];
+    float *state = a->scratch, *part = state + attention_part_floats(a->head_dim);
+    for (size_t i = 0; i < a->n_queries; i++) {
+        const struct kernel_query *q = &a->queries[i];
+        look_at(a, q, attention_first_block(q), state);
+        for (uint32_t b = attention_first_block(q) + 1; b < attention_end_block(q); b++) {
+            look_at(a, q, b, part);
+            fold(state, part, a->head_dim);
         }
-        sum *= (double)a->scale;
-        if (a->softcap > 0) {
-            sum = (double)a->softcap * tanh(sum / (double)a->softcap);
-        }
-        a->scores[j] = (float)sum;
+        finish(q, state, a->head_dim);
     }
-    softmax(a->scores, a->n_kv, a->sink);
-    for (size_t d = 0; d < a->head_dim; d++) {
-        double sum = 0;
-        for (size_t j = 0; j < a->n_kv; j++) {
-            sum += (double)a->scores[j] * (double)a->v[j * a->kv_stride + d];
+}
+
+void kernel_attention_part_ref(const struct kernel_attention *a, uint32_t block_begin,
+                               uint32_t block_end, float *parts)
+{
+    for (uint32_t b = block_begin; b < block_end; b++) {
+        for (size_t i = 0; i < a->n_queries; i++, parts += attention_part_floats(a->head_dim)) {
+            const struct kernel_query *q = &a->queries[i];
+            if (b >= attention_first_block(q) && b < attention_end_block(q)) {
+                look_at(a, q, b, parts);
+            }
         }
-        a->out[d] = (float)sum;
     }
+}
+
+void kernel_attention_join_ref(const struct kernel_query *query, size_t head_dim, float *parts,
+                               size_t stride)
+{
+    uint32_t n = attention_end_block(query) - attention_first_block(query);
+    for (uint32_t b = 1; b < n; b++) {
+        fold(parts, parts + b * stride, head_dim);
+    }
+    finish(query, parts, head_dim);
 }

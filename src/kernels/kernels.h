@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/attention.h"
 #include "kernels/fixed.h"
 #include "kernels/prefill.h"
 #include "quant/quant.h"
@@ -36,20 +37,6 @@ struct kernel_weights {
 enum kernel_rope_layout {
     KERNEL_ROPE_ADJACENT, /* rotates (x[2i], x[2i+1]): llama */
     KERNEL_ROPE_HALVES,   /* rotates (x[i], x[i + n_rot/2]): neox */
-};
-
-struct kernel_attention {
-    const float *q; /* [head_dim] the query of one head of one token, roped */
-    const float *k; /* [n_kv, kv_stride] keys of the head's group; head_dim of each row are used */
-    const float *v; /* the same for values */
-    size_t kv_stride; /* elements between consecutive positions */
-    size_t n_kv;      /* > 0; a sliding window is k and v moved up and n_kv cut by the caller */
-    size_t head_dim;
-    float scale;       /* usually 1/sqrt(head_dim) */
-    float softcap;     /* > 0: scores become softcap * tanh(score / softcap); 0: off (Gemma 2) */
-    const float *sink; /* one more logit in the softmax, without a value (gpt-oss); or NULL */
-    float *scores;     /* scratch [n_kv] */
-    float *out;        /* [head_dim] */
 };
 
 /* The nonlinear function of a feed-forward block. With sigma(z) = 1 / (1 + exp(-z)): */
@@ -107,12 +94,20 @@ struct kernels {
     void (*rope)(float *x, size_t n_heads, size_t head_dim, size_t n_rot,
                  enum kernel_rope_layout layout, const float *cosines, const float *sines);
 
-    /* out = softmax(scale * q k^T) v over n_kv positions, bidirectional or causal as the caller
-     * chose them. With p the weights, S the largest sum_d |scale q_d k_d| of a position (and at
-     * least |sink|) and D the spread of the scores, sink included,
-     * |error| <= ((head_dim/4 + 40) S + D + n_kv + 32) u sum_j p_j |v_j|.
-     * What is left in the scratch is not specified. */
+    /* out = softmax(scale * q k^T) v for each query, over the positions that it sees. With p the
+     * weights, S the largest sum_d |scale q_d k_d| of a position (and at least |sink|), D the
+     * spread of the scores, sink included, and n the positions,
+     * |error| <= ((2 head_dim + 40) S + 6 D + n/16 + 160) u sum_j p_j |v_j|. */
     void (*attention)(const struct kernel_attention *a);
+    /* attention in two steps, with the same bits. First the parts of blocks [block_begin,
+     * block_end): parts[((block - block_begin)*n_queries + query)*attention_part_floats(head_dim)],
+     * 64-byte aligned. Where a query does not see a block, nothing is written. */
+    void (*attention_part)(const struct kernel_attention *a, uint32_t block_begin,
+                           uint32_t block_end, float *parts);
+    /* Then, with parts of attention_first_block(query) up to attention_end_block(query), `stride`
+     * floats apart, what is in query->out; parts are used up. */
+    void (*attention_join)(const struct kernel_query *query, size_t head_dim, float *parts,
+                           size_t stride);
 
     /* y_i = activation(x_i). y may be x. With a the argument of the exponential where that is
      * positive, else 0,

@@ -100,22 +100,23 @@ void prefill_pack_cache_ref(const float *k, const float *v, size_t kv_stride, si
 /* The exact formula, token by token. */
 void prefill_attention_ref(const struct kernel_prefill_attention *a)
 {
+    void *scratch = mem_alloc(kernels_attention_scratch_bytes(a->head_dim));
     for (size_t t = 0; t < a->n_tokens; t++) {
-        size_t n = a->ends[t] - a->begins[t];
         const float *k =
             (const float *)a->packed + (a->begins[t] - a->packed_begin) * 2 * a->head_dim;
-        float *scores = mem_array(n, sizeof *scores);
-        kernel_attention_ref(&(struct kernel_attention){.q = a->q + t * a->q_stride,
-                                                        .k = k,
+        struct kernel_query query = {.q = a->q + t * a->q_stride,
+                                     .end = a->ends[t] - a->begins[t],
+                                     .sink = a->sink,
+                                     .out = a->out + t * a->out_stride};
+        kernel_attention_ref(&(struct kernel_attention){.k = k,
                                                         .v = k + a->head_dim,
                                                         .kv_stride = 2 * a->head_dim,
-                                                        .n_kv = n,
                                                         .head_dim = a->head_dim,
                                                         .scale = a->scale,
                                                         .softcap = a->softcap,
-                                                        .sink = a->sink,
-                                                        .scores = scores,
-                                                        .out = a->out + t * a->out_stride});
-        free(scores);
+                                                        .queries = &query,
+                                                        .n_queries = 1,
+                                                        .scratch = scratch});
     }
+    free(scratch);
 }

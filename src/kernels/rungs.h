@@ -21,6 +21,10 @@
                             enum kernel_rope_layout layout, const float *cosines,                  \
                             const float *sines);                                                   \
     void kernel_attention_##rung(const struct kernel_attention *a);                                \
+    void kernel_attention_part_##rung(const struct kernel_attention *a, uint32_t block_begin,      \
+                                      uint32_t block_end, float *parts);                           \
+    void kernel_attention_join_##rung(const struct kernel_query *query, size_t head_dim,           \
+                                      float *parts, size_t stride);                                \
     void kernel_activate_##rung(enum kernel_activation kind, const float *x, size_t n, float *y);  \
     void kernel_gate_##rung(enum kernel_activation kind, const float *gate, const float *up,       \
                             size_t n, float *y);                                                   \

@@ -5,13 +5,6 @@
 
 #include "model/pass.h"
 
-/* What a layer does to each head of its queries and keys before they meet. */
-struct heads {
-    const struct model_layer *layer;
-    const struct rope_table *rope; /* NULL: none */
-    uint32_t window;               /* 0: everything */
-};
-
 static struct heads heads_of(const struct pass *f, uint32_t layer)
 {
     const struct model_config *c = &f->m->config;
@@ -23,9 +16,8 @@ static struct heads heads_of(const struct pass *f, uint32_t layer)
                           .window = slides ? c->window : 0};
 }
 
-/* n_heads heads of one token's queries or keys. */
-static void prepare(const struct pass *f, const struct heads *h, const float *norm, float *x,
-                    size_t n_heads, size_t token)
+void heads_prepare(const struct pass *f, const struct heads *h, const float *norm, float *x,
+                   size_t n_heads, size_t token)
 {
     const struct model_config *c = &f->m->config;
     size_t half = c->n_rot / 2;
@@ -41,68 +33,41 @@ static void prepare(const struct pass *f, const struct heads *h, const float *no
     }
 }
 
-/* Appends the roped keys and the values of all tokens to the cache. A thread that computed a whole
- * head's key prepares it at once; with more threads than heads, keys are dealt by row and prepared
- * behind a barrier. Values are dealt in the opposite order, to even out the heads. */
+/* Whether a thread computes whole heads of keys: then it prepares them at once. */
+static bool by_head(const struct pass *f, struct place p)
+{
+    return f->m->config.n_kv_heads >= (uint32_t)p.n_threads;
+}
+
+/* Appends the keys and the values of all tokens to the cache. With more threads than heads, keys
+ * are dealt by row and prepared behind a barrier, unless somebody does it `later`. Values are dealt
+ * in the opposite order, to even out the heads. */
 static void keys_and_values(const struct pass *f, struct place p, const struct heads *h, float *k,
-                            float *v, struct rows in)
+                            float *v, struct rows in, bool later)
 {
     const struct model_config *c = &f->m->config;
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin, end;
-    bool by_head = c->n_kv_heads >= (uint32_t)p.n_threads;
-    pool_share(n_kv, by_head ? c->head_dim : ROW_GRAIN, p.index, p.n_threads, &begin, &end);
+    size_t grain = by_head(f, p) ? c->head_dim : ROW_GRAIN;
+    pool_share(n_kv, grain, p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h->layer->k, begin, end, in, k, n_kv);
-    for (size_t t = 0; by_head && begin < end && t < f->n_tokens; t++) {
-        prepare(f, h, h->layer->k_norm, k + t * n_kv + begin, (end - begin) / c->head_dim, t);
+    for (size_t t = 0; by_head(f, p) && begin < end && t < f->n_tokens; t++) {
+        heads_prepare(f, h, h->layer->k_norm, k + t * n_kv + begin, (end - begin) / c->head_dim, t);
     }
-    pool_share(n_kv, by_head ? c->head_dim : ROW_GRAIN, p.n_threads - 1 - p.index, p.n_threads,
-               &begin, &end);
+    pool_share(n_kv, grain, p.n_threads - 1 - p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h->layer->v, begin, end, in, v, n_kv);
-    if (!by_head) {
+    if (!by_head(f, p) && !later) {
         pass_barrier(f, p);
         size_t n_items = (size_t)f->n_tokens * c->n_kv_heads;
         pool_share(n_items, 1, p.index, p.n_threads, &begin, &end);
         for (size_t i = begin; i < end; i++) {
-            prepare(f, h, h->layer->k_norm, k + i * c->head_dim, 1, i / c->n_kv_heads);
+            heads_prepare(f, h, h->layer->k_norm, k + i * c->head_dim, 1, i / c->n_kv_heads);
         }
     }
 }
 
-static float scale_of(const struct model_config *c)
+float heads_scale(const struct model_config *c)
 {
     return c->attention_scale != 0 ? c->attention_scale : 1.0f / sqrtf((float)c->head_dim);
-}
-
-static void attend_one(const struct pass *f, struct place p, const struct heads *h, const float *k,
-                       const float *v, size_t token, size_t head)
-{
-    const struct model_config *c = &f->m->config;
-    size_t n_q = (size_t)c->n_heads * c->head_dim, n_kv = (size_t)c->n_kv_heads * c->head_dim;
-    size_t group = head / (c->n_heads / c->n_kv_heads);
-    size_t end = c->bidirectional ? f->n_tokens : f->position + token + 1, begin = 0;
-    if (f->begins) {
-        begin = f->begins[token];
-        end = f->ends[token];
-    }
-    begin = h->window != 0 && end - begin > h->window ? end - h->window : begin;
-    size_t positions = c->bidirectional ? f->s->max_tokens : 0;
-    positions = positions > f->s->capacity ? positions : f->s->capacity;
-    float *q = f->s->q + token * n_q + head * c->head_dim;
-    prepare(f, h, h->layer->q_norm, q, 1, token);
-    struct kernel_attention a = {
-        .q = q,
-        .k = k + begin * n_kv + group * c->head_dim,
-        .v = v + begin * n_kv + group * c->head_dim,
-        .kv_stride = n_kv,
-        .n_kv = end - begin,
-        .head_dim = c->head_dim,
-        .scale = scale_of(c),
-        .softcap = c->attention_softcap,
-        .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
-        .scores = f->s->scores + (size_t)p.index * positions,
-        .out = f->s->attended + token * n_q + head * c->head_dim,
-    };
-    f->kernels->attention(&a);
 }
 
 /* ---- on matrix units ---- */
@@ -132,7 +97,7 @@ static void attend_block(const struct pass *f, struct place p, const struct head
         return;
     }
     for (size_t i = 0; begin >= packed_begin && i < n; i++) { /* the first piece that it sees */
-        prepare(f, h, h->layer->q_norm, q + i * n_q, 1, token + i);
+        heads_prepare(f, h, h->layer->q_norm, q + i * n_q, 1, token + i);
     }
     f->tiles->attention(&(struct kernel_prefill_attention){
         .q = q,
@@ -146,7 +111,7 @@ static void attend_block(const struct pass *f, struct place p, const struct head
         .packed_end = packed_end,
         .carry = f->s->carry + 2 * (head * f->s->max_tokens + token),
         .in_two = f->in_two,
-        .scale = scale_of(c),
+        .scale = heads_scale(c),
         .softcap = c->attention_softcap,
         .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
         .out = f->s->attended + token * n_q + head * c->head_dim,
@@ -211,27 +176,6 @@ static void attend_on_units(const struct pass *f, struct place p, const struct h
     }
 }
 
-/* k, v: the layer's cache from position 0. One token: neighbouring heads, which share keys, stay on
- * one thread. Many: tokens are dealt in turn, because later ones look at more positions. */
-static void attend(const struct pass *f, struct place p, const struct heads *h, const float *k,
-                   const float *v, uint32_t first)
-{
-    size_t n_heads = f->m->config.n_heads, n = f->n_tokens - first, begin, end;
-    if (attends_on_units(f)) {
-        attend_on_units(f, p, h, k, v, first);
-    } else if (n == 1) {
-        pool_share(n_heads, 1, p.index, p.n_threads, &begin, &end);
-        for (size_t i = begin; i < end; i++) {
-            attend_one(f, p, h, k, v, first, i);
-        }
-    } else {
-        for (size_t i = (size_t)p.index; i < n_heads * n; i += (size_t)p.n_threads) {
-            attend_one(f, p, h, k, v, first + i % n, i / n);
-        }
-    }
-    pass_barrier(f, p);
-}
-
 bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct rows in,
                     uint32_t first)
 {
@@ -243,7 +187,8 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     if (h.layer->v.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->v, in);
     }
-    keys_and_values(f, p, &h, k + f->position * n_kv, v + f->position * n_kv, in);
+    bool on_units = attends_on_units(f), later = !on_units && attend_prepares_keys(f, first);
+    keys_and_values(f, p, &h, k + f->position * n_kv, v + f->position * n_kv, in, later);
     if (first == f->n_tokens) {
         return false;
     }
@@ -256,7 +201,12 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
-    attend(f, p, &h, k, v, first);
+    if (on_units) {
+        attend_on_units(f, p, &h, k, v, first);
+    } else {
+        attend_on_vectors(f, p, &h, k, v, first, later && !by_head(f, p));
+    }
+    pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_PROJECTION);
     struct rows attended = {.data = f->s->attended, .stride = n_q, .first = first};
     pass_pack(f, p, &attended, f->n_tokens, n_q, f->s->packed_inner);

@@ -8,6 +8,8 @@
 #ifndef LLLM_MODEL_PASS_H
 #define LLLM_MODEL_PASS_H
 
+#include <stdatomic.h>
+
 #include "model/arch.h"
 
 /* Output rows are dealt in multiples of a cache line of floats. */
@@ -36,8 +38,15 @@ struct model_scratch {
     float *added;    /* [max_tokens, n_embd] what a block adds to the stream */
     float *gate;     /* [max_tokens, n_ff], or of the shared expert */
     float *up;       /* [max_tokens, n_ff] */
-    float *scores;   /* [n_threads, most positions] */
-    float *k, *v;    /* [max_tokens, n_kv_heads * head_dim] of bidirectional models */
+    /* Of attention in vectors (attend.c): queries of a thread and their copies, its working memory;
+     * parts of [block, head, token], and how many blocks of a call of the kernel have theirs. */
+    size_t n_queries;             /* the most of a thread */
+    struct kernel_query *queries; /* [n_threads, n_queries] */
+    float *own_q;                 /* [n_threads, n_queries, head_dim] */
+    char *attend;                 /* [n_threads, kernels_attention_scratch_bytes(head_dim)] */
+    float *parts;
+    atomic_uint *done; /* [n_heads] */
+    float *k, *v;      /* [max_tokens, n_kv_heads * head_dim] of bidirectional models */
     struct rope_table rope, rope_local;
     float *router;         /* [max_tokens, n_experts] */
     float *shared_weight;  /* [max_tokens] */
@@ -142,6 +151,26 @@ static inline bool layer_slides(const struct model_config *c, uint32_t layer)
            (c->window_period == MODEL_WINDOW_ALL ||
             layer % c->window_period != c->window_period - 1);
 }
+
+/* What a layer does to each head of its queries and keys before they meet. */
+struct heads {
+    const struct model_layer *layer;
+    const struct rope_table *rope; /* NULL: none */
+    uint32_t window;               /* 0: everything */
+};
+/* n_heads heads of one token's queries or keys. */
+void heads_prepare(const struct pass *f, const struct heads *h, const float *norm, float *x,
+                   size_t n_heads, size_t token);
+float heads_scale(const struct model_config *c);
+
+/* attend.c: s->attended of tokens from `first`, of which there are some, each thread its share; k,
+ * v: the layer's cache from position 0. A few tokens are spread over threads by position; then it
+ * can prepare the new keys as well, which saves a barrier. */
+enum { ATTEND_SPREAD_TOKENS = 8 };
+bool attend_spreads(const struct pass *f, uint32_t first);
+bool attend_prepares_keys(const struct pass *f, uint32_t first);
+void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, float *k,
+                       const float *v, uint32_t first, bool prepares);
 
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output
  * projection of tokens from `first`, each thread having written its share of columns. False when

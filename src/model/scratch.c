@@ -32,6 +32,13 @@ static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in)
     return tiles > integers ? tiles : integers;
 }
 
+/* The most queries that a thread holds: of a call, or of all heads and a few tokens. */
+static uint64_t queries_of(const struct model_config *c)
+{
+    uint64_t few = (uint64_t)c->n_heads * ATTEND_SPREAD_TOKENS;
+    return few > ATTENTION_QUERIES ? few : ATTENTION_QUERIES;
+}
+
 /* No product exceeds 2^32 tokens * 2^6 experts each * 2^20 values * 2^3 bytes. */
 static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t capacity,
                      int n_threads, struct part parts[MAX_PARTS], size_t *n_parts)
@@ -42,7 +49,8 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
     uint64_t wide = c->n_ff_expert;
     uint64_t kv = c->bidirectional ? (uint64_t)c->n_kv_heads * c->head_dim : 0;
-    uint64_t positions = c->bidirectional && t > capacity ? t : capacity;
+    uint64_t few = t < ATTEND_SPREAD_TOKENS ? t : ATTEND_SPREAD_TOKENS;
+    uint64_t blocks = c->bidirectional ? 0 : capacity / ATTENTION_POSITIONS + 1;
     uint64_t total = 0;
     *n_parts = 0;
 #define PART(member, count)                                                                        \
@@ -52,7 +60,11 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(normed, t * c->n_embd);
     PART(normed1, n * c->n_embd);
     PART(added, t * c->n_embd);
-    PART(scores, n * positions);
+    PART(queries, n * queries_of(c));
+    PART(own_q, n * queries_of(c) * c->head_dim);
+    PART(attend, n * kernels_attention_scratch_bytes(c->head_dim));
+    PART(parts, blocks * c->n_heads * few * attention_part_floats(c->head_dim));
+    PART(done, c->n_heads);
     PART(k, t * kv);
     PART(v, t * kv);
     PART(rope.frequencies, half);
@@ -127,6 +139,7 @@ struct model_scratch *model_scratch_new(const struct model_config *config, uint3
                                 .max_tokens = max_tokens,
                                 .capacity = capacity,
                                 .n_threads = n_threads,
+                                .n_queries = queries_of(config),
                                 .block = block,
                                 .block_bytes = size_bytes};
     for (size_t i = 0; i < n_parts; i++) {

@@ -267,34 +267,58 @@ static void bench_gemm_bf16(const struct kernels *k, const char *const *words)
     }
 }
 
+/* n_tokens tokens of m heads each; the last one sees `depth` positions. */
 static void run_attention(struct work *w)
 {
-    struct kernel_attention a = {.q = w->x,
-                                 .k = w->x + w->n,
-                                 .v = w->y,
-                                 .kv_stride = w->n,
-                                 .n_kv = w->m,
-                                 .head_dim = w->n,
-                                 .scale = 0.125f,
-                                 .scores = w->z,
-                                 .out = w->z + w->m};
-    w->k->attention(&a);
+    struct kernel_query queries[ATTENTION_QUERIES];
+    size_t n = w->m * w->n_tokens;
+    for (size_t i = 0; i < n; i++) {
+        queries[i] = (struct kernel_query){.q = w->x + i * w->n,
+                                           .end = (uint32_t)(w->depth + 1 - w->n_tokens + i / w->m),
+                                           .out = w->z + i * w->n};
+    }
+    w->k->attention(&(struct kernel_attention){.k = w->y,
+                                               .v = w->y + w->n,
+                                               .kv_stride = 2 * w->n,
+                                               .head_dim = w->n,
+                                               .scale = 0.125f,
+                                               .queries = queries,
+                                               .n_queries = n,
+                                               .scratch = w->scratch});
 }
 
 static void bench_attention(const struct kernels *k, const char *const *words)
 {
-    static const size_t shapes[][2] = {{64, 512}, {128, 512}, {128, 4096}, {80, 1024}};
+    static const struct {
+        size_t head_dim, n_heads, n_tokens, depth;
+    } shapes[] = {{64, 1, 1, 512},   {64, 3, 1, 512},    {64, 3, 1, 16384}, {64, 8, 1, 512},
+                  {64, 8, 1, 16384}, {128, 1, 1, 4096},  {128, 4, 1, 4096}, {64, 3, 32, 512},
+                  {64, 8, 12, 512},  {64, 8, 12, 16384}, {128, 1, 96, 512}, {128, 4, 24, 4096},
+                  {80, 1, 96, 1024}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        struct work w = {.k = k, .words = words, .n = shapes[i][0], .m = shapes[i][1]};
-        w.x = floats((w.m + 1) * w.n);
-        w.y = floats(w.m * w.n);
-        w.z = floats(w.m + w.n);
+        struct work w = {.k = k,
+                         .words = words,
+                         .n = shapes[i].head_dim,
+                         .m = shapes[i].n_heads,
+                         .n_tokens = shapes[i].n_tokens,
+                         .depth = shapes[i].depth};
         char what[64];
-        snprintf(what, sizeof what, "attention head_dim %zu, %zu positions", w.n, w.m);
-        measure(what, run_attention, &w, 4.0 * (double)(w.m * w.n), 8.0 * (double)(w.m * w.n));
+        snprintf(what, sizeof what, "attention %zu x %zu heads of %zu, depth %zu", w.n_tokens, w.m,
+                 w.n, w.depth);
+        if (!wanted(&w, what) || (strcmp(k->name, "ref") == 0 && i > 2)) {
+            continue;
+        }
+        w.x = floats(w.m * w.n_tokens * w.n);
+        w.y = floats(2 * w.depth * w.n);
+        w.z = floats(w.m * w.n_tokens * w.n);
+        w.scratch = mem_try_alloc(kernels_attention_scratch_bytes(w.n));
+        double seen = (double)w.n_tokens * ((double)w.depth - ((double)w.n_tokens - 1) / 2);
+        measure(what, run_attention, &w, 4.0 * seen * (double)(w.m * w.n),
+                8.0 * (double)(w.depth * w.n));
         free(w.x);
         free(w.y);
         free(w.z);
+        free(w.scratch);
     }
 }
 

@@ -220,6 +220,8 @@ static const struct {
     {"layer_norm", check_layer_norm},
     {"rope", check_rope},
     {"attention", check_attention},
+    {"attention_special", check_attention_special},
+    {"attention_known", check_attention_known},
     {"activate", check_activate},
     {"gate", check_gate},
     {"activation_known", check_activation_known},

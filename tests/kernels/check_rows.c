@@ -1,4 +1,4 @@
-/* check_rows.c: operations on one row: norms, rotations, activations, softmax, attention. */
+/* check_rows.c: operations on one row: norms, rotations, softmax, sums. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,111 +147,6 @@ void check_rope(const struct kernels *k, struct rng *r)
     }
 }
 
-/* What changes the scores: see struct kernel_attention. A sink of 0 is none here. */
-struct twist {
-    float softcap, sink;
-};
-
-static void check_attention_shape(const struct kernels *k, struct rng *r, size_t head_dim,
-                                  size_t n_kv, size_t gap, float spread, struct twist twist)
-{
-    if (!check_turn()) {
-        return;
-    }
-    size_t stride = head_dim + gap, n = (n_kv - 1) * stride + head_dim;
-    struct guard gq = guard_floats(r, head_dim, spread), gk = guard_floats(r, n, 1);
-    struct guard gv = guard_floats(r, n, 1), gs = guard_new(n_kv * sizeof(float));
-    struct guard gref_s = guard_new(n_kv * sizeof(float));
-    struct guard gout = guard_new(head_dim * sizeof(float));
-    struct guard gref = guard_new(head_dim * sizeof(float));
-    struct kernel_attention a = {.q = gq.data,
-                                 .k = gk.data,
-                                 .v = gv.data,
-                                 .kv_stride = stride,
-                                 .n_kv = n_kv,
-                                 .head_dim = head_dim,
-                                 .scale = 1 / sqrtf((float)head_dim),
-                                 .softcap = twist.softcap,
-                                 .sink = twist.sink != 0 ? &twist.sink : NULL,
-                                 .scores = gs.data,
-                                 .out = gout.data};
-    k->attention(&a);
-    struct kernel_attention b = a;
-    b.scores = gref_s.data;
-    b.out = gref.data;
-    kernels_reference()->attention(&b);
-
-    /* The reference leaves the probabilities in its scratch. */
-    double worst = 0, low = INFINITY, high = -INFINITY;
-    if (a.sink) {
-        worst = fabs((double)twist.sink);
-        low = high = (double)twist.sink;
-    }
-    for (size_t j = 0; j < n_kv; j++) {
-        double sum = 0, magnitude = 0;
-        for (size_t d = 0; d < head_dim; d++) {
-            double product = (double)a.q[d] * (double)a.k[j * stride + d];
-            sum += product * (double)a.scale;
-            magnitude += fabs(product * (double)a.scale);
-        }
-        low = fmin(low, sum);
-        high = fmax(high, sum);
-        worst = fmax(worst, magnitude);
-    }
-    double relative =
-        (((double)head_dim / 4 + 40) * worst + (high - low) + (double)n_kv + 32) * UNIT;
-    for (size_t d = 0; d < head_dim; d++) {
-        double magnitude = 0;
-        for (size_t j = 0; j < n_kv; j++) {
-            magnitude += (double)b.scores[j] * fabs((double)a.v[j * stride + d]);
-        }
-        check_close((double)a.out[d], (double)b.out[d], relative * magnitude,
-                    "%s attention over %zu of %zu at %zu", k->name, n_kv, head_dim, d);
-    }
-
-    /* The same bits with the rows apart: a position's place in memory does not matter. */
-    size_t apart = stride + 5;
-    struct guard gk2 = guard_new(((n_kv - 1) * apart + head_dim) * sizeof(float));
-    struct guard gv2 = guard_new(((n_kv - 1) * apart + head_dim) * sizeof(float));
-    for (size_t j = 0; j < n_kv; j++) {
-        memcpy((float *)gk2.data + j * apart, a.k + j * stride, head_dim * sizeof(float));
-        memcpy((float *)gv2.data + j * apart, a.v + j * stride, head_dim * sizeof(float));
-    }
-    struct kernel_attention c = b;
-    c.k = gk2.data;
-    c.v = gv2.data;
-    c.kv_stride = apart;
-    k->attention(&c);
-    check_same_bits(c.out, a.out, head_dim, "attention with another stride");
-    guard_free(&gq, "attention q");
-    guard_free(&gk, "attention k");
-    guard_free(&gv, "attention v");
-    guard_free(&gk2, "attention k");
-    guard_free(&gv2, "attention v");
-    guard_free(&gs, "attention scores");
-    guard_free(&gref_s, "attention scores");
-    guard_free(&gout, "attention out");
-    guard_free(&gref, "attention out");
-}
-
-void check_attention(const struct kernels *k, struct rng *r)
-{
-    static const struct twist none = {0}, twists[] = {{0}, {5, 0}, {0, 2.5f}, {30, -1}, {0, 40}};
-    for (size_t head_dim = 1; head_dim <= 140; head_dim++) {
-        check_attention_shape(k, r, head_dim, check_between(r, 1, 40), head_dim % 4, 1,
-                              twists[head_dim % 5]);
-    }
-    for (size_t n_kv = 1; n_kv <= 40; n_kv++) {
-        for (size_t i = 0; i < sizeof twists / sizeof twists[0]; i++) {
-            check_attention_shape(k, r, 64, n_kv, 0, 1, twists[i]);
-        }
-        check_attention_shape(k, r, 80, n_kv, 16, 30, none); /* sharp: most weights underflow */
-        check_attention_shape(k, r, 80, n_kv, 16, 30, twists[3]);
-    }
-    check_attention_shape(k, r, 128, 1500, 0, 2, none);
-    check_attention_shape(k, r, 256, 333, 64, 2, twists[1]);
-}
-
 void check_softmax(const struct kernels *k, struct rng *r)
 {
     for (size_t n = 1; n < 400; n += n < 70 ? 1 : 29) {
@@ -380,35 +275,6 @@ void check_known(const struct kernels *k, struct rng *r)
     float row[2] = {1, 3}, one_half[2] = {1, 2}, shift[2] = {10, 20}; /* mean 2, variance 1 */
     k->layer_norm(row, one_half, shift, 2, 0, row);
     check_same_bits(row, (float[2]){9, 22}, 2, "layer_norm");
-
-    /* Two equal keys share; a key far below has no weight. */
-    float q[1] = {1}, keys[3] = {1, 1, -500}, values[3] = {2, 4, 1000}, scores[3], out[1];
-    struct kernel_attention a = {.q = q,
-                                 .k = keys,
-                                 .v = values,
-                                 .kv_stride = 1,
-                                 .n_kv = 3,
-                                 .head_dim = 1,
-                                 .scale = 1,
-                                 .scores = scores,
-                                 .out = out};
-    k->attention(&a);
-    check_close((double)out[0], 3, 1e-6, "%s attention", k->name);
-    /* A sink as large as they are takes a third. Capped to 1, the far key comes back: the scores
-     * are 1 tanh(1), twice, and 1 tanh(-500). */
-    a.sink = &q[0];
-    k->attention(&a);
-    check_close((double)out[0], 2, 1e-6, "%s attention with a sink", k->name);
-    float beyond = 500; /* above all scores by more than exp can hold */
-    a.sink = &beyond;
-    k->attention(&a);
-    check_close((double)out[0], 0, 0, "%s attention with a sink far above", k->name);
-    a.sink = NULL;
-    a.softcap = 1;
-    double near = exp(tanh(1)), far = exp(-1);
-    k->attention(&a);
-    check_close((double)out[0], (6 * near + 1000 * far) / (2 * near + far), 1e-3,
-                "%s capped attention", k->name);
 
     float w[6] = {1, 2, 3, 4, 5, 6}, in[3] = {1, 10, 100}, result[2];
     struct kernel_weights layer = {TENSOR_F32, w, 3, 2, 3 * sizeof(float)};

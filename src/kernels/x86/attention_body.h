@@ -1,15 +1,24 @@
 /* attention_body.h: softmax and attention for both widths.
  *
- * Orders that never change: a score is one vector accumulator along head_dim; the sum of the
- * exponentials is one vector accumulator along the positions; an output element adds its even and
- * its odd positions apart and then together. A sink's exponential is added to the sum last.
+ * A block of positions meets all queries of the call at once, in three steps of which the first and
+ * the third are the same small matrix product: scores (queries by turned keys), exponentials,
+ * weighted values (exponentials by values). Keys are turned round, so that lanes are positions and
+ * nothing is added across lanes; a query's or an exponential's element is spread over a vector and
+ * meets MAX_VECS vectors of the other side, which MAX_ROWS queries share.
+ *
+ * Orders that never change: a score is one chain along head_dim; a part's output element is one
+ * chain along the positions that the query sees; the sum of the exponentials is one vector
+ * accumulator along them; parts are joined in the order of the blocks; a sink is added last.
  */
+#include <string.h>
+
+#include "kernels/attention.h"
 #include "kernels/rungs.h"
 #include "kernels/x86/vec.h"
 
-/* x_i = exp(x_i - max x); returns the reciprocal of their sum, 0 when all are 0. The sink, where
- * there is one, counts for the maximum and the sum. */
-static float exp_in_place(float *x, size_t n, const float *sink)
+/* ---- softmax of a row ---- */
+
+void RUNG(kernel_softmax)(float *x, size_t n)
 {
     size_t tail = n % VEC_LANES, whole = n - tail;
     vec largest = vec_set1(-INFINITY);
@@ -21,9 +30,6 @@ static float exp_in_place(float *x, size_t n, const float *sink)
         largest = vec_max(v, largest);
     }
     float max = vec_reduce_max(largest);
-    if (sink != NULL && !(*sink <= max)) {
-        max = *sink;
-    }
     if (max == -INFINITY) {
         max = 0; /* all -inf: every exponential below is 0; a NaN still comes through */
     }
@@ -38,17 +44,7 @@ static float exp_in_place(float *x, size_t n, const float *sink)
         vec_store_tail(x + whole, tail, e);
         total = vec_add(total, vec_fill_tail(e, tail, 0));
     }
-    float sum = vec_sum(total);
-    if (sink != NULL) {
-        sum += vec_first(vec_exp(vec_set1(*sink - max)));
-    }
-    return sum == 0 ? 0 : 1.0f / sum;
-}
-
-void RUNG(kernel_softmax)(float *x, size_t n)
-{
-    float inverse = exp_in_place(x, n, NULL);
-    size_t tail = n % VEC_LANES, whole = n - tail;
+    float sum = vec_sum(total), inverse = sum == 0 ? 0 : 1.0f / sum;
     for (size_t i = 0; i < whole; i += VEC_LANES) {
         vec_store(x + i, vec_mul(vec_load(x + i), vec_set1(inverse)));
     }
@@ -58,98 +54,527 @@ void RUNG(kernel_softmax)(float *x, size_t n)
     }
 }
 
-static void score(const struct kernel_attention *a)
+/* ---- memory that is wanted next ---- */
+
+enum { LINE = 64 };
+
+/* Rows that are wanted next, line by line. */
+struct ahead {
+    const char *at;
+    size_t n_lines, n_rows, row_lines; /* left of this row; left with this row; of each */
+    ptrdiff_t gap_bytes;               /* from the end of a row to the next */
+};
+
+static inline struct ahead ahead_of(const void *from, size_t n_rows, size_t row_bytes,
+                                    size_t stride_bytes)
 {
-    size_t tail = a->head_dim % VEC_LANES, whole = a->head_dim - tail, last = a->n_kv - 1;
-    for (size_t j = 0; j < a->n_kv; j += 4) {
-        /* Past the end the last key is scored again, and that score dropped. */
-        const float *k[4];
-        for (size_t i = 0; i < 4; i++) {
-            k[i] = a->k + (j + i < last ? j + i : last) * a->kv_stride;
+    size_t row_lines = (row_bytes + LINE - 1) / LINE;
+    return (struct ahead){.at = from,
+                          .n_lines = row_lines,
+                          .n_rows = from != NULL && row_lines != 0 ? n_rows : 0,
+                          .row_lines = row_lines,
+                          .gap_bytes = (ptrdiff_t)stride_bytes - (ptrdiff_t)(row_lines * LINE)};
+}
+
+/* One line. Asked for between the steps of the arithmetic: a burst of them would take all places
+ * for lines that are under way, and what the arithmetic loads would wait. */
+VEC_INLINE void fetch(struct ahead *f)
+{
+    if (f->n_rows != 0) {
+        _mm_prefetch(f->at, _MM_HINT_T1);
+        f->at += LINE;
+        if (--f->n_lines == 0) {
+            f->at += f->gap_bytes;
+            f->n_lines = f->row_lines;
+            f->n_rows--;
         }
-        vec sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
-        for (size_t d = 0; d < whole; d += VEC_LANES) {
-            vec q = vec_load(a->q + d);
+    }
+}
+
+/* ---- the small matrix product ---- */
+
+enum {
+    POSITIONS = ATTENTION_POSITIONS,
+    MAX_ROWS = 6,
+    MAX_VECS = VEC_LANES == 16 ? 4 : 2, /* 24 or 12 sums, of 32 or 16 registers */
+    CHUNK = MAX_VECS * VEC_LANES,       /* positions or dimensions that are multiplied together */
+};
+
+/* What one query does with a block of positions. */
+struct row {
+    const float *q;
+    float *scores;       /* [POSITIONS], then their exponentials */
+    float *part;         /* sums of weighted values, the largest score, the sum of exponentials */
+    float *state;        /* the parts before, joined; NULL: none */
+    uint32_t begin, end; /* within the block, begin < end */
+};
+
+/* c[r][0..n_vecs) = sum over k in [0, depth) of a[r][k] * b[k*b_stride + ...], vectors of columns,
+ * the last of `tail` columns when that is not 0; added to what is in c when more. Each step fetches
+ * two lines. */
+VEC_INLINE void multiply(size_t n_rows, size_t n_vecs, size_t tail, const float *const *a,
+                         size_t depth, const float *b, size_t b_stride, bool more, float *const *c,
+                         struct ahead *ahead)
+{
+    struct ahead f = *ahead;
+    vec sum[MAX_ROWS][MAX_VECS];
+    const float *from[MAX_ROWS];
+    VEC_UNROLL
+    for (size_t r = 0; r < n_rows; r++) {
+        from[r] = a[r];
+        VEC_UNROLL
+        for (size_t v = 0; v < n_vecs; v++) {
+            const float *old = c[r] + v * VEC_LANES;
+            sum[r][v] = !more ? vec_zero() : tail ? vec_load_tail(old, tail) : vec_load(old);
+        }
+    }
+    for (size_t k = 0; k < depth; k++, b += b_stride) {
+        vec right[MAX_VECS];
+        fetch(&f);
+        fetch(&f);
+        VEC_UNROLL
+        for (size_t v = 0; v < n_vecs; v++) {
+            right[v] = tail ? vec_load_tail(b, tail) : vec_load(b + v * VEC_LANES);
+        }
+        VEC_UNROLL
+        for (size_t r = 0; r < n_rows; r++) {
+            vec left = vec_set1(from[r][k]);
             VEC_UNROLL
-            for (size_t i = 0; i < 4; i++) {
-                sum[i] = vec_fma(q, vec_load(k[i] + d), sum[i]);
+            for (size_t v = 0; v < n_vecs; v++) {
+                sum[r][v] = vec_fma(left, right[v], sum[r][v]);
             }
         }
-        if (tail != 0) {
-            vec q = vec_load_tail(a->q + whole, tail);
-            VEC_UNROLL
-            for (size_t i = 0; i < 4; i++) {
-                sum[i] = vec_fma(q, vec_load_tail(k[i] + whole, tail), sum[i]);
-            }
-        }
-        __m128 scores = vec_sum4(sum[0], sum[1], sum[2], sum[3]);
-        scores = _mm_mul_ps(scores, _mm_set1_ps(a->scale));
-        if (j + 4 <= a->n_kv) {
-            _mm_storeu_ps(a->scores + j, scores);
-        } else {
-            float spare[4];
-            _mm_storeu_ps(spare, scores);
-            for (size_t i = 0; j + i < a->n_kv; i++) {
-                a->scores[j + i] = spare[i];
+    }
+    *ahead = f;
+    VEC_UNROLL
+    for (size_t r = 0; r < n_rows; r++) {
+        VEC_UNROLL
+        for (size_t v = 0; v < n_vecs; v++) {
+            if (tail != 0) {
+                vec_store_tail(c[r], tail, sum[r][v]);
+            } else {
+                vec_store(c[r] + v * VEC_LANES, sum[r][v]);
             }
         }
     }
 }
 
-/* out[d..] for n_vecs vectors of dimensions, the last of them of `tail` elements when not 0. */
-VEC_INLINE void mix(const struct kernel_attention *a, size_t d, int n_vecs, size_t tail,
-                    float inverse)
+typedef void multiply_fn(size_t tail, const float *const *a, size_t depth, const float *b,
+                         size_t b_stride, bool more, float *const *c, struct ahead *ahead);
+
+#define MULTIPLY(n_rows, n_vecs)                                                                   \
+    static void multiply_##n_rows##_##n_vecs(size_t tail, const float *const *a, size_t depth,     \
+                                             const float *b, size_t b_stride, bool more,           \
+                                             float *const *c, struct ahead *ahead)                 \
+    {                                                                                              \
+        (void)tail;                                                                                \
+        multiply(n_rows, n_vecs, 0, a, depth, b, b_stride, more, c, ahead);                        \
+    }
+#define MULTIPLY_TAIL(n_rows)                                                                      \
+    static void multiply_##n_rows##_0(size_t tail, const float *const *a, size_t depth,            \
+                                      const float *b, size_t b_stride, bool more, float *const *c, \
+                                      struct ahead *ahead)                                         \
+    {                                                                                              \
+        multiply(n_rows, 1, tail, a, depth, b, b_stride, more, c, ahead);                          \
+    }
+
+#if defined(__AVX512F__)
+#define MULTIPLY_ALL(n_rows)                                                                       \
+    MULTIPLY_TAIL(n_rows)                                                                          \
+    MULTIPLY(n_rows, 1) MULTIPLY(n_rows, 2) MULTIPLY(n_rows, 3) MULTIPLY(n_rows, 4)
+#define MULTIPLY_ROW(n_rows)                                                                       \
+    {                                                                                              \
+        multiply_##n_rows##_0, multiply_##n_rows##_1, multiply_##n_rows##_2,                       \
+            multiply_##n_rows##_3, multiply_##n_rows##_4                                           \
+    }
+#else
+#define MULTIPLY_ALL(n_rows) MULTIPLY_TAIL(n_rows) MULTIPLY(n_rows, 1) MULTIPLY(n_rows, 2)
+#define MULTIPLY_ROW(n_rows)                                                                       \
+    {                                                                                              \
+        multiply_##n_rows##_0, multiply_##n_rows##_1, multiply_##n_rows##_2                        \
+    }
+#endif
+MULTIPLY_ALL(1)
+MULTIPLY_ALL(2)
+MULTIPLY_ALL(3)
+MULTIPLY_ALL(4)
+MULTIPLY_ALL(5)
+MULTIPLY_ALL(6)
+/* By rows less one and vectors; 0: less than a vector. */
+static multiply_fn *const multiply_by_shape[MAX_ROWS][MAX_VECS + 1] = {
+    MULTIPLY_ROW(1), MULTIPLY_ROW(2), MULTIPLY_ROW(3),
+    MULTIPLY_ROW(4), MULTIPLY_ROW(5), MULTIPLY_ROW(6),
+};
+
+static inline size_t smaller(size_t a, size_t b)
 {
-    vec even[4], odd[4];
+    return a < b ? a : b;
+}
+
+static inline size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* ---- scores ---- */
+
+/* Elements [0, n) at p, n <= 4, and zeros. */
+VEC_INLINE __m128 load_quad(const float *p, size_t n)
+{
+    static const int32_t ones_then_zeros[8] = {-1, -1, -1, -1};
+    if (n == 4) {
+        return _mm_loadu_ps(p);
+    }
+    return _mm_maskload_ps(
+        p, _mm_loadu_si128((const __m128i *)(const void *)(ones_then_zeros + 4 - n)));
+}
+
+/* Four elements of VEC_LANES rows to four vectors, CHUNK apart, each of one element of all rows. */
+VEC_INLINE void turn_quad(const float *const *rows, size_t d, size_t n, float *to)
+{
+    vec joined[4];
     VEC_UNROLL
-    for (int i = 0; i < n_vecs; i++) {
-        even[i] = odd[i] = vec_zero();
+    for (size_t i = 0; i < 4; i++) {
+        __m128 first = load_quad(rows[i] + d, n), second = load_quad(rows[i + 4] + d, n);
+#if defined(__AVX512F__)
+        __m128 third = load_quad(rows[i + 8] + d, n), fourth = load_quad(rows[i + 12] + d, n);
+        __m512 v = _mm512_insertf32x4(_mm512_castps128_ps512(first), second, 1);
+        joined[i] = _mm512_insertf32x4(_mm512_insertf32x4(v, third, 2), fourth, 3);
+#else
+        joined[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
+#endif
     }
-    const float *v = a->v + d;
-    size_t j = 0;
-    for (; j + 2 <= a->n_kv; j += 2, v += 2 * a->kv_stride) {
-        vec p = vec_set1(a->scores[j]), p_next = vec_set1(a->scores[j + 1]);
-        VEC_UNROLL
-        for (int i = 0; i < n_vecs; i++) {
-            const float *from = v + i * VEC_LANES, *next = from + a->kv_stride;
-            even[i] = vec_fma(p, tail ? vec_load_tail(from, tail) : vec_load(from), even[i]);
-            odd[i] = vec_fma(p_next, tail ? vec_load_tail(next, tail) : vec_load(next), odd[i]);
-        }
-    }
-    if (j < a->n_kv) {
-        vec p = vec_set1(a->scores[j]);
-        VEC_UNROLL
-        for (int i = 0; i < n_vecs; i++) {
-            const float *from = v + i * VEC_LANES;
-            even[i] = vec_fma(p, tail ? vec_load_tail(from, tail) : vec_load(from), even[i]);
-        }
-    }
+    vec low01 = vec_unpack_low(joined[0], joined[1]),
+        high01 = vec_unpack_high(joined[0], joined[1]);
+    vec low23 = vec_unpack_low(joined[2], joined[3]),
+        high23 = vec_unpack_high(joined[2], joined[3]);
+    vec turned[4] = {vec_low_pairs(low01, low23), vec_high_pairs(low01, low23),
+                     vec_low_pairs(high01, high23), vec_high_pairs(high01, high23)};
     VEC_UNROLL
-    for (int i = 0; i < n_vecs; i++) {
-        vec out = vec_mul(vec_add(even[i], odd[i]), vec_set1(inverse));
+    for (size_t i = 0; i < n; i++) {
+        vec_store(to + i * CHUNK, turned[i]);
+    }
+}
+
+/* Keys of n positions, at most CHUNK, to [head_dim, CHUNK]. Up to a whole vector the last key is
+ * repeated. */
+static void turn_keys(const float *k, size_t kv_stride, size_t n, size_t head_dim, float *to,
+                      struct ahead *ahead)
+{
+    struct ahead f = *ahead;
+    size_t tail = head_dim % 4, whole = head_dim - tail;
+    for (size_t j = 0; j < n; j += VEC_LANES) {
+        const float *rows[VEC_LANES];
+        VEC_UNROLL
+        for (size_t i = 0; i < VEC_LANES; i++) {
+            rows[i] = k + smaller(j + i, n - 1) * kv_stride;
+        }
+        for (size_t d = 0; d < whole; d += 4) {
+            turn_quad(rows, d, 4, to + d * CHUNK + j);
+            VEC_UNROLL
+            for (int i = 0; i < VEC_LANES / 4; i++) {
+                fetch(&f);
+            }
+        }
         if (tail != 0) {
-            vec_store_tail(a->out + d + i * VEC_LANES, tail, out);
-        } else {
-            vec_store(a->out + d + i * VEC_LANES, out);
+            turn_quad(rows, whole, tail, to + whole * CHUNK + j);
         }
+    }
+    *ahead = f;
+}
+
+/* Scores of all positions in [begin, end) of the block, also of those that a query does not see. */
+static void score(const struct kernel_attention *a, const float *k, const struct row *rows,
+                  size_t n_rows, size_t begin, size_t end, struct ahead *next_k,
+                  struct ahead *next_v)
+{
+    float *keys = a->scratch;
+    for (size_t j = begin / CHUNK * CHUNK; j < end; j += CHUNK) {
+        turn_keys(k + j * a->kv_stride, a->kv_stride, smaller(end - j, CHUNK), a->head_dim, keys,
+                  next_k);
+        for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
+            size_t n = smaller(n_rows - r, MAX_ROWS), last = 0, first = POSITIONS;
+            const float *q[MAX_ROWS];
+            float *to[MAX_ROWS];
+            for (size_t i = 0; i < n; i++) {
+                q[i] = rows[r + i].q;
+                to[i] = rows[r + i].scores + j;
+                first = smaller(first, rows[r + i].begin);
+                last = larger(last, rows[r + i].end);
+            }
+            if (first < j + CHUNK && last > j) {
+                size_t n_vecs = (smaller(last - j, CHUNK) + VEC_LANES - 1) / VEC_LANES;
+                multiply_by_shape[n - 1][n_vecs](0, q, a->head_dim, keys, CHUNK, false, to, next_v);
+            }
+        }
+    }
+}
+
+/* ---- exponentials ---- */
+
+/* 2^x for x <= 0 within 4 roundings; -inf gives 0, NaN NaN. 2^r for |r| <= 1/2 is a polynomial
+ * fitted to the least relative error (1e-7) and exact at 0. */
+VEC_INLINE vec power_of_two(vec x)
+{
+    x = vec_max(vec_set1(-151.0f), x); /* -inf would become NaN; a NaN is the second and stays */
+    vec n = vec_round(x), r = vec_sub(x, n), p = vec_set1(1.32186722e-3f);
+    p = vec_fma(p, r, vec_set1(9.67169832e-3f));
+    p = vec_fma(p, r, vec_set1(5.55089302e-2f));
+    p = vec_fma(p, r, vec_set1(2.4022238e-1f));
+    p = vec_fma(p, r, vec_set1(6.93146884e-1f));
+    p = vec_fma(p, r, vec_set1(1.0f));
+    return vec_scale(p, n);
+}
+
+static const float log2_e = 1.44269504f;
+
+/* exp(score - max): the difference first, so that the largest gives 1 however large it is. */
+VEC_INLINE float factor(float score, float max)
+{
+    return vec_first(power_of_two(vec_set1((score - max) * log2_e)));
+}
+
+/* The larger of two scores, to which exponentials are relative; 0 where all are -inf. */
+static inline float common(float a, float b)
+{
+    float max = a > b ? a : b;
+    return max == -INFINITY ? 0 : max;
+}
+
+VEC_INLINE vec scaled_score(const struct kernel_attention *a, vec x)
+{
+    x = vec_mul(x, vec_set1(a->scale));
+    return a->softcap > 0 ? vec_soft_cap(x, vec_set1(a->softcap)) : x;
+}
+
+/* Scores become exponentials; the part gets the largest score and the sum. */
+static void exponentiate(const struct kernel_attention *a, const struct row *row)
+{
+    float *x = row->scores + row->begin;
+    size_t n = row->end - row->begin, tail = n % VEC_LANES, whole = n - tail;
+    vec largest = vec_set1(-INFINITY), total = vec_zero();
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        vec s = scaled_score(a, vec_load(x + i));
+        vec_store(x + i, s);
+        largest = vec_max(s, largest); /* a NaN does not count here: it comes through the sum */
+    }
+    if (tail != 0) {
+        vec s = scaled_score(a, vec_load_tail(x + whole, tail));
+        vec_store_tail(x + whole, tail, s);
+        largest = vec_max(vec_fill_tail(s, tail, -INFINITY), largest);
+    }
+    float max = vec_reduce_max(largest);
+    vec shift = vec_set1(common(max, max)), unit = vec_set1(log2_e);
+    for (size_t i = 0; i < whole; i += VEC_LANES) {
+        vec e = power_of_two(vec_mul(vec_sub(vec_load(x + i), shift), unit));
+        vec_store(x + i, e);
+        total = vec_add(total, e);
+    }
+    if (tail != 0) {
+        vec e = power_of_two(vec_mul(vec_sub(vec_load_tail(x + whole, tail), shift), unit));
+        vec_store_tail(x + whole, tail, e);
+        total = vec_add(total, vec_fill_tail(e, tail, 0));
+    }
+    row->part[a->head_dim] = max;
+    row->part[a->head_dim + 1] = vec_sum(total);
+}
+
+/* ---- weighted values ---- */
+
+/* A few rows, n_vecs vectors of dimensions from d. First what some rows see before the others do,
+ * row by row, then what all see, then the rest: each row adds its positions in their order. */
+static void mix_rows(const struct kernel_attention *a, const float *v, const struct row *rows,
+                     size_t n, size_t d, size_t n_vecs, size_t tail, struct ahead *ahead)
+{
+    const float *weights[MAX_ROWS];
+    float *to[MAX_ROWS];
+    size_t begin = 0, end = POSITIONS;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = rows[i].part + d;
+        begin = larger(begin, rows[i].begin);
+        end = smaller(end, rows[i].end);
+    }
+    bool apart = begin >= end, started = false;
+    for (size_t i = 0; i < n; i++) {
+        started = started || rows[i].begin < begin;
+    }
+    for (size_t i = 0; (apart || started) && i < n; i++) {
+        size_t until = apart ? rows[i].end : begin;
+        const float *own = rows[i].scores + rows[i].begin;
+        multiply_by_shape[0][n_vecs](tail, &own, until - rows[i].begin,
+                                     v + rows[i].begin * a->kv_stride + d, a->kv_stride, false,
+                                     &to[i], ahead);
+    }
+    if (apart) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = rows[i].scores + begin;
+    }
+    multiply_by_shape[n - 1][n_vecs](tail, weights, end - begin, v + begin * a->kv_stride + d,
+                                     a->kv_stride, started, to, ahead);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].end > end) {
+            const float *own = rows[i].scores + end;
+            multiply_by_shape[0][n_vecs](tail, &own, rows[i].end - end, v + end * a->kv_stride + d,
+                                         a->kv_stride, true, &to[i], ahead);
+        }
+    }
+}
+
+static void mix(const struct kernel_attention *a, const float *v, const struct row *rows,
+                size_t n_rows, struct ahead *ahead)
+{
+    for (size_t d = 0; d < a->head_dim;) {
+        size_t n_vecs = smaller((a->head_dim - d) / VEC_LANES, MAX_VECS);
+        size_t tail = n_vecs == 0 ? a->head_dim - d : 0;
+        for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
+            mix_rows(a, v, rows + r, smaller(n_rows - r, MAX_ROWS), d, n_vecs, tail, ahead);
+        }
+        d += tail != 0 ? tail : n_vecs * VEC_LANES;
+    }
+}
+
+/* ---- blocks ---- */
+
+static void run_block(const struct kernel_attention *a, uint32_t block, const struct row *rows,
+                      size_t n_rows)
+{
+    const float *k = a->k + (size_t)block * POSITIONS * a->kv_stride;
+    const float *v = a->v + (size_t)block * POSITIONS * a->kv_stride;
+    size_t begin = POSITIONS, end = 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        begin = smaller(begin, rows[i].begin);
+        end = larger(end, rows[i].end);
+    }
+    size_t stride_bytes = a->kv_stride * sizeof(float);
+    struct ahead next_k = ahead_of(a->ahead_k, a->ahead_rows, a->ahead_row_bytes, stride_bytes);
+    struct ahead next_v = ahead_of(a->ahead_v, a->ahead_rows, a->ahead_row_bytes, stride_bytes);
+    score(a, k, rows, n_rows, begin, end, &next_k, &next_v);
+    for (size_t i = 0; i < n_rows; i++) {
+        exponentiate(a, &rows[i]);
+    }
+    mix(a, v, rows, n_rows, &next_v);
+}
+
+/* The query's share in a block; false when it has none. */
+static bool sees(const struct kernel_query *q, uint32_t block, struct row *row)
+{
+    size_t begin = (size_t)block * POSITIONS, end = begin + POSITIONS;
+    if (q->begin >= end || q->end <= begin) {
+        return false;
+    }
+    row->q = q->q;
+    row->begin = (uint32_t)(larger(q->begin, begin) - begin);
+    row->end = (uint32_t)(smaller(q->end, end) - begin);
+    return true;
+}
+
+static void fold(float *state, const float *part, size_t head_dim)
+{
+    float max = common(state[head_dim], part[head_dim]);
+    float before = factor(state[head_dim], max), here = factor(part[head_dim], max);
+    size_t tail = head_dim % VEC_LANES, whole = head_dim - tail;
+    for (size_t d = 0; d < whole; d += VEC_LANES) {
+        vec old = vec_mul(vec_load(state + d), vec_set1(before));
+        vec_store(state + d, vec_fma(vec_load(part + d), vec_set1(here), old));
+    }
+    if (tail != 0) {
+        vec old = vec_mul(vec_load_tail(state + whole, tail), vec_set1(before));
+        vec sum = vec_fma(vec_load_tail(part + whole, tail), vec_set1(here), old);
+        vec_store_tail(state + whole, tail, sum);
+    }
+    if (part[head_dim] > state[head_dim]) {
+        state[head_dim] = part[head_dim];
+    }
+    state[head_dim + 1] = state[head_dim + 1] * before + part[head_dim + 1] * here;
+}
+
+static void finish(const struct kernel_query *q, const float *state, size_t head_dim)
+{
+    float scaling = 1, total = state[head_dim + 1];
+    if (q->sink != NULL) {
+        float max = common(state[head_dim], *q->sink);
+        scaling = factor(state[head_dim], max);
+        total = total * scaling + factor(*q->sink, max);
+    }
+    vec by = vec_set1(total == 0 ? 0 : scaling / total);
+    size_t tail = head_dim % VEC_LANES, whole = head_dim - tail;
+    for (size_t d = 0; d < whole; d += VEC_LANES) {
+        vec_store(q->out + d, vec_mul(vec_load(state + d), by));
+    }
+    if (tail != 0) {
+        vec_store_tail(q->out + whole, tail, vec_mul(vec_load_tail(state + whole, tail), by));
     }
 }
 
 void RUNG(kernel_attention)(const struct kernel_attention *a)
 {
-    score(a);
-    if (a->softcap > 0) {
-        RUNG(kernel_soft_cap)(a->scores, a->n_kv, a->softcap);
+    size_t stride = attention_part_floats(a->head_dim), n = a->n_queries;
+    float *scores = (float *)a->scratch + a->head_dim * CHUNK;
+    float *parts = scores + ATTENTION_QUERIES * POSITIONS;
+    float *states = parts + ATTENTION_QUERIES * stride;
+    uint32_t block = UINT32_MAX, end = 0;
+    for (size_t i = 0; i < n; i++) {
+        block = (uint32_t)smaller(block, attention_first_block(&a->queries[i]));
+        end = (uint32_t)larger(end, attention_end_block(&a->queries[i]));
     }
-    float inverse = exp_in_place(a->scores, a->n_kv, a->sink);
-    size_t d = 0;
-    for (; d + 4 * VEC_LANES <= a->head_dim; d += 4 * VEC_LANES) {
-        mix(a, d, 4, 0, inverse);
+    for (; block < end; block++) {
+        struct row rows[ATTENTION_QUERIES];
+        size_t n_rows = 0;
+        for (size_t i = 0; i < n; i++) {
+            struct row *row = &rows[n_rows];
+            if (sees(&a->queries[i], block, row)) {
+                bool first = block == attention_first_block(&a->queries[i]);
+                row->scores = scores + n_rows * POSITIONS;
+                row->part = (first ? states : parts) + i * stride;
+                row->state = first ? NULL : states + i * stride;
+                n_rows++;
+            }
+        }
+        if (n_rows == 0) {
+            continue;
+        }
+        run_block(a, block, rows, n_rows);
+        for (size_t i = 0; i < n_rows; i++) {
+            if (rows[i].state != NULL) {
+                fold(rows[i].state, rows[i].part, a->head_dim);
+            }
+        }
     }
-    for (; d + VEC_LANES <= a->head_dim; d += VEC_LANES) {
-        mix(a, d, 1, 0, inverse);
+    for (size_t i = 0; i < n; i++) {
+        finish(&a->queries[i], states + i * stride, a->head_dim);
     }
-    if (d < a->head_dim) {
-        mix(a, d, 1, a->head_dim - d, inverse);
+}
+
+void RUNG(kernel_attention_part)(const struct kernel_attention *a, uint32_t block_begin,
+                                 uint32_t block_end, float *parts)
+{
+    size_t stride = attention_part_floats(a->head_dim);
+    float *scores = (float *)a->scratch + a->head_dim * CHUNK;
+    for (uint32_t block = block_begin; block < block_end; block++) {
+        struct row rows[ATTENTION_QUERIES];
+        size_t n_rows = 0;
+        for (size_t i = 0; i < a->n_queries; i++, parts += stride) {
+            struct row *row = &rows[n_rows];
+            if (sees(&a->queries[i], block, row)) {
+                row->scores = scores + n_rows * POSITIONS;
+                row->part = parts;
+                n_rows++;
+            }
+        }
+        if (n_rows != 0) {
+            run_block(a, block, rows, n_rows);
+        }
     }
+}
+
+void RUNG(kernel_attention_join)(const struct kernel_query *query, size_t head_dim, float *parts,
+                                 size_t stride)
+{
+    uint32_t n = attention_end_block(query) - attention_first_block(query);
+    for (uint32_t b = 1; b < n; b++) {
+        fold(parts, parts + b * stride, head_dim);
+    }
+    finish(query, parts, head_dim);
 }

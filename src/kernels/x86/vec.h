@@ -153,6 +153,27 @@ VEC_INLINE vec vec_load_pairs(const float *p)
     return _mm512_permutexvar_ps(index, v);
 }
 
+/* Within each four lanes: a0 b0 a1 b1; a2 b2 a3 b3; a0 a1 b0 b1; a2 a3 b2 b3. */
+VEC_INLINE vec vec_unpack_low(vec a, vec b)
+{
+    return _mm512_unpacklo_ps(a, b);
+}
+
+VEC_INLINE vec vec_unpack_high(vec a, vec b)
+{
+    return _mm512_unpackhi_ps(a, b);
+}
+
+VEC_INLINE vec vec_low_pairs(vec a, vec b)
+{
+    return _mm512_shuffle_ps(a, b, 0x44);
+}
+
+VEC_INLINE vec vec_high_pairs(vec a, vec b)
+{
+    return _mm512_shuffle_ps(a, b, 0xee);
+}
+
 VEC_INLINE __m256 vec_fold(vec a)
 {
     return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
@@ -304,6 +325,26 @@ VEC_INLINE vec vec_load_pairs(const float *p)
 {
     __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(p));
     return _mm256_permutevar8x32_ps(v, _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0));
+}
+
+VEC_INLINE vec vec_unpack_low(vec a, vec b)
+{
+    return _mm256_unpacklo_ps(a, b);
+}
+
+VEC_INLINE vec vec_unpack_high(vec a, vec b)
+{
+    return _mm256_unpackhi_ps(a, b);
+}
+
+VEC_INLINE vec vec_low_pairs(vec a, vec b)
+{
+    return _mm256_shuffle_ps(a, b, 0x44);
+}
+
+VEC_INLINE vec vec_high_pairs(vec a, vec b)
+{
+    return _mm256_shuffle_ps(a, b, 0xee);
 }
 
 VEC_INLINE __m256 vec_fold(vec a)
