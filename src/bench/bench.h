@@ -64,6 +64,9 @@ bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t 
                    double *seconds, struct error *e);
 bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *tokens,
                   double *seconds, struct error *e);
+/* The same for n sessions that decode together. */
+bool bench_joint(struct session *const *sessions, size_t n, const struct bench_plan *p,
+                 const int32_t *tokens, double *seconds, struct error *e);
 
 /* What one token needs: bytes of weights that a decode step reads (of a mixture, those of the
  * experts in use), multiplies and adds with them. */

@@ -93,6 +93,30 @@ bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *
     return ok;
 }
 
+bool bench_joint(struct session *const *sessions, size_t n, const struct bench_plan *p,
+                 const int32_t *tokens, double *seconds, struct error *e)
+{
+    int32_t step[MODEL_MAX_JOINT];
+    bool ok = n <= MODEL_MAX_JOINT;
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = go_back(sessions[i], p->depth, tokens, e);
+    }
+    if (!ok) {
+        return false;
+    }
+    session_clock(sessions[0], p->clock);
+    double start_s = time_now_s();
+    for (uint32_t t = 0; ok && t < p->decode; t++) {
+        for (size_t i = 0; i < n; i++) {
+            step[i] = tokens[p->depth + (t + i) % p->decode];
+        }
+        ok = sessions_decode(sessions, n, step, e);
+    }
+    *seconds = time_now_s() - start_s;
+    session_clock(sessions[0], NULL);
+    return ok;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);

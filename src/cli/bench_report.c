@@ -23,8 +23,9 @@ static double share(const struct bench_report *r, const struct bench_row *row)
     const struct bench_machine *m = &r->machine;
     const struct bench_peak *peak = &m->peaks[m->n_peaks - 1];
     bool one = row->n_threads == 1;
+    double at_once = row->n_joint ? row->n_joint : 1; /* that read the weights once */
     return row->decode
-               ? median(&row->speed) * (double)r->work.weight_bytes / 1e9 /
+               ? median(&row->speed) / at_once * (double)r->work.weight_bytes / 1e9 /
                      (one ? m->read_one : m->read_all)
                : median(&row->speed) * r->work.operations / 1e9 / (one ? peak->one : peak->all);
 }
@@ -99,7 +100,7 @@ static json_t *memory_json(const struct bench_memory *m)
 static const struct bench_row *first_row(const struct bench_report *r, bool decode)
 {
     for (size_t i = 0; i < r->n_rows; i++) {
-        if (r->rows[i].decode == decode) {
+        if (r->rows[i].decode == decode && !r->rows[i].n_joint) {
             return &r->rows[i];
         }
     }
@@ -127,8 +128,12 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_t *rows = json_array();
     for (size_t i = 0; i < r->n_rows; i++) {
         const struct bench_row *row = &r->rows[i];
-        json_t *o = json_pack("{s:s, s:i, s:I}", "test", row->decode ? "decode" : "prefill",
-                              "threads", row->n_threads, "depth", (json_int_t)row->depth);
+        const char *test_name = row->n_joint ? "joint" : row->decode ? "decode" : "prefill";
+        json_t *o = json_pack("{s:s, s:i, s:I}", "test", test_name, "threads", row->n_threads,
+                              "depth", (json_int_t)row->depth);
+        if (row->n_joint) {
+            json_object_set_new(o, "sequences", json_integer(row->n_joint));
+        }
         json_t *test = test_json(r, row);
         json_object_update(o, test);
         json_decref(test);
@@ -169,7 +174,11 @@ static void print_spread(const char *label, const struct bench_samples *samples,
 static void print_row(const struct bench_report *r, const struct bench_row *row)
 {
     char label[32];
-    snprintf(label, sizeof label, "%s %u", row->decode ? "decode" : "prefill", row->n_tokens);
+    if (row->n_joint) {
+        snprintf(label, sizeof label, "joint %u x %u", row->n_joint, row->n_tokens);
+    } else {
+        snprintf(label, sizeof label, "%s %u", row->decode ? "decode" : "prefill", row->n_tokens);
+    }
     print_spread(label, &row->speed, "tokens/s");
     if (has_limits(r, row)) {
         printf("   %.0f %% of %s", 100 * share(r, row),

@@ -12,6 +12,7 @@ struct bench_row {
     uint32_t depth;
     bool decode; /* else prefill */
     uint32_t n_tokens;
+    uint32_t n_joint; /* sequences that decode together, n_tokens each; 0: one alone */
     struct bench_samples speed, other;
     struct model_clock clock; /* of all rounds that count */
 };

@@ -13,7 +13,7 @@ enum { MAX_LIST = 32, WARM_PREFILL = 512, WARM_DECODE = 16 };
 
 struct bench_options {
     struct common_options common;
-    const char *prefill, *depth, *threads; /* lists */
+    const char *prefill, *joint, *depth, *threads; /* lists */
     uint32_t decode, reps;
     bool machine, stages;
     const char *against;
@@ -27,6 +27,9 @@ static const struct option table[] = {
      0, 0},
     {"decode", 0, OPTION_U32, "N", "tokens to time one by one (default 128; 0: none)",
      FIELD(decode), 0, 1 << 20, 0},
+    {"joint", 0, OPTION_STRING, "LIST",
+     "sequences that decode together, such as 4,8,16; figures are their sum (default 0: none)",
+     FIELD(joint), 0, 0, 0},
     {"depth", 0, OPTION_STRING, "LIST",
      "tokens that are in the context before, such as 0,512,4096 (default 0)", FIELD(depth), 0, 0,
      0},
@@ -43,7 +46,8 @@ static const struct option table[] = {
      "without a MODEL, these alone",
      FIELD(machine), 0, 0, 0},
     {"against", 0, OPTION_STRING, "COMMAND",
-     "run another program in turn; {model}, {threads}, {test} (pp512, tg128) and {depth} are "
+     "run another program in turn; {model}, {threads}, {test} (pp512, tg128, batch8) and {depth} "
+     "are "
      "filled in, its last line is tokens a second, or JSON with tokens_per_second",
      FIELD(against), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
@@ -53,6 +57,7 @@ static void init(void *options)
 {
     struct bench_options *o = options;
     o->prefill = "512";
+    o->joint = "0";
     o->decode = 128;
     o->depth = "0";
     o->threads = "0";
@@ -68,7 +73,7 @@ struct list {
 
 /* The lists of the options, in their order. */
 struct plan {
-    struct list prefill, depth, threads;
+    struct list prefill, joint, depth, threads;
     uint32_t longest; /* tokens in the context at most */
 };
 
@@ -111,6 +116,7 @@ static uint32_t most_of(const struct list *l)
 static bool make_plan(const struct bench_options *o, struct plan *p, struct error *e)
 {
     if (!read_list("prefill", o->prefill, 1 << 20, &p->prefill, e) ||
+        !read_list("joint", o->joint, MODEL_MAX_JOINT, &p->joint, e) ||
         !read_list("depth", o->depth, 1 << 22, &p->depth, e) ||
         !read_list("threads", o->threads, POOL_MAX_THREADS, &p->threads, e)) {
         return false;
@@ -131,6 +137,9 @@ static size_t rows_of_depth(const struct plan *p, const struct bench_options *o)
     size_t n = o->decode != 0;
     for (size_t i = 0; i < p->prefill.n; i++) {
         n += p->prefill.items[i] != 0;
+    }
+    for (size_t i = 0; o->decode && i < p->joint.n; i++) {
+        n += p->joint.items[i] != 0;
     }
     return n;
 }
@@ -176,7 +185,11 @@ static bool time_other(const struct measuring *m, struct bench_row *row, struct 
     struct bench_against a = {m->o->against, source->path ? source->path : source->name,
                               row->n_threads};
     char test[32];
-    snprintf(test, sizeof test, "%s%u", row->decode ? "tg" : "pp", row->n_tokens);
+    snprintf(test, sizeof test, "%s%u",
+             row->n_joint  ? "batch"
+             : row->decode ? "tg"
+                           : "pp",
+             row->n_joint ? row->n_joint : row->n_tokens);
     double rate = 0;
     if (!bench_against(&a, test, row->depth, &rate, e)) {
         return false;
@@ -191,7 +204,7 @@ static uint32_t at_most(uint32_t n, uint32_t most)
 }
 
 /* Ours, then the other program. What only warms up is cut short and counts for nothing. */
-static bool time_row(const struct measuring *m, struct session *s, struct bench_row *row,
+static bool time_row(const struct measuring *m, struct session **s, struct bench_row *row,
                      bool counts, struct error *e)
 {
     struct bench_plan plan = {.depth = row->depth,
@@ -203,19 +216,20 @@ static bool time_row(const struct measuring *m, struct session *s, struct bench_
     } else {
         plan.prefill = counts ? n : at_most(n, WARM_PREFILL);
     }
-    if (!(row->decode ? bench_decode(s, &plan, m->tokens, &seconds, e)
-                      : bench_prefill(s, &plan, m->tokens, &seconds, e))) {
+    if (!(row->n_joint  ? bench_joint(s, row->n_joint, &plan, m->tokens, &seconds, e)
+          : row->decode ? bench_decode(s[0], &plan, m->tokens, &seconds, e)
+                        : bench_prefill(s[0], &plan, m->tokens, &seconds, e))) {
         return false;
     }
     if (!counts) {
         return true;
     }
-    bench_add(&row->speed, n / seconds);
+    bench_add(&row->speed, (row->n_joint ? row->n_joint : 1) * n / seconds);
     return !m->o->against || time_other(m, row, e);
 }
 
 /* Rows of one depth are timed in turn, so that all meet the same noise. */
-static bool time_depth(struct measuring *m, struct session *s, struct bench_row *rows, size_t n,
+static bool time_depth(struct measuring *m, struct session **s, struct bench_row *rows, size_t n,
                        struct error *e)
 {
     bool ok = true;
@@ -241,13 +255,14 @@ static bool check_room(const struct measuring *m, const struct engine *en, struc
 static bool time_engine(struct measuring *m, struct engine *en, struct bench_row *rows,
                         struct error *e)
 {
-    struct session *s = check_room(m, en, e) ? session_new(en, e) : NULL;
-    if (!s) {
-        return false;
-    }
+    struct session *s[MODEL_MAX_JOINT] = {NULL};
     struct bench_report *r = m->report;
-    size_t n = rows_of_depth(m->plan, m->o);
-    bool ok = true;
+    size_t n = rows_of_depth(m->plan, m->o), n_sessions = most_of(&m->plan->joint);
+    bool ok = check_room(m, en, e);
+    for (size_t i = 0; ok && (i == 0 || i < n_sessions); i++) {
+        s[i] = session_new(en, e);
+        ok = s[i] != NULL;
+    }
     bench_tokens(en, m->tokens, m->plan->longest);
     for (size_t d = 0; ok && d < m->plan->depth.n; d++) {
         ok = time_depth(m, s, rows + d * n, n, e);
@@ -255,8 +270,12 @@ static bool time_engine(struct measuring *m, struct engine *en, struct bench_row
     r->kernels = engine_kernels_name(en);
     r->context_size = engine_context_size(en);
     r->work = bench_work(en);
-    r->memory = bench_memory(en, m->plan->longest);
-    session_free(s);
+    uint64_t joint =
+        n_sessions > 1 ? (n_sessions - 1) * (most_of(&m->plan->depth) + m->o->decode) : 0;
+    r->memory = bench_memory(en, m->plan->longest + (uint32_t)joint);
+    for (size_t i = 0; i < MODEL_MAX_JOINT; i++) {
+        session_free(s[i]);
+    }
     return ok;
 }
 
@@ -274,10 +293,16 @@ static void name_rows(const struct measuring *m)
                     (row++)->n_tokens = p->prefill.items[i];
                 }
             }
+            at.decode = true;
+            at.n_tokens = m->o->decode;
             if (m->o->decode) {
-                *row = at;
-                row->decode = true;
-                (row++)->n_tokens = m->o->decode;
+                *row++ = at;
+            }
+            for (size_t i = 0; m->o->decode && i < p->joint.n; i++) {
+                if (p->joint.items[i]) {
+                    *row = at;
+                    (row++)->n_joint = p->joint.items[i];
+                }
             }
         }
     }
@@ -389,6 +414,7 @@ const struct command cmd_bench = {
     .examples = "  lllm bench starter\n"
                 "  lllm bench tinyllama.gguf --prefill 512 --decode 128 --machine --json\n"
                 "  lllm bench m.gguf --prefill 1,8,64,512 --depth 0,4096 --threads 1,2 --json\n"
+                "  lllm bench m.gguf --prefill 0 --decode 32 --depth 64 --joint 4,8,16,32\n"
                 "  lllm bench m.gguf --prefill 4096,16384 --decode 0 --reps 1 --stages\n"
                 "  lllm bench m.gguf --against 'node peer.mjs {model} --test {test}'\n"
                 "  lllm bench --machine --threads 1\n",

@@ -82,6 +82,11 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
                      engine_cancelled_fn *cancelled, void *context, struct error *e);
 /* Appends one token and computes its logits. ERROR_LIMIT when the context is full. */
 bool session_decode(struct session *s, int32_t token, struct error *e);
+/* Decodes one token for each of n different sessions of one engine at once: weights are read once
+ * for all. Each session is as session_decode would leave it, to the bit. n: 1 to MODEL_MAX_JOINT,
+ * and at most the engine's batch size. On an error none has changed. */
+bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *tokens,
+                     struct error *e);
 /* Logits of every position of tokens (for the windows): calls row(context, position, logits) in
  * order. The timeline is computed anew and equals tokens afterwards. */
 typedef void engine_row_fn(void *context, size_t position, const float *logits);

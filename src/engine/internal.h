@@ -24,6 +24,8 @@ struct session {
     /* How many tokens at the beginning were computed as given ones (model_forward); those behind
      * were generated, and are computed again where a prompt has them. */
     uint32_t n_given;
+    float *joint_logits; /* [n_joint, n_vocab] of the sessions that it led, or NULL */
+    size_t n_joint;
 };
 
 /* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop

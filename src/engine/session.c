@@ -34,6 +34,7 @@ void session_free(struct session *s)
         model_scratch_free(s->scratch);
         free(s->tokens);
         free(s->logits);
+        free(s->joint_logits);
         free(s);
     }
 }
@@ -61,6 +62,13 @@ void session_truncate(struct session *s, uint32_t n_tokens)
     }
 }
 
+static void note_phase(struct session *s, enum model_phase phase)
+{
+    if (phase == MODEL_PREFILL || !model_phases_differ(s->engine->kernels)) {
+        s->n_given = s->cache.n_tokens;
+    }
+}
+
 /* Appends n tokens (at most batch_size); logits of the last n_logits go to `logits`. */
 static bool append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
                    uint32_t n_logits, float *logits, struct error *e)
@@ -72,9 +80,7 @@ static bool append(struct session *s, enum model_phase phase, const int32_t *tok
         return false;
     }
     memcpy(s->tokens + at, tokens, n * sizeof *tokens);
-    if (phase == MODEL_PREFILL || !model_phases_differ(en->kernels)) {
-        s->n_given = s->cache.n_tokens;
-    }
+    note_phase(s, phase);
     return true;
 }
 
@@ -123,6 +129,51 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
 bool session_decode(struct session *s, int32_t token, struct error *e)
 {
     return append(s, MODEL_DECODE, &token, 1, 1, s->logits, e);
+}
+
+/* Room for n rows of logits, kept: a mapping for every step would cost more than the step's
+ * sampling. */
+static bool reserve_joint(struct session *s, size_t n, struct error *e)
+{
+    if (n <= s->n_joint) {
+        return true;
+    }
+    free(s->joint_logits);
+    s->n_joint = 0;
+    s->joint_logits = mem_try_alloc(n * s->engine->model->config.n_vocab * sizeof *s->joint_logits);
+    if (!s->joint_logits) {
+        return error_set(e, ERROR_MEMORY, "no memory for the logits of %zu sequences", n);
+    }
+    s->n_joint = n;
+    return true;
+}
+
+bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *tokens,
+                     struct error *e)
+{
+    struct model_cache *caches[MODEL_MAX_JOINT];
+    if (n < 1 || n > MODEL_MAX_JOINT) {
+        return error_set(e, ERROR_USAGE, "%zu sessions are to decode together; 1 to %d can", n,
+                         MODEL_MAX_JOINT);
+    }
+    struct session *lead = sessions[0];
+    const struct engine *en = lead->engine;
+    size_t n_vocab = en->model->config.n_vocab;
+    for (size_t i = 0; i < n; i++) {
+        caches[i] = &sessions[i]->cache;
+    }
+    if (!reserve_joint(lead, n, e) ||
+        !model_forward_joint(en->model, caches, (uint32_t)n, lead->scratch, en->pool, en->kernels,
+                             tokens, lead->joint_logits, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct session *s = sessions[i];
+        s->tokens[s->cache.n_tokens - 1] = tokens[i];
+        memcpy(s->logits, lead->joint_logits + i * n_vocab, n_vocab * sizeof *s->logits);
+        note_phase(s, MODEL_DECODE);
+    }
+    return true;
 }
 
 bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,

@@ -9,7 +9,9 @@
  * front to back, and all have the same to do however few heads there are. Whoever adds the last
  * part of a head joins its parts: no barrier for that.
  *
- * Many tokens: blocks of tokens are dealt, in shares of equal cost. */
+ * Many tokens: blocks of tokens are dealt, in shares of equal cost.
+ *
+ * Tokens of many sequences: heads of keys of a sequence are dealt, in shares of equal cost. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -47,7 +49,8 @@ static uint32_t seen(const struct pass *f, const struct heads *h, size_t token, 
                      uint32_t *end)
 {
     uint32_t origin = f->begins ? f->begins[token] : 0;
-    *end = f->begins                    ? f->ends[token] - origin
+    *end = f->joint                     ? f->joint[token]->n_tokens + 1
+           : f->begins                  ? f->ends[token] - origin
            : f->m->config.bidirectional ? f->n_tokens
                                         : f->position + (uint32_t)token + 1;
     *begin = h->window != 0 && *end > h->window ? *end - h->window : 0;
@@ -125,7 +128,7 @@ static size_t share_begin(const struct spread *s, int index, int n_threads)
 
 bool attend_spreads(const struct pass *f, uint32_t first)
 {
-    return !f->m->config.bidirectional && f->n_tokens - first <= ATTEND_SPREAD_TOKENS;
+    return !f->m->config.bidirectional && !f->joint && f->n_tokens - first <= ATTEND_SPREAD_TOKENS;
 }
 
 bool attend_prepares_keys(const struct pass *f, uint32_t first)
@@ -326,5 +329,53 @@ void attend_on_vectors(const struct pass *f, struct place p, const struct heads 
         attend_spread(f, p, h, k, v, first, prepares);
     } else {
         attend_many(f, p, h, k, v, first);
+    }
+}
+
+/* ---- tokens of many sequences ---- */
+
+/* The new key and value of a head go to the cache; then all its queries look. */
+static void attend_head(const struct pass *f, struct place p, const struct heads *h, uint32_t layer,
+                        size_t token, size_t head)
+{
+    const struct model_config *c = &f->m->config;
+    const struct model_cache *cache = f->joint[token];
+    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim,
+           at = layer * model_cache_layer_floats(cache, c);
+    float *k = cache->k + at, *v = cache->v + at;
+    size_t from = token * n_kv + head * c->head_dim;
+    size_t to = cache->n_tokens * n_kv + head * c->head_dim;
+    memcpy(k + to, f->s->k + from, c->head_dim * sizeof *k);
+    memcpy(v + to, f->s->v + from, c->head_dim * sizeof *v);
+    struct cut cut = cut_of(c, 1);
+    struct kernel_query *queries = f->s->queries + (size_t)p.index * f->s->n_queries;
+    float *own = f->s->own_q + (size_t)p.index * f->s->n_queries * c->head_dim;
+    for (size_t i = 0; i < cut.n_calls; i++) {
+        choose(&cut, c, head * cut.n_calls + i);
+        struct kernel_attention a = call_of(f, p, k, v, head);
+        a.queries = queries;
+        a.n_queries = fill(f, h, &cut, token, token + 1, own, queries);
+        f->kernels->attention(&a);
+    }
+}
+
+void attend_joint(const struct pass *f, struct place p, const struct heads *h, uint32_t layer)
+{
+    const struct model_config *c = &f->m->config;
+    uint64_t cost = 0, so_far = 0;
+    for (size_t t = 0; t < f->n_tokens; t++) {
+        cost += cost_of(f, h, t, t + 1);
+    }
+    cost *= c->n_kv_heads;
+    uint64_t from = cost * (uint64_t)p.index / (uint64_t)p.n_threads;
+    uint64_t until = cost * ((uint64_t)p.index + 1) / (uint64_t)p.n_threads;
+    for (size_t t = 0; t < f->n_tokens && so_far < until; t++) {
+        uint64_t here = cost_of(f, h, t, t + 1);
+        for (size_t head = 0; head < c->n_kv_heads; head++, so_far += here) {
+            uint64_t middle = so_far + here / 2; /* to whom it belongs */
+            if (middle >= from && middle < until) {
+                attend_head(f, p, h, layer, t, head);
+            }
+        }
     }
 }

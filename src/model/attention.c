@@ -182,13 +182,18 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     const struct model_config *c = &f->m->config;
     struct heads h = heads_of(f, layer);
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, n_q = (size_t)c->n_heads * c->head_dim;
-    float *k = f->k + layer * f->layer_stride, *v = f->v + layer * f->layer_stride;
+    float *k = f->joint ? NULL : f->k + layer * f->layer_stride;
+    float *v = f->joint ? NULL : f->v + layer * f->layer_stride;
     pass_observe(f, p, &h.layer->k, in);
     if (h.layer->v.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->v, in);
     }
     bool on_units = attends_on_units(f), later = !on_units && attend_prepares_keys(f, first);
-    keys_and_values(f, p, &h, k + f->position * n_kv, v + f->position * n_kv, in, later);
+    if (f->joint) {
+        keys_and_values(f, p, &h, f->s->k, f->s->v, in, false);
+    } else {
+        keys_and_values(f, p, &h, k + f->position * n_kv, v + f->position * n_kv, in, later);
+    }
     if (first == f->n_tokens) {
         return false;
     }
@@ -201,7 +206,9 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
-    if (on_units) {
+    if (f->joint) {
+        attend_joint(f, p, &h, layer);
+    } else if (on_units) {
         attend_on_units(f, p, &h, k, v, first);
     } else {
         attend_on_vectors(f, p, &h, k, v, first, later && !by_head(f, p));

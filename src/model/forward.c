@@ -320,7 +320,8 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
                          "to %u tokens",
                          f->n_tokens, f->n_wanted, s->max_tokens);
     }
-    if (pool_threads(f->pool) > s->n_threads || (f->position + f->n_tokens) > capacity ||
+    if (pool_threads(f->pool) > s->n_threads ||
+        (!f->joint && (f->position + f->n_tokens) > capacity) ||
         (!f->m->config.bidirectional && capacity > s->capacity) ||
         !same_plan(&s->config, &f->m->config)) {
         return error_set(e, ERROR_USAGE,
@@ -378,15 +379,21 @@ void pass_choose_units(struct pass *f, enum model_phase phase)
     f->integers = !f->tiles && any_matrix(f->m, fixed_supports) ? f->kernels->fixed : NULL;
 }
 
+static bool check_writes_text(const struct model *m, struct error *e)
+{
+    return (!m->config.bidirectional && m->head.w.data) ||
+           error_set(e, ERROR_UNSUPPORTED,
+                     "the model is an encoder, which writes no text: it serves `lllm embed` "
+                     "and, with a classification head, `lllm classify`");
+}
+
 bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
                    struct pool *pool, const struct kernels *kernels, enum model_phase phase,
                    const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
                    struct error *e)
 {
-    if (m->config.bidirectional || !m->head.w.data) {
-        return error_set(e, ERROR_UNSUPPORTED,
-                         "the model is an encoder, which writes no text: it serves `lllm embed` "
-                         "and, with a classification head, `lllm classify`");
+    if (!check_writes_text(m, e)) {
+        return false;
     }
     if (n_tokens > cache->capacity - cache->n_tokens) {
         return error_set(e, ERROR_LIMIT,
@@ -410,5 +417,49 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
         return false;
     }
     cache->n_tokens += n_tokens;
+    return true;
+}
+
+bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,
+                         struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
+                         const int32_t *tokens, float *logits, struct error *e)
+{
+    if (!check_writes_text(m, e)) {
+        return false;
+    }
+    if (n < 1 || n > MODEL_MAX_JOINT) {
+        return error_set(e, ERROR_USAGE, "%u sequences are to go on together; 1 to %d can", n,
+                         MODEL_MAX_JOINT);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (caches[i]->capacity != caches[0]->capacity) {
+            return error_set(e, ERROR_USAGE,
+                             "sequences with contexts of %u and %u tokens cannot "
+                             "go on together",
+                             caches[0]->capacity, caches[i]->capacity);
+        }
+        if (caches[i]->n_tokens == caches[i]->capacity) {
+            return error_set(e, ERROR_LIMIT,
+                             "the context is full: it holds %u tokens, and one more was to be "
+                             "added to sequence %u",
+                             caches[i]->capacity, i);
+        }
+    }
+    struct pass f = {.m = m,
+                     .s = s,
+                     .pool = pool,
+                     .kernels = kernels,
+                     .tokens = tokens,
+                     .n_tokens = n,
+                     .n_wanted = n,
+                     .logits = logits,
+                     .joint = caches};
+    pass_choose_units(&f, MODEL_DECODE);
+    if (!pass_run(&f, caches[0]->capacity, e)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        caches[i]->n_tokens++;
+    }
     return true;
 }

@@ -215,6 +215,15 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                    const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
                    struct error *e);
 
+/* One generated token for each of n sequences at once, so that weights are read once for all:
+ * tokens[i] goes to caches[i], which are distinct and of one capacity; logits: [n, n_vocab] f32. A
+ * row has the bits that model_forward gives it in MODEL_DECODE. n <= max_tokens and
+ * MODEL_MAX_JOINT. ERROR_LIMIT when one of the caches is full; then none has changed. */
+enum { MODEL_MAX_JOINT = 64 };
+bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,
+                         struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
+                         const int32_t *tokens, float *logits, struct error *e);
+
 /* What an importance matrix wants to see: the inputs of each matrix. tensor_name: as in the file
  * ("blk.3.ffn_down.weight", "blk.3.ffn_up_exps.weight"); parts of a fused tensor are told once.
  * expert: which matrix of a tensor that holds all experts, else -1. x: [n_tokens, n_in] f32, rows

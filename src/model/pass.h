@@ -46,7 +46,8 @@ struct model_scratch {
     char *attend;                 /* [n_threads, kernels_attention_scratch_bytes(head_dim)] */
     float *parts;
     atomic_uint *done; /* [n_heads] */
-    float *k, *v;      /* [max_tokens, n_kv_heads * head_dim] of bidirectional models */
+    float *k, *v;      /* [max_tokens, n_kv_heads * head_dim] of bidirectional models, or of the
+                          tokens of a joint pass */
     struct rope_table rope, rope_local;
     float *router;         /* [max_tokens, n_experts] */
     float *shared_weight;  /* [max_tokens] */
@@ -93,6 +94,9 @@ struct pass {
     /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
      * are one sequence, which begins at `position`. */
     const uint32_t *begins, *ends;
+    /* [n_tokens] the cache to which each token goes, at its end; NULL: all to k and v. Then new
+     * keys and values stand in the scratch until attention. */
+    struct model_cache *const *joint;
 };
 
 /* A piece of the cache of one head, packed for one thread. */
@@ -105,7 +109,9 @@ static inline size_t pass_packed_cache_bytes(const struct model_scratch *s)
 /* Of a token in its sequence. */
 static inline uint64_t pass_position(const struct pass *f, size_t token)
 {
-    return f->begins ? token - f->begins[token] : (uint64_t)f->position + token;
+    return f->joint    ? f->joint[token]->n_tokens
+           : f->begins ? token - f->begins[token]
+                       : (uint64_t)f->position + token;
 }
 
 /* One thread's place in a pass. */
@@ -171,6 +177,9 @@ bool attend_spreads(const struct pass *f, uint32_t first);
 bool attend_prepares_keys(const struct pass *f, uint32_t first);
 void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, float *k,
                        const float *v, uint32_t first, bool prepares);
+/* The same for tokens of many sequences (f->joint), whose new keys and values it moves to their
+ * caches. */
+void attend_joint(const struct pass *f, struct place p, const struct heads *h, uint32_t layer);
 
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output
  * projection of tokens from `first`, each thread having written its share of columns. False when

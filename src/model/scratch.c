@@ -48,7 +48,8 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     uint64_t dense = c->n_experts ? c->n_ff_shared : c->n_ff;
     uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
     uint64_t wide = c->n_ff_expert;
-    uint64_t kv = c->bidirectional ? (uint64_t)c->n_kv_heads * c->head_dim : 0;
+    uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
+    uint64_t kv_rows = c->bidirectional || t < MODEL_MAX_JOINT ? t : MODEL_MAX_JOINT;
     uint64_t few = t < ATTEND_SPREAD_TOKENS ? t : ATTEND_SPREAD_TOKENS;
     uint64_t blocks = c->bidirectional ? 0 : capacity / ATTENTION_POSITIONS + 1;
     uint64_t total = 0;
@@ -65,8 +66,8 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(attend, n * kernels_attention_scratch_bytes(c->head_dim));
     PART(parts, blocks * c->n_heads * few * attention_part_floats(c->head_dim));
     PART(done, c->n_heads);
-    PART(k, t * kv);
-    PART(v, t * kv);
+    PART(k, kv_rows * kv);
+    PART(v, kv_rows * kv);
     PART(rope.frequencies, half);
     PART(rope.cosines, t * half);
     PART(rope.sines, t * half);

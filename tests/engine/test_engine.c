@@ -91,6 +91,56 @@ static void keep_row(void *context, size_t position, const float *logits)
     memcpy(r->logits + r->n++ * N_ROWS, logits, N_ROWS * sizeof *logits);
 }
 
+/* Sessions that decode together are left as if each had been alone. */
+static void test_decoding_together(void **state)
+{
+    (void)state;
+    enum { N = 7, STEPS = 6 };
+    struct error e = {0};
+    struct engine *en = engine_model_open(
+        &(struct engine_model){0}, &(struct engine_options){.n_threads = 2, .batch_size = 9});
+    struct session *alone[N], *together[N];
+    size_t row_bytes = N_ROWS * sizeof(float);
+    int32_t prompt[64], tokens[N];
+    random_prompt(prompt, 64);
+    for (size_t i = 0; i < N; i++) {
+        alone[i] = session_new(en, &e);
+        together[i] = session_new(en, &e);
+        must(session_prefill(alone[i], prompt + i, 3 * i + 1, NULL, NULL, NULL, &e), &e);
+        must(session_prefill(together[i], prompt + i, 3 * i + 1, NULL, NULL, NULL, &e), &e);
+    }
+    for (size_t t = 0; t < STEPS; t++) {
+        size_t n = N - t;
+        for (size_t i = 0; i < n; i++) {
+            tokens[i] = prompt[5 * i + t];
+            must(session_decode(alone[i], tokens[i], &e), &e);
+        }
+        must(sessions_decode(together, n, tokens, &e), &e);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(session_count(together[i]), session_count(alone[i]));
+            assert_memory_equal(session_logits(together[i]), session_logits(alone[i]), row_bytes);
+        }
+    }
+    /* What was generated is computed again where it is given, in both. */
+    uint32_t reused[2];
+    must(session_prefill(alone[2], prompt, 40, &reused[0], NULL, NULL, &e), &e);
+    must(session_prefill(together[2], prompt, 40, &reused[1], NULL, NULL, &e), &e);
+    assert_int_equal(reused[0], reused[1]);
+    while (session_count(together[3]) < 64) {
+        must(session_decode(together[3], 5, &e), &e);
+    }
+    uint32_t before = session_count(together[0]);
+    assert_false(sessions_decode(together, N, tokens, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_int_equal(session_count(together[0]), before);
+    assert_false(sessions_decode(together, 0, tokens, &e));
+    for (size_t i = 0; i < N; i++) {
+        session_free(alone[i]);
+        session_free(together[i]);
+    }
+    engine_close(en);
+}
+
 static void test_scores_are_those_of_prompts(void **state)
 {
     (void)state;
@@ -573,13 +623,21 @@ static void test_chat_prompts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prefix_reuse),   cmocka_unit_test(test_scores_are_those_of_prompts),
-        cmocka_unit_test(test_session_errors), cmocka_unit_test(test_an_answer),
-        cmocka_unit_test(test_padding_rows),   cmocka_unit_test(test_end_tokens),
-        cmocka_unit_test(test_stop_strings),   cmocka_unit_test(test_cancelling),
-        cmocka_unit_test(test_full_context),   cmocka_unit_test(test_answers_are_reproducible),
-        cmocka_unit_test(test_opening),        cmocka_unit_test(test_text_prompts),
-        cmocka_unit_test(test_chat_prompts),   cmocka_unit_test(test_parsed_answers),
+        cmocka_unit_test(test_decoding_together),
+        cmocka_unit_test(test_prefix_reuse),
+        cmocka_unit_test(test_scores_are_those_of_prompts),
+        cmocka_unit_test(test_session_errors),
+        cmocka_unit_test(test_an_answer),
+        cmocka_unit_test(test_padding_rows),
+        cmocka_unit_test(test_end_tokens),
+        cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_cancelling),
+        cmocka_unit_test(test_full_context),
+        cmocka_unit_test(test_answers_are_reproducible),
+        cmocka_unit_test(test_opening),
+        cmocka_unit_test(test_text_prompts),
+        cmocka_unit_test(test_chat_prompts),
+        cmocka_unit_test(test_parsed_answers),
     };
     return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }

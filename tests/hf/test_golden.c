@@ -118,6 +118,64 @@ static void compute(const struct model *m, const struct way *way, const struct g
     pool_free(pool);
 }
 
+/* All prompts of one length, each twice, one after the other joining the rest: every row has the
+ * bits of `rows`, where the prompts' own rows follow each other. */
+static void check_joint(const struct model *m, const struct golden *g, const struct kernels *k,
+                        int n_threads, const float *rows)
+{
+    enum { MOST = 8, LATER = 5 };
+    struct error e = {0};
+    struct model_cache caches[MOST], *active[MOST];
+    const struct golden_prompt *prompts[MOST];
+    const float *want[MOST];
+    size_t n = 0, width = g->width;
+    for (size_t twice = 0; twice < 2; twice++) {
+        const float *at = rows;
+        for (size_t i = 0; i < g->n_prompts && n < MOST; i++) {
+            if (g->prompts[i].n == g->prompts[0].n) {
+                prompts[n] = &g->prompts[i];
+                want[n] = at;
+                assert_true(model_cache_init(&caches[n++], &m->config, g->prompts[0].n, &e));
+            }
+            at += g->prompts[i].n_rows * width;
+        }
+    }
+    struct pool *pool = pool_new(n_threads, &e);
+    struct model_scratch *s = model_scratch_new(&m->config, MOST, g->prompts[0].n, n_threads, &e);
+    float *logits = mem_array(MOST * width, sizeof *logits);
+    assert_true(pool && s);
+    for (size_t t = 0; t < g->prompts[0].n + (n - 1) * LATER; t++) {
+        int32_t tokens[MOST];
+        size_t which[MOST];
+        uint32_t n_active = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (t >= i * LATER && caches[i].n_tokens < prompts[i]->n) {
+                tokens[n_active] = prompts[i]->ids[caches[i].n_tokens];
+                which[n_active] = i;
+                active[n_active++] = &caches[i];
+            }
+        }
+        if (!model_forward_joint(m, active, n_active, s, pool, k, tokens, logits, &e)) {
+            fail_msg("%s", e.message);
+        }
+        for (size_t i = 0; i < n_active; i++) {
+            const float *row = want[which[i]] + (active[i]->n_tokens - 1) * width;
+            if (memcmp(logits + i * width, row, width * sizeof *row) != 0) {
+                fail_msg("%s: sequence %zu has other bits among %u", k->name, which[i], n_active);
+            }
+        }
+    }
+    assert_false(model_forward_joint(m, active, 1, s, pool, k, prompts[0]->ids, logits, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_false(model_forward_joint(m, active, 0, s, pool, k, prompts[0]->ids, logits, &e));
+    free(logits);
+    model_scratch_free(s);
+    pool_free(pool);
+    for (size_t i = 0; i < n; i++) {
+        model_cache_free(&caches[i]);
+    }
+}
+
 static double deviation(const double *x, size_t n)
 {
     double sum = 0, squares = 0;
@@ -224,6 +282,7 @@ static double run_rung(const struct model *m, const struct golden *g, const stru
         uint32_t step;
     } others[] = {{3, 0}, {1, CHUNK}, {3, CHUNK}, {1, 1}, {3, 1}};
     double worst = 0, allowed = tolerance_of(m, g, k, phase);
+    const float *first = rows;
     for (size_t i = 0; i < g->n_prompts; i++) {
         const struct golden_prompt *p = &g->prompts[i];
         size_t n = p->n_rows * g->width;
@@ -245,6 +304,10 @@ static double run_rung(const struct model *m, const struct golden *g, const stru
         }
         free(again);
         rows += n;
+    }
+    for (int n_threads = 1; g->kind == GOLDEN_LOGITS && phase == MODEL_DECODE && n_threads <= 3;
+         n_threads += 2) {
+        check_joint(m, g, k, n_threads, first);
     }
     if (!(worst <= allowed)) {
         fail_msg("%s, phase %d: %.3g deviations from the reference, of which %g are allowed",
