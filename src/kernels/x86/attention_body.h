@@ -313,17 +313,20 @@ static void score(const struct kernel_attention *a, const float *k, const struct
 /* ---- exponentials ---- */
 
 /* 2^x for x <= 0 within 4 roundings; -inf gives 0, NaN NaN. 2^r for |r| <= 1/2 is a polynomial
- * fitted to the least relative error (1e-7) and exact at 0. */
+ * fitted to the least relative error (1e-7) and exact at 0. What would be subnormal is 0: products
+ * of such numbers take processors a hundred times as long, and beside a largest weight of 1 they
+ * are nothing. */
 VEC_INLINE vec power_of_two(vec x)
 {
-    x = vec_max(vec_set1(-151.0f), x); /* -inf would become NaN; a NaN is the second and stays */
-    vec n = vec_round(x), r = vec_sub(x, n), p = vec_set1(1.32186722e-3f);
+    const vec smallest = vec_set1(-126.0f);
+    vec y = vec_max(smallest, x); /* -inf would become NaN; a NaN is the second and stays */
+    vec n = vec_round(y), r = vec_sub(y, n), p = vec_set1(1.32186722e-3f);
     p = vec_fma(p, r, vec_set1(9.67169832e-3f));
     p = vec_fma(p, r, vec_set1(5.55089302e-2f));
     p = vec_fma(p, r, vec_set1(2.4022238e-1f));
     p = vec_fma(p, r, vec_set1(6.93146884e-1f));
     p = vec_fma(p, r, vec_set1(1.0f));
-    return vec_scale(p, n);
+    return vec_zero_where_less(x, smallest, vec_scale(p, n));
 }
 
 static const float log2_e = 1.44269504f;

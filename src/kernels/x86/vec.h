@@ -140,6 +140,12 @@ VEC_INLINE vec vec_where_negative(vec a, vec yes, vec no)
     return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), no, yes);
 }
 
+/* 0 where a < b, else x; x where either is NaN. */
+VEC_INLINE vec vec_zero_where_less(vec a, vec b, vec x)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ), x);
+}
+
 VEC_INLINE vec vec_swap_pairs(vec a)
 {
     return _mm512_permute_ps(a, 0xb1);
@@ -314,6 +320,11 @@ VEC_INLINE vec vec_copy_sign(vec a, vec b)
 VEC_INLINE vec vec_where_negative(vec a, vec yes, vec no)
 {
     return _mm256_blendv_ps(no, yes, a);
+}
+
+VEC_INLINE vec vec_zero_where_less(vec a, vec b, vec x)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLT_UQ), x);
 }
 
 VEC_INLINE vec vec_swap_pairs(vec a)
