@@ -40,13 +40,16 @@ static unsigned detect(void)
     uint64_t saved = read_xcr0();
     if ((saved & 0x6) == 0x6 && (b7 & (1u << 5)) && fma && f16c) {
         found |= CPU_AVX2;
+        unsigned a1, b1, c1, d1;
+        bool more = __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1);
+        found |= more && (a1 & (1u << 4)) ? CPU_AVX_VNNI : 0;
         const unsigned f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
         if ((saved & 0xE6) == 0xE6 && (b7 & (f | dq | bw | vl)) == (f | dq | bw | vl)) {
             found |= CPU_AVX512;
             const unsigned vnni = 1u << 11;
             found |= c7 & vnni ? CPU_VNNI : 0;
             const unsigned amx = 1u << 25 | 1u << 24 | 1u << 22, tile_state = 3u << 17;
-            bool bf16 = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
+            bool bf16 = more && (a1 & (1u << 5));
             if ((c7 & vnni) && bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
                 tiles_granted()) {
                 found |= CPU_AMX_BF16;
@@ -120,7 +123,8 @@ static const struct {
     unsigned only, without;
 } mask_words[] = {
     {"none", 0, ~0u},
-    {"avx2", CPU_AVX2, CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
+    {"avx2", CPU_AVX2, ~0u},
+    {"vnni256", CPU_AVX2 | CPU_AVX_VNNI, CPU_AVX_VNNI | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
     {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
     {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI, CPU_VNNI | CPU_AMX_BF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16, CPU_AMX_BF16},
@@ -149,8 +153,8 @@ bool cpu_set_mask(const char *words, struct error *e)
         if (!known) {
             return error_set(
                 e, ERROR_USAGE,
-                "unknown processor mask \"%.*s\": use all, none, avx2, avx512, vnni, amx, neon, "
-                "-avx512, -vnni or -amx",
+                "unknown processor mask \"%.*s\": use all, none, avx2, vnni256, avx512, vnni, "
+                "amx, neon, -vnni256, -avx512, -vnni or -amx",
                 (int)n, p);
         }
         p += n + (p[n] != 0);

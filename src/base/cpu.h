@@ -1,7 +1,8 @@
 /* cpu.h: what this processor can do, and a mask that switches it off.
  *
- * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "avx512" (up to
- * AVX-512), "vnni" (up to its integer dot products), "neon" (on 64-bit Arm), or "-amx", "-vnni",
+ * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "vnni256" (up to
+ * AVX-VNNI), "avx512" (up to AVX-512), "vnni" (up to its integer dot products), "neon" (on 64-bit
+ * Arm), or "-amx", "-vnni",
  * "-avx512" to remove a rung and what stands on it. The flag --cpu-mask and LLLM_CPU_MASK both use
  * it.
  */
@@ -13,13 +14,14 @@
 #include "base/error.h"
 
 enum cpu_feature {
-    CPU_AVX2 = 1u << 0,   /* AVX2, FMA and F16C, with the operating system's consent */
-    CPU_AVX512 = 1u << 1, /* AVX-512 F, BW, DQ and VL */
-    CPU_VNNI = 1u << 3,   /* AVX-512 VNNI: integer dot products */
+    CPU_AVX2 = 1u << 0,     /* AVX2, FMA and F16C, with the operating system's consent */
+    CPU_AVX512 = 1u << 1,   /* AVX-512 F, BW, DQ and VL */
+    CPU_VNNI = 1u << 3,     /* AVX-512 VNNI: integer dot products */
+    CPU_AVX_VNNI = 1u << 4, /* the same in vectors of 256 bits, without AVX-512 */
     /* AMX tiles with int8 and bf16, and AVX-512 BF16; finding it asks the kernel for the tile
        registers */
     CPU_AMX_BF16 = 1u << 2,
-    CPU_NEON = 1u << 4, /* vectors of 128 bits: every 64-bit Arm processor has them */
+    CPU_NEON = 1u << 5, /* vectors of 128 bits: every 64-bit Arm processor has them */
 };
 
 unsigned cpu_detect(void);   /* what the machine has */

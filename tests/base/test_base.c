@@ -259,6 +259,8 @@ static void test_cpu_mask(void **state)
     assert_int_equal(cpu_features(), 0);
     assert_true(cpu_set_mask("avx2", &e));
     assert_int_equal(cpu_features(), all & CPU_AVX2);
+    assert_true(cpu_set_mask("vnni256", &e));
+    assert_int_equal(cpu_features(), all & (CPU_AVX2 | CPU_AVX_VNNI));
     assert_true(cpu_set_mask("-avx2", &e)); /* AVX-512 stands on AVX2 */
     assert_int_equal(cpu_features(), 0);
     assert_true(cpu_set_mask("all,-avx512", &e));
