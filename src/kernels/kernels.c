@@ -23,6 +23,10 @@ static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
                                                     .attention = prefill_attention_amx};
 static const struct kernel_fixed fixed_tiles = {.pack = kernel_fixed_pack_vnni,
                                                 .matmul = kernel_fixed_matmul_amx};
+static const struct kernel_fixed fixed_avx2 = {.pack = kernel_fixed_pack_avx2,
+                                               .matmul = kernel_fixed_matmul_avx2};
+static const struct kernel_fixed fixed_vnni256 = {.pack = kernel_fixed_pack_vnni256,
+                                                  .matmul = kernel_fixed_matmul_vnni256};
 static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_vnni};
 #endif
@@ -46,8 +50,9 @@ static const struct {
 } rungs[] = {
     {0, KERNELS_TABLE("ref", ref, kernel_gemm_bf16_ref, &packed_reference, NULL, NULL)},
 #if defined(__x86_64__)
-    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL, NULL, NULL, NULL)},
-    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, NULL, NULL)},
+    {CPU_AVX2, KERNELS_TABLE("avx2", avx2, NULL, NULL, &fixed_avx2, NULL)},
+    {CPU_AVX2 | CPU_AVX_VNNI, KERNELS_TABLE("vnni256", avx2, NULL, NULL, &fixed_vnni256, NULL)},
+    {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, &fixed_avx2, NULL)},
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
      KERNELS_TABLE("vnni", avx512, NULL, NULL, &fixed_vnni, NULL)},
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16,

@@ -213,6 +213,71 @@ static void bench_matmul(const struct kernels *k, const char *const *words)
     free(w.y);
 }
 
+/* x: the packed tokens. */
+static void run_fixed(struct work *w)
+{
+    w->k->fixed->matmul(&w->w, 0, w->w.n_rows, w->x, 0, w->n_tokens, w->y, w->w.n_rows, w->scratch);
+}
+
+static void run_fixed_pack(struct work *w)
+{
+    w->k->fixed->pack(w->z, w->w.n_in, w->w.n_in, 0, w->n_tokens, w->x);
+}
+
+/* Decode from memory and from the second-level cache, and prompts. */
+static void bench_fixed(const struct kernels *k, const char *const *words)
+{
+    static const struct {
+        size_t n_rows, n_tokens;
+    } shapes[] = {{32768, 1}, {512, 1},  {512, 2},  {512, 4},
+                  {512, 8},   {512, 16}, {512, 64}, {512, 512}};
+    enum { N_IN = 2048, N_ROWS = 32768, N_TOKENS = 512 };
+    if (!k->fixed) {
+        return;
+    }
+    struct work w = {.k = k,
+                     .words = words,
+                     .n_tokens = N_TOKENS,
+                     .w = {.n_in = N_IN},
+                     .x = mem_try_alloc(fixed_packed_bytes(N_TOKENS, N_IN)),
+                     .y = floats((size_t)512 * N_TOKENS),
+                     .z = floats((size_t)N_IN * N_TOKENS),
+                     .scratch = mem_try_alloc(fixed_scratch_bytes())};
+    if (!w.x || !w.scratch) {
+        fprintf(stderr, "check: no memory for the benchmark\n");
+        exit(1);
+    }
+    run_fixed_pack(&w);
+    measure("fixed packing, 512 tokens of 2048", run_fixed_pack, &w, 0, 4.0 * N_IN * N_TOKENS);
+    const struct quant_format *f;
+    for (size_t i = 0; (f = quant_format_at(i)) != NULL; i++) {
+        uint64_t row_bytes = 0;
+        if (!fixed_supports(f->type) || !quant_row_bytes(f, N_IN, &row_bytes)) {
+            continue;
+        }
+        uint8_t *data = NULL;
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+            double n_rows = (double)shapes[s].n_rows, n_tokens = (double)shapes[s].n_tokens;
+            char what[64];
+            snprintf(what, sizeof what, "fixed %s %zux%d, %zu tokens", f->name, shapes[s].n_rows,
+                     N_IN, shapes[s].n_tokens);
+            if (!wanted(&w, what)) {
+                continue;
+            }
+            data = data ? data : matmul_rows(f, N_IN, N_ROWS);
+            w.n_tokens = shapes[s].n_tokens;
+            w.w = (struct kernel_weights){f->type, data, N_IN, shapes[s].n_rows, (size_t)row_bytes};
+            measure(what, run_fixed, &w, 2.0 * N_IN * n_rows * n_tokens,
+                    (double)row_bytes * n_rows);
+        }
+        free(data);
+    }
+    free(w.scratch);
+    free(w.x);
+    free(w.y);
+    free(w.z);
+}
+
 static void run_gemm(struct work *w)
 {
     (w->bf16 ? w->k->gemm_bf16
@@ -398,9 +463,10 @@ int bench_run(const char *filter, const char *const *words)
     static const struct {
         const char *name;
         void (*run)(const struct kernels *, const char *const *);
-    } benches[] = {{"matmul", bench_matmul},       {"prefill", bench_prefill},
-                   {"gemm", bench_gemm},           {"gemm_bf16", bench_gemm_bf16},
-                   {"attention", bench_attention}, {"rows", bench_rows}};
+    } benches[] = {
+        {"matmul", bench_matmul}, {"prefill", bench_prefill},     {"fixed", bench_fixed},
+        {"gemm", bench_gemm},     {"gemm_bf16", bench_gemm_bf16}, {"attention", bench_attention},
+        {"rows", bench_rows}};
     for (size_t b = 0; b < sizeof benches / sizeof benches[0]; b++) {
         if (strstr(benches[b].name, filter) == NULL) {
             continue;

@@ -246,7 +246,9 @@ static void check_masks(void)
         unsigned left;
     } masks[] = {{"none", 0},
                  {"avx2", CPU_AVX2},
-                 {"-avx512", CPU_AVX2 | CPU_NEON},
+                 {"-avx512", CPU_AVX2 | CPU_AVX_VNNI | CPU_NEON},
+                 {"vnni256", CPU_AVX2 | CPU_AVX_VNNI},
+                 {"-vnni256", CPU_AVX2 | CPU_NEON},
                  {"avx512", CPU_AVX2 | CPU_AVX512},
                  {"-vnni", CPU_AVX2 | CPU_AVX512 | CPU_NEON},
                  {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
@@ -263,10 +265,11 @@ static void check_masks(void)
         unsigned features = cpu_detect() & masks[i].left;
         const char *expected = (features & CPU_NEON) != 0 ? "neon" : "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
-            expected = (features & CPU_AMX_BF16) != 0 ? "amx"
-                       : (features & CPU_VNNI) != 0   ? "vnni"
-                       : (features & CPU_AVX512) != 0 ? "avx512"
-                                                      : "avx2";
+            expected = (features & CPU_AMX_BF16) != 0   ? "amx"
+                       : (features & CPU_VNNI) != 0     ? "vnni"
+                       : (features & CPU_AVX512) != 0   ? "avx512"
+                       : (features & CPU_AVX_VNNI) != 0 ? "vnni256"
+                                                        : "avx2";
         }
         if (strcmp(kernels_select()->name, expected) != 0) {
             check_fail("mask %s chose %s, not %s", masks[i].mask, kernels_select()->name, expected);

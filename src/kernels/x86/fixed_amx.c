@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "kernels/rungs.h"
-#include "kernels/x86/fixed_panel.h"
+#include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/tiles.h"
 

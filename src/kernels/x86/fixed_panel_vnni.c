@@ -7,7 +7,7 @@
  * tokens each time, whose activations then come from further away less often.
  */
 #include "kernels/rungs.h"
-#include "kernels/x86/fixed_panel.h"
+#include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
 
 enum {

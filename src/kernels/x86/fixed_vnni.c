@@ -5,7 +5,7 @@
  * ones; a small tree turns lanes into the sums of groups, which lie in the lanes of fixed.h.
  */
 #include "kernels/rungs.h"
-#include "kernels/x86/fixed_panel.h"
+#include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
 
 enum {

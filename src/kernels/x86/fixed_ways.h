@@ -1,6 +1,6 @@
-/* fixed_panel.h: the way for many tokens beside the one for few. Private to this folder. */
-#ifndef LLLM_KERNELS_X86_FIXED_PANEL_H
-#define LLLM_KERNELS_X86_FIXED_PANEL_H
+/* fixed_ways.h: the way for many tokens beside the one for few. Private to this folder. */
+#ifndef LLLM_KERNELS_X86_FIXED_WAYS_H
+#define LLLM_KERNELS_X86_FIXED_WAYS_H
 
 #include "kernels/x86/fixed_chunk.h"
 
