@@ -9,7 +9,7 @@
  * tile is used twice. Panels are as tall as the cache allows because the packed tokens pass by once
  * for each: at 128 rows they stream in at some 15 GB/s. Where a row is longer than the panel, sums
  * wait in memory and go on as they were, so that one output is always the tile unit's chain over
- * the whole row.
+ * the whole row. At most 32 tokens take a way of their own with the same bits (multiply_few).
  *
  * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
  * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
@@ -21,13 +21,16 @@
 #include "kernels/prefill.h"
 #include "kernels/rungs.h"
 #include "kernels/x86/tiles.h"
-#include "kernels/x86/unpack_256.h"
+#include "kernels/x86/unpack_bf16.h"
 
 enum {
     PANEL_ROWS = 128,   /* a multiple of BLOCK */
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
+    /* Filled at a time, for all rows of a block: so few pages that stores keep their translations
+     * (16 on Golden Cove), and lines that fit the first-level cache. */
+    FILL_DEPTH = 256,
     BLOCK_SUMS = BLOCK * BLOCK, /* floats */
     SUMS_BYTES = PANEL_ROWS * MAX_TOKENS * 4,
 };
@@ -52,55 +55,47 @@ static inline size_t steps_of(size_t n)
 
 /* ---- unpacking weights ---- */
 
-/* Writes elements [i, i + n) of one row, each step of 32 to its tiles from `to` on. */
-typedef void unpack_fn(const uint8_t *row, size_t i, size_t n, char *to);
+/* Writes elements [i, i + n) of n_rows rows, at most BLOCK, each step of 32 to its tiles from `to`
+ * on. */
+typedef void unpack_fn(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t i, size_t n,
+                       char *to);
 
-VEC_INLINE void put_step(uint32_t type, const vec w[STEP_VECS], char *to)
+VEC_INLINE void put_split_step(const vec w[STEP_VECS], char *to)
 {
     __m512i rounded = tile_round(w[0], w[1]);
     _mm512_store_si512(to, rounded);
-    if (prefill_splits(type)) {
-        _mm512_store_si512(to + PART_BYTES, tile_round_rest(w[0], w[1], rounded));
-    }
+    _mm512_store_si512(to + PART_BYTES, tile_round_rest(w[0], w[1], rounded));
 }
 
-VEC_INLINE void unpack(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to)
+/* Of the floating-point formats. */
+VEC_INLINE void unpack_split(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to)
 {
     size_t n_rest = n % STEP, end = i + n - n_rest;
     vec w[STEP_VECS];
-    for (; i < end; i += STEP, to += step_bytes(prefill_splits(type))) {
-        const uint8_t *block = block_at(type, row, i);
-        vec scale = has_scales(type) ? scale_of(type, block) : vec_zero();
-        load_step(type, row, i, scale, offset_of(type, block), w);
-        put_step(type, w, to);
+    for (; i < end; i += STEP, to += step_bytes(true)) {
+        load_step(type, row, i, vec_zero(), vec_zero(), w);
+        put_split_step(w, to);
     }
-    if (!has_scales(type) && n_rest != 0) {
+    if (n_rest != 0) {
         load_rest(type, row, end, n_rest, w);
-        put_step(type, w, to);
+        put_split_step(w, to);
     }
 }
 
-VEC_INLINE void unpack_in_two_stages(uint32_t type, const uint8_t *row, size_t i, size_t n,
-                                     char *to)
-{
-    row += i / SUPER * super_bytes(type);
-    for (size_t k = 0; k < n; k += SUPER, row += super_bytes(type)) {
-        struct super u;
-        unpack_super(type, row, &u);
-        for (size_t s = 0; s < SUPER / STEP; s++, to += PART_BYTES) {
-            vec w[STEP_VECS];
-            load_super_step(type, &u, s, w);
-            put_step(type, w, to);
-        }
+#define UNPACK_blocks(type, row, i, n, to)                                                         \
+    if (has_scales(type)) {                                                                        \
+        unpack_blocks(type, row, i, n, to, PART_BYTES);                                            \
+    } else {                                                                                       \
+        unpack_split(type, row, i, n, to);                                                         \
     }
-}
-
-#define UNPACK_blocks(type, row, i, n, to) unpack(type, row, i, n, to)
-#define UNPACK_super(type, row, i, n, to)  unpack_in_two_stages(type, row, i, n, to)
+#define UNPACK_super(type, row, i, n, to) unpack_supers(type, row, i, n, to, PART_BYTES)
 #define WAY(name, body)                                                                            \
-    static void unpack_##name(const uint8_t *row, size_t i, size_t n, char *to)                    \
+    static void unpack_##name(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t i,      \
+                              size_t n, char *to)                                                  \
     {                                                                                              \
-        UNPACK_##body(TENSOR_##name, row, i, n, to);                                               \
+        for (size_t r = 0; r < n_rows; r++) {                                                      \
+            UNPACK_##body(TENSOR_##name, rows + r * row_bytes, i, n, to + r * 64);                 \
+        }                                                                                          \
     }
 UNPACK_FORMATS(WAY)
 
@@ -171,25 +166,37 @@ VEC_INLINE void fetch_ahead(struct ahead *f, size_t n_lines)
     }
 }
 
+/* Elements [i, i + n) of n_rows rows, and zeros for n_zeros more; at most BLOCK together. */
+VEC_INLINE void unpack_rows(const struct source *s, const uint8_t *rows, size_t n_rows,
+                            size_t n_zeros, size_t i, size_t n, char *to)
+{
+    if (s->way) {
+        s->way(rows, s->w->row_bytes, n_rows, i, n, to);
+    } else {
+        for (size_t r = 0; r < n_rows; r++) {
+            unpack_scalar(s->format, rows + r * s->w->row_bytes, i, n, s->in_two, to + r * 64);
+        }
+    }
+    size_t n_bytes = steps_of(n) * step_bytes(s->in_two);
+    for (size_t r = n_rows; r < n_rows + n_zeros; r++) {
+        for (size_t at = 0; at < n_bytes; at += PART_BYTES) {
+            _mm512_store_si512(to + at + r * 64, _mm512_setzero_si512());
+        }
+    }
+}
+
 /* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
  * fill up the last block are zeros. */
 static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
                        char *panel)
 {
-    size_t block_bytes = steps_of(n) * step_bytes(s->in_two);
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *from = (const uint8_t *)s->w->data + (row + r) * s->w->row_bytes;
-        char *to = panel + r / BLOCK * block_bytes + r % BLOCK * 64;
-        if (s->way) {
-            s->way(from, i, n, to);
-        } else {
-            unpack_scalar(s->format, from, i, n, s->in_two, to);
-        }
-    }
-    for (size_t r = n_rows; r % BLOCK != 0; r++) {
-        char *to = panel + r / BLOCK * block_bytes + r % BLOCK * 64;
-        for (size_t at = 0; at < block_bytes; at += PART_BYTES) {
-            _mm512_store_si512(to + at, _mm512_setzero_si512());
+    const uint8_t *from = (const uint8_t *)s->w->data + row * s->w->row_bytes;
+    for (size_t r = 0; r < n_rows; r += BLOCK, from += BLOCK * s->w->row_bytes) {
+        size_t n_here = smaller(n_rows - r, BLOCK);
+        for (size_t k = 0; k < n; k += FILL_DEPTH) {
+            size_t now = smaller(n - k, FILL_DEPTH);
+            unpack_rows(s, from, n_here, BLOCK - n_here, i + k, now, panel);
+            panel += steps_of(now) * step_bytes(s->in_two);
         }
     }
 }
@@ -335,6 +342,113 @@ static void multiply_panel(const struct source *s, size_t row, size_t row_end,
     }
 }
 
+/* ---- few tokens ---- */
+
+VEC_INLINE void multiply_step(const char *a, const char *b, bool narrow)
+{
+    _tile_loadd(4, a, 64);
+    _tile_loadd(5, a + TILE_BYTES, 64);
+    _tile_loadd(6, b, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 5, 6);
+    if (!narrow) {
+        _tile_loadd(7, b + TILE_BYTES, 64);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+/* In the order of tiles.h, so that the bits are those of many tokens. */
+VEC_INLINE void multiply_parts(const char *a, const char *b, bool in_two, bool narrow)
+{
+    if (in_two) {
+        multiply_step(a + PART_BYTES, b, narrow);
+    }
+    multiply_step(a, b, narrow);
+    if (in_two) {
+        multiply_step(a, b + PART_BYTES, narrow);
+    }
+}
+
+/* Asks for what unpack_rows reads a block of rows later. */
+VEC_INLINE void fetch_rows(const struct source *s, const uint8_t *rows, size_t n_rows, size_t i,
+                           size_t n)
+{
+    const struct quant_format *f = s->format;
+    const char *from = (const char *)rows + i / f->block_elements * f->block_bytes;
+    size_t n_bytes = (n + f->block_elements - 1) / f->block_elements * f->block_bytes;
+    for (size_t r = 0; r < n_rows; r++, from += s->w->row_bytes) {
+        for (size_t at = 0; at < n_bytes; at += 64) {
+            _mm_prefetch(from + at, _MM_HINT_T1);
+        }
+    }
+}
+
+/* Rows [row, row + BLOCK), or up to row_end, by the tokens of one block. A panel is used once, so
+ * what counts is how long it takes to fill. Pieces of it stay in the first-level cache; while one
+ * is filled, the units multiply the one before, a step every few rows, and their latency, which
+ * two sums alone cannot hide, is spent unpacking. Sums never leave the tiles. */
+VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_end,
+                                const struct target *t, char *panel, float *sums, bool in_two,
+                                bool narrow)
+{
+    enum { AT_ONCE = 8 };
+    size_t n_rows = smaller(row_end - row, BLOCK), n_in = s->w->n_in, n_before = 0;
+    size_t row_step = step_bytes(in_two), token_step = step_bytes(t->in_two);
+    size_t row_bytes = s->w->row_bytes, depth = in_two ? FILL_DEPTH / 2 : FILL_DEPTH;
+    const uint8_t *from = (const uint8_t *)s->w->data + row * row_bytes;
+    size_t n_next = smaller(row_end - row - n_rows, BLOCK);
+    const char *tokens = t->packed + t->token_begin / BLOCK * steps_of(n_in) * token_step;
+    char *now = panel, *before = panel + FILL_DEPTH * BLOCK * 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (size_t i = 0; i < n_in || n_before != 0; i += depth) {
+        size_t n = i < n_in ? smaller(n_in - i, depth) : 0, done = 0;
+        for (size_t r = 0; r < BLOCK; r += AT_ONCE) {
+            if (n != 0) {
+                size_t there = r < n_rows ? smaller(n_rows - r, AT_ONCE) : 0;
+                size_t later = r < n_next ? smaller(n_next - r, AT_ONCE) : 0;
+                fetch_rows(s, from + (BLOCK + r) * row_bytes, later, i, n);
+                unpack_rows(s, from + r * row_bytes, there, AT_ONCE - there, i, n, now + r * 64);
+            }
+            for (; done < n_before * (r + AT_ONCE) / BLOCK; done++, tokens += token_step) {
+                multiply_parts(before + done * row_step, tokens, in_two, narrow);
+            }
+        }
+        n_before = steps_of(n);
+        char *filled = now;
+        now = before;
+        before = filled;
+    }
+    _tile_stored(0, sums, BLOCK * sizeof *sums);
+    _tile_stored(2, sums + TILE_LANES * BLOCK, BLOCK * sizeof *sums);
+    if (!narrow) {
+        _tile_stored(1, sums + TILE_LANES, BLOCK * sizeof *sums);
+        _tile_stored(3, sums + TILE_LANES * BLOCK + TILE_LANES, BLOCK * sizeof *sums);
+    }
+    size_t first = t->token_begin % BLOCK;
+    put_outputs(sums, n_rows, first, first + t->token_end - t->token_begin, t->y + row,
+                t->y_stride);
+}
+
+static void multiply_few(const struct source *s, size_t row, size_t row_end, const struct target *t,
+                         char *panel, float *sums)
+{
+    size_t first = t->token_begin / BLOCK * BLOCK;
+    bool narrow = t->token_end - first <= TILE_LANES;
+    if (s->in_two && narrow) {
+        multiply_few_as(s, row, row_end, t, panel, sums, true, true);
+    } else if (s->in_two) {
+        multiply_few_as(s, row, row_end, t, panel, sums, true, false);
+    } else if (narrow) {
+        multiply_few_as(s, row, row_end, t, panel, sums, false, true);
+    } else {
+        multiply_few_as(s, row, row_end, t, panel, sums, false, false);
+    }
+}
+
 void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                         const void *packed, size_t token_begin, size_t token_end, bool in_two,
                         float *y, size_t y_stride, void *scratch)
@@ -357,8 +471,13 @@ void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t
                             .in_two = in_two,
                             .y = y + (t - token_begin) * y_stride,
                             .y_stride = y_stride};
-        for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
-            multiply_panel(&s, row, row_end, &to, panel, sums);
+        bool few = end <= t / BLOCK * BLOCK + BLOCK;
+        for (size_t row = row_begin; row < row_end; row += few ? BLOCK : PANEL_ROWS) {
+            if (few) {
+                multiply_few(&s, row, row_end, &to, panel, sums);
+            } else {
+                multiply_panel(&s, row, row_end, &to, panel, sums);
+            }
         }
     }
     _tile_release();

@@ -1,0 +1,305 @@
+/* unpack_bf16.h: quantised weights as bf16, 32 at a time, for the tile units. Private to this
+ * folder.
+ *
+ * The numbers are those of unpack_32.h and unpack_256.h, rounded (ties to even). Where few values
+ * are possible, all are made first, as f32, and rounded into a table of 32 bf16 that fills one
+ * register; a weight is then one look-up by a number of five bits, 32 in one instruction, instead
+ * of a conversion, a product and its part of a rounding. A table holds two blocks with nibbles,
+ * one with five bits, four groups of 16 with three or eight with two. Six and eight bits are
+ * computed one by one.
+ *
+ * `type` is a constant wherever these are called; nothing past a block's end is read.
+ */
+#ifndef LLLM_KERNELS_X86_UNPACK_BF16_H
+#define LLLM_KERNELS_X86_UNPACK_BF16_H
+
+#include "kernels/x86/tiles.h"
+#include "kernels/x86/unpack_256.h"
+
+/* Where a step of 32 elements goes. */
+VEC_INLINE void put_bf16(char *to, __m512i step)
+{
+    _mm512_store_si512(to, step);
+}
+
+/* The entries of `table` that the low five bits of each index name. */
+VEC_INLINE __m512i look_up_32(__m512i table, __m512i indices)
+{
+    return _mm512_permutexvar_epi16(indices, table);
+}
+
+/* (a & mask) | (b & ~mask) */
+VEC_INLINE __m512i merge_bits(int mask, __m512i a, __m512i b)
+{
+    return _mm512_ternarylogic_epi32(a, _mm512_set1_epi16((short)mask), b, 0xe2);
+}
+
+/* ---- blocks of 32 ---- */
+
+/* 16 bytes as indices by their low nibbles, and after them by their high ones; bits above those
+ * are left as they come. */
+VEC_INLINE __m512i nibble_indices(const uint8_t *p)
+{
+    /* Bytes 0 to 7 as words in the even lanes of 128 bits, 8 to 15 in the odd ones. */
+    const __m512i spread = _mm512_broadcast_i64x4(
+        _mm256_setr_epi8(0, -1, 1, -1, 2, -1, 3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1, 10,
+                         -1, 11, -1, 12, -1, 13, -1, 14, -1, 15, -1));
+    const __m512i by = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+    __m512i q = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+    return _mm512_srlv_epi16(_mm512_shuffle_epi8(q, spread), by);
+}
+
+/* The values of five bits. */
+VEC_INLINE __m512i five_bit_table(uint32_t type, vec scale, vec offset)
+{
+    const vec q = nibble_steps(TENSOR_Q4_1); /* 0 to 15 */
+    vec less = vec_set1(16);
+    vec first = type == TENSOR_Q5_0 ? vec_sub(q, less) : q;
+    vec second = type == TENSOR_Q5_0 ? q : vec_add(q, less);
+    return tile_round(scale_and_offset(type, scale, offset, first),
+                      scale_and_offset(type, scale, offset, second));
+}
+
+/* Two steps from a table of 16 values for each. */
+VEC_INLINE void put_pair(__m512i table, __m512i first, __m512i second, char *to, size_t stride)
+{
+    const __m512i upper = _mm512_set1_epi16(16);
+    first = _mm512_and_si512(first, _mm512_set1_epi16(15));
+    put_bf16(to, look_up_32(table, first));
+    put_bf16(to + stride, look_up_32(table, merge_bits(15, second, upper)));
+}
+
+VEC_INLINE bool block_has_nibbles(uint32_t type)
+{
+    return type != TENSOR_Q8_0 && type != TENSOR_Q5_0 && type != TENSOR_Q5_1;
+}
+
+VEC_INLINE const uint8_t *nibbles_at(uint32_t type, const uint8_t *block)
+{
+    return block + (type == TENSOR_MXFP4 ? 1 : type == TENSOR_Q4_1 ? 4 : 2);
+}
+
+/* block: of 32 elements. */
+VEC_INLINE __m512i bf16_of_block(uint32_t type, const uint8_t *block, vec scale, vec offset)
+{
+    if (type == TENSOR_Q8_0) {
+        vec w[STEP_VECS];
+        load_q8_0(block + 2, scale, w);
+        return tile_round(w[0], w[1]);
+    }
+    if (type == TENSOR_Q5_0 || type == TENSOR_Q5_1) {
+        const uint8_t *high = block + (type == TENSOR_Q5_0 ? 2 : 4);
+        uint32_t bits;
+        memcpy(&bits, high, sizeof bits);
+        __m512i fifth = _mm512_maskz_mov_epi16(_cvtu32_mask32(bits), _mm512_set1_epi16(16));
+        __m512i indices = merge_bits(15, nibble_indices(high + 4), fifth);
+        return look_up_32(five_bit_table(type, scale, offset), indices);
+    }
+    vec values = scale_and_offset(type, scale, offset, nibble_steps(type));
+    return look_up_32(tile_round(values, values), nibble_indices(nibbles_at(type, block)));
+}
+
+/* Two blocks of nibbles share a table, since rounding costs as much as two look-ups. */
+VEC_INLINE void put_two_blocks(uint32_t type, const uint8_t *block, const float *scale,
+                               const float *offset, char *to, size_t stride)
+{
+    vec values[2];
+    VEC_UNROLL
+    for (int b = 0; b < 2; b++) {
+        vec add = has_offsets(type) ? vec_set1(offset[b]) : vec_zero();
+        values[b] = scale_and_offset(type, vec_set1(scale[b]), add, nibble_steps(type));
+    }
+    const uint8_t *q = nibbles_at(type, block);
+    put_pair(tile_round(values[0], values[1]), nibble_indices(q),
+             nibble_indices(q + block_bytes(type)), to, stride);
+}
+
+enum { BF16_BLOCKS = 16 }; /* whose scales are converted ahead; a multiple of BLOCK_ROWS */
+
+/* Elements [i, i + n) of a row, multiples of 32; steps are `stride` bytes apart. Scales go through
+ * memory, from which they are spread over a register without the port that look-ups need. */
+VEC_INLINE void unpack_blocks(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to,
+                              size_t stride)
+{
+    const uint8_t *block = block_at(type, row, i);
+    size_t n_bytes = block_bytes(type);
+    float scale[BF16_BLOCKS], offset[BF16_BLOCKS];
+    for (size_t n_blocks = n / STEP, now; n_blocks > 0; n_blocks -= now) {
+        now = n_blocks < BF16_BLOCKS ? n_blocks : BF16_BLOCKS;
+        for (size_t b = 0; b < now; b += BLOCK_ROWS) {
+            const uint8_t *four[BLOCK_ROWS];
+            VEC_UNROLL
+            for (size_t k = 0; k < BLOCK_ROWS; k++) {
+                four[k] = block + (b + k < now ? b + k : now - 1) * n_bytes;
+            }
+            load_four_scales(type, four, scale + b, offset + b);
+        }
+        size_t b = 0;
+        for (; block_has_nibbles(type) && b + 2 <= now; b += 2) {
+            put_two_blocks(type, block, scale + b, offset + b, to, stride);
+            block += 2 * n_bytes;
+            to += 2 * stride;
+        }
+        for (; b < now; b++, block += n_bytes, to += stride) {
+            vec add = has_offsets(type) ? vec_set1(offset[b]) : vec_zero();
+            put_bf16(to, bf16_of_block(type, block, vec_set1(scale[b]), add));
+        }
+    }
+}
+
+/* ---- blocks of 256 ---- */
+
+VEC_INLINE __m512i words_of(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)p));
+}
+
+VEC_INLINE __m512i right(__m512i v, int by)
+{
+    return by >= 0 ? _mm512_srli_epi16(v, (unsigned)by) : _mm512_slli_epi16(v, (unsigned)-by);
+}
+
+VEC_INLINE void put_q4_k(const uint8_t *p, const struct super *u, char *to, size_t stride)
+{
+    const vec levels = nibble_steps(TENSOR_Q4_K);
+    VEC_UNROLL
+    for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
+        __m512i q = words_of(p + 16 + s * 16);
+        __m512i table = tile_round(super_weights(TENSOR_Q4_K, u, s, levels),
+                                   super_weights(TENSOR_Q4_K, u, s + 1, levels));
+        put_pair(table, q, right(q, 4), to, stride);
+    }
+}
+
+VEC_INLINE void put_q5_k(const uint8_t *p, const struct super *u, char *to, size_t stride)
+{
+    const vec first = nibble_steps(TENSOR_Q5_K), second = vec_add(first, vec_set1(16));
+    __m512i high = right(words_of(p + 16), -4);
+    VEC_UNROLL
+    for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
+        __m512i q = words_of(p + 48 + s * 16);
+        VEC_UNROLL
+        for (size_t i = 0; i < 2; i++) {
+            __m512i table = tile_round(super_weights(TENSOR_Q5_K, u, s + i, first),
+                                       super_weights(TENSOR_Q5_K, u, s + i, second));
+            put_bf16(to + i * stride, look_up_32(table, merge_bits(15, q, high)));
+            q = right(q, 4);
+            high = right(high, 1);
+        }
+    }
+}
+
+VEC_INLINE void put_iq4_xs(const uint8_t *p, const struct super *u, char *to, size_t stride)
+{
+    const vec levels = nibble_steps(TENSOR_IQ4_XS);
+    VEC_UNROLL
+    for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
+        __m512i table = tile_round(super_weights(TENSOR_IQ4_XS, u, s, levels),
+                                   super_weights(TENSOR_IQ4_XS, u, s + 1, levels));
+        const uint8_t *q = p + 8 + 16 * s;
+        put_pair(table, nibble_indices(q), nibble_indices(q + 16), to, stride);
+    }
+}
+
+/* In two loads, as it was stored: one of 64 bytes would wait until both stores are in the cache. */
+VEC_INLINE vec load_groups(const float *p)
+{
+    vec first = _mm512_castps256_ps512(_mm256_loadu_ps(p));
+    return _mm512_insertf32x8(first, _mm256_loadu_ps(p + 8), 1);
+}
+
+/* 2^(4 - bits) groups of 16, from `group` on, in each the 2^bits values q + least. */
+VEC_INLINE vec group_values(uint32_t type, const struct super *u, int group, int bits, int least)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i q = _mm512_and_si512(lane, _mm512_set1_epi32((1 << bits) - 1));
+    __m512i from =
+        _mm512_add_epi32(_mm512_srli_epi32(lane, (unsigned)bits), _mm512_set1_epi32(group));
+    vec levels = _mm512_cvtepi32_ps(_mm512_add_epi32(q, _mm512_set1_epi32(least)));
+    vec scale = _mm512_permutexvar_ps(from, load_groups(u->scale));
+    if (!super_has_minima(type)) {
+        return vec_mul(scale, levels);
+    }
+    return vec_fms(scale, levels, _mm512_permutexvar_ps(from, load_groups(u->minimum)));
+}
+
+/* Q2_K, Q3_K: the number of the group of 16 stands above its two or three bits. */
+VEC_INLINE void put_groups(uint32_t type, const uint8_t *p, const struct super *u, char *to,
+                           size_t stride)
+{
+    const bool three = type == TENSOR_Q3_K;
+    const int bits = three ? 3 : 2, at_once = 32 >> bits, least = three ? -4 : 0;
+    const __m512i second = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(1), 1);
+    __m512i high = three ? words_of(p) : _mm512_setzero_si512(), q = high, table = high;
+    p += three ? 32 : 16;
+    VEC_UNROLL
+    for (int s = 0; s < SUPER / STEP; s++, to += stride) {
+        int group = 2 * s;
+        if (group % at_once == 0) {
+            table = tile_round(group_values(type, u, group, bits, least),
+                               group_values(type, u, group + at_once / 2, bits, least));
+        }
+        if (s % 4 == 0) {
+            q = words_of(p + s / 4 * 32);
+        }
+        __m512i low = right(q, s % 4 * 2);
+        if (three) {
+            low = merge_bits(3, low, right(high, s - 2));
+        }
+        __m512i groups = _mm512_add_epi16(second, _mm512_set1_epi16((short)(group % at_once)));
+        put_bf16(to, look_up_32(table, merge_bits((1 << bits) - 1, low, right(groups, -bits))));
+    }
+}
+
+/* Six bits. */
+VEC_INLINE void put_products(uint32_t type, const struct super *u, char *to, size_t stride)
+{
+    VEC_UNROLL
+    for (size_t s = 0; s < SUPER / STEP; s++, to += stride) {
+        vec w[STEP_VECS];
+        load_super_step(type, u, s, w);
+        put_bf16(to, tile_round(w[0], w[1]));
+    }
+}
+
+/* Not inlined: scales are to be spread over registers as they are loaded. Where the compiler sees
+ * how they were made it takes them out of registers instead, by the port that look-ups need. */
+static __attribute__((noinline)) void load_six_bit_scales(const uint8_t *p, struct super *u)
+{
+    unpack_six_bits(p, u);
+}
+
+/* Elements [i, i + n) of a row, multiples of 256; steps are `stride` bytes apart. */
+VEC_INLINE void unpack_supers(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to,
+                              size_t stride)
+{
+    const uint8_t *block = row + i / SUPER * super_bytes(type);
+    for (size_t k = 0; k < n; k += SUPER, block += super_bytes(type), to += SUPER / STEP * stride) {
+        struct super u;
+        if (type == TENSOR_Q4_K) {
+            load_six_bit_scales(block, &u);
+        } else {
+            unpack_super(type, block, &u); /* what is not read of it is not made */
+        }
+        switch (type) {
+        case TENSOR_Q5_K:
+            put_q5_k(block, &u, to, stride);
+            break;
+        case TENSOR_Q4_K:
+            put_q4_k(block, &u, to, stride);
+            break;
+        case TENSOR_IQ4_XS:
+            put_iq4_xs(block, &u, to, stride);
+            break;
+        case TENSOR_Q3_K:
+        case TENSOR_Q2_K:
+            put_groups(type, block, &u, to, stride);
+            break;
+        default:
+            put_products(type, &u, to, stride);
+            break;
+        }
+    }
+}
+
+#endif
