@@ -30,7 +30,8 @@ static const struct option common_table[] = {
     {"threads", 0, OPTION_INT, "N", "threads to compute with (0, the default: one per processor)",
      COMMON(n_threads), 0, POOL_MAX_THREADS, 0},
     {"cpu-mask", 0, OPTION_STRING, "WORDS",
-     "processor features that may be used: all, none, avx2, vnni256, avx512, vnni, -amx, ... (also LLLM_CPU_MASK)",
+     "processor features that may be used: all, none, avx2, vnni256, avx512, vnni, -amx, ... (also "
+     "LLLM_CPU_MASK)",
      COMMON(cpu_mask), 0, 0, 0},
     {"quiet", 'q', OPTION_FLAG, NULL, "the result alone: no figures, notes or progress",
      COMMON(quiet), 0, 0, 0},
