@@ -86,7 +86,7 @@ static void attend_block(const struct pass *f, struct place p, const struct head
 {
     const struct model_config *c = &f->m->config;
     size_t n_q = (size_t)c->n_heads * c->head_dim, n = token_end - token;
-    uint32_t begins[PREFILL_TOKENS], ends[PREFILL_TOKENS];
+    uint32_t begins[PREFILL_TOKENS] = {0}, ends[PREFILL_TOKENS] = {0};
     float *q = f->s->q + token * n_q + head * c->head_dim;
     for (size_t i = 0; i < n; i++) {
         ends[i] = f->position + (uint32_t)(token + i) + 1;
