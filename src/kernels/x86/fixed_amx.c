@@ -20,8 +20,7 @@ enum {
     PLACES = 4,      /* blocks side by side in a vector */
     MAX_TOKENS = 64, /* of one round over the weights */
     GROUPS = MAX_TOKENS / COLUMNS,
-    ROOM = 64,             /* chunks of columns in the scratch */
-    MAX_CHUNK_BYTES = 544, /* Q8_0 */
+    ROOM = 64, /* chunks of columns in the scratch */
 };
 
 /* A chunk of 16 tokens; with 8, both byte planes stand in `high`, and tokens 8 to 15 of what is
@@ -55,11 +54,6 @@ static const struct tile_config config = {
     .rows = {16, 16, 16, 16, ROWS, ROWS, PIECE / 4, PIECE / 4},
 };
 
-VEC_INLINE bool has_halves(uint32_t type)
-{
-    return fixed_is_super(type) && super_has_halves(type);
-}
-
 /* ---- columns ---- */
 
 /* Some tokens, at most 16, and one of their chunks. */
@@ -79,7 +73,7 @@ static void turn(const struct tokens *s, bool eight, size_t offset, size_t secon
             s->packed + fixed_place(s->first + (t < s->n ? t : 0), s->chunk, s->n_chunks);
         v[i] = t < s->n ? _mm512_load_si512((const char *)c + at) : _mm512_setzero_si512();
     }
-    tile_transpose(v);
+    transpose_16(v);
     memcpy(to, v, sizeof v);
 }
 
@@ -115,20 +109,13 @@ static void prepare(const struct tokens *s, bool eight, bool halves, int shift, 
 VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, size_t n_rows,
                      size_t chunk, int n_supers, struct left *to)
 {
-    size_t n_bytes = fixed_super_bytes(type), left = w->n_in - chunk * FIXED_CHUNK;
+    size_t n_bytes = 2 * fixed_super_bytes(type);
     for (size_t r = 0; r < ROWS; r++) {
-        const uint8_t *p = (const uint8_t *)w->data +
-                           (row + (r < n_rows ? r : n_rows - 1)) * w->row_bytes +
-                           2 * chunk * n_bytes;
-        uint8_t spare[MAX_CHUNK_BYTES];
-        if (left < FIXED_CHUNK) {
-            memset(spare, 0, sizeof spare);
-            memcpy(spare, p, left * n_bytes / FIXED_SUPER);
-            p = spare;
-        } else {
-            for (size_t at = 0; at < 2 * n_bytes; at += 64) {
-                _mm_prefetch((const char *)((uintptr_t)p + 2 * n_bytes + at), _MM_HINT_T0);
-            }
+        uint8_t spare[FIXED_MAX_CHUNK_BYTES];
+        size_t at = row + (r < n_rows ? r : n_rows - 1);
+        const uint8_t *p = fixed_row_chunk(type, w, at, chunk, spare);
+        for (size_t i = 0; i < n_bytes; i += 64) {
+            _mm_prefetch((const char *)((uintptr_t)p + n_bytes + i), _MM_HINT_T0);
         }
         struct fixed_weights one;
         fixed_unpack(type, p, n_supers, &one);
@@ -136,7 +123,7 @@ VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, 
         for (int i = 0; i < 4 * n_supers; i++) {
             to->bytes[i][r] = one.bytes[i];
         }
-        for (int i = 0; i < (has_halves(type) ? 2 : 1); i++) {
+        for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
             to->scale[i][r] = one.scales.scale[i];
             if (fixed_has_minima(type)) {
                 to->minimum[i][r] = one.scales.minimum[i];
@@ -197,7 +184,7 @@ VEC_INLINE void scale_eight(uint32_t type, const struct left *a, const struct co
 VEC_INLINE void add_minima(uint32_t type, const struct left *a, const struct columns *x,
                            size_t lane, bool eight, struct sums *sums)
 {
-    for (int part = 0; part < (has_halves(type) ? 2 : 1); part++) {
+    for (int part = 0; part < (fixed_has_halves(type) ? 2 : 1); part++) {
         __m512 sum = x->sum[part][lane];
         for (size_t r = 0; r < ROWS; r += eight ? 2 : 1) {
             __m512 m = eight ? two_numbers(&a->minimum[part][r], lane)
@@ -217,13 +204,13 @@ VEC_INLINE void pair_by_sixteen(uint32_t type, const struct left *a, const struc
                                 size_t v, size_t place, size_t lane, struct sums *sums)
 {
     _Alignas(64) int32_t out[4][ROWS * COLUMNS];
-    for (int part = 0; part < (has_halves(type) ? 2 : 1); part++) {
+    for (int part = 0; part < (fixed_has_halves(type) ? 2 : 1); part++) {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
         for (size_t i = 0; i < 2; i++) {
-            if (has_halves(type) && (int)i != part) {
+            if (fixed_has_halves(type) && (int)i != part) {
                 continue;
             }
             LEFT(4, v + i, place);
@@ -255,13 +242,13 @@ VEC_INLINE void four_by_eight(uint32_t type, const struct left *a, const struct 
                               size_t v, size_t lane, struct sums *sums)
 {
     _Alignas(64) int32_t out[PLACES][ROWS * COLUMNS];
-    for (int part = 0; part < (has_halves(type) ? 2 : 1); part++) {
+    for (int part = 0; part < (fixed_has_halves(type) ? 2 : 1); part++) {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
         for (size_t i = 0; i < 2; i++) {
-            if (has_halves(type) && (int)i != part) {
+            if (fixed_has_halves(type) && (int)i != part) {
                 continue;
             }
             LEFT(4, v + i, 0);
@@ -374,7 +361,7 @@ VEC_INLINE void rounds(uint32_t type, const struct kernel_weights *w, size_t row
             struct tokens some = {packed, n_chunks, 0, t + g * COLUMNS, end - t - g * COLUMNS};
             some.n = some.n < COLUMNS ? some.n : COLUMNS;
             for (; some.chunk < n_chunks; some.chunk++) {
-                prepare(&some, end - t <= 8, has_halves(type), shift,
+                prepare(&some, end - t <= 8, fixed_has_halves(type), shift,
                         columns + g * n_chunks + some.chunk);
             }
         }

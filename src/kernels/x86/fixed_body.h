@@ -221,21 +221,6 @@ static void one_token(row_fn *by_token, const struct fixed_call *c, size_t row_b
 
 /* ---- formats ---- */
 
-#define FIXED_FORMATS(ROW)                                                                         \
-    ROW(Q4_0)                                                                                      \
-    ROW(Q4_1)                                                                                      \
-    ROW(Q5_0)                                                                                      \
-    ROW(Q5_1)                                                                                      \
-    ROW(Q8_0)                                                                                      \
-    ROW(Q2_K)                                                                                      \
-    ROW(Q3_K)                                                                                      \
-    ROW(Q4_K)                                                                                      \
-    ROW(Q5_K)                                                                                      \
-    ROW(Q6_K)                                                                                      \
-    ROW(IQ4_NL)                                                                                    \
-    ROW(IQ4_XS)                                                                                    \
-    ROW(MXFP4)
-
 #define WAY(name)                                                                                  \
     static void spread_##name(const uint8_t *p, struct spread_row *to)                             \
     {                                                                                              \

@@ -12,6 +12,8 @@
 #include "kernels/x86/fixed_chunk.h"
 #include "kernels/x86/unpack_256.h"
 
+enum { FIXED_MAX_CHUNK_BYTES = 544 }; /* Q8_0 */
+
 /* ---- formats ---- */
 
 VEC_INLINE bool fixed_is_super(uint32_t type)
@@ -32,6 +34,12 @@ VEC_INLINE bool fixed_is_super(uint32_t type)
 VEC_INLINE bool fixed_has_minima(uint32_t type)
 {
     return has_offsets(type) || super_has_minima(type);
+}
+
+/* Whether each scale belongs to half a block. */
+VEC_INLINE bool fixed_has_halves(uint32_t type)
+{
+    return fixed_is_super(type) && super_has_halves(type);
 }
 
 /* The binary logarithm of the offset; -1: none. */
@@ -128,5 +136,21 @@ VEC_INLINE __m128i iq4_xs_scales(const uint8_t *p)
     }
     return _mm_sub_epi8(_mm_cvtsi64_si128((int64_t)all), _mm_set1_epi8(32));
 }
+
+/* Those that fixed_supports names. */
+#define FIXED_FORMATS(ROW)                                                                         \
+    ROW(Q4_0)                                                                                      \
+    ROW(Q4_1)                                                                                      \
+    ROW(Q5_0)                                                                                      \
+    ROW(Q5_1)                                                                                      \
+    ROW(Q8_0)                                                                                      \
+    ROW(Q2_K)                                                                                      \
+    ROW(Q3_K)                                                                                      \
+    ROW(Q4_K)                                                                                      \
+    ROW(Q5_K)                                                                                      \
+    ROW(Q6_K)                                                                                      \
+    ROW(IQ4_NL)                                                                                    \
+    ROW(IQ4_XS)                                                                                    \
+    ROW(MXFP4)
 
 #endif

@@ -9,6 +9,7 @@
 #include "kernels/rungs.h"
 #include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
+#include "kernels/x86/transpose.h"
 
 enum {
     PANEL_ROWS = 16,
@@ -37,65 +38,23 @@ size_t fixed_panel_bytes(void)
 
 /* ---- panels ---- */
 
-/* Column i of the 16 x 16 matrix of 32-bit numbers to row i. */
-VEC_INLINE void transpose(const __m512i from[16], __m512i to[16])
-{
-    __m512i a[16], b[16];
-    VEC_UNROLL
-    for (int i = 0; i < 16; i += 2) {
-        a[i] = _mm512_unpacklo_epi32(from[i], from[i + 1]);
-        a[i + 1] = _mm512_unpackhi_epi32(from[i], from[i + 1]);
-    }
-    VEC_UNROLL
-    for (int i = 0; i < 16; i += 4) {
-        b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
-        b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
-        b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
-        b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
-    }
-    /* b[4 g + j] has, in its 128-bit lane l, column 4 l + j of rows 4 g .. 4 g + 4. */
-    VEC_UNROLL
-    for (int j = 0; j < 4; j++) {
-        __m512i low = _mm512_shuffle_i32x4(b[j], b[4 + j], 0x88);
-        __m512i low2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x88);
-        __m512i high = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xdd);
-        __m512i high2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0xdd);
-        to[j] = _mm512_shuffle_i32x4(low, low2, 0x88);
-        to[8 + j] = _mm512_shuffle_i32x4(low, low2, 0xdd);
-        to[4 + j] = _mm512_shuffle_i32x4(high, high2, 0x88);
-        to[12 + j] = _mm512_shuffle_i32x4(high, high2, 0xdd);
-    }
-}
-
-VEC_INLINE bool has_halves(uint32_t type)
-{
-    return fixed_is_super(type) && super_has_halves(type);
-}
-
 /* Rows row .. row + n_rows, at most 16; behind the last it is taken again, and the results
  * dropped. */
 VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, size_t n_rows,
                      size_t chunk, int n_supers, struct panel_chunk *to)
 {
     __m512i bytes_of[FIXED_VECTORS][16], scale[2][16], minimum[2][16];
-    size_t n_bytes = fixed_super_bytes(type), left = w->n_in - chunk * FIXED_CHUNK;
     for (size_t r = 0; r < 16; r++) {
-        const uint8_t *p = (const uint8_t *)w->data +
-                           (row + (r < n_rows ? r : n_rows - 1)) * w->row_bytes +
-                           2 * chunk * n_bytes;
-        uint8_t spare[MAX_CHUNK_BYTES];
-        if (left < FIXED_CHUNK) {
-            memset(spare, 0, sizeof spare);
-            memcpy(spare, p, left * n_bytes / FIXED_SUPER);
-            p = spare;
-        }
+        uint8_t spare[FIXED_MAX_CHUNK_BYTES];
+        size_t at = row + (r < n_rows ? r : n_rows - 1);
+        const uint8_t *p = fixed_row_chunk(type, w, at, chunk, spare);
         struct fixed_weights one;
         fixed_unpack(type, p, n_supers, &one);
         VEC_UNROLL
         for (int i = 0; i < 4 * n_supers; i++) {
             bytes_of[i][r] = one.bytes[i];
         }
-        for (int i = 0; i < (has_halves(type) ? 2 : 1); i++) {
+        for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
             scale[i][r] = _mm512_castps_si512(one.scales.scale[i]);
             if (fixed_has_minima(type)) {
                 minimum[i][r] = _mm512_castps_si512(one.scales.minimum[i]);
@@ -103,12 +62,15 @@ VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, 
         }
     }
     for (int i = 0; i < 4 * n_supers; i++) {
-        transpose(bytes_of[i], to->bytes[i]);
+        transpose_16(bytes_of[i]);
+        memcpy(to->bytes[i], bytes_of[i], sizeof bytes_of[i]);
     }
-    for (int i = 0; i < (has_halves(type) ? 2 : 1); i++) {
-        transpose(scale[i], (__m512i *)to->scale[i]);
+    for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
+        transpose_16(scale[i]);
+        memcpy(to->scale[i], scale[i], sizeof scale[i]);
         if (fixed_has_minima(type)) {
-            transpose(minimum[i], (__m512i *)to->minimum[i]);
+            transpose_16(minimum[i]);
+            memcpy(to->minimum[i], minimum[i], sizeof minimum[i]);
         }
     }
 }
@@ -178,7 +140,7 @@ VEC_INLINE void block_by_some(uint32_t type, const struct block *b, const struct
                               int n, __m512 *sums)
 {
     const struct fixed_chunk *x = chunk_of(g, t);
-    size_t n_parts = has_halves(type) ? 2 : 1;
+    size_t n_parts = fixed_has_halves(type) ? 2 : 1;
     for (size_t i = 0; i < n_parts; i++) {
         __m512i dots[TOGETHER];
         products(b, x, n, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
@@ -225,8 +187,8 @@ VEC_INLINE void prepare_offsets(uint32_t type, const struct group *g, struct off
     int shift = FIXED_LOG_OFFSET - fixed_log_offset(type);
     for (size_t t = 0; fixed_log_offset(type) >= 0 && t < g->n_tokens; t++) {
         const struct fixed_chunk *x = chunk_of(g, t);
-        for (int i = 0; i < (has_halves(type) ? 2 : 1); i++) {
-            const int32_t *from = x->offset[has_halves(type) ? i : 2];
+        for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
+            const int32_t *from = x->offset[fixed_has_halves(type) ? i : 2];
             to->part[i][t] = _mm512_srai_epi32(_mm512_load_si512(from), (unsigned)shift);
         }
     }

@@ -15,7 +15,6 @@
 #include "kernels/x86/fixed_words.h"
 
 enum {
-    FIXED_MAX_CHUNK_BYTES = 544, /* Q8_0 */
     PANEL_VECTORS = 2,
     PANEL_ROWS = 8 * PANEL_VECTORS,
     PANEL_TOKENS = 120, /* whose lanes are in the scratch: 120 KiB */
@@ -110,7 +109,7 @@ VEC_INLINE void spread_row(uint32_t type, const uint8_t *p, struct spread_row *t
     }
     struct fixed_scales s;
     fixed_load_scales(type, p, &s);
-    bool halves = fixed_is_super(type) && super_has_halves(type);
+    bool halves = fixed_has_halves(type);
     VEC_UNROLL
     for (int half = 0; half < 1 + halves; half++) {
         VEC_UNROLL
@@ -130,7 +129,7 @@ VEC_INLINE struct fixed_kind fixed_kind_of(uint32_t type, spread_fn *spread)
         .spread = spread,
         .super_bytes = fixed_super_bytes(type),
         .offset = log_offset < 0 ? 0 : 1 << log_offset,
-        .halves = fixed_is_super(type) && super_has_halves(type),
+        .halves = fixed_has_halves(type),
         .minima = fixed_has_minima(type),
     };
 }

@@ -299,19 +299,18 @@ VEC_INLINE void fixed_unpack(uint32_t type, const uint8_t *p, int n_supers, stru
     fixed_load_scales(type, p, &w->scales);
 }
 
-#define FIXED_FORMATS(ROW)                                                                         \
-    ROW(Q4_0)                                                                                      \
-    ROW(Q4_1)                                                                                      \
-    ROW(Q5_0)                                                                                      \
-    ROW(Q5_1)                                                                                      \
-    ROW(Q8_0)                                                                                      \
-    ROW(Q2_K)                                                                                      \
-    ROW(Q3_K)                                                                                      \
-    ROW(Q4_K)                                                                                      \
-    ROW(Q5_K)                                                                                      \
-    ROW(Q6_K)                                                                                      \
-    ROW(IQ4_NL)                                                                                    \
-    ROW(IQ4_XS)                                                                                    \
-    ROW(MXFP4)
+/* Where a chunk of a row stands: in place, or in `spare` with zeros behind the row's end. */
+VEC_INLINE const uint8_t *fixed_row_chunk(uint32_t type, const struct kernel_weights *w, size_t row,
+                                          size_t chunk, uint8_t spare[FIXED_MAX_CHUNK_BYTES])
+{
+    size_t n_bytes = fixed_super_bytes(type), left = w->n_in - chunk * FIXED_CHUNK;
+    const uint8_t *p = (const uint8_t *)w->data + row * w->row_bytes + 2 * chunk * n_bytes;
+    if (left >= FIXED_CHUNK) {
+        return p;
+    }
+    memset(spare, 0, FIXED_MAX_CHUNK_BYTES);
+    memcpy(spare, p, left * n_bytes / FIXED_SUPER);
+    return spare;
+}
 
 #endif

@@ -12,7 +12,6 @@ enum {
     ROWS_TOGETHER = 4,
     AHEAD_BYTES = 2048,
     CACHE_LINE = 64,
-    MAX_CHUNK_BYTES = 544, /* Q8_0 */
 };
 
 /* ---- lanes to groups ---- */
@@ -192,7 +191,7 @@ VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
 VEC_INLINE __m512 add_chunk(uint32_t type, const struct fixed_weights *w,
                             const struct fixed_chunk *x, int n_supers, __m512 y)
 {
-    bool halves = fixed_is_super(type) && super_has_halves(type);
+    bool halves = fixed_has_halves(type);
     if (halves) {
         y = add_groups(type, w, x, n_supers, 0, y);
         y = add_groups(type, w, x, n_supers, 1, y);
@@ -232,7 +231,7 @@ VEC_INLINE void chunk_by_tokens(uint32_t type, const struct call *c, const uint8
 /* The scales of blocks that are not there: what was read is of the next row. */
 VEC_INLINE void drop_scales(uint32_t type, __mmask16 there, struct fixed_scales *s)
 {
-    for (int i = 0; i < (fixed_is_super(type) && super_has_halves(type) ? 2 : 1); i++) {
+    for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
         s->scale[i] = _mm512_maskz_mov_ps(there, s->scale[i]);
         if (fixed_has_minima(type)) {
             s->minimum[i] = _mm512_maskz_mov_ps(there, s->minimum[i]);
@@ -248,7 +247,7 @@ VEC_INLINE void rest_by_tokens(uint32_t type, const struct call *c, const uint8_
     size_t n_rest = c->w->n_in % FIXED_CHUNK, n_bytes = fixed_super_bytes(type);
     const uint8_t *end = (const uint8_t *)c->w->data + (c->w->n_rows - 1) * c->w->row_bytes +
                          c->w->n_in * n_bytes / FIXED_SUPER;
-    uint8_t spare[MAX_CHUNK_BYTES];
+    uint8_t spare[FIXED_MAX_CHUNK_BYTES];
     if ((size_t)(end - p) < 2 * n_bytes || p > end) {
         memset(spare, 0, sizeof spare);
         memcpy(spare, p, n_rest * n_bytes / FIXED_SUPER);

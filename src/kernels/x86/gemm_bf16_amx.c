@@ -67,7 +67,7 @@ pack_tile(char *to, struct operand from, size_t n_lanes, size_t depth, bool by_l
         }
     }
     if (by_lane == pairs) {
-        tile_transpose(rows);
+        transpose_16(rows);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; i++) {

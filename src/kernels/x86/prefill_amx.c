@@ -205,7 +205,7 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
 
 static void put_tile(__m512i rows[TILE_LANES], char *to)
 {
-    tile_transpose(rows);
+    transpose_16(rows);
     for (size_t t = 0; t < TILE_LANES; t++) {
         _mm512_store_si512(to + 64 * t, rows[t]);
     }
@@ -264,7 +264,7 @@ static void put_outputs(const float *sums, size_t n_rows, size_t begin, size_t e
             for (size_t i = 0; i < TILE_LANES; i++) {
                 x[i] = _mm512_load_si512(sums + (r + i) * BLOCK + half);
             }
-            tile_transpose(x);
+            transpose_16(x);
             for (size_t i = 0; i < TILE_LANES; i++) {
                 if (half + i >= begin && half + i < end) {
                     _mm512_mask_storeu_epi32(y + (half + i - begin) * y_stride + r, there, x[i]);

@@ -80,8 +80,8 @@ static void pack_keys(const float *k, size_t kv_stride, size_t n, size_t n_dims,
         rows[i] = tile_round(first, second);
         rests[i] = tile_round_rest(first, second, rows[i]);
     }
-    tile_transpose(rows);
-    tile_transpose(rests);
+    transpose_16(rows);
+    transpose_16(rests);
     for (size_t i = 0; i < TILE_LANES; i++) {
         _mm512_store_si512(to + 64 * i, rows[i]);
         _mm512_store_si512(to + PART_BYTES + 64 * i, rests[i]);
