@@ -250,15 +250,13 @@ bool file_writer_commit(struct file_writer *w, struct error *e)
 {
     bool ok = fflush(w->file) == 0 && fsync(fileno(w->file)) == 0 && (!w->nameless || name_file(w));
     int why = errno;
-    if (fclose(w->file) != 0 && ok) {
-        ok = false;
-        why = errno;
-    }
-    w->file = NULL;
+    /* At once, all bytes being on the disk: who is killed before it leaves the temporary name. */
     if (ok && rename(w->temporary, w->path) != 0) {
         ok = false;
         why = errno;
     }
+    fclose(w->file);
+    w->file = NULL;
     if (!ok) {
         error_set(e, ERROR_IO, "cannot write %s: %s", w->path, strerror(why));
         file_writer_abort(w);
