@@ -47,11 +47,13 @@ static unsigned detect(void)
         if ((saved & 0xE6) == 0xE6 && (b7 & (f | dq | bw | vl)) == (f | dq | bw | vl)) {
             found |= CPU_AVX512;
             const unsigned vnni = 1u << 11;
+            const unsigned gfni = 1u << 8;
             found |= c7 & vnni ? CPU_VNNI : 0;
+            found |= (c7 & vnni) && (c7 & gfni) ? CPU_GFNI : 0;
             const unsigned amx = 1u << 25 | 1u << 24 | 1u << 22, tile_state = 3u << 17;
             bool bf16 = more && (a1 & (1u << 5));
-            if ((c7 & vnni) && bf16 && (d7 & amx) == amx && (saved & tile_state) == tile_state &&
-                tiles_granted()) {
+            if ((found & CPU_GFNI) && bf16 && (d7 & amx) == amx &&
+                (saved & tile_state) == tile_state && tiles_granted()) {
                 found |= CPU_AMX_BF16;
             }
         }
@@ -124,10 +126,12 @@ static const struct {
 } mask_words[] = {
     {"none", 0, ~0u},
     {"avx2", CPU_AVX2, ~0u},
-    {"vnni256", CPU_AVX2 | CPU_AVX_VNNI, CPU_AVX_VNNI | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
-    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16},
-    {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI, CPU_VNNI | CPU_AMX_BF16},
-    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16, CPU_AMX_BF16},
+    {"vnni256", CPU_AVX2 | CPU_AVX_VNNI,
+     CPU_AVX_VNNI | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16},
+    {"avx512", CPU_AVX2 | CPU_AVX512, CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16},
+    {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI, CPU_VNNI | CPU_GFNI | CPU_AMX_BF16},
+    {"gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI, CPU_GFNI | CPU_AMX_BF16},
+    {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16, CPU_AMX_BF16},
     {"neon", CPU_NEON, CPU_NEON},
     {"all", ~0u, 0},
 };
@@ -154,7 +158,7 @@ bool cpu_set_mask(const char *words, struct error *e)
             return error_set(
                 e, ERROR_USAGE,
                 "unknown processor mask \"%.*s\": use all, none, avx2, vnni256, avx512, vnni, "
-                "amx, neon, -vnni256, -avx512, -vnni or -amx",
+                "amx, neon, -vnni256, -avx512, -vnni, -gfni or -amx",
                 (int)n, p);
         }
         p += n + (p[n] != 0);

@@ -1,8 +1,8 @@
 /* cpu.h: what this processor can do, and a mask that switches it off.
  *
  * A mask is a word list: "all", "none" (portable C only), "avx2" (up to AVX2), "vnni256" (up to
- * AVX-VNNI), "avx512" (up to AVX-512), "vnni" (up to its integer dot products), "neon" (on 64-bit
- * Arm), or "-amx", "-vnni",
+ * AVX-VNNI), "avx512" (up to AVX-512), "vnni" (up to its integer dot products, with GFNI), "neon"
+ * (on 64-bit Arm), or "-amx", "-gfni", "-vnni",
  * "-avx512" to remove a rung and what stands on it. The flag --cpu-mask and LLLM_CPU_MASK both use
  * it.
  */
@@ -21,6 +21,7 @@ enum cpu_feature {
     /* AMX tiles with int8 and bf16, and AVX-512 BF16; finding it asks the kernel for the tile
        registers */
     CPU_AMX_BF16 = 1u << 2,
+    CPU_GFNI = 1u << 6, /* matrices of bits by vectors of 512 bits: Ice Lake, Zen 4 and later */
     CPU_NEON = 1u << 5, /* vectors of 128 bits: every 64-bit Arm processor has them */
 };
 

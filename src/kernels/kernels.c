@@ -29,6 +29,8 @@ static const struct kernel_fixed fixed_vnni256 = {.pack = kernel_fixed_pack_vnni
                                                   .matmul = kernel_fixed_matmul_vnni256};
 static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_vnni};
+static const struct kernel_fixed fixed_gfni = {.pack = kernel_fixed_pack_vnni,
+                                               .matmul = kernel_fixed_matmul_gfni};
 #endif
 
 #define KERNELS_TABLE(label, rung, bf16, in_two, integers, tiles)                                  \
@@ -55,7 +57,9 @@ static const struct {
     {CPU_AVX2 | CPU_AVX512, KERNELS_TABLE("avx512", avx512, NULL, NULL, &fixed_avx2, NULL)},
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI,
      KERNELS_TABLE("vnni", avx512, NULL, NULL, &fixed_vnni, NULL)},
-    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_AMX_BF16,
+    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI,
+     KERNELS_TABLE("gfni", avx512, NULL, NULL, &fixed_gfni, NULL)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16,
      KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_tiles,
                    &prefill_tiles)},
 #elif defined(__aarch64__)

@@ -77,6 +77,9 @@ KERNELS_DECLARE_FIXED(vnni256);
 KERNELS_DECLARE_FIXED(vnni);
 KERNELS_DECLARE_BF16(amx);
 KERNELS_DECLARE_PREFILL(amx);
+void kernel_fixed_matmul_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                              const void *packed, size_t token_begin, size_t token_end, float *y,
+                              size_t y_stride, void *scratch);
 void kernel_fixed_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                              const void *packed, size_t token_begin, size_t token_end, float *y,
                              size_t y_stride, void *scratch);

@@ -251,8 +251,10 @@ static void check_masks(void)
                  {"-vnni256", CPU_AVX2 | CPU_NEON},
                  {"avx512", CPU_AVX2 | CPU_AVX512},
                  {"-vnni", CPU_AVX2 | CPU_AVX512 | CPU_NEON},
-                 {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI},
-                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_NEON},
+                 {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI},
+                 {"-gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_NEON},
+                 {"gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI},
+                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_NEON},
                  {"neon", CPU_NEON},
                  {"-neon", ~CPU_NEON},
                  {"all", ~0u}};
@@ -266,6 +268,7 @@ static void check_masks(void)
         const char *expected = (features & CPU_NEON) != 0 ? "neon" : "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
             expected = (features & CPU_AMX_BF16) != 0   ? "amx"
+                       : (features & CPU_GFNI) != 0     ? "gfni"
                        : (features & CPU_VNNI) != 0     ? "vnni"
                        : (features & CPU_AVX512) != 0   ? "avx512"
                        : (features & CPU_AVX_VNNI) != 0 ? "vnni256"

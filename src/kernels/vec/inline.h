@@ -4,13 +4,17 @@
 
 #define VEC_INLINE static inline __attribute__((always_inline))
 
-/* Loops over accumulators must be unrolled whole, or these would live in memory. */
+/* Loops over accumulators must be unrolled whole, or these would live in memory; loops with long
+ * bodies must not be. */
 #if defined(__clang__)
 #define VEC_UNROLL _Pragma("unroll")
+#define VEC_ROLLED _Pragma("nounroll")
 #elif defined(__GNUC__)
 #define VEC_UNROLL _Pragma("GCC unroll 32")
+#define VEC_ROLLED _Pragma("GCC unroll 1")
 #else
 #define VEC_UNROLL
+#define VEC_ROLLED
 #endif
 
 #endif

@@ -394,7 +394,7 @@ void kernel_fixed_matmul_amx(const struct kernel_weights *w, size_t row_begin, s
                              size_t y_stride, void *scratch)
 {
     if (token_end - token_begin <= FIXED_FEW_TOKENS || fixed_chunks(w->n_in) > ROOM) {
-        kernel_fixed_matmul_vnni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride,
+        kernel_fixed_matmul_gfni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride,
                                  scratch);
         return;
     }

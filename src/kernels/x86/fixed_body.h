@@ -18,7 +18,7 @@
 
 enum {
     ROWS_TOGETHER = 4,
-    AHEAD_BYTES = 4096,
+    AHEAD_BYTES = 2048,
     CACHE_LINE = 64,
 };
 
@@ -176,46 +176,68 @@ VEC_INLINE void add_chunk(uint32_t type, const uint8_t *p, const struct fixed_wo
     }
 }
 
-/* What is asked for ahead of time may lie behind the row. */
-VEC_INLINE void row_by_token(uint32_t type, const struct fixed_call *c, const uint8_t *row,
-                             __m256 y[2])
+/* Chunk by chunk of several rows, so that a chunk of activations is in the first-level cache when
+ * all but the first row meet it. What is asked for ahead of time may lie behind a row. */
+VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c,
+                              const uint8_t *const rows[ROWS_TOGETHER], __m256 y[ROWS_TOGETHER][2])
 {
-    size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK;
-    const uint8_t *p = row;
-    __m256 sum[2] = {vec_zero(), vec_zero()};
-    for (size_t i = 0; i < n_whole; i++, p += n_bytes) {
-        for (size_t at = 0; at < n_bytes; at += CACHE_LINE) {
-            _mm_prefetch((const char *)((uintptr_t)p + AHEAD_BYTES + at), _MM_HINT_T0);
+    size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK, at = 0;
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        y[b][0] = y[b][1] = vec_zero();
+    }
+    for (size_t i = 0; i < n_whole; i++, at += n_bytes) {
+        VEC_ROLLED
+        for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+            for (size_t line = 0; line < n_bytes; line += CACHE_LINE) {
+                _mm_prefetch((const char *)((uintptr_t)rows[b] + at + AHEAD_BYTES + line),
+                             _MM_HINT_T0);
+            }
+            add_chunk(type, rows[b] + at, c->x + i, 2, 2, y[b]);
         }
-        add_chunk(type, p, c->x + i, 2, 2, sum);
     }
     size_t n = c->w->n_in % FIXED_CHUNK;
-    if (n != 0) {
+    for (size_t b = 0; n != 0 && b < ROWS_TOGETHER; b++) {
         uint8_t spare[FIXED_MAX_CHUNK_BYTES];
-        fixed_rest(fixed_super_bytes(type), p, n, spare);
+        fixed_rest(fixed_super_bytes(type), rows[b] + at, n, spare);
         add_chunk(type, spare, c->x + n_whole, n > FIXED_SUPER / 2 ? 2 : 1, n > FIXED_SUPER ? 2 : 1,
-                  sum);
+                  y[b]);
     }
-    y[0] = sum[0];
-    y[1] = sum[1];
 }
 
-typedef void row_fn(const struct fixed_call *c, const uint8_t *row, __m256 y[2]);
+typedef void rows_fn(const struct fixed_call *c, const uint8_t *const rows[ROWS_TOGETHER],
+                     __m256 y[ROWS_TOGETHER][2]);
 
-static void one_token(row_fn *by_token, const struct fixed_call *c, size_t row_begin,
+/* n rows `apart` from each other. */
+static void some_rows(rows_fn *by_token, const struct fixed_call *c, size_t row, size_t apart,
+                      size_t n, float *y)
+{
+    const uint8_t *rows[ROWS_TOGETHER];
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        size_t at = row + (b < n ? b : n - 1) * apart;
+        rows[b] = (const uint8_t *)c->w->data + at * c->w->row_bytes;
+    }
+    __m256 lanes[ROWS_TOGETHER][2], sum[ROWS_TOGETHER];
+    by_token(c, rows, lanes);
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        sum[b] = vec_add(lanes[b][0], lanes[b][1]);
+    }
+    float four[ROWS_TOGETHER];
+    _mm_storeu_ps(four, vec_sum4(sum[0], sum[1], sum[2], sum[3]));
+    for (size_t b = 0; b < n; b++) {
+        y[row + b * apart] = four[b];
+    }
+}
+
+/* Memory is read in several streams, which is faster than in one. */
+static void one_token(rows_fn *by_token, const struct fixed_call *c, size_t row_begin,
                       size_t row_end, float *y)
 {
-    const uint8_t *data = c->w->data;
-    for (size_t r = row_begin; r < row_end; r += ROWS_TOGETHER) {
-        __m256 lanes[2], sum[ROWS_TOGETHER];
-        size_t n = row_end - r < ROWS_TOGETHER ? row_end - r : ROWS_TOGETHER;
-        for (size_t b = 0; b < ROWS_TOGETHER; b++) {
-            by_token(c, data + (r + (b < n ? b : n - 1)) * c->w->row_bytes, lanes);
-            sum[b] = vec_add(lanes[0], lanes[1]);
-        }
-        float four[ROWS_TOGETHER];
-        _mm_storeu_ps(four, vec_sum4(sum[0], sum[1], sum[2], sum[3]));
-        memcpy(y + r, four, n * sizeof *y);
+    size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
+    for (size_t r = row_begin; r < row_begin + apart; r++) {
+        some_rows(by_token, c, r, apart, ROWS_TOGETHER, y);
+    }
+    if (rest < row_end) {
+        some_rows(by_token, c, rest, 1, row_end - rest, y);
     }
 }
 
@@ -226,9 +248,10 @@ static void one_token(row_fn *by_token, const struct fixed_call *c, size_t row_b
     {                                                                                              \
         spread_row(TENSOR_##name, p, to);                                                          \
     }                                                                                              \
-    static void row_##name(const struct fixed_call *c, const uint8_t *row, __m256 y[2])            \
+    static void rows_##name(const struct fixed_call *c, const uint8_t *const rows[ROWS_TOGETHER],  \
+                            __m256 y[ROWS_TOGETHER][2])                                            \
     {                                                                                              \
-        row_by_token(TENSOR_##name, c, row, y);                                                    \
+        rows_by_token(TENSOR_##name, c, rows, y);                                                  \
     }                                                                                              \
     static struct fixed_kind kind_##name(void)                                                     \
     {                                                                                              \
@@ -236,12 +259,12 @@ static void one_token(row_fn *by_token, const struct fixed_call *c, size_t row_b
     }
 FIXED_FORMATS(WAY)
 
-#define WAY_ROW(name) {TENSOR_##name, kind_##name, row_##name},
+#define WAY_ROW(name) {TENSOR_##name, kind_##name, rows_##name},
 
 static const struct way {
     uint32_t type;
     struct fixed_kind (*kind)(void);
-    row_fn *by_token;
+    rows_fn *by_token;
 } ways[] = {FIXED_FORMATS(WAY_ROW)};
 
 void FIXED_RUNG(kernel_fixed_matmul)(const struct kernel_weights *w, size_t row_begin,

@@ -1,4 +1,4 @@
-/* fixed_ways.h: the way for many tokens beside the one for few. Private to this folder. */
+/* fixed_ways.h: the ways of a call: many tokens, or few. Private to this folder. */
 #ifndef LLLM_KERNELS_X86_FIXED_WAYS_H
 #define LLLM_KERNELS_X86_FIXED_WAYS_H
 
@@ -13,5 +13,13 @@ enum {
 void fixed_panels_vnni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                        const struct fixed_chunk *packed, size_t token_begin, size_t token_end,
                        float *y, size_t y_stride, void *scratch);
+
+/* As kernel_fixed.matmul, for few tokens best. */
+void fixed_few_vnni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                    const void *packed, size_t token_begin, size_t token_end, float *y,
+                    size_t y_stride);
+void fixed_few_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                    const void *packed, size_t token_begin, size_t token_end, float *y,
+                    size_t y_stride);
 
 #endif

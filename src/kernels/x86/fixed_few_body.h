@@ -1,0 +1,254 @@
+/* fixed_few_body.h: a few tokens in fixed point on AVX-512 VNNI, with and without GFNI.
+ *
+ * A chunk of a row is unpacked into registers and meets the chunk of every token: bytes of weights
+ * by bytes of activations, four products to a 32-bit lane, high bytes first, moved up, then the low
+ * ones; a small tree turns lanes into the sums of groups, which lie in the lanes of fixed.h.
+ */
+#include "kernels/rungs.h"
+#include "kernels/x86/fixed_groups.h"
+#include "kernels/x86/fixed_unpack.h"
+#include "kernels/x86/fixed_ways.h"
+
+#if defined(__GFNI__)
+#define FIXED_FEW fixed_few_gfni
+#else
+#define FIXED_FEW fixed_few_vnni
+#endif
+
+enum {
+    ROWS_TOGETHER = 4,
+    AHEAD_BYTES = 2048,
+    CACHE_LINE = 64,
+};
+
+/* sum of one vector's groups, or of two that hold the halves of blocks of 32. */
+VEC_INLINE __m512i products(const struct fixed_weights *w, const struct fixed_chunk *x, int first,
+                            int n)
+{
+    __m512i sum = _mm512_setzero_si512();
+    VEC_UNROLL
+    for (int i = first; i < first + n; i++) {
+        sum = dot(sum, w->bytes[i], x->high[i]);
+    }
+    sum = _mm512_slli_epi32(sum, 8);
+    VEC_UNROLL
+    for (int i = first; i < first + n; i++) {
+        sum = dot(sum, w->bytes[i], x->low[i]);
+    }
+    return sum;
+}
+
+/* y += the scaled sums of first or second halves (part 0 or 1), or of whole blocks (2). */
+VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
+                             const struct fixed_chunk *x, int n_supers, int part, __m512 y)
+{
+    __m512i v[4];
+    VEC_UNROLL
+    for (int i = 0; i < 4; i++) {
+        if (i / 2 >= n_supers) {
+            v[i] = _mm512_setzero_si512();
+        } else {
+            v[i] = part == 2 ? products(w, x, 2 * i, 2) : products(w, x, 2 * i + part, 1);
+        }
+    }
+    __m512i sum = sum_fours(v[0], v[1], v[2], v[3]);
+    int log_offset = fixed_log_offset(type);
+    if (log_offset >= 0) {
+        __m512i offset = _mm512_load_si512(x->offset[part]);
+        if (log_offset != FIXED_LOG_OFFSET) {
+            offset = _mm512_srai_epi32(offset, (unsigned)(FIXED_LOG_OFFSET - log_offset));
+        }
+        sum = _mm512_sub_epi32(sum, offset);
+    }
+    __m512 scale = vec_mul(w->scales.scale[part & 1], _mm512_load_ps(x->scale));
+    return vec_fma(_mm512_cvtepi32_ps(sum), scale, y);
+}
+
+VEC_INLINE __m512 add_chunk(uint32_t type, const struct fixed_weights *w,
+                            const struct fixed_chunk *x, int n_supers, __m512 y)
+{
+    bool halves = fixed_has_halves(type);
+    if (halves) {
+        y = add_groups(type, w, x, n_supers, 0, y);
+        y = add_groups(type, w, x, n_supers, 1, y);
+    } else {
+        y = add_groups(type, w, x, n_supers, 2, y);
+    }
+    if (fixed_has_minima(type) && halves) {
+        y = vec_fma(w->scales.minimum[0], _mm512_load_ps(x->sum[0]), y);
+        y = vec_fma(w->scales.minimum[1], _mm512_load_ps(x->sum[1]), y);
+    } else if (fixed_has_minima(type)) {
+        y = vec_fma(w->scales.minimum[0], _mm512_load_ps(x->sum[2]), y);
+    }
+    return y;
+}
+
+/* What all rows of a call share. */
+struct call {
+    const struct kernel_weights *w;
+    const struct fixed_chunk *x; /* packed */
+    size_t token, n_tokens;      /* some, of the same FIXED_NEIGHBOURS */
+    size_t n_chunks;
+    __mmask16 rest; /* lanes_of_rest */
+};
+
+/* A whole chunk of one row, added to y[t]. */
+VEC_INLINE void chunk_by_tokens(uint32_t type, const struct call *c, const uint8_t *p, size_t chunk,
+                                __m512 *y)
+{
+    struct fixed_weights w;
+    fixed_unpack(type, p, 2, &w);
+    const struct fixed_chunk *x = c->x + fixed_place(c->token, chunk, c->n_chunks);
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        y[t] = add_chunk(type, &w, x + t, 2, y[t]);
+    }
+}
+
+/* The scales of blocks that are not there: what was read is of the next row. */
+VEC_INLINE void drop_scales(uint32_t type, __mmask16 there, struct fixed_scales *s)
+{
+    for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
+        s->scale[i] = _mm512_maskz_mov_ps(there, s->scale[i]);
+        if (fixed_has_minima(type)) {
+            s->minimum[i] = _mm512_maskz_mov_ps(there, s->minimum[i]);
+        }
+    }
+}
+
+/* What is left of a row behind whole chunks. Only where the weights end nothing may be read behind
+ * it. */
+VEC_INLINE void rest_by_tokens(uint32_t type, const struct call *c, const uint8_t *p, int n_supers,
+                               __m512 *y)
+{
+    size_t n_rest = c->w->n_in % FIXED_CHUNK, n_bytes = fixed_super_bytes(type);
+    const uint8_t *end = (const uint8_t *)c->w->data + (c->w->n_rows - 1) * c->w->row_bytes +
+                         c->w->n_in * n_bytes / FIXED_SUPER;
+    uint8_t spare[FIXED_MAX_CHUNK_BYTES];
+    if ((size_t)(end - p) < 2 * n_bytes || p > end) {
+        memset(spare, 0, sizeof spare);
+        memcpy(spare, p, n_rest * n_bytes / FIXED_SUPER);
+        p = spare;
+    }
+    struct fixed_weights w;
+    fixed_unpack(type, p, n_supers, &w);
+    drop_scales(type, c->rest, &w.scales);
+    size_t chunk = c->w->n_in / FIXED_CHUNK;
+    const struct fixed_chunk *x = c->x + fixed_place(c->token, chunk, c->n_chunks);
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        y[t] = add_chunk(type, &w, x + t, n_supers, y[t]);
+    }
+}
+
+/* The lanes of the blocks that a last chunk has. */
+static __mmask16 lanes_of_rest(size_t n_in)
+{
+    unsigned lanes = 0;
+    for (size_t b = 0; b < n_in % FIXED_CHUNK / FIXED_BLOCK; b++) {
+        lanes |= 1u << (4 * (b % 8 / 2) + 2 * (b / 8) + b % 2);
+    }
+    return (__mmask16)lanes;
+}
+
+/* Chunk by chunk of several rows, so that a chunk of activations is in the first-level cache when
+ * all but the first row meet it. One body for all rows: with four, a pass over a model waits for
+ * instructions. */
+VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_t *const *rows,
+                               __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
+{
+    size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK, at = 0;
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        for (size_t t = 0; t < c->n_tokens; t++) {
+            y[b][t] = vec_zero();
+        }
+    }
+    for (size_t i = 0; i < n_whole; i++, at += n_bytes) {
+        VEC_ROLLED
+        for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+            for (size_t line = 0; line < n_bytes; line += CACHE_LINE) {
+                _mm_prefetch((const char *)((uintptr_t)rows[b] + at + AHEAD_BYTES + line),
+                             _MM_HINT_T0);
+            }
+            chunk_by_tokens(type, c, rows[b] + at, i, y[b]);
+        }
+    }
+    size_t n_rest = c->w->n_in % FIXED_CHUNK;
+    for (size_t b = 0; n_rest > 0 && b < ROWS_TOGETHER; b++) {
+        if (n_rest > FIXED_SUPER) {
+            rest_by_tokens(type, c, rows[b] + at, 2, y[b]);
+        } else {
+            rest_by_tokens(type, c, rows[b] + at, 1, y[b]);
+        }
+    }
+}
+
+/* Rows `apart` from each other: memory is read in several streams, which is faster than in one. */
+VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_t apart, size_t n,
+                          float *y, size_t y_stride)
+{
+    __m512 sums[ROWS_TOGETHER][FIXED_NEIGHBOURS];
+    const uint8_t *data = c->w->data;
+    const uint8_t *rows[ROWS_TOGETHER];
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        size_t at = row + (b < n ? b : n - 1) * apart;
+        rows[b] = data + at * c->w->row_bytes;
+    }
+    rows_by_tokens(type, c, rows, sums);
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        float four[ROWS_TOGETHER];
+        _mm_storeu_ps(four, vec_sum4(sums[0][t], sums[1][t], sums[2][t], sums[3][t]));
+        for (size_t b = 0; b < n; b++) {
+            y[t * y_stride + row + b * apart] = four[b];
+        }
+    }
+}
+
+VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size_t row_end,
+                     float *y, size_t y_stride)
+{
+    size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
+    for (size_t r = row_begin; r < row_begin + apart; r++) {
+        some_rows(type, c, r, apart, ROWS_TOGETHER, y, y_stride);
+    }
+    if (rest < row_end) {
+        some_rows(type, c, rest, 1, row_end - rest, y, y_stride);
+    }
+}
+
+typedef void rows_fn(const struct call *c, size_t row_begin, size_t row_end, float *y,
+                     size_t y_stride);
+
+/* One token is a case of its own: its sums stay in registers. */
+#define WAY(name)                                                                                  \
+    static void rows_##name(const struct call *c, size_t row_begin, size_t row_end, float *y,      \
+                            size_t y_stride)                                                       \
+    {                                                                                              \
+        if (c->n_tokens == 1) {                                                                    \
+            const struct call one = {c->w, c->x, c->token, 1, c->n_chunks, c->rest};               \
+            rows(TENSOR_##name, &one, row_begin, row_end, y, y_stride);                            \
+        } else {                                                                                   \
+            rows(TENSOR_##name, c, row_begin, row_end, y, y_stride);                               \
+        }                                                                                          \
+    }
+FIXED_FORMATS(WAY)
+
+#define WAY_ROW(name) {TENSOR_##name, rows_##name},
+
+static const struct {
+    uint32_t type;
+    rows_fn *rows;
+} ways[] = {FIXED_FORMATS(WAY_ROW)};
+
+void FIXED_FEW(const struct kernel_weights *w, size_t row_begin, size_t row_end, const void *packed,
+               size_t token_begin, size_t token_end, float *y, size_t y_stride)
+{
+    rows_fn *way = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        way = ways[i].type == w->type ? ways[i].rows : way;
+    }
+    for (size_t t = token_begin, end; way && t < token_end; t = end) {
+        end = (t / FIXED_NEIGHBOURS + 1) * FIXED_NEIGHBOURS;
+        end = end < token_end ? end : token_end;
+        struct call c = {w, packed, t, end - t, fixed_chunks(w->n_in), lanes_of_rest(w->n_in)};
+        way(&c, row_begin, row_end, y + (t - token_begin) * y_stride, y_stride);
+    }
+}
