@@ -32,7 +32,7 @@ struct bench_memory bench_memory(const struct engine *en, uint32_t n_tokens)
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         m.weights_mb += (double)gguf_tensor_at(g, i)->size_bytes / 1e6;
     }
-    m.cache_mb = (double)model_cache_bytes(engine_config(en), n_tokens) / 1e6;
+    m.cache_mb = (double)model_cache_bytes(engine_config(en), engine_kv_type(en), n_tokens) / 1e6;
     m.beside_mb = m.peak_mb - m.weights_mb - m.cache_mb;
     m.has_parts = status_kib("RssFile", &file_kib) && status_kib("RssAnon", &own_kib);
     if (m.has_parts) {

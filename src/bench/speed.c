@@ -162,7 +162,7 @@ struct bench_work bench_work(const struct engine *en)
     const struct gguf *g = engine_gguf(en);
     const struct model_config *c = engine_config(en);
     double share = experts_used(g, c);
-    struct bench_work work = {.cache_bytes = model_cache_bytes(c, 1)};
+    struct bench_work work = {.cache_bytes = model_cache_bytes(c, engine_kv_type(en), 1)};
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         if (is_lookup(t->name, c) || t->n_dims < 2 || !ends_with(t->name, ".weight")) {

@@ -87,7 +87,8 @@ static bool gather(const struct imatrix_options *o, struct engine *en, struct er
     struct imatrix_collector *collector = imatrix_collector_new(engine_gguf(en));
     struct model_observer observer = imatrix_collector_observer(collector);
     bool ok = measure_text_tokens(en, &o->text, &tokens, e) &&
-              (mm = measure_model_new(engine_model(en), engine_pool(en), m.n_context, n_batch, e));
+              (mm = measure_model_new(engine_model(en), engine_pool(en), engine_kv_type(en),
+                                      m.n_context, n_batch, e));
     if (ok) {
         struct progress bar;
         size_t n_windows = measure_window_count(&m, tokens.n), n_unseen = 0;

@@ -84,7 +84,8 @@ static bool measure(const struct perplexity_options *o, struct engine *en, const
     uint32_t n_batch = o->common.batch_size ? o->common.batch_size : MEASURE_TEXT_BATCH;
     struct measure_model *mm = NULL;
     bool ok = measure_text_tokens(en, &o->text, &tokens, e);
-    ok = ok && (mm = measure_model_new(engine_model(en), engine_pool(en), m.n_context, n_batch, e));
+    ok = ok && (mm = measure_model_new(engine_model(en), engine_pool(en), engine_kv_type(en),
+                                       m.n_context, n_batch, e));
     if (ok) {
         struct progress bar;
         double start_s = time_now_s();

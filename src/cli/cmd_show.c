@@ -95,7 +95,7 @@ static struct memory memory_at(const struct facts *f, uint32_t context)
         batch = context > ENCODER_BATCH ? context : ENCODER_BATCH;
     }
     struct memory m = {
-        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, context),
+        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, MODEL_KV_F32, context),
         .scratch_bytes = model_scratch_bytes(c, batch, context, f->n_threads),
     };
     m.total_bytes = f->inventory.size_bytes + m.cache_bytes + m.scratch_bytes;

@@ -25,7 +25,7 @@ struct encoder *encoder_new(struct engine *en, struct error *e)
     uint32_t step = c->bidirectional ? x->batch_tokens : en->batch_size;
     x->scratch = model_scratch_new(c, step, en->context_size, pool_threads(en->pool), e);
     if (!x->scratch ||
-        (!c->bidirectional && !model_cache_init(&x->cache, c, en->context_size, e))) {
+        (!c->bidirectional && !model_cache_init(&x->cache, c, MODEL_KV_F32, en->context_size, e))) {
         encoder_free(x);
         return NULL;
     }

@@ -29,6 +29,15 @@ static void fit_batch(struct engine *en)
     }
 }
 
+struct model_scratch *engine_scratch(struct engine *en, struct error *e)
+{
+    if (!en->scratch) {
+        en->scratch = model_scratch_new(&en->model->config, en->batch_size, en->context_size,
+                                        pool_threads(en->pool), e);
+    }
+    return en->scratch;
+}
+
 static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
                          struct error *e)
 {
@@ -59,6 +68,7 @@ static bool choose_sizes(struct engine *en, const struct engine_options *o, cons
                   "the others)",
                   name, context, original, original);
     }
+    en->kv_type = o->kv_type;
     en->context_size = context;
     en->batch_size = batch < context ? batch : context;
     if (o->batch_size == 0) {
@@ -111,7 +121,8 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
     en->kernels = kernels_select();
     en->pool = en->prompter ? pool_new(o->n_threads, e) : NULL;
-    return en->pool && choose_sizes(en, o, name, e);
+    return en->pool && model_kv_check(&en->model->config, o->kv_type, e) &&
+           choose_sizes(en, o, name, e);
 }
 
 /* Takes g, which is NULL when opening it failed with `why`. */
@@ -166,6 +177,7 @@ struct engine *engine_open_gguf(struct gguf *g, const char *name, const struct e
 void engine_close(struct engine *en)
 {
     if (en) {
+        model_scratch_free(en->scratch);
         pool_free(en->pool);
         prompter_free(en->prompter);
         tokenizer_free(en->tokenizer);
@@ -217,6 +229,11 @@ const struct model *engine_model(const struct engine *en)
 struct pool *engine_pool(const struct engine *en)
 {
     return en->pool;
+}
+
+enum model_kv_type engine_kv_type(const struct engine *en)
+{
+    return en->kv_type;
 }
 
 uint32_t engine_context_size(const struct engine *en)

@@ -25,6 +25,8 @@ struct engine_options {
     int n_threads;         /* 0: one per processor */
     uint32_t context_size; /* 0: what the model was trained for, at most 4096 unless asked */
     uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
+    /* What sessions keep keys and values as; encoders, which forget a text at once, take f32. */
+    enum model_kv_type kv_type;
 };
 
 enum { ENGINE_BATCH = 512, ENGINE_MAX_BATCH = 8192 };
@@ -55,6 +57,7 @@ int engine_threads(const struct engine *en);
 const struct model *engine_model(const struct engine *en);
 struct pool *engine_pool(const struct engine *en);
 uint32_t engine_context_size(const struct engine *en);
+enum model_kv_type engine_kv_type(const struct engine *en);
 double engine_load_time_s(const struct engine *en);
 
 /* Its chat template with its tokenizer, which is engine_tokenizer (or NULL); to be changed only
@@ -65,6 +68,7 @@ struct prompter *engine_prompter(const struct engine *en);
 bool engine_text_tokens(const struct engine *en, const char *text, size_t n, struct token_list *out,
                         struct error *e);
 
+/* Sessions of an engine share its threads and its working memory: one at a time computes. */
 struct session;
 struct session *session_new(struct engine *en, struct error *e);
 void session_free(struct session *s);

@@ -12,15 +12,22 @@ struct engine {
     struct pool *pool;
     const struct kernels *kernels;
     uint32_t context_size, batch_size;
+    enum model_kv_type kv_type;
+    /* Of all its sequences: the threads are shared as well. NULL until engine_scratch. */
+    struct model_scratch *scratch;
     double load_time_s;
 };
+
+/* For steps of batch_size tokens; process lifetime. NULL, with a sentence, when there is no memory.
+ */
+struct model_scratch *engine_scratch(struct engine *en, struct error *e);
 
 struct session {
     struct engine *engine;
     struct model_cache cache;
-    struct model_scratch *scratch;
-    int32_t *tokens; /* [context_size], the first cache.n_tokens are the timeline */
-    float *logits;   /* [n_vocab] of the last position */
+    struct model_clock *clock; /* of its passes, or NULL */
+    int32_t *tokens;           /* [context_size], the first cache.n_tokens are the timeline */
+    float *logits;             /* [n_vocab] of the last position */
     /* How many tokens at the beginning were computed as given ones (model_forward); those behind
      * were generated, and are computed again where a prompt has them. */
     uint32_t n_given;

@@ -19,8 +19,8 @@ struct session *session_new(struct engine *en, struct error *e)
         session_free(s);
         return NULL;
     }
-    s->scratch = model_scratch_new(c, en->batch_size, en->context_size, pool_threads(en->pool), e);
-    if (!s->scratch || !model_cache_init(&s->cache, c, en->context_size, e)) {
+    if (!engine_scratch(en, e) ||
+        !model_cache_init(&s->cache, c, en->kv_type, en->context_size, e)) {
         session_free(s);
         return NULL;
     }
@@ -31,7 +31,6 @@ void session_free(struct session *s)
 {
     if (s) {
         model_cache_free(&s->cache);
-        model_scratch_free(s->scratch);
         free(s->tokens);
         free(s->logits);
         free(s->joint_logits);
@@ -51,7 +50,7 @@ const float *session_logits(const struct session *s)
 
 void session_clock(struct session *s, struct model_clock *clock)
 {
-    model_scratch_clock(s->scratch, clock);
+    s->clock = clock;
 }
 
 void session_truncate(struct session *s, uint32_t n_tokens)
@@ -75,7 +74,8 @@ static bool append(struct session *s, enum model_phase phase, const int32_t *tok
 {
     const struct engine *en = s->engine;
     uint32_t at = s->cache.n_tokens;
-    if (!model_forward(en->model, &s->cache, s->scratch, en->pool, en->kernels, phase, tokens, n,
+    model_scratch_clock(en->scratch, s->clock);
+    if (!model_forward(en->model, &s->cache, en->scratch, en->pool, en->kernels, phase, tokens, n,
                        n_logits, logits, e)) {
         return false;
     }
@@ -162,8 +162,9 @@ bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *t
     for (size_t i = 0; i < n; i++) {
         caches[i] = &sessions[i]->cache;
     }
+    model_scratch_clock(en->scratch, lead->clock);
     if (!reserve_joint(lead, n, e) ||
-        !model_forward_joint(en->model, caches, (uint32_t)n, lead->scratch, en->pool, en->kernels,
+        !model_forward_joint(en->model, caches, (uint32_t)n, en->scratch, en->pool, en->kernels,
                              tokens, lead->joint_logits, e)) {
         return false;
     }

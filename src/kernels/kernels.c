@@ -39,7 +39,8 @@ static const struct kernel_fixed fixed_gfni = {.pack = kernel_fixed_pack_vnni,
         .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,                        \
         .layer_norm = kernel_layer_norm_##rung, .rope = kernel_rope_##rung,                        \
         .attention = kernel_attention_##rung, .attention_part = kernel_attention_part_##rung,      \
-        .attention_join = kernel_attention_join_##rung, .activate = kernel_activate_##rung,        \
+        .attention_join = kernel_attention_join_##rung, .keep_keys = kernel_keep_keys_##rung,      \
+        .keep_values = kernel_keep_values_##rung, .activate = kernel_activate_##rung,              \
         .gate = kernel_gate_##rung, .soft_cap = kernel_soft_cap_##rung,                            \
         .softmax = kernel_softmax_##rung, .add = kernel_add_##rung,                                \
         .add_scaled = kernel_add_scaled_##rung, .gemm = kernel_gemm_##rung,                        \
@@ -126,13 +127,13 @@ size_t fixed_scratch_bytes(void)
 #endif
 }
 
-/* Of a rung on vectors: 64 keys turned round at most; for each query its scores, a part and the
- * parts joined so far. */
+/* Of a rung on vectors: 64 keys in f32 at most, and 64 dimensions of a block of values; for each
+ * query its scores, a part and the parts joined so far. */
 size_t kernels_attention_scratch_bytes(size_t head_dim)
 {
-    size_t keys = head_dim * 64;
+    size_t keys = head_dim * 64, values = (size_t)ATTENTION_POSITIONS * 64;
     size_t query = ATTENTION_POSITIONS + 2 * attention_part_floats(head_dim);
-    return (keys + ATTENTION_QUERIES * query) * sizeof(float);
+    return (keys + values + ATTENTION_QUERIES * query) * sizeof(float);
 }
 
 size_t prefill_scratch_bytes(void)

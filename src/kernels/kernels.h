@@ -109,6 +109,15 @@ struct kernels {
     void (*attention_join)(const struct kernel_query *query, size_t head_dim, float *parts,
                            size_t stride);
 
+    /* Keys, or values, of n consecutive positions of a head, rows of x, x_stride elements apart, go
+     * to the half of their block that begins at `to`, from position `at` of the block on: at + n <=
+     * ATTENTION_POSITIONS. kv is one that is kept (attention.h). The same bytes on every rung, but
+     * for payloads of what is not a number. x is 4-byte aligned, `to` 64-byte. */
+    void (*keep_keys)(enum kernel_kv kv, const float *x, size_t x_stride, size_t n, size_t head_dim,
+                      size_t at, void *to);
+    void (*keep_values)(enum kernel_kv kv, const float *x, size_t x_stride, size_t n,
+                        size_t head_dim, size_t at, void *to);
+
     /* y_i = activation(x_i). y may be x. With a the argument of the exponential where that is
      * positive, else 0,
      * |error| <= (24 + 4 a) u |y_i| + 3e-37 |x_i| (exp overflows beyond 88). */

@@ -20,13 +20,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/attention.h"
 #include "quant/quant.h"
 
 struct kernel_weights;
 
 enum {
-    PREFILL_TOKENS = 32,        /* tokens of a packed block */
-    PREFILL_POSITIONS = 128,    /* positions of the cache that are looked at together */
+    PREFILL_TOKENS = 32,                     /* tokens of a packed block */
+    PREFILL_POSITIONS = ATTENTION_POSITIONS, /* of the cache that are looked at together */
     PREFILL_CHUNK = 1024,       /* positions that are worth packing at a time: they stay in a
                                    second-level cache */
     PREFILL_MAX_HEAD_DIM = 512, /* heads up to this size */
@@ -76,10 +77,11 @@ struct kernel_prefill {
                    const void *packed, size_t token_begin, size_t token_end, bool in_two, float *y,
                    size_t y_stride, void *scratch);
 
-    /* Keys and values of positions [0, n) of one head, rows kv_stride apart. packed: 64-byte
-     * aligned, prefill_cache_bytes(n, head_dim). */
-    void (*pack_cache)(const float *k, const float *v, size_t kv_stride, size_t n, size_t head_dim,
-                       bool in_two, void *packed);
+    /* The first n positions of a block of keys and values that are kept (attention.h), n <=
+     * PREFILL_POSITIONS. packed: 64-byte aligned, prefill_cache_bytes(n, head_dim). Blocks that are
+     * looked at together are packed one after the other, all but the last one whole. */
+    void (*pack_cache)(enum kernel_kv kv, const void *block, size_t n, size_t head_dim, bool in_two,
+                       void *packed);
 
     /* Scores of split queries and keys; weights and values rounded, or split as well. Where all is
      * split, |error| as of kernels.h's attention with 2^-15 (S + 1) sum_j p_j |v_j| more; else

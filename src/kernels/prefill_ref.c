@@ -85,15 +85,18 @@ void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t
     free(weights);
 }
 
-/* Packed: for each position its key and its value, in f32. */
-void prefill_pack_cache_ref(const float *k, const float *v, size_t kv_stride, size_t n,
-                            size_t head_dim, bool in_two, void *packed)
+/* Packed: for each position its key and its value, in f32, each in a padded row. */
+void prefill_pack_cache_ref(enum kernel_kv kv, const void *block, size_t n, size_t head_dim,
+                            bool in_two, void *packed)
 {
     (void)in_two;
+    const char *values = (const char *)block + attention_half_bytes(kv, head_dim);
     float *to = packed;
-    for (size_t i = 0; i < n; i++, to += 2 * head_dim) {
-        memcpy(to, k + i * kv_stride, head_dim * sizeof *to);
-        memcpy(to + head_dim, v + i * kv_stride, head_dim * sizeof *to);
+    for (size_t i = 0; i < n; i++, to += 2 * padded(head_dim)) {
+        for (size_t d = 0; d < head_dim; d++) {
+            to[d] = attention_key_ref(kv, block, head_dim, i, d);
+            to[padded(head_dim) + d] = attention_value_ref(kv, values, head_dim, i, d);
+        }
     }
 }
 
@@ -101,16 +104,17 @@ void prefill_pack_cache_ref(const float *k, const float *v, size_t kv_stride, si
 void prefill_attention_ref(const struct kernel_prefill_attention *a)
 {
     void *scratch = mem_alloc(kernels_attention_scratch_bytes(a->head_dim));
+    size_t row = 2 * padded(a->head_dim);
     for (size_t t = 0; t < a->n_tokens; t++) {
-        const float *k =
-            (const float *)a->packed + (a->begins[t] - a->packed_begin) * 2 * a->head_dim;
+        const float *k = (const float *)a->packed + (a->begins[t] - a->packed_begin) * row;
         struct kernel_query query = {.q = a->q + t * a->q_stride,
                                      .end = a->ends[t] - a->begins[t],
                                      .sink = a->sink,
                                      .out = a->out + t * a->out_stride};
-        kernel_attention_ref(&(struct kernel_attention){.k = k,
-                                                        .v = k + a->head_dim,
-                                                        .kv_stride = 2 * a->head_dim,
+        kernel_attention_ref(&(struct kernel_attention){.kv = KERNEL_KV_ROWS,
+                                                        .k = k,
+                                                        .v = k + padded(a->head_dim),
+                                                        .kv_stride = row,
                                                         .head_dim = a->head_dim,
                                                         .scale = a->scale,
                                                         .softcap = a->softcap,

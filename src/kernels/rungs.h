@@ -25,6 +25,10 @@
                                       uint32_t block_end, float *parts);                           \
     void kernel_attention_join_##rung(const struct kernel_query *query, size_t head_dim,           \
                                       float *parts, size_t stride);                                \
+    void kernel_keep_keys_##rung(enum kernel_kv kv, const float *x, size_t x_stride, size_t n,     \
+                                 size_t head_dim, size_t at, void *to);                            \
+    void kernel_keep_values_##rung(enum kernel_kv kv, const float *x, size_t x_stride, size_t n,   \
+                                   size_t head_dim, size_t at, void *to);                          \
     void kernel_activate_##rung(enum kernel_activation kind, const float *x, size_t n, float *y);  \
     void kernel_gate_##rung(enum kernel_activation kind, const float *gate, const float *up,       \
                             size_t n, float *y);                                                   \
@@ -54,7 +58,7 @@
     void prefill_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,   \
                                const void *packed, size_t token_begin, size_t token_end,           \
                                bool in_two, float *y, size_t y_stride, void *scratch);             \
-    void prefill_pack_cache_##rung(const float *k, const float *v, size_t kv_stride, size_t n,     \
+    void prefill_pack_cache_##rung(enum kernel_kv kv, const void *block, size_t n,                 \
                                    size_t head_dim, bool in_two, void *packed);                    \
     void prefill_attention_##rung(const struct kernel_prefill_attention *a)
 
@@ -100,6 +104,10 @@ KERNELS_DECLARE(neon);
 double kernel_peak_fma_neon(size_t rounds);
 unsigned kernel_read_neon(const void *data, size_t stretch_bytes, int n_streams);
 #endif
+/* Element d of position i of a block of keys, or of values, that are kept: attention_ref.c. */
+float attention_key_ref(enum kernel_kv kv, const void *keys, size_t head_dim, size_t i, size_t d);
+float attention_value_ref(enum kernel_kv kv, const void *values, size_t head_dim, size_t i,
+                          size_t d);
 unsigned kernel_read_ref(const void *data, size_t stretch_bytes, int n_streams);
 
 /* Blocks of the packed gemm, the same on every rung. depth is cut at multiples of GEMM_DEPTH, which

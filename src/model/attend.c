@@ -5,7 +5,7 @@
  * (attention.h).
  *
  * A few tokens, as in decoding: the cache is what takes time. Positions are dealt in blocks, the
- * heads of a block one after the other, so that each thread walks through its share of memory from
+ * heads of a block one after the other, so that each thread walks through its share of a page from
  * front to back, and all have the same to do however few heads there are. Whoever adds the last
  * part of a head joins its parts: no barrier for that.
  *
@@ -44,9 +44,9 @@ static size_t choose(struct cut *cut, const struct model_config *c, size_t i)
     return head;
 }
 
-/* The positions that a token sees, and where its sequence begins. */
-static uint32_t seen(const struct pass *f, const struct heads *h, size_t token, uint32_t *begin,
-                     uint32_t *end)
+/* The positions that a token sees. */
+static void seen(const struct pass *f, const struct heads *h, size_t token, uint32_t *begin,
+                 uint32_t *end)
 {
     uint32_t origin = f->begins ? f->begins[token] : 0;
     *end = f->joint                     ? f->joint[token]->n_tokens + 1
@@ -54,7 +54,6 @@ static uint32_t seen(const struct pass *f, const struct heads *h, size_t token, 
            : f->m->config.bidirectional ? f->n_tokens
                                         : f->position + (uint32_t)token + 1;
     *begin = h->window != 0 && *end > h->window ? *end - h->window : 0;
-    return origin;
 }
 
 /* The queries of tokens [token, token_end) and of the cut's heads, prepared in `own`, a copy of the
@@ -84,18 +83,38 @@ static size_t fill(const struct pass *f, const struct heads *h, const struct cut
     return n;
 }
 
-static struct kernel_attention call_of(const struct pass *f, struct place p, const float *k,
-                                       const float *v, size_t head)
+/* What all calls have in common. */
+static struct kernel_attention call_of(const struct pass *f, struct place p)
 {
     const struct model_config *c = &f->m->config;
     return (struct kernel_attention){
-        .k = k + head * c->head_dim,
-        .v = v + head * c->head_dim,
-        .kv_stride = (size_t)c->n_kv_heads * c->head_dim,
         .head_dim = c->head_dim,
         .scale = heads_scale(c),
         .softcap = c->attention_softcap,
         .scratch = f->s->attend + (size_t)p.index * kernels_attention_scratch_bytes(c->head_dim)};
+}
+
+/* Keys and values of a head that are kept. */
+static void look_into(struct kernel_attention *a, const struct model_cache *cache,
+                      const struct heads *h, size_t head)
+{
+    const struct model_pages *pages = cache->pages;
+    a->kv = pages->type;
+    a->blocks = pages->data + pass_block_offset(pages, h->index, head);
+    a->table = cache->table;
+    a->page_bytes = pages->page_bytes;
+}
+
+/* Those of a bidirectional model, from the first token of a sequence on. */
+static void look_at_rows(struct kernel_attention *a, const struct pass *f, size_t head,
+                         size_t first_token)
+{
+    const struct model_config *c = &f->m->config;
+    size_t at = (first_token * c->n_kv_heads + head) * c->head_dim;
+    a->kv = KERNEL_KV_ROWS;
+    a->k = f->s->k + at;
+    a->v = f->s->v + at;
+    a->kv_stride = (size_t)c->n_kv_heads * c->head_dim;
 }
 
 /* ---- a few tokens ---- */
@@ -137,49 +156,43 @@ bool attend_prepares_keys(const struct pass *f, uint32_t first)
     return first == 0 && attend_spreads(f, first) && cut_of(c, f->n_tokens).n_calls == 1;
 }
 
-/* Of the new keys of a head, those in a block. */
-static void prepare_keys(const struct pass *f, const struct heads *h, float *k, size_t head,
-                         size_t block)
+/* Of the new keys and values of a head, those in a block. */
+static void prepare_keys(const struct pass *f, const struct heads *h, size_t head, size_t block)
 {
     const struct model_config *c = &f->m->config;
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin = block * ATTENTION_POSITIONS;
-    size_t end = begin + ATTENTION_POSITIONS, new_end = (size_t)f->position + f->n_tokens;
+    size_t begin = block * ATTENTION_POSITIONS, end = begin + ATTENTION_POSITIONS;
+    size_t new_end = (size_t)f->position + f->n_tokens;
     begin = begin > f->position ? begin : f->position;
     end = end < new_end ? end : new_end;
-    for (size_t j = begin; j < end; j++) {
-        heads_prepare(f, h, h->layer->k_norm, k + j * n_kv + head * c->head_dim, 1,
-                      j - f->position);
+    if (begin >= end) {
+        return;
     }
+    for (size_t t = begin - f->position; t < end - f->position; t++) {
+        float *k = f->s->k + (t * c->n_kv_heads + head) * c->head_dim;
+        heads_prepare(f, h, h->layer->k_norm, k, 1, t);
+    }
+    heads_keep(f, h, f->cache, head, begin - f->position, end - begin, begin);
 }
 
-/* What the thread wants next. As long as all heads of a block fit into the second-level cache, it
- * is this head's share of the next block's rows in the order of memory, where processors fetch
- * best; else the rows of the next head. */
-static void look_ahead(const struct spread *s, struct kernel_attention *a, const float *k,
-                       const float *v, size_t head, size_t block, size_t last_block)
+/* What the thread wants next: the next head of the block, which lies behind this one, or the first
+ * one of the next block. */
+static void look_ahead(const struct pass *f, const struct heads *h, const struct spread *s,
+                       struct kernel_attention *a, size_t head, size_t block, size_t last_block)
 {
-    enum { NEAR_BYTES = 1 << 19 };
-    size_t n_kv = a->kv_stride, n_heads = n_kv / a->head_dim, at;
-    if (2 * ATTENTION_POSITIONS * n_kv * sizeof *k <= NEAR_BYTES) {
-        if (block == last_block) {
-            return;
-        }
-        size_t n = block_begin(s, block + 2) - block_begin(s, block + 1);
-        at = block_begin(s, block + 1) * n_kv + head * n * a->head_dim;
-        a->ahead_rows = 1;
-        a->ahead_row_bytes = n * a->head_dim * sizeof *k;
-    } else {
-        bool wraps = head + 1 == n_heads;
-        if (wraps && block == last_block) {
-            return;
-        }
-        block += wraps;
-        at = block_begin(s, block) * n_kv + (wraps ? 0 : head + 1) * a->head_dim;
-        a->ahead_rows = block_begin(s, block + 1) - block_begin(s, block);
-        a->ahead_row_bytes = a->head_dim * sizeof *k;
+    const struct model_pages *pages = f->cache->pages;
+    bool wraps = head + 1 == pages->n_kv_heads;
+    if (wraps && block == last_block) {
+        return;
     }
-    a->ahead_k = k + at;
-    a->ahead_v = v + at;
+    block += wraps;
+    size_t begin = block_begin(s, block), end = block_begin(s, block + 1);
+    size_t row_bytes = pages->half_bytes / ATTENTION_POSITIONS;
+    begin -= begin % ATTENTION_TILE;
+    end += (ATTENTION_TILE - end % ATTENTION_TILE) % ATTENTION_TILE;
+    const char *k = pass_block(f->cache, h->index, wraps ? 0 : head + 1, begin);
+    a->ahead_k = k + begin % ATTENTION_POSITIONS * row_bytes;
+    a->ahead_v = k + pages->half_bytes + begin % ATTENTION_POSITIONS * row_bytes;
+    a->ahead_bytes = (end - begin) * row_bytes;
 }
 
 /* Tells of each call how many of its blocks are done by units [begin, end), and joins a call that
@@ -212,8 +225,8 @@ static void join(const struct pass *f, struct place p, const struct spread *s, s
     }
 }
 
-static void attend_spread(const struct pass *f, struct place p, const struct heads *h, float *k,
-                          const float *v, uint32_t first, bool prepares)
+static void attend_spread(const struct pass *f, struct place p, const struct heads *h,
+                          uint32_t first, bool prepares)
 {
     const struct model_config *c = &f->m->config;
     struct cut cut = cut_of(c, f->n_tokens - first);
@@ -240,13 +253,14 @@ static void attend_spread(const struct pass *f, struct place p, const struct hea
         size_t block = s.first_block + i / s.n_calls;
         size_t head = choose(&cut, c, i % s.n_calls), at = cut.head_begin * cut.n_tokens;
         if (prepares) {
-            prepare_keys(f, h, k, head, block);
+            prepare_keys(f, h, head, block);
         }
-        struct kernel_attention a = call_of(f, p, k, v, head);
+        struct kernel_attention a = call_of(f, p);
+        look_into(&a, f->cache, h, head);
         a.queries = queries + at;
         a.n_queries = (cut.head_end - cut.head_begin) * cut.n_tokens;
         if (cut.n_calls == 1) {
-            look_ahead(&s, &a, k, v, head, block, s.first_block + (end - 1) / s.n_calls);
+            look_ahead(f, h, &s, &a, head, block, s.first_block + (end - 1) / s.n_calls);
         }
         f->kernels->attention_part(&a, (uint32_t)block, (uint32_t)block + 1,
                                    f->s->parts + (i / s.n_calls * n_queries + at) * part);
@@ -286,11 +300,9 @@ static struct cut many_cut(const struct model_config *c, size_t n_tokens, int n_
     return cut;
 }
 
-static void attend_many(const struct pass *f, struct place p, const struct heads *h, const float *k,
-                        const float *v, uint32_t first)
+static void attend_many(const struct pass *f, struct place p, const struct heads *h, uint32_t first)
 {
     const struct model_config *c = &f->m->config;
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim;
     struct cut cut = many_cut(c, f->n_tokens - first, p.n_threads);
     struct kernel_query *queries = f->s->queries + (size_t)p.index * f->s->n_queries;
     float *own = f->s->own_q + (size_t)p.index * f->s->n_queries * c->head_dim;
@@ -312,9 +324,12 @@ static void attend_many(const struct pass *f, struct place p, const struct heads
             if (at + here / 2 < from || at + here / 2 >= until) {
                 continue;
             }
-            uint32_t begin, end;
-            size_t origin = seen(f, h, t, &begin, &end) * n_kv;
-            struct kernel_attention a = call_of(f, p, k + origin, v + origin, head);
+            struct kernel_attention a = call_of(f, p);
+            if (f->cache) {
+                look_into(&a, f->cache, h, head);
+            } else {
+                look_at_rows(&a, f, head, f->begins ? f->begins[t] : 0);
+            }
             a.queries = queries;
             a.n_queries = fill(f, h, &cut, t, token_end, own, queries);
             f->kernels->attention(&a);
@@ -322,44 +337,39 @@ static void attend_many(const struct pass *f, struct place p, const struct heads
     }
 }
 
-void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, float *k,
-                       const float *v, uint32_t first, bool prepares)
+void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, uint32_t first,
+                       bool prepares)
 {
     if (attend_spreads(f, first)) {
-        attend_spread(f, p, h, k, v, first, prepares);
+        attend_spread(f, p, h, first, prepares);
     } else {
-        attend_many(f, p, h, k, v, first);
+        attend_many(f, p, h, first);
     }
 }
 
 /* ---- tokens of many sequences ---- */
 
-/* The new key and value of a head go to the cache; then all its queries look. */
-static void attend_head(const struct pass *f, struct place p, const struct heads *h, uint32_t layer,
-                        size_t token, size_t head)
+/* The new key and value of a head are kept; then all its queries look. */
+static void attend_head(const struct pass *f, struct place p, const struct heads *h, size_t token,
+                        size_t head)
 {
     const struct model_config *c = &f->m->config;
     const struct model_cache *cache = f->joint[token];
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim,
-           at = layer * model_cache_layer_floats(cache, c);
-    float *k = cache->k + at, *v = cache->v + at;
-    size_t from = token * n_kv + head * c->head_dim;
-    size_t to = cache->n_tokens * n_kv + head * c->head_dim;
-    memcpy(k + to, f->s->k + from, c->head_dim * sizeof *k);
-    memcpy(v + to, f->s->v + from, c->head_dim * sizeof *v);
+    heads_keep(f, h, cache, head, token, 1, cache->n_tokens);
     struct cut cut = cut_of(c, 1);
     struct kernel_query *queries = f->s->queries + (size_t)p.index * f->s->n_queries;
     float *own = f->s->own_q + (size_t)p.index * f->s->n_queries * c->head_dim;
     for (size_t i = 0; i < cut.n_calls; i++) {
         choose(&cut, c, head * cut.n_calls + i);
-        struct kernel_attention a = call_of(f, p, k, v, head);
+        struct kernel_attention a = call_of(f, p);
+        look_into(&a, cache, h, head);
         a.queries = queries;
         a.n_queries = fill(f, h, &cut, token, token + 1, own, queries);
         f->kernels->attention(&a);
     }
 }
 
-void attend_joint(const struct pass *f, struct place p, const struct heads *h, uint32_t layer)
+void attend_joint(const struct pass *f, struct place p, const struct heads *h)
 {
     const struct model_config *c = &f->m->config;
     uint64_t cost = 0, so_far = 0;
@@ -374,7 +384,7 @@ void attend_joint(const struct pass *f, struct place p, const struct heads *h, u
         for (size_t head = 0; head < c->n_kv_heads; head++, so_far += here) {
             uint64_t middle = so_far + here / 2; /* to whom it belongs */
             if (middle >= from && middle < until) {
-                attend_head(f, p, h, layer, t, head);
+                attend_head(f, p, h, t, head);
             }
         }
     }

@@ -12,6 +12,7 @@ static struct heads heads_of(const struct pass *f, uint32_t layer)
     const struct rope_table *rope =
         slides && c->rope_base_local != 0 ? &f->s->rope_local : &f->s->rope;
     return (struct heads){.layer = &f->m->layers[layer],
+                          .index = layer,
                           .rope = c->arch->rope == ARCH_ROPE_NONE ? NULL : rope,
                           .window = slides ? c->window : 0};
 }
@@ -39,28 +40,75 @@ static bool by_head(const struct pass *f, struct place p)
     return f->m->config.n_kv_heads >= (uint32_t)p.n_threads;
 }
 
-/* Appends the keys and the values of all tokens to the cache. With more threads than heads, keys
- * are dealt by row and prepared behind a barrier, unless somebody does it `later`. Values are dealt
- * in the opposite order, to even out the heads. */
-static void keys_and_values(const struct pass *f, struct place p, const struct heads *h, float *k,
-                            float *v, struct rows in, bool later)
+/* Rows from `from` on, of all heads, of the head's new positions. */
+static void keep(const struct pass *f, const struct heads *h, const struct model_cache *cache,
+                 size_t head, const float *from, bool values, size_t n, size_t position)
+{
+    const struct model_pages *pages = cache->pages;
+    size_t stride = (size_t)pages->n_kv_heads * pages->head_dim;
+    const float *x = from + head * pages->head_dim;
+    for (size_t here; n > 0; n -= here, x += here * stride, position += here) {
+        size_t at = position % MODEL_PAGE_POSITIONS;
+        here = n < MODEL_PAGE_POSITIONS - at ? n : MODEL_PAGE_POSITIONS - at;
+        char *to = pass_block(cache, h->index, head, position);
+        if (values) {
+            f->kernels->keep_values(pages->type, x, stride, here, pages->head_dim, at,
+                                    to + pages->half_bytes);
+        } else {
+            f->kernels->keep_keys(pages->type, x, stride, here, pages->head_dim, at, to);
+        }
+    }
+}
+
+void heads_keep(const struct pass *f, const struct heads *h, const struct model_cache *cache,
+                size_t head, size_t token, size_t n, size_t position)
+{
+    size_t at = token * f->m->config.n_kv_heads * f->m->config.head_dim;
+    keep(f, h, cache, head, f->s->k + at, false, n, position);
+    keep(f, h, cache, head, f->s->v + at, true, n, position);
+}
+
+static void prepare_key(const struct pass *f, const struct heads *h, size_t token, size_t head,
+                        size_t n_heads)
+{
+    const struct model_config *c = &f->m->config;
+    float *k = f->s->k + (token * c->n_kv_heads + head) * c->head_dim;
+    heads_prepare(f, h, h->layer->k_norm, k, n_heads, token);
+}
+
+/* Keys and values of all tokens, prepared, and kept where there is one cache for them. With more
+ * threads than heads, rows are dealt, and heads behind a barrier, unless somebody does that
+ * `later`. Values are dealt in the opposite order, to even out the heads. */
+static void keys_and_values(const struct pass *f, struct place p, const struct heads *h,
+                            struct rows in, bool later)
 {
     const struct model_config *c = &f->m->config;
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin, end;
-    size_t grain = by_head(f, p) ? c->head_dim : ROW_GRAIN;
+    bool whole = by_head(f, p), keeps = whole && f->cache;
+    size_t grain = whole ? c->head_dim : ROW_GRAIN;
     pool_share(n_kv, grain, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, p, &h->layer->k, begin, end, in, k, n_kv);
-    for (size_t t = 0; by_head(f, p) && begin < end && t < f->n_tokens; t++) {
-        heads_prepare(f, h, h->layer->k_norm, k + t * n_kv + begin, (end - begin) / c->head_dim, t);
+    pass_multiply(f, p, &h->layer->k, begin, end, in, f->s->k, n_kv);
+    for (size_t t = 0; whole && begin < end && t < f->n_tokens; t++) {
+        prepare_key(f, h, t, begin / c->head_dim, (end - begin) / c->head_dim);
+    }
+    for (size_t at = begin; keeps && at < end; at += c->head_dim) {
+        keep(f, h, f->cache, at / c->head_dim, f->s->k, false, f->n_tokens, f->position);
     }
     pool_share(n_kv, grain, p.n_threads - 1 - p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, p, &h->layer->v, begin, end, in, v, n_kv);
-    if (!by_head(f, p) && !later) {
-        pass_barrier(f, p);
-        size_t n_items = (size_t)f->n_tokens * c->n_kv_heads;
-        pool_share(n_items, 1, p.index, p.n_threads, &begin, &end);
-        for (size_t i = begin; i < end; i++) {
-            heads_prepare(f, h, h->layer->k_norm, k + i * c->head_dim, 1, i / c->n_kv_heads);
+    pass_multiply(f, p, &h->layer->v, begin, end, in, f->s->v, n_kv);
+    for (size_t at = begin; keeps && at < end; at += c->head_dim) {
+        keep(f, h, f->cache, at / c->head_dim, f->s->v, true, f->n_tokens, f->position);
+    }
+    if (whole || later) {
+        return;
+    }
+    pass_barrier(f, p);
+    pool_share((size_t)f->n_tokens * c->n_kv_heads, 1, p.index, p.n_threads, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        size_t token = i / c->n_kv_heads, head = i % c->n_kv_heads;
+        prepare_key(f, h, token, head, 1);
+        if (f->cache) {
+            heads_keep(f, h, f->cache, head, token, 1, f->position + token);
         }
     }
 }
@@ -121,11 +169,10 @@ static void attend_block(const struct pass *f, struct place p, const struct head
 
 /* Blocks [low, high) of tokens from `first`, for the heads that share one of keys. */
 static void attend_share(const struct pass *f, struct place p, const struct heads *h,
-                         const float *k, const float *v, uint32_t first, size_t head, size_t low,
-                         size_t high)
+                         uint32_t first, size_t head, size_t low, size_t high)
 {
     const struct model_config *c = &f->m->config;
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, group = c->n_heads / c->n_kv_heads;
+    size_t group = c->n_heads / c->n_kv_heads;
     size_t token = first + low * PREFILL_TOKENS, token_end = first + high * PREFILL_TOKENS;
     token_end = token_end < f->n_tokens ? token_end : f->n_tokens;
     /* The first token looks back the furthest. */
@@ -135,8 +182,12 @@ static void attend_share(const struct pass *f, struct place p, const struct head
     begin -= begin % PREFILL_POSITIONS;
     for (size_t at = begin; at < end; at += PREFILL_CHUNK) {
         size_t until = at + PREFILL_CHUNK < end ? at + PREFILL_CHUNK : end;
-        f->tiles->pack_cache(k + at * n_kv + head * c->head_dim, v + at * n_kv + head * c->head_dim,
-                             n_kv, until - at, c->head_dim, f->in_two, packed);
+        for (size_t j = at; j < until; j += PREFILL_POSITIONS) {
+            size_t n = until - j < PREFILL_POSITIONS ? until - j : PREFILL_POSITIONS;
+            f->tiles->pack_cache(f->cache->pages->type, pass_block(f->cache, h->index, head, j), n,
+                                 c->head_dim, f->in_two,
+                                 packed + prefill_cache_bytes(j - at, c->head_dim));
+        }
         for (size_t t = token; t < token_end; t += PREFILL_TOKENS) {
             size_t t_end = t + PREFILL_TOKENS < token_end ? t + PREFILL_TOKENS : token_end;
             for (size_t q = head * group; q < (head + 1) * group; q++) {
@@ -150,7 +201,7 @@ static void attend_share(const struct pass *f, struct place p, const struct head
  * into shares of equal cost, counted in positions. Each thread packs for itself what its share
  * looks at: no more than a head twice for each cut, and nobody waits. */
 static void attend_on_units(const struct pass *f, struct place p, const struct heads *h,
-                            const float *k, const float *v, uint32_t first)
+                            uint32_t first)
 {
     size_t n_heads = f->m->config.n_kv_heads;
     size_t n_blocks = (f->n_tokens - first + PREFILL_TOKENS - 1) / PREFILL_TOKENS;
@@ -171,7 +222,7 @@ static void attend_on_units(const struct pass *f, struct place p, const struct h
             so_far += f->position + first + (b + 1) * PREFILL_TOKENS;
         }
         if (low < high) {
-            attend_share(f, p, h, k, v, first, head, low, high);
+            attend_share(f, p, h, first, head, low, high);
         }
     }
 }
@@ -181,19 +232,13 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
 {
     const struct model_config *c = &f->m->config;
     struct heads h = heads_of(f, layer);
-    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, n_q = (size_t)c->n_heads * c->head_dim;
-    float *k = f->joint ? NULL : f->k + layer * f->layer_stride;
-    float *v = f->joint ? NULL : f->v + layer * f->layer_stride;
+    size_t n_q = (size_t)c->n_heads * c->head_dim;
     pass_observe(f, p, &h.layer->k, in);
     if (h.layer->v.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->v, in);
     }
     bool on_units = attends_on_units(f), later = !on_units && attend_prepares_keys(f, first);
-    if (f->joint) {
-        keys_and_values(f, p, &h, f->s->k, f->s->v, in, false);
-    } else {
-        keys_and_values(f, p, &h, k + f->position * n_kv, v + f->position * n_kv, in, later);
-    }
+    keys_and_values(f, p, &h, in, later);
     if (first == f->n_tokens) {
         return false;
     }
@@ -207,11 +252,11 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
     if (f->joint) {
-        attend_joint(f, p, &h, layer);
+        attend_joint(f, p, &h);
     } else if (on_units) {
-        attend_on_units(f, p, &h, k, v, first);
+        attend_on_units(f, p, &h, first);
     } else {
-        attend_on_vectors(f, p, &h, k, v, first, later && !by_head(f, p));
+        attend_on_vectors(f, p, &h, first, later && !by_head(f, p));
     }
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_PROJECTION);

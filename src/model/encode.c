@@ -15,8 +15,6 @@ static bool encode_both_ways(struct pass *f, struct error *e)
                          "once: shorten it",
                          f->n_tokens, f->s->max_tokens);
     }
-    f->k = f->s->k;
-    f->v = f->s->v;
     return pass_run(f, f->n_tokens, e);
 }
 
@@ -79,9 +77,7 @@ static bool encode_causal(struct pass *f, struct model_cache *cache, struct erro
                          n_tokens, cache ? cache->capacity : 0);
     }
     cache->n_tokens = 0;
-    f->k = cache->k;
-    f->v = cache->v;
-    f->layer_stride = model_cache_layer_floats(cache, c);
+    f->cache = cache;
     for (uint32_t at = 0; at < n_tokens; at += f->n_tokens) {
         f->tokens = tokens + at;
         f->hidden = hidden + (size_t)at * c->n_embd;

@@ -311,6 +311,22 @@ static bool same_plan(const struct model_config *a, const struct model_config *b
            a->n_ff_shared == b->n_ff_shared && a->bidirectional == b->bidirectional;
 }
 
+static bool has_pages_for(const struct model_config *c, const struct model_cache *cache)
+{
+    const struct model_pages *pages = cache->pages;
+    return pages->n_layers == c->n_layers && pages->n_kv_heads == c->n_kv_heads &&
+           pages->head_dim == c->head_dim;
+}
+
+static bool all_have_pages(const struct pass *f)
+{
+    bool all = !f->cache || has_pages_for(&f->m->config, f->cache);
+    for (uint32_t t = 0; f->joint && t < f->n_tokens; t++) {
+        all = all && has_pages_for(&f->m->config, f->joint[t]);
+    }
+    return all;
+}
+
 bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
 {
     const struct model_scratch *s = f->s;
@@ -327,6 +343,9 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
         return error_set(e, ERROR_USAGE,
                          "the scratch memory was planned for another model, fewer threads or a "
                          "smaller context");
+    }
+    if (!all_have_pages(f)) {
+        return error_set(e, ERROR_USAGE, "the keys and values are those of another model");
     }
     if (!check_tokens(f, e)) {
         return false;
@@ -409,9 +428,7 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                      .position = cache->n_tokens,
                      .n_wanted = n_logits,
                      .logits = logits,
-                     .k = cache->k,
-                     .v = cache->v,
-                     .layer_stride = model_cache_layer_floats(cache, &m->config)};
+                     .cache = cache};
     pass_choose_units(&f, phase);
     if (!pass_run(&f, cache->capacity, e)) {
         return false;

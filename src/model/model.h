@@ -163,27 +163,68 @@ struct model {
 struct model *model_load(const struct gguf *g, struct error *e);
 void model_free(struct model *m);
 
-/* Where a forward pass reads and writes keys and values of one sequence: per layer
- * k, v: [capacity, n_kv_heads * head_dim] f32. Session lifetime. */
-struct model_cache {
-    uint32_t capacity;
-    uint32_t n_tokens; /* positions filled */
-    float *k, *v;      /* [n_layers, capacity, n_kv_heads * head_dim] */
-    uint64_t size_bytes;
+/* Keys and values in pages, each of all layers for MODEL_PAGE_POSITIONS positions. A page has, for
+ * each layer and in it for each head of keys, one block as kernels/attention.h lays it out: first
+ * the keys, then the values. A decoding thread walks through the blocks of a layer's heads in this
+ * order. What is in a page depends on the tokens before it and their phases alone, so that
+ * sequences may share pages that they do not write. */
+enum { MODEL_PAGE_POSITIONS = ATTENTION_POSITIONS };
+
+/* What the numbers are rounded to when they are put into the cache; all who attend read the rounded
+ * ones, also the pass that wrote them, so that chunks, threads and company change no bit. */
+enum model_kv_type {
+    MODEL_KV_F32 = KERNEL_KV_F32,
+    MODEL_KV_F16 = KERNEL_KV_F16,
+    MODEL_KV_Q8_0 = KERNEL_KV_Q8_0, /* 8.5 bits; only where 32 divides head_dim */
 };
-/* Address space only: pages become resident when positions are written. */
-bool model_cache_init(struct model_cache *c, const struct model_config *config, uint32_t capacity,
-                      struct error *e);
-void model_cache_free(struct model_cache *c);
-uint64_t model_cache_bytes(const struct model_config *config, uint32_t capacity);
-/* From one layer's keys to the next's. */
-static inline size_t model_cache_layer_floats(const struct model_cache *c,
-                                              const struct model_config *config)
+#define MODEL_KV_NAMES "f32, f16, q8_0"
+const char *model_kv_name(enum model_kv_type type);                /* "q8_0" */
+bool model_kv_by_name(const char *name, enum model_kv_type *type); /* false: unknown */
+/* False, with a sentence, where a model's heads do not go with the type. */
+bool model_kv_check(const struct model_config *config, enum model_kv_type type, struct error *e);
+
+struct model_pages;
+/* Address space only: memory becomes resident when positions are written, 16 at a time or so. All
+ * zeros at first. ERROR_UNSUPPORTED of model_kv_check, ERROR_MEMORY. */
+struct model_pages *model_pages_new(const struct model_config *config, enum model_kv_type type,
+                                    uint32_t n_pages, struct error *e);
+void model_pages_free(struct model_pages *pages);
+uint32_t model_pages_count(const struct model_pages *pages);
+enum model_kv_type model_pages_type(const struct model_pages *pages);
+/* A multiple of 4096; what is behind the last block stays zero. */
+uint64_t model_page_bytes(const struct model_config *config, enum model_kv_type type);
+/* The first n_positions of a page: for copy on write. to != from. */
+void model_page_copy(struct model_pages *pages, uint32_t to, uint32_t from, uint32_t n_positions);
+/* Gives a page's memory back to the system: it is zeros again. */
+void model_page_release(struct model_pages *pages, uint32_t page);
+/* Its bytes, model_page_bytes, to be saved and restored: they mean the same to every rung of one
+ * byte order. */
+void *model_page_data(struct model_pages *pages, uint32_t page);
+
+/* Where a forward pass reads and writes keys and values of one sequence: positions from
+ * MODEL_PAGE_POSITIONS * i on are in page table[i]. Pages and table are borrowed from their owner.
+ * Before a pass it sees to it that the table names a page for each position up to the end of the
+ * pass, and that nobody else reads or writes those that the pass writes. */
+struct model_cache {
+    struct model_pages *pages;
+    uint32_t *table;   /* [capacity / MODEL_PAGE_POSITIONS, rounded up] */
+    uint32_t capacity; /* the most positions */
+    uint32_t n_tokens; /* positions filled */
+};
+/* A cache that owns its pages, as many as its capacity takes, in order. Session lifetime. */
+bool model_cache_init(struct model_cache *c, const struct model_config *config,
+                      enum model_kv_type type, uint32_t capacity, struct error *e);
+void model_cache_free(struct model_cache *c); /* of model_cache_init */
+/* What n_positions take, without what is left of their last page. */
+uint64_t model_cache_bytes(const struct model_config *config, enum model_kv_type type,
+                           uint32_t n_positions);
+static inline uint32_t model_pages_for(uint32_t n_positions)
 {
-    return (size_t)c->capacity * config->n_kv_heads * config->head_dim;
+    return n_positions / MODEL_PAGE_POSITIONS + (n_positions % MODEL_PAGE_POSITIONS != 0);
 }
 
-/* Scratch of one forward pass of at most max_tokens rows. Session lifetime. */
+/* Scratch of one forward pass of at most max_tokens rows: nothing in it outlives the pass, so that
+ * one serves all sequences, of caches up to `capacity`, that one thread drives. */
 struct model_scratch;
 struct model_scratch *model_scratch_new(const struct model_config *config, uint32_t max_tokens,
                                         uint32_t capacity, int n_threads, struct error *e);

@@ -46,8 +46,7 @@ struct model_scratch {
     char *attend;                 /* [n_threads, kernels_attention_scratch_bytes(head_dim)] */
     float *parts;
     atomic_uint *done; /* [n_heads] */
-    float *k, *v;      /* [max_tokens, n_kv_heads * head_dim] of bidirectional models, or of the
-                          tokens of a joint pass */
+    float *k, *v;      /* [max_tokens, n_kv_heads * head_dim] of the tokens of the pass */
     struct rope_table rope, rope_local;
     float *router;         /* [max_tokens, n_experts] */
     float *shared_weight;  /* [max_tokens] */
@@ -89,15 +88,36 @@ struct pass {
     uint32_t n_wanted;                   /* how many of the last rows go to logits or hidden */
     float *logits;                       /* [n_wanted, n_vocab], or NULL */
     float *hidden;                       /* [n_wanted, n_embd], or NULL */
-    float *k, *v;                        /* keys and values of the first layer from position 0 */
-    size_t layer_stride;                 /* floats from one layer's keys to the next's */
+    /* The cache to which the tokens go, at its end; NULL: to none (bidirectional), or see joint. */
+    const struct model_cache *cache;
     /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
      * are one sequence, which begins at `position`. */
     const uint32_t *begins, *ends;
-    /* [n_tokens] the cache to which each token goes, at its end; NULL: all to k and v. Then new
-     * keys and values stand in the scratch until attention. */
+    /* [n_tokens] the cache to which each token goes, at its end; NULL: all to one. */
     struct model_cache *const *joint;
 };
+
+struct model_pages {
+    enum kernel_kv type;
+    uint32_t n_layers, n_kv_heads, head_dim, n_pages;
+    uint64_t half_bytes, page_bytes; /* of the keys, or the values, of a head's block; of a page */
+    char *data;                      /* [n_pages][n_layers][n_kv_heads][2][half_bytes] */
+};
+
+/* Keys and values of a head, from the page's beginning. */
+static inline size_t pass_block_offset(const struct model_pages *pages, uint32_t layer, size_t head)
+{
+    return ((size_t)layer * pages->n_kv_heads + head) * 2 * pages->half_bytes;
+}
+
+/* The block of a head in which a position is. */
+static inline char *pass_block(const struct model_cache *cache, uint32_t layer, size_t head,
+                               size_t position)
+{
+    const struct model_pages *pages = cache->pages;
+    return pages->data + cache->table[position / MODEL_PAGE_POSITIONS] * pages->page_bytes +
+           pass_block_offset(pages, layer, head);
+}
 
 /* A piece of the cache of one head, packed for one thread. */
 static inline size_t pass_packed_cache_bytes(const struct model_scratch *s)
@@ -161,6 +181,7 @@ static inline bool layer_slides(const struct model_config *c, uint32_t layer)
 /* What a layer does to each head of its queries and keys before they meet. */
 struct heads {
     const struct model_layer *layer;
+    uint32_t index;                /* of the layer */
     const struct rope_table *rope; /* NULL: none */
     uint32_t window;               /* 0: everything */
 };
@@ -168,18 +189,21 @@ struct heads {
 void heads_prepare(const struct pass *f, const struct heads *h, const float *norm, float *x,
                    size_t n_heads, size_t token);
 float heads_scale(const struct model_config *c);
+/* A head's keys and values of tokens [token, token + n) of the pass, from the scratch to positions
+ * `position` and following of a cache. */
+void heads_keep(const struct pass *f, const struct heads *h, const struct model_cache *cache,
+                size_t head, size_t token, size_t n, size_t position);
 
-/* attend.c: s->attended of tokens from `first`, of which there are some, each thread its share; k,
- * v: the layer's cache from position 0. A few tokens are spread over threads by position; then it
- * can prepare the new keys as well, which saves a barrier. */
+/* attend.c: s->attended of tokens from `first`, of which there are some, each thread its share. A
+ * few tokens are spread over threads by position; then it can prepare the new keys and keep them as
+ * well, which saves a barrier. */
 enum { ATTEND_SPREAD_TOKENS = 8 };
 bool attend_spreads(const struct pass *f, uint32_t first);
 bool attend_prepares_keys(const struct pass *f, uint32_t first);
-void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, float *k,
-                       const float *v, uint32_t first, bool prepares);
-/* The same for tokens of many sequences (f->joint), whose new keys and values it moves to their
- * caches. */
-void attend_joint(const struct pass *f, struct place p, const struct heads *h, uint32_t layer);
+void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, uint32_t first,
+                       bool prepares);
+/* The same for tokens of many sequences (f->joint), whose new keys and values it keeps. */
+void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output
  * projection of tokens from `first`, each thread having written its share of columns. False when

@@ -49,7 +49,6 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
     uint64_t wide = c->n_ff_expert;
     uint64_t kv = (uint64_t)c->n_kv_heads * c->head_dim;
-    uint64_t kv_rows = c->bidirectional || t < MODEL_MAX_JOINT ? t : MODEL_MAX_JOINT;
     uint64_t few = t < ATTEND_SPREAD_TOKENS ? t : ATTEND_SPREAD_TOKENS;
     uint64_t blocks = c->bidirectional ? 0 : capacity / ATTENTION_POSITIONS + 1;
     uint64_t total = 0;
@@ -66,8 +65,6 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(attend, n * kernels_attention_scratch_bytes(c->head_dim));
     PART(parts, blocks * c->n_heads * few * attention_part_floats(c->head_dim));
     PART(done, c->n_heads);
-    PART(k, kv_rows * kv);
-    PART(v, kv_rows * kv);
     PART(rope.frequencies, half);
     PART(rope.cosines, t * half);
     PART(rope.sines, t * half);
@@ -91,13 +88,17 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(piece, c->head_dim)));
     PART(carry, c->bidirectional ? 0 : t * c->n_heads * 2);
     /* Attention and the feed-forward part take turns, with barriers between them: what was attended
-     * to lies where `up` is later, and the packed inputs of the second matrix where `gate` has been
-     * used up. */
+     * to lies where `up` is later, and the packed inputs of the second matrix where new keys and
+     * values, and `gate`, have been used up. */
     uint64_t begin = total, end;
     PART(gate, t * dense);
     end = total;
     total = begin;
     PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
+    end = total > end ? total : end;
+    total = begin;
+    PART(k, t * kv);
+    PART(v, t * kv);
     total = total > end ? total : end;
     begin = total;
     PART(up, t * dense);

@@ -31,10 +31,13 @@ static int round_away(float t)
     return t < 0 ? -whole : whole;
 }
 
-/* The rounded d, and in `inverse` what to multiply by. */
-static uint16_t choose_scale(float largest, float *inverse)
+uint16_t quant_q8_0_scale(float largest, float *inverse)
 {
     const float least_normal = 0x1p-14f, most = 65504;
+    if (!isfinite(largest)) { /* for everyone to see, rather than that it vanish in the block */
+        *inverse = 0;
+        return QUANT_F16_NAN;
+    }
     float d = largest / 127;
     uint16_t half = quant_f32_to_f16(d > most ? most : d);
     if (d < least_normal || d > most) {
@@ -52,16 +55,12 @@ static void quantize(const float *x, void *blocks, size_t n)
     uint8_t *p = blocks;
     for (size_t i = 0; i < n; i += BLOCK_ELEMENTS, p += BLOCK_BYTES) {
         float largest = quant_largest(x + i, BLOCK_ELEMENTS), inverse;
-        if (!isfinite(largest)) { /* for everyone to see, rather than that it vanish in the block */
-            quant_store_u16(p, QUANT_F16_NAN);
-            memset(p + 2, 0, BLOCK_ELEMENTS);
-            continue;
-        }
-        quant_store_u16(p, choose_scale(largest, &inverse));
+        quant_store_u16(p, quant_q8_0_scale(largest, &inverse));
         for (size_t j = 0; j < BLOCK_ELEMENTS; j++) {
             float t = x[i + j] * inverse;
             t = t > 127 ? 127 : t;
-            p[2 + j] = (uint8_t)(int8_t)round_away(t < -127 ? -127 : t);
+            t = t < -127 ? -127 : t;
+            p[2 + j] = (uint8_t)(int8_t)(t == t ? round_away(t) : 0);
         }
     }
 }

@@ -138,6 +138,11 @@ bool quant_row_bytes(const struct quant_format *f, uint64_t n, uint64_t *bytes);
 
 float quant_f16_to_f32(uint16_t h);
 uint16_t quant_f32_to_f16(float x); /* ties to even */
+/* d of a Q8_0 block whose largest magnitude is `largest`, and in `inverse` what its elements are
+ * multiplied by before they are cut to [-127, 127] and rounded, halves away from zero. For a number
+ * that is not finite d is not a number, and inverse 0: all integers are 0, also where the product
+ * is none. */
+uint16_t quant_q8_0_scale(float largest, float *inverse);
 static inline float quant_bf16_to_f32(uint16_t b)
 {
     union {

@@ -143,8 +143,8 @@ static bool make_candidate(struct comparison *c, size_t i, struct compare_row *r
     made->model = made->gguf ? model_load(made->gguf, e) : NULL;
     if (made->model) {
         row->file_bytes = gguf_file_bytes(made->gguf);
-        made->measured = measure_model_new(made->model, c->pool, c->options->measure.n_context,
-                                           c->options->n_batch, e);
+        made->measured = measure_model_new(made->model, c->pool, MODEL_KV_F32,
+                                           c->options->measure.n_context, c->options->n_batch, e);
     }
     buf_free(&path);
     buf_free(&folder);
@@ -220,7 +220,8 @@ bool compare_recipes(const struct gguf *g, const struct model *source, struct po
     struct measure_model **models = mem_array(1 + o->n_recipes, sizeof(struct measure_model *));
     bool ok = check_room(&c, e);
     if (ok) {
-        models[0] = measure_model_new(source, pool, o->measure.n_context, o->n_batch, e);
+        models[0] =
+            measure_model_new(source, pool, MODEL_KV_F32, o->measure.n_context, o->n_batch, e);
         ok = models[0] != NULL;
     }
     for (size_t i = 0; ok && i < o->n_recipes; i++) {

@@ -14,7 +14,8 @@
 enum { LOGIT_BYTES = 64 << 20 }; /* of a step, per model */
 
 struct measure_model *measure_model_new(const struct model *m, struct pool *pool,
-                                        uint32_t n_context, uint32_t n_batch, struct error *e)
+                                        enum model_kv_type kv_type, uint32_t n_context,
+                                        uint32_t n_batch, struct error *e)
 {
     const struct model_config *c = &m->config;
     if (c->bidirectional) {
@@ -32,7 +33,7 @@ struct measure_model *measure_model_new(const struct model *m, struct pool *pool
     n_batch = n_batch < n_context ? n_batch : n_context;
     mm->n_batch = most < 1 ? 1 : most < n_batch ? (uint32_t)most : n_batch;
     mm->scratch = model_scratch_new(c, mm->n_batch, n_context, pool_threads(pool), e);
-    if (mm->scratch == NULL || !model_cache_init(&mm->cache, c, n_context, e)) {
+    if (mm->scratch == NULL || !model_cache_init(&mm->cache, c, kv_type, n_context, e)) {
         measure_model_free(mm);
         return NULL;
     }

@@ -142,7 +142,8 @@ bool quantize_write(const struct quantize_plan *plan, const char *path, struct p
 struct measure_model;
 /* n_context: tokens of a window; n_batch: rows of a step. Session lifetime. */
 struct measure_model *measure_model_new(const struct model *m, struct pool *pool,
-                                        uint32_t n_context, uint32_t n_batch, struct error *e);
+                                        enum model_kv_type kv_type, uint32_t n_context,
+                                        uint32_t n_batch, struct error *e);
 void measure_model_free(struct measure_model *mm);
 void measure_model_observe(struct measure_model *mm, const struct model_observer *observer);
 

@@ -58,7 +58,7 @@ static void decode(const struct model *m, const struct way *way, struct pool *po
     struct error e = {0};
     struct model_cache cache;
     struct model_scratch *s = model_scratch_new(&m->config, way->step, p->n, way->n_threads, &e);
-    if (!s || !model_cache_init(&cache, &m->config, p->n, &e)) {
+    if (!s || !model_cache_init(&cache, &m->config, MODEL_KV_F32, p->n, &e)) {
         fail_msg("%s", e.message);
     }
     for (uint32_t at = 0; at < p->n;) {
@@ -135,7 +135,8 @@ static void check_joint(const struct model *m, const struct golden *g, const str
             if (g->prompts[i].n == g->prompts[0].n) {
                 prompts[n] = &g->prompts[i];
                 want[n] = at;
-                assert_true(model_cache_init(&caches[n++], &m->config, g->prompts[0].n, &e));
+                assert_true(
+                    model_cache_init(&caches[n++], &m->config, MODEL_KV_F32, g->prompts[0].n, &e));
             }
             at += g->prompts[i].n_rows * width;
         }

@@ -42,7 +42,7 @@ static float *run(const struct model *m, const struct way *way, const int32_t *i
     struct pool *pool = pool_new(way->n_threads, &e);
     struct model_scratch *s =
         model_scratch_new(&m->config, way->step, way->capacity, way->n_threads, &e);
-    if (!pool || !s || !model_cache_init(&cache, &m->config, way->capacity, &e)) {
+    if (!pool || !s || !model_cache_init(&cache, &m->config, MODEL_KV_F32, way->capacity, &e)) {
         fail_msg("%s", e.message);
     }
     size_t width = m->config.n_vocab;

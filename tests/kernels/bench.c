@@ -18,6 +18,8 @@ struct work {
     struct kernel_weights w;
     size_t m, n, depth, n_tokens;
     bool bf16, a_transposed, b_transposed;
+    enum kernel_kv kv;
+    const uint32_t *table; /* of pages */
     float *x, *y, *z;
     void *scratch;
 };
@@ -342,14 +344,31 @@ static void run_attention(struct work *w)
                                            .end = (uint32_t)(w->depth + 1 - w->n_tokens + i / w->m),
                                            .out = w->z + i * w->n};
     }
-    w->k->attention(&(struct kernel_attention){.k = w->y,
-                                               .v = w->y + w->n,
-                                               .kv_stride = 2 * w->n,
+    w->k->attention(&(struct kernel_attention){.kv = w->kv,
+                                               .blocks = w->y,
+                                               .table = w->table,
+                                               .page_bytes = 2 * attention_half_bytes(w->kv, w->n),
                                                .head_dim = w->n,
                                                .scale = 0.125f,
                                                .queries = queries,
                                                .n_queries = n,
                                                .scratch = w->scratch});
+}
+
+/* Random keys and values of `depth` positions in blocks one after the other. */
+static void fill_pages(struct work *w, uint32_t *table)
+{
+    size_t half = attention_half_bytes(w->kv, w->n);
+    float *rows = floats(2 * w->depth * w->n);
+    for (size_t i = 0; i < w->depth; i++) {
+        size_t at = i % ATTENTION_POSITIONS, block = i / ATTENTION_POSITIONS;
+        char *to = (char *)w->y + block * 2 * half;
+        table[block] = (uint32_t)block;
+        w->k->keep_keys(w->kv, rows + 2 * i * w->n, w->n, 1, w->n, at, to);
+        w->k->keep_values(w->kv, rows + (2 * i + 1) * w->n, w->n, 1, w->n, at, to + half);
+    }
+    w->table = table;
+    free(rows);
 }
 
 static void bench_attention(const struct kernels *k, const char *const *words)
@@ -359,27 +378,32 @@ static void bench_attention(const struct kernels *k, const char *const *words)
     } shapes[] = {{64, 1, 1, 512},   {64, 3, 1, 512},    {64, 3, 1, 16384}, {64, 8, 1, 512},
                   {64, 8, 1, 16384}, {128, 1, 1, 4096},  {128, 4, 1, 4096}, {64, 3, 32, 512},
                   {64, 8, 12, 512},  {64, 8, 12, 16384}, {128, 1, 96, 512}, {128, 4, 24, 4096},
-                  {80, 1, 96, 1024}};
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+                  {96, 1, 96, 1024}};
+    static const char *const types[] = {"f32", "f16", "q8_0"};
+    static uint32_t table[16384 / ATTENTION_POSITIONS];
+    for (size_t i = 0; i < 3 * sizeof shapes / sizeof shapes[0]; i++) {
         struct work w = {.k = k,
                          .words = words,
-                         .n = shapes[i].head_dim,
-                         .m = shapes[i].n_heads,
-                         .n_tokens = shapes[i].n_tokens,
-                         .depth = shapes[i].depth};
+                         .kv = (enum kernel_kv)(i % 3),
+                         .n = shapes[i / 3].head_dim,
+                         .m = shapes[i / 3].n_heads,
+                         .n_tokens = shapes[i / 3].n_tokens,
+                         .depth = shapes[i / 3].depth};
         char what[64];
-        snprintf(what, sizeof what, "attention %zu x %zu heads of %zu, depth %zu", w.n_tokens, w.m,
-                 w.n, w.depth);
-        if (!wanted(&w, what) || (strcmp(k->name, "ref") == 0 && i > 2)) {
+        snprintf(what, sizeof what, "attention %zu x %zu heads of %zu, depth %zu, %s", w.n_tokens,
+                 w.m, w.n, w.depth, types[w.kv]);
+        if (!wanted(&w, what) || (strcmp(k->name, "ref") == 0 && i > 8)) {
             continue;
         }
+        size_t n_blocks = (w.depth + ATTENTION_POSITIONS - 1) / ATTENTION_POSITIONS;
         w.x = floats(w.m * w.n_tokens * w.n);
-        w.y = floats(2 * w.depth * w.n);
+        w.y = floats(n_blocks * 2 * attention_half_bytes(w.kv, w.n) / sizeof *w.y);
         w.z = floats(w.m * w.n_tokens * w.n);
         w.scratch = mem_try_alloc(kernels_attention_scratch_bytes(w.n));
+        fill_pages(&w, table);
         double seen = (double)w.n_tokens * ((double)w.depth - ((double)w.n_tokens - 1) / 2);
         measure(what, run_attention, &w, 4.0 * seen * (double)(w.m * w.n),
-                8.0 * (double)(w.depth * w.n));
+                2.0 * (double)w.depth * (double)attention_row_bytes(w.kv, w.n));
         free(w.x);
         free(w.y);
         free(w.z);

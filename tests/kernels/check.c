@@ -220,6 +220,7 @@ static const struct {
     {"layer_norm", check_layer_norm},
     {"rope", check_rope},
     {"attention", check_attention},
+    {"keep", check_keep},
     {"attention_special", check_attention_special},
     {"attention_known", check_attention_known},
     {"activate", check_activate},

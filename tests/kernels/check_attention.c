@@ -52,7 +52,8 @@ static void call_new(struct call *c, struct rng *r, const struct shape *s)
                                               .sink = s->twist.sink != 0 ? &c->sink : NULL,
                                               .out = (float *)c->out.data + i * stride};
     }
-    c->a = (struct kernel_attention){.k = c->k.data,
+    c->a = (struct kernel_attention){.kv = KERNEL_KV_ROWS,
+                                     .k = c->k.data,
                                      .v = c->v.data,
                                      .kv_stride = stride,
                                      .head_dim = s->head_dim,
@@ -150,10 +151,9 @@ static void check_parts(const struct kernels *k, struct rng *r, const struct cal
 {
     struct kernel_attention fetching = c->a, *a = &fetching;
     if (rng_below(r, 2)) { /* this changes no bit, wherever it leads */
-        a->ahead_k = a->k;
-        a->ahead_v = a->v;
-        a->ahead_rows = check_between(r, 0, 300);
-        a->ahead_row_bytes = check_between(r, 0, 4 * a->kv_stride);
+        a->ahead_k = c->k.data;
+        a->ahead_v = c->v.data;
+        a->ahead_bytes = check_between(r, 0, 1 << 20);
     }
     uint32_t n_blocks = 0;
     for (size_t i = 0; i < a->n_queries; i++) {
@@ -183,6 +183,124 @@ static void check_parts(const struct kernels *k, struct rng *r, const struct cal
     guard_free(&gparts, "attention parts");
 }
 
+/* ---- keys and values that are kept ---- */
+
+/* Random rows of one head in blocks at odd places, and what was rounded on the way. */
+struct kept {
+    enum kernel_kv kv;
+    size_t half_bytes, page_bytes;
+    uint32_t *table;
+    struct guard pages;
+    float *k, *v; /* [n_positions, head_dim] as they are read */
+};
+
+static uint32_t type_of(enum kernel_kv kv)
+{
+    return kv == KERNEL_KV_F32 ? TENSOR_F32 : kv == KERNEL_KV_F16 ? TENSOR_F16 : TENSOR_Q8_0;
+}
+
+/* The definition: what is kept is what the format of weights would keep. */
+static void round_rows(enum kernel_kv kv, const float *x, size_t stride, size_t n, size_t head_dim,
+                       float *to)
+{
+    const struct quant_format *f = quant_format_by_type(type_of(kv));
+    uint8_t *row = malloc(head_dim * sizeof *x + 64);
+    if (row == NULL) {
+        exit(1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        f->quantize(x + i * stride, row, head_dim);
+        f->dequantize(row, to + i * head_dim, head_dim);
+    }
+    free(row);
+}
+
+/* Several positions at a time, as prompts do. */
+static void keep_all(const struct kernels *k, struct rng *r, const struct kernel_attention *a,
+                     size_t n, const struct kept *kept, char *pages)
+{
+    for (size_t at = 0, here; at < n; at += here) {
+        size_t within = at % ATTENTION_POSITIONS;
+        here = rng_below(r, 2) ? 1 : check_between(r, 1, ATTENTION_POSITIONS - within);
+        here = here < n - at ? here : n - at;
+        char *block = pages + kept->table[at / ATTENTION_POSITIONS] * kept->page_bytes;
+        k->keep_keys(kept->kv, a->k + at * a->kv_stride, a->kv_stride, here, a->head_dim, within,
+                     block);
+        k->keep_values(kept->kv, a->v + at * a->kv_stride, a->kv_stride, here, a->head_dim, within,
+                       block + kept->half_bytes);
+    }
+}
+
+static struct kept kept_new(const struct kernels *k, struct rng *r, enum kernel_kv kv,
+                            const struct kernel_attention *a, size_t n)
+{
+    uint32_t n_blocks = (uint32_t)((n + ATTENTION_POSITIONS - 1) / ATTENTION_POSITIONS);
+    struct kept kept = {.kv = kv,
+                        .half_bytes = attention_half_bytes(kv, a->head_dim),
+                        .table = malloc(n_blocks * sizeof *kept.table),
+                        .k = malloc(n * a->head_dim * sizeof(float)),
+                        .v = malloc(n * a->head_dim * sizeof(float))};
+    kept.page_bytes = 2 * kept.half_bytes + 64 * check_between(r, 0, 3);
+    if (kept.table == NULL || kept.k == NULL || kept.v == NULL) {
+        exit(1);
+    }
+    for (uint32_t i = 0; i < n_blocks; i++) { /* any block may be the one before the guard page */
+        uint32_t other = (uint32_t)rng_below(r, i + 1);
+        kept.table[i] = kept.table[other];
+        kept.table[other] = i;
+    }
+    size_t size_bytes = (n_blocks - 1) * kept.page_bytes + 2 * kept.half_bytes;
+    kept.pages = guard_new(size_bytes);
+    struct guard reference = guard_new(size_bytes);
+    keep_all(k, r, a, n, &kept, kept.pages.data);
+    keep_all(kernels_reference(), r, a, n, &kept, reference.data);
+    if (memcmp(kept.pages.data, reference.data, size_bytes) != 0) {
+        check_fail("%s keeps other bytes than the reference: heads of %zu, type %d", k->name,
+                   a->head_dim, (int)kv);
+    }
+    guard_free(&reference, "reference pages");
+    round_rows(kv, a->k, a->kv_stride, n, a->head_dim, kept.k);
+    round_rows(kv, a->v, a->kv_stride, n, a->head_dim, kept.v);
+    return kept;
+}
+
+static void kept_free(struct kept *kept)
+{
+    guard_free(&kept->pages, "pages");
+    free(kept->table);
+    free(kept->k);
+    free(kept->v);
+}
+
+/* The bits of the rounded rows as f32, however they lie. */
+static void check_kept(const struct kernels *k, struct rng *r, const struct call *c, size_t n,
+                       enum kernel_kv kv)
+{
+    const size_t head_dim = c->a.head_dim;
+    struct kept kept = kept_new(k, r, kv, &c->a, n);
+    struct kernel_attention rows = c->a;
+    rows.k = kept.k;
+    rows.v = kept.v;
+    rows.kv_stride = head_dim;
+    k->attention(&rows);
+    struct guard want = guard_copy(&c->out);
+    struct call paged = *c;
+    paged.a.kv = kv;
+    paged.a.blocks = kept.pages.data;
+    paged.a.table = kept.table;
+    paged.a.page_bytes = kept.page_bytes;
+    paged.a.k = paged.a.v = NULL;
+    k->attention(&paged.a);
+    for (size_t i = 0; i < c->a.n_queries; i++) {
+        const float *out = c->queries[i].out;
+        check_same_bits(out, (float *)want.data + (out - (float *)c->out.data), head_dim,
+                        "attention over pages, beside rows");
+    }
+    check_parts(k, r, &paged);
+    guard_free(&want, "attention out");
+    kept_free(&kept);
+}
+
 static void check_shape(const struct kernels *k, struct rng *r, const struct shape *s)
 {
     if (!check_turn()) {
@@ -208,6 +326,12 @@ static void check_shape(const struct kernels *k, struct rng *r, const struct sha
     free(out);
     check_alone(k, &c);
     check_parts(k, r, &c);
+    enum kernel_kv kv = (enum kernel_kv)rng_below(r, 3);
+    bool scaled = s->head_dim % ATTENTION_SCALED == 0;
+    check_kept(k, r, &c, s->n_positions, kv == KERNEL_KV_Q8_0 && !scaled ? KERNEL_KV_F16 : kv);
+    if (s->n_positions > ATTENTION_POSITIONS && scaled && kv != KERNEL_KV_Q8_0) {
+        check_kept(k, r, &c, s->n_positions, KERNEL_KV_Q8_0);
+    }
     call_free(&c);
 }
 
@@ -245,6 +369,39 @@ void check_attention(const struct kernels *k, struct rng *r)
     };
     for (size_t i = 0; i < sizeof large / sizeof large[0]; i++) {
         check_shape(k, r, &large[i]);
+    }
+}
+
+/* Numbers of every size and kind are kept as the reference keeps them. */
+void check_keep(const struct kernels *k, struct rng *r)
+{
+    static const float strange[] = {0,      -0.0f,     65504,     65519.99f, 65520,      -1e6f,
+                                    6e-8f,  -2e-8f,    1e-40f,    0x1p-14f,  3e38f,      INFINITY,
+                                    8.4e6f, -INFINITY, 0x1p-149f, 6.1e-5f,   0.49999997f};
+    enum { N_STRANGE = sizeof strange / sizeof strange[0] };
+    for (size_t head_dim = 1; head_dim <= 300; head_dim += head_dim < 70 ? 1 : 23) {
+        size_t n = check_between(r, 1, 40), stride = head_dim + head_dim % 3;
+        struct guard gx = guard_floats(r, (n - 1) * stride + head_dim, 1);
+        float *x = gx.data;
+        for (size_t i = 0; i < n; i++) {
+            /* Each row of a size of its own, and in some a number that is strange. */
+            float size = ldexpf(1, (int)check_between(r, 0, 60) - 40);
+            for (size_t d = 0; d < head_dim; d++) {
+                x[i * stride + d] *= size;
+            }
+            if (rng_below(r, 2)) {
+                x[i * stride + check_between(r, 0, head_dim - 1)] =
+                    strange[rng_below(r, N_STRANGE)];
+            }
+        }
+        struct kernel_attention rows = {.k = x, .v = x, .kv_stride = stride, .head_dim = head_dim};
+        for (int kv = KERNEL_KV_F32; kv <= KERNEL_KV_Q8_0; kv++) {
+            if (kv != KERNEL_KV_Q8_0 || head_dim % ATTENTION_SCALED == 0) {
+                struct kept kept = kept_new(k, r, (enum kernel_kv)kv, &rows, n);
+                kept_free(&kept);
+            }
+        }
+        guard_free(&gx, "keys");
     }
 }
 
@@ -302,7 +459,8 @@ void check_attention_known(const struct kernels *k, struct rng *r)
     float q[1] = {1}, keys[3] = {1, 1, -500}, values[3] = {2, 4, 1000}, out[1];
     struct guard scratch = guard_new(kernels_attention_scratch_bytes(1));
     struct kernel_query query = {.q = q, .end = 3, .out = out};
-    struct kernel_attention a = {.k = keys,
+    struct kernel_attention a = {.kv = KERNEL_KV_ROWS,
+                                 .k = keys,
                                  .v = values,
                                  .kv_stride = 1,
                                  .head_dim = 1,

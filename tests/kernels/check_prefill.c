@@ -204,8 +204,38 @@ struct attention_shape {
     float softcap;
 };
 
+/* Blocks of a head, one after the other, what is behind the last position poisoned. */
+static struct guard keep(const struct kernels *k, const struct attention_shape *s,
+                         enum kernel_kv kv, const float *keys, const float *values, size_t stride)
+{
+    size_t half = attention_half_bytes(kv, s->head_dim);
+    size_t n_blocks = (s->n_positions + ATTENTION_POSITIONS - 1) / ATTENTION_POSITIONS;
+    struct guard g = guard_new(n_blocks * 2 * half);
+    for (size_t i = 0; i < s->n_positions; i++) {
+        size_t at = i % ATTENTION_POSITIONS;
+        char *block = (char *)g.data + i / ATTENTION_POSITIONS * 2 * half;
+        k->keep_keys(kv, keys + i * stride, stride, 1, s->head_dim, at, block);
+        k->keep_values(kv, values + i * stride, stride, 1, s->head_dim, at, block + half);
+    }
+    return g;
+}
+
+/* Positions [begin, end); begin is that of a block. */
+static void pack_cache(const struct kernel_prefill *p, const struct attention_shape *s,
+                       enum kernel_kv kv, const struct guard *blocks, size_t begin, size_t end,
+                       char *packed)
+{
+    size_t block_bytes = 2 * attention_half_bytes(kv, s->head_dim);
+    for (size_t at = begin; at < end; at += PREFILL_POSITIONS) {
+        size_t n = end - at < PREFILL_POSITIONS ? end - at : PREFILL_POSITIONS;
+        p->pack_cache(kv, (char *)blocks->data + at / PREFILL_POSITIONS * block_bytes, n,
+                      s->head_dim, s->in_two,
+                      packed + prefill_cache_bytes(at - begin, s->head_dim));
+    }
+}
+
 static void check_attention_shape(const struct kernels *k, struct rng *r,
-                                  const struct attention_shape *s)
+                                  const struct attention_shape *s, enum kernel_kv kv)
 {
     const struct kernel_prefill *p = k->prefill, *slow = kernels_prefill_reference();
     size_t stride = s->head_dim + 3, q_stride = 2 * s->head_dim;
@@ -238,9 +268,10 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
                                          .out = gref.data,
                                          .out_stride = q_stride,
                                          .scratch = scratch};
-    slow->pack_cache(gk.data, gv.data, stride, s->n_positions, s->head_dim, s->in_two, packed);
+    struct guard blocks = keep(k, s, kv, gk.data, gv.data, stride);
+    pack_cache(slow, s, kv, &blocks, 0, s->n_positions, packed);
     slow->attention(&a);
-    p->pack_cache(gk.data, gv.data, stride, s->n_positions, s->head_dim, s->in_two, packed);
+    pack_cache(p, s, kv, &blocks, 0, s->n_positions, packed);
     a.out = gy.data;
     p->attention(&a);
     const float *y = gy.data, *ref = gref.data;
@@ -267,8 +298,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
         size_t skip = begins[t] / PREFILL_POSITIONS * PREFILL_POSITIONS;
         one.packed_begin = skip;
         one.packed_end = ends[t];
-        p->pack_cache((float *)gk.data + skip * stride, (float *)gv.data + skip * stride, stride,
-                      ends[t] - skip, s->head_dim, s->in_two, packed);
+        pack_cache(p, s, kv, &blocks, skip, ends[t], packed);
         p->attention(&one);
         check_same_bits(galone.data, y + t * q_stride, s->head_dim, "prefill attention alone");
     }
@@ -285,8 +315,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
             part.packed_end = at + piece < s->n_positions ? at + piece : s->n_positions;
             memset(packed, 0xff, prefill_cache_bytes(s->n_positions, s->head_dim));
             memset(scratch, 0xff, prefill_scratch_bytes());
-            p->pack_cache((float *)gk.data + at * stride, (float *)gv.data + at * stride, stride,
-                          part.packed_end - at, s->head_dim, s->in_two, packed);
+            pack_cache(p, s, kv, &blocks, at, part.packed_end, packed);
             p->attention(&part);
         }
         for (size_t t = 0; t < s->n_tokens; t++) {
@@ -297,6 +326,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
         }
         guard_free(&gparts, "prefill attention in pieces");
     }
+    guard_free(&blocks, "prefill pages");
     guard_free(&gk, "prefill keys");
     guard_free(&gv, "prefill values");
     guard_free(&gq, "prefill queries");
@@ -318,6 +348,10 @@ void check_prefill_attention(const struct kernels *k, struct rng *r)
         {512, 130, 3, 0, true, false, 0},  {1, 70, 32, 0, true, false, 0},
     };
     for (size_t i = 0; k->prefill && i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_attention_shape(k, r, &shapes[i]);
+        for (int kv = KERNEL_KV_F32; kv <= KERNEL_KV_Q8_0; kv++) {
+            if (kv != KERNEL_KV_Q8_0 || shapes[i].head_dim % ATTENTION_SCALED == 0) {
+                check_attention_shape(k, r, &shapes[i], (enum kernel_kv)kv);
+            }
+        }
     }
 }

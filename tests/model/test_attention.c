@@ -25,7 +25,7 @@ static float *run(const struct model *m, const struct kernels *kernels, const st
     struct error e = {0};
     struct pool *pool = pool_new(way->n_threads, &e);
     struct model_scratch *s = model_scratch_new(&m->config, way->step, n, way->n_threads, &e);
-    if (!pool || !s || !model_cache_init(cache, &m->config, n, &e)) {
+    if (!pool || !s || !model_cache_init(cache, &m->config, MODEL_KV_F32, n, &e)) {
         fail_msg("%s", e.message);
     }
     size_t width = m->config.n_vocab;
@@ -71,7 +71,11 @@ static void compare(const struct model *m, const struct kernels *kernels, uint32
                          way->step, way->n_wanted, row);
             }
         }
-        assert_memory_equal(first.k, cache.k, first.size_bytes);
+        for (uint32_t page = 0; page < model_pages_count(cache.pages); page++) {
+            assert_memory_equal(model_page_data(first.pages, page),
+                                model_page_data(cache.pages, page),
+                                model_page_bytes(&m->config, MODEL_KV_F32));
+        }
         model_cache_free(&cache);
         free(have);
     }

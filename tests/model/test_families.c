@@ -38,7 +38,7 @@ static void bench_open(struct bench *b, const struct row_model *r, int n_threads
         fail_msg("%s: %s", r->config.arch->name, e.message);
     }
     b->pool = pool_new(n_threads, NULL);
-    assert_true(model_cache_init(&b->cache, &b->model->config, capacity, NULL));
+    assert_true(model_cache_init(&b->cache, &b->model->config, MODEL_KV_F32, capacity, NULL));
     b->scratch = model_scratch_new(&b->model->config, N_TOKENS, capacity, n_threads, NULL);
     assert_non_null(b->scratch);
     struct rng g;

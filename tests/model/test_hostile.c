@@ -52,7 +52,7 @@ static void run(const struct model *m)
     const int32_t tokens[N_TOKENS] = {0, 0, 0};
     float *out = mem_try_alloc((size_t)N_TOKENS * (c->n_vocab + c->n_embd) * sizeof *out);
     assert_non_null(out);
-    if (s && model_cache_init(&cache, c, N_TOKENS, &e)) {
+    if (s && model_cache_init(&cache, c, MODEL_KV_F32, N_TOKENS, &e)) {
         bool ok = c->bidirectional
                       ? model_encode(m, &cache, s, pool, kernels_select(), tokens, NULL, N_TOKENS,
                                      out, &e)

@@ -46,7 +46,7 @@ static void bench_open(struct bench *b, const struct tiny *t, int n_threads)
     }
     b->pool = pool_new(n_threads, NULL);
     assert_non_null(b->pool);
-    assert_true(model_cache_init(&b->cache, &b->model->config, CAPACITY, NULL));
+    assert_true(model_cache_init(&b->cache, &b->model->config, MODEL_KV_F32, CAPACITY, NULL));
     b->scratch = model_scratch_new(&b->model->config, N_TOKENS, CAPACITY, n_threads, NULL);
     assert_non_null(b->scratch);
 }
@@ -59,6 +59,18 @@ static void bench_close(struct bench *b)
     model_free(b->model);
     gguf_close(b->gguf);
     arena_free(b->arena);
+}
+
+/* The bytes of a cache of one page. */
+static uint64_t cache_bytes(const struct bench *b)
+{
+    assert_int_equal(model_pages_count(b->cache.pages), 1);
+    return model_page_bytes(&b->model->config, model_pages_type(b->cache.pages));
+}
+
+static void *cache_data(const struct bench *b)
+{
+    return model_page_data(b->cache.pages, 0);
 }
 
 /* Runs all tokens in steps of `step`, logits of every row; what no step wrote stays poisoned. */
@@ -189,7 +201,7 @@ static void compare_bits(const struct tiny *t, struct bench *first, struct bench
                      quant_format_by_type(t->type)->name, kernels->name, pool_threads(b->pool),
                      steps[s]);
         }
-        assert_memory_equal(first->cache.k, b->cache.k, first->cache.size_bytes);
+        assert_memory_equal(cache_data(first), cache_data(b), cache_bytes(first));
         free(have);
     }
     free(want);
@@ -225,27 +237,24 @@ static void test_fewer_logits_have_the_same_bits(void **state)
     bench_open(&b, &t, 2);
     fill_tokens(tokens, N_TOKENS, t.n_vocab);
     const struct kernels *kernels = kernels_select();
+    memset(cache_data(&b), 0xFF, cache_bytes(&b));
     float *want = run_in_steps(&b, kernels, tokens, N_TOKENS);
-    float *keys = mem_alloc(b.cache.size_bytes);
-    memcpy(keys, b.cache.k, b.cache.size_bytes);
+    char *kept = mem_alloc(cache_bytes(&b));
+    memcpy(kept, cache_data(&b), cache_bytes(&b));
     static const uint32_t counts[] = {0, 1, 2, 5};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         float *have = mem_array(counts[i] * t.n_vocab + 1, sizeof *have);
-        memset(b.cache.k, 0xFF, b.cache.size_bytes);
+        memset(cache_data(&b), 0xFF, cache_bytes(&b));
         b.cache.n_tokens = 0;
         assert_true(model_forward(b.model, &b.cache, b.scratch, b.pool, kernels, MODEL_PREFILL,
                                   tokens, N_TOKENS, counts[i], have, NULL));
         assert_memory_equal(want + (N_TOKENS - counts[i]) * t.n_vocab, have,
                             counts[i] * t.n_vocab * sizeof *have);
         assert_true(have[counts[i] * t.n_vocab] == 0);
-        size_t row = (size_t)t.n_kv_heads * t.head_dim;
-        for (size_t l = 0; l < t.n_layers; l++) {
-            assert_memory_equal(keys + l * CAPACITY * row, b.cache.k + l * CAPACITY * row,
-                                N_TOKENS * row * sizeof *keys);
-        }
+        assert_memory_equal(kept, cache_data(&b), cache_bytes(&b));
         free(have);
     }
-    free(keys);
+    free(kept);
     free(want);
     bench_close(&b);
 }
@@ -564,14 +573,14 @@ static void test_calls_that_make_no_sense(void **state)
     assert_int_equal(b.cache.n_tokens, 0);
 
     struct model_cache c = {0};
-    assert_false(model_cache_init(&c, &b.model->config, 0, &e));
+    assert_false(model_cache_init(&c, &b.model->config, MODEL_KV_F32, 0, &e));
     assert_int_equal(e.code, ERROR_LIMIT);
-    assert_false(model_cache_init(&c, &b.model->config, MODEL_MAX_CONTEXT + 1, &e));
+    assert_false(model_cache_init(&c, &b.model->config, MODEL_KV_F32, MODEL_MAX_CONTEXT + 1, &e));
     struct model_config huge = b.model->config;
     huge.n_layers = MODEL_MAX_LAYERS;
     huge.n_kv_heads = 1 << 10;
     huge.head_dim = 1 << 7;
-    assert_false(model_cache_init(&c, &huge, MODEL_MAX_CONTEXT, &e));
+    assert_false(model_cache_init(&c, &huge, MODEL_KV_F32, MODEL_MAX_CONTEXT, &e));
     assert_int_equal(e.code, ERROR_MEMORY);
     assert_non_null(strstr(e.message, "--context-size"));
     model_cache_free(&c);

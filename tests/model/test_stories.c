@@ -101,7 +101,7 @@ static void stories_open(struct stories *s)
         fail_msg("%s", e.message);
     }
     s->pool = pool_new(2, NULL);
-    assert_true(model_cache_init(&s->cache, &s->model->config, 512, NULL));
+    assert_true(model_cache_init(&s->cache, &s->model->config, MODEL_KV_F32, 512, NULL));
     s->scratch = model_scratch_new(&s->model->config, 64, 512, 2, NULL);
     s->root = json_load_file(data_path("stories260K-expected.json", path), 0, NULL);
     s->computed = json_object_get(s->root, "computed");

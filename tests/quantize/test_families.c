@@ -63,7 +63,7 @@ static void family_open(struct family *f, const struct row_model *r, struct pool
     for (int i = 0; i < N_TOKENS; i++) {
         f->tokens[i] = (int32_t)rng_below(&random, r->config.n_vocab);
     }
-    f->mm = measure_model_new(f->m, pool, CONTEXT, CONTEXT, &e);
+    f->mm = measure_model_new(f->m, pool, MODEL_KV_F32, CONTEXT, CONTEXT, &e);
     if (f->mm) {
         f->im = gather(f);
     } else if (!f->m->config.bidirectional) {
@@ -104,7 +104,7 @@ static double quantized(const struct family *f, const char *name, struct pool *p
     struct measure_divergence d = {0};
     if (f->mm) {
         struct measure_perplexity source, result;
-        struct measure_model *mm = measure_model_new(m, pool, CONTEXT, CONTEXT, &e);
+        struct measure_model *mm = measure_model_new(m, pool, MODEL_KV_F32, CONTEXT, CONTEXT, &e);
         if (!mm || !measure_against(f->mm, &mm, 1, &windows, f->tokens, N_TOKENS, NULL, NULL,
                                     &source, &result, &d, &e)) {
             fail_msg("%s: %s", model_arch_name(f->m->config.arch), e.message);

@@ -328,7 +328,8 @@ static struct imatrix *gather(const struct gguf *g, const int32_t *tokens, int n
     struct error e = {0};
     struct pool *pool = pool_new(n_threads, &e);
     struct model *m = model_load(g, &e);
-    struct measure_model *mm = m ? measure_model_new(m, pool, WINDOW, n_batch, &e) : NULL;
+    struct measure_model *mm =
+        m ? measure_model_new(m, pool, MODEL_KV_F32, WINDOW, n_batch, &e) : NULL;
     struct imatrix_collector *c = imatrix_collector_new(g);
     struct model_observer observer = imatrix_collector_observer(c);
     struct measure_options o = {.n_context = WINDOW, .bos = 3};

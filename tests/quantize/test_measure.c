@@ -54,7 +54,7 @@ static void fixture_free(struct fixture *f)
 static struct measure_model *measured(const struct fixture *f, uint32_t n_batch)
 {
     struct error e = {0};
-    struct measure_model *mm = measure_model_new(f->m, f->pool, 64, n_batch, &e);
+    struct measure_model *mm = measure_model_new(f->m, f->pool, MODEL_KV_F32, 64, n_batch, &e);
     if (!mm) {
         fail_msg("%s", e.message);
     }
@@ -66,7 +66,7 @@ static void next_log_p(const struct fixture *f, const int32_t *before, uint32_t 
 {
     struct error e = {0};
     struct model_cache cache;
-    assert_true(model_cache_init(&cache, &f->m->config, n, &e));
+    assert_true(model_cache_init(&cache, &f->m->config, MODEL_KV_F32, n, &e));
     struct model_scratch *s = model_scratch_new(&f->m->config, n, n, pool_threads(f->pool), &e);
     float *logits = mem_array(f->n_vocab, sizeof *logits);
     if (!s || !model_forward(f->m, &cache, s, f->pool, kernels_select(), MODEL_PREFILL, before, n,
@@ -238,7 +238,7 @@ static void a_damaged_model(void **state)
     struct gguf *g = tiny_open(tiny_writer(&t, a));
     struct model *m = model_load(g, &e);
     struct pool *pool = pool_new(1, &e);
-    struct measure_model *mm = measure_model_new(m, pool, 16, 16, &e);
+    struct measure_model *mm = measure_model_new(m, pool, MODEL_KV_F32, 16, 16, &e);
     struct measure_options o = {.n_context = 16, .bos = -1};
     struct measure_perplexity p;
     int32_t tokens[32] = {1, 2, 3};

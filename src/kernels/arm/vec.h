@@ -172,6 +172,12 @@ VEC_INLINE vec vec_where_negative(vec a, vec yes, vec no)
     return vec_pick(vec_signs(a.low), vec_signs(a.high), yes, no);
 }
 
+/* 0 where a < b, else x; x where either is NaN. */
+VEC_INLINE vec vec_zero_where_less(vec a, vec b, vec x)
+{
+    return vec_pick(vcltq_f32(a.low, b.low), vcltq_f32(a.high, b.high), vec_set1(0), x);
+}
+
 VEC_INLINE vec vec_swap_pairs(vec a)
 {
     return (vec){vrev64q_f32(a.low), vrev64q_f32(a.high)};

@@ -1,2 +1,3 @@
-/* attention_avx512.c: attention_body.h compiled for AVX-512. */
-#include "kernels/x86/attention_body.h"
+/* attention_avx512.c: vec/attention_body.h compiled for AVX-512. */
+#include "kernels/x86/attention_words.h"
+#include "kernels/vec/attention_body.h"

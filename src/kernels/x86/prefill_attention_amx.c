@@ -68,26 +68,6 @@ VEC_INLINE void load_some(const float *x, size_t n, __m512 *first, __m512 *secon
 /* Scores are kept in units of ln 2, so that their exponentials are powers of two. */
 static const float log2_e = 1.44269504f;
 
-/* 16 positions, of which n are there, by 32 dimensions, of which n_dims are. */
-static void pack_keys(const float *k, size_t kv_stride, size_t n, size_t n_dims, char *to)
-{
-    __m512i rows[TILE_LANES], rests[TILE_LANES];
-    for (size_t i = 0; i < TILE_LANES; i++) {
-        __m512 first = _mm512_setzero_ps(), second = first;
-        if (i < n) {
-            load_some(k + i * kv_stride, n_dims, &first, &second);
-        }
-        rows[i] = tile_round(first, second);
-        rests[i] = tile_round_rest(first, second, rows[i]);
-    }
-    transpose_16(rows);
-    transpose_16(rests);
-    for (size_t i = 0; i < TILE_LANES; i++) {
-        _mm512_store_si512(to + 64 * i, rows[i]);
-        _mm512_store_si512(to + PART_BYTES + 64 * i, rests[i]);
-    }
-}
-
 /* Two rows of 16, one after the other, to pairs side by side. */
 VEC_INLINE __m512i interleave(__m512i x)
 {
@@ -97,48 +77,129 @@ VEC_INLINE __m512i interleave(__m512i x)
     return _mm512_permutexvar_epi16(order, x);
 }
 
-/* 32 positions, of which n are there, by 16 dimensions, of which n_dims are. */
-static void pack_values(const float *v, size_t kv_stride, size_t n, size_t n_dims, bool in_two,
-                        char *to)
+VEC_INLINE __mmask16 first_lanes(size_t n)
 {
-    __mmask16 dims = (__mmask16)((1u << n_dims) - 1);
-    for (size_t i = 0; i < TILE_LANES; i++, to += 64) {
-        const float *pair = v + 2 * i * kv_stride;
+    return (__mmask16)((1u << smaller(n, VEC_LANES)) - 1);
+}
+
+/* Numbers of a cache (kernels/attention.h) as f32: those that are there, and zeros. */
+VEC_INLINE __m512 load_halves(const void *p, __mmask16 there)
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, p));
+}
+
+VEC_INLINE __m512 load_bytes(const void *p, __mmask16 there)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(there, p)));
+}
+
+/* Element d of the 16 keys of a tile. */
+VEC_INLINE __m512 key_element(enum kernel_kv kv, const char *tile, size_t d, __mmask16 there)
+{
+    if (kv == KERNEL_KV_F32) {
+        return _mm512_maskz_loadu_ps(there, tile + d * ATTENTION_TILE * sizeof(float));
+    }
+    if (kv == KERNEL_KV_F16) {
+        return load_halves(tile + d * ATTENTION_TILE * sizeof(uint16_t), there);
+    }
+    const char *scales =
+        tile + d / ATTENTION_SCALED * ATTENTION_TILE * (ATTENTION_SCALED + sizeof(uint16_t));
+    const char *q = scales + ATTENTION_TILE * sizeof(uint16_t);
+    return _mm512_mul_ps(load_halves(scales, there),
+                         load_bytes(q + d % ATTENTION_SCALED * ATTENTION_TILE, there));
+}
+
+/* Elements from d on, a multiple of 16, of a value. */
+VEC_INLINE __m512 value_elements(enum kernel_kv kv, const char *row, size_t d, __mmask16 there)
+{
+    if (kv == KERNEL_KV_F32) {
+        return _mm512_maskz_loadu_ps(there, row + d * sizeof(float));
+    }
+    if (kv == KERNEL_KV_F16) {
+        return load_halves(row + d * sizeof(uint16_t), there);
+    }
+    int16_t scale;
+    const char *block = row + d / ATTENTION_SCALED * (ATTENTION_SCALED + sizeof scale);
+    memcpy(&scale, block, sizeof scale);
+    return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_set1_epi16(scale)),
+                         load_bytes(block + sizeof scale + d % ATTENTION_SCALED, there));
+}
+
+/* A row of a right operand: two of its rows as pairs, and where wanted what rounding left. */
+VEC_INLINE void pack_pair(__m512 even, __m512 odd, bool in_two, char *to)
+{
+    __m512i rounded = tile_round(even, odd);
+    _mm512_store_si512(to, interleave(rounded));
+    if (in_two) {
+        _mm512_store_si512(to + PART_BYTES, interleave(tile_round_rest(even, odd, rounded)));
+    }
+}
+
+/* A tile of keys, of which those of n positions are there, by 32 dimensions from d on. */
+VEC_INLINE void pack_keys(enum kernel_kv kv, const char *tile, size_t n, size_t d, size_t head_dim,
+                          char *to)
+{
+    __mmask16 there = first_lanes(n);
+    for (size_t end = d + BLOCK; d < end; d += 2, to += 64) {
         __m512 even = _mm512_setzero_ps(), odd = even;
-        if (2 * i < n) {
-            even = _mm512_maskz_loadu_ps(dims, pair);
+        if (d < head_dim && n != 0) {
+            even = key_element(kv, tile, d, there);
         }
-        if (2 * i + 1 < n) {
-            odd = _mm512_maskz_loadu_ps(dims, pair + kv_stride);
+        if (d + 1 < head_dim && n != 0) {
+            odd = key_element(kv, tile, d + 1, there);
         }
-        __m512i rounded = tile_round(even, odd);
-        _mm512_store_si512(to, interleave(rounded));
-        if (in_two) {
-            _mm512_store_si512(to + PART_BYTES, interleave(tile_round_rest(even, odd, rounded)));
+        pack_pair(even, odd, true, to);
+    }
+}
+
+/* 32 positions, of which n are there, by 16 dimensions from d on. */
+VEC_INLINE void pack_values(enum kernel_kv kv, const char *values, size_t n, size_t d,
+                            size_t head_dim, bool in_two, char *to)
+{
+    size_t row_bytes = attention_row_bytes(kv, head_dim);
+    __mmask16 there = d < head_dim ? first_lanes(head_dim - d) : 0;
+    for (size_t j = 0; j < BLOCK; j += 2, to += 64) {
+        __m512 even = _mm512_setzero_ps(), odd = even;
+        if (j < n && there != 0) {
+            even = value_elements(kv, values + j * row_bytes, d, there);
+        }
+        if (j + 1 < n && there != 0) {
+            odd = value_elements(kv, values + (j + 1) * row_bytes, d, there);
+        }
+        pack_pair(even, odd, in_two, to);
+    }
+}
+
+VEC_INLINE void pack_cache(enum kernel_kv kv, const char *keys, size_t n, size_t head_dim,
+                           bool in_two, char *to)
+{
+    const size_t row_bytes = attention_row_bytes(kv, head_dim);
+    const char *values = keys + attention_half_bytes(kv, head_dim);
+    for (size_t at = 0; at < n; at += BLOCK, to += 2 * part_bytes(head_dim)) {
+        size_t here = smaller(n - at, BLOCK), first = smaller(here, TILE_LANES);
+        const char *tile = keys + at * row_bytes;
+        for (size_t d = 0; d < head_dim; d += BLOCK) {
+            char *to_keys = to + d / BLOCK * 2 * PART_BYTES;
+            char *to_values = to + part_bytes(head_dim) + d / BLOCK * step_bytes(in_two);
+            pack_keys(kv, tile, first, d, head_dim, to_keys);
+            pack_keys(kv, tile + TILE_LANES * row_bytes, here - first, d, head_dim,
+                      to_keys + TILE_BYTES);
+            pack_values(kv, values + at * row_bytes, here, d, head_dim, in_two, to_values);
+            pack_values(kv, values + at * row_bytes, here, d + TILE_LANES, head_dim, in_two,
+                        to_values + TILE_BYTES);
         }
     }
 }
 
-void prefill_pack_cache_amx(const float *k, const float *v, size_t kv_stride, size_t n,
-                            size_t head_dim, bool in_two, void *packed)
+void prefill_pack_cache_amx(enum kernel_kv kv, const void *block, size_t n, size_t head_dim,
+                            bool in_two, void *packed)
 {
-    char *to = packed;
-    for (size_t at = 0; at < n; at += BLOCK, to += 2 * part_bytes(head_dim)) {
-        size_t here = smaller(n - at, BLOCK);
-        for (size_t d = 0; d < head_dim; d += BLOCK) {
-            size_t n_dims = smaller(head_dim - d, BLOCK);
-            char *keys = to + d / BLOCK * 2 * PART_BYTES;
-            char *values = to + part_bytes(head_dim) + d / BLOCK * step_bytes(in_two);
-            for (size_t half = 0; half < 2; half++) {
-                size_t skip = half * TILE_LANES, first = smaller(skip, here);
-                pack_keys(k + (at + first) * kv_stride + d, kv_stride,
-                          smaller(here - first, TILE_LANES), n_dims, keys + half * TILE_BYTES);
-                size_t before = smaller(skip, n_dims);
-                pack_values(v + at * kv_stride + d + before, kv_stride, here,
-                            smaller(n_dims - before, TILE_LANES), in_two,
-                            values + half * TILE_BYTES);
-            }
-        }
+    if (kv == KERNEL_KV_F32) {
+        pack_cache(KERNEL_KV_F32, block, n, head_dim, in_two, packed);
+    } else if (kv == KERNEL_KV_F16) {
+        pack_cache(KERNEL_KV_F16, block, n, head_dim, in_two, packed);
+    } else {
+        pack_cache(KERNEL_KV_Q8_0, block, n, head_dim, in_two, packed);
     }
 }
 

@@ -1,10 +1,11 @@
-/* attention_body.h: softmax and attention for both widths.
+/* attention_body.h: softmax and attention, in the words of vec.h and attention_words.h.
  *
  * A block of positions meets all queries of the call at once, in three steps of which the first and
- * the third are the same small matrix product: scores (queries by turned keys), exponentials,
- * weighted values (exponentials by values). Keys are turned round, so that lanes are positions and
- * nothing is added across lanes; a query's or an exponential's element is spread over a vector and
- * meets MAX_VECS vectors of the other side, which MAX_ROWS queries share.
+ * the third are the same small matrix product: scores (queries by keys), exponentials, weighted
+ * values (exponentials by values). Keys lie, or are turned, so that lanes are positions and nothing
+ * is added across lanes; a query's or an exponential's element is spread over a vector and meets
+ * MAX_VECS vectors of the other side, which MAX_ROWS queries share. What is kept in fewer bits is
+ * widened first, a piece at a time.
  *
  * Orders that never change: a score is one chain along head_dim; a part's output element is one
  * chain along the positions that the query sees; the sum of the exponentials is one vector
@@ -14,7 +15,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/rungs.h"
-#include "kernels/x86/vec.h"
+#include "kernels/vec/attention_cache.h"
 
 /* ---- softmax of a row ---- */
 
@@ -58,36 +59,27 @@ void RUNG(kernel_softmax)(float *x, size_t n)
 
 enum { LINE = 64 };
 
-/* Rows that are wanted next, line by line. */
+/* Memory that is wanted next, line by line. */
 struct ahead {
     const char *at;
-    size_t n_lines, n_rows, row_lines; /* left of this row; left with this row; of each */
-    ptrdiff_t gap_bytes;               /* from the end of a row to the next */
+    size_t n_lines, per_step; /* left; of a step of the arithmetic */
 };
 
-static inline struct ahead ahead_of(const void *from, size_t n_rows, size_t row_bytes,
-                                    size_t stride_bytes)
+static inline struct ahead ahead_of(const void *from, size_t size_bytes, size_t n_steps)
 {
-    size_t row_lines = (row_bytes + LINE - 1) / LINE;
-    return (struct ahead){.at = from,
-                          .n_lines = row_lines,
-                          .n_rows = from != NULL && row_lines != 0 ? n_rows : 0,
-                          .row_lines = row_lines,
-                          .gap_bytes = (ptrdiff_t)stride_bytes - (ptrdiff_t)(row_lines * LINE)};
+    size_t n_lines = (size_bytes + LINE - 1) / LINE;
+    return (struct ahead){
+        .at = from, .n_lines = n_lines, .per_step = (n_lines + n_steps - 1) / n_steps};
 }
 
-/* One line. Asked for between the steps of the arithmetic: a burst of them would take all places
- * for lines that are under way, and what the arithmetic loads would wait. */
+/* The lines of a step. Asked for between the steps of the arithmetic: a burst of them would take all
+ * places for lines that are under way, and what the arithmetic loads would wait. */
 VEC_INLINE void fetch(struct ahead *f)
 {
-    if (f->n_rows != 0) {
-        _mm_prefetch(f->at, _MM_HINT_T1);
-        f->at += LINE;
-        if (--f->n_lines == 0) {
-            f->at += f->gap_bytes;
-            f->n_lines = f->row_lines;
-            f->n_rows--;
-        }
+    size_t n = f->per_step < f->n_lines ? f->per_step : f->n_lines;
+    f->n_lines -= n;
+    for (; n != 0; n--, f->at += LINE) {
+        fetch_line(f->at);
     }
 }
 
@@ -109,14 +101,21 @@ struct row {
     uint32_t begin, end; /* within the block, begin < end */
 };
 
-/* c[r][0..n_vecs) = sum over k in [0, depth) of a[r][k] * b[k*b_stride + ...], vectors of columns,
- * the last of `tail` columns when that is not 0; added to what is in c when more. Each step fetches
- * two lines. */
+/* The right operand: rows b_stride apart of vectors of columns, v_stride apart. */
+struct right {
+    const float *b;
+    size_t b_stride, v_stride;
+};
+
+/* c[r][0..n_vecs) = sum over k in [0, depth) of a[r][k] * b[k*b_stride + v*v_stride + ...], the only
+ * vector of `tail` columns when that is not 0; added to what is in c when more. */
 VEC_INLINE void multiply(size_t n_rows, size_t n_vecs, size_t tail, const float *const *a,
-                         size_t depth, const float *b, size_t b_stride, bool more, float *const *c,
+                         size_t depth, struct right right, bool more, float *const *c,
                          struct ahead *ahead)
 {
     struct ahead f = *ahead;
+    const float *b = right.b;
+    const size_t b_stride = right.b_stride, v_stride = right.v_stride;
     vec sum[MAX_ROWS][MAX_VECS];
     const float *from[MAX_ROWS];
     VEC_UNROLL
@@ -129,19 +128,18 @@ VEC_INLINE void multiply(size_t n_rows, size_t n_vecs, size_t tail, const float 
         }
     }
     for (size_t k = 0; k < depth; k++, b += b_stride) {
-        vec right[MAX_VECS];
-        fetch(&f);
+        vec columns[MAX_VECS];
         fetch(&f);
         VEC_UNROLL
         for (size_t v = 0; v < n_vecs; v++) {
-            right[v] = tail ? vec_load_tail(b, tail) : vec_load(b + v * VEC_LANES);
+            columns[v] = tail ? vec_load_tail(b, tail) : vec_load(b + v * v_stride);
         }
         VEC_UNROLL
         for (size_t r = 0; r < n_rows; r++) {
             vec left = vec_set1(from[r][k]);
             VEC_UNROLL
             for (size_t v = 0; v < n_vecs; v++) {
-                sum[r][v] = vec_fma(left, right[v], sum[r][v]);
+                sum[r][v] = vec_fma(left, columns[v], sum[r][v]);
             }
         }
     }
@@ -159,23 +157,23 @@ VEC_INLINE void multiply(size_t n_rows, size_t n_vecs, size_t tail, const float 
     }
 }
 
-typedef void multiply_fn(size_t tail, const float *const *a, size_t depth, const float *b,
-                         size_t b_stride, bool more, float *const *c, struct ahead *ahead);
+typedef void multiply_fn(size_t tail, const float *const *a, size_t depth, struct right right,
+                         bool more, float *const *c, struct ahead *ahead);
 
 #define MULTIPLY(n_rows, n_vecs)                                                                   \
     static void multiply_##n_rows##_##n_vecs(size_t tail, const float *const *a, size_t depth,     \
-                                             const float *b, size_t b_stride, bool more,           \
-                                             float *const *c, struct ahead *ahead)                 \
+                                             struct right right, bool more, float *const *c,       \
+                                             struct ahead *ahead)                                  \
     {                                                                                              \
         (void)tail;                                                                                \
-        multiply(n_rows, n_vecs, 0, a, depth, b, b_stride, more, c, ahead);                        \
+        multiply(n_rows, n_vecs, 0, a, depth, right, more, c, ahead);                              \
     }
 #define MULTIPLY_TAIL(n_rows)                                                                      \
     static void multiply_##n_rows##_0(size_t tail, const float *const *a, size_t depth,            \
-                                      const float *b, size_t b_stride, bool more, float *const *c, \
+                                      struct right right, bool more, float *const *c,              \
                                       struct ahead *ahead)                                         \
     {                                                                                              \
-        multiply(n_rows, 1, tail, a, depth, b, b_stride, more, c, ahead);                          \
+        multiply(n_rows, 1, tail, a, depth, right, more, c, ahead);                                \
     }
 
 #if defined(__AVX512F__)
@@ -216,82 +214,70 @@ static inline size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* ---- working memory: keys of a chunk, values of a chunk of dimensions, scores ---- */
+
+static inline float *wide_keys(const struct kernel_attention *a)
+{
+    return a->scratch;
+}
+
+static inline float *wide_values(const struct kernel_attention *a)
+{
+    return wide_keys(a) + a->head_dim * CHUNK;
+}
+
+static inline float *scores_of(const struct kernel_attention *a)
+{
+    return wide_values(a) + POSITIONS * CHUNK;
+}
+
 /* ---- scores ---- */
 
-/* Elements [0, n) at p, n <= 4, and zeros. */
-VEC_INLINE __m128 load_quad(const float *p, size_t n)
+/* Keys of n positions, at most CHUNK, to tiles. Up to a whole vector the last key is repeated. */
+static void turn_keys(const float *k, size_t kv_stride, size_t n, size_t head_dim, float *tiles)
 {
-    static const int32_t ones_then_zeros[8] = {-1, -1, -1, -1};
-    if (n == 4) {
-        return _mm_loadu_ps(p);
-    }
-    return _mm_maskload_ps(
-        p, _mm_loadu_si128((const __m128i *)(const void *)(ones_then_zeros + 4 - n)));
-}
-
-/* Four elements of VEC_LANES rows to four vectors, CHUNK apart, each of one element of all rows. */
-VEC_INLINE void turn_quad(const float *const *rows, size_t d, size_t n, float *to)
-{
-    vec joined[4];
-    VEC_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        __m128 first = load_quad(rows[i] + d, n), second = load_quad(rows[i + 4] + d, n);
-#if defined(__AVX512F__)
-        __m128 third = load_quad(rows[i + 8] + d, n), fourth = load_quad(rows[i + 12] + d, n);
-        __m512 v = _mm512_insertf32x4(_mm512_castps128_ps512(first), second, 1);
-        joined[i] = _mm512_insertf32x4(_mm512_insertf32x4(v, third, 2), fourth, 3);
-#else
-        joined[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(first), second, 1);
-#endif
-    }
-    vec low01 = vec_unpack_low(joined[0], joined[1]),
-        high01 = vec_unpack_high(joined[0], joined[1]);
-    vec low23 = vec_unpack_low(joined[2], joined[3]),
-        high23 = vec_unpack_high(joined[2], joined[3]);
-    vec turned[4] = {vec_low_pairs(low01, low23), vec_high_pairs(low01, low23),
-                     vec_low_pairs(high01, high23), vec_high_pairs(high01, high23)};
-    VEC_UNROLL
-    for (size_t i = 0; i < n; i++) {
-        vec_store(to + i * CHUNK, turned[i]);
-    }
-}
-
-/* Keys of n positions, at most CHUNK, to [head_dim, CHUNK]. Up to a whole vector the last key is
- * repeated. */
-static void turn_keys(const float *k, size_t kv_stride, size_t n, size_t head_dim, float *to,
-                      struct ahead *ahead)
-{
-    struct ahead f = *ahead;
     size_t tail = head_dim % 4, whole = head_dim - tail;
     for (size_t j = 0; j < n; j += VEC_LANES) {
         const float *rows[VEC_LANES];
+        float *to = tiles + j / TILE * TILE * head_dim + j % TILE;
         VEC_UNROLL
         for (size_t i = 0; i < VEC_LANES; i++) {
             rows[i] = k + smaller(j + i, n - 1) * kv_stride;
         }
         for (size_t d = 0; d < whole; d += 4) {
-            turn_quad(rows, d, 4, to + d * CHUNK + j);
-            VEC_UNROLL
-            for (int i = 0; i < VEC_LANES / 4; i++) {
-                fetch(&f);
-            }
+            turn_quad(rows, d, 4, to + d * TILE, TILE);
         }
         if (tail != 0) {
-            turn_quad(rows, whole, tail, to + whole * CHUNK + j);
+            turn_quad(rows, whole, tail, to + whole * TILE, TILE);
         }
     }
-    *ahead = f;
+}
+
+/* Keys of n positions of a block from j on, a multiple of CHUNK, as tiles of f32. */
+static const float *keys_of(const struct kernel_attention *a, uint32_t block, size_t j, size_t n)
+{
+    if (a->kv == KERNEL_KV_ROWS) {
+        const float *k = a->k + ((size_t)block * POSITIONS + j) * a->kv_stride;
+        turn_keys(k, a->kv_stride, n, a->head_dim, wide_keys(a));
+        return wide_keys(a);
+    }
+    const char *tiles = attention_keys(a, block);
+    tiles += j * attention_row_bytes(a->kv, a->head_dim);
+    if (a->kv == KERNEL_KV_F32) {
+        return (const float *)(const void *)tiles;
+    }
+    widen_keys(a->kv, tiles, (n + TILE - 1) / TILE, a->head_dim, wide_keys(a));
+    return wide_keys(a);
 }
 
 /* Scores of all positions in [begin, end) of the block, also of those that a query does not see. */
-static void score(const struct kernel_attention *a, const float *k, const struct row *rows,
-                  size_t n_rows, size_t begin, size_t end, struct ahead *next_k,
-                  struct ahead *next_v)
+static void score(const struct kernel_attention *a, uint32_t block, const struct row *rows,
+                  size_t n_rows, size_t begin, size_t end, struct ahead *ahead)
 {
-    float *keys = a->scratch;
     for (size_t j = begin / CHUNK * CHUNK; j < end; j += CHUNK) {
-        turn_keys(k + j * a->kv_stride, a->kv_stride, smaller(end - j, CHUNK), a->head_dim, keys,
-                  next_k);
+        struct right keys = {.b = keys_of(a, block, j, smaller(end - j, CHUNK)),
+                             .b_stride = TILE,
+                             .v_stride = TILE_VECS == 1 ? TILE * a->head_dim : VEC_LANES};
         for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
             size_t n = smaller(n_rows - r, MAX_ROWS), last = 0, first = POSITIONS;
             const float *q[MAX_ROWS];
@@ -304,7 +290,7 @@ static void score(const struct kernel_attention *a, const float *k, const struct
             }
             if (first < j + CHUNK && last > j) {
                 size_t n_vecs = (smaller(last - j, CHUNK) + VEC_LANES - 1) / VEC_LANES;
-                multiply_by_shape[n - 1][n_vecs](0, q, a->head_dim, keys, CHUNK, false, to, next_v);
+                multiply_by_shape[n - 1][n_vecs](0, q, a->head_dim, keys, false, to, ahead);
             }
         }
     }
@@ -384,10 +370,17 @@ static void exponentiate(const struct kernel_attention *a, const struct row *row
 
 /* ---- weighted values ---- */
 
+/* Values of a block, from one dimension on. */
+static struct right values_from(struct right values, size_t position)
+{
+    values.b += position * values.b_stride;
+    return values;
+}
+
 /* A few rows, n_vecs vectors of dimensions from d. First what some rows see before the others do,
  * row by row, then what all see, then the rest: each row adds its positions in their order. */
-static void mix_rows(const struct kernel_attention *a, const float *v, const struct row *rows,
-                     size_t n, size_t d, size_t n_vecs, size_t tail, struct ahead *ahead)
+static void mix_rows(struct right values, const struct row *rows, size_t n, size_t d, size_t n_vecs,
+                     size_t tail, struct ahead *ahead)
 {
     const float *weights[MAX_ROWS];
     float *to[MAX_ROWS];
@@ -405,8 +398,7 @@ static void mix_rows(const struct kernel_attention *a, const float *v, const str
         size_t until = apart ? rows[i].end : begin;
         const float *own = rows[i].scores + rows[i].begin;
         multiply_by_shape[0][n_vecs](tail, &own, until - rows[i].begin,
-                                     v + rows[i].begin * a->kv_stride + d, a->kv_stride, false,
-                                     &to[i], ahead);
+                                     values_from(values, rows[i].begin), false, &to[i], ahead);
     }
     if (apart) {
         return;
@@ -414,27 +406,46 @@ static void mix_rows(const struct kernel_attention *a, const float *v, const str
     for (size_t i = 0; i < n; i++) {
         weights[i] = rows[i].scores + begin;
     }
-    multiply_by_shape[n - 1][n_vecs](tail, weights, end - begin, v + begin * a->kv_stride + d,
-                                     a->kv_stride, started, to, ahead);
+    multiply_by_shape[n - 1][n_vecs](tail, weights, end - begin, values_from(values, begin),
+                                     started, to, ahead);
     for (size_t i = 0; i < n; i++) {
         if (rows[i].end > end) {
             const float *own = rows[i].scores + end;
-            multiply_by_shape[0][n_vecs](tail, &own, rows[i].end - end, v + end * a->kv_stride + d,
-                                         a->kv_stride, true, &to[i], ahead);
+            multiply_by_shape[0][n_vecs](tail, &own, rows[i].end - end, values_from(values, end),
+                                         true, &to[i], ahead);
         }
     }
 }
 
-static void mix(const struct kernel_attention *a, const float *v, const struct row *rows,
-                size_t n_rows, struct ahead *ahead)
+/* n_dims dimensions from d on of the values of positions [begin, end) of a block. */
+static struct right values_of(const struct kernel_attention *a, uint32_t block, size_t begin,
+                              size_t end, size_t d, size_t n_dims)
+{
+    if (a->kv == KERNEL_KV_ROWS) {
+        const float *v = a->v + (size_t)block * POSITIONS * a->kv_stride;
+        return (struct right){v + d, a->kv_stride, VEC_LANES};
+    }
+    const char *values = attention_keys(a, block);
+    values += attention_half_bytes(a->kv, a->head_dim);
+    if (a->kv == KERNEL_KV_F32) {
+        return (struct right){(const float *)(const void *)values + d, a->head_dim, VEC_LANES};
+    }
+    widen_values(a->kv, values, a->head_dim, begin, end, d, n_dims, wide_values(a), CHUNK);
+    return (struct right){wide_values(a), CHUNK, VEC_LANES};
+}
+
+static void mix(const struct kernel_attention *a, uint32_t block, const struct row *rows,
+                size_t n_rows, size_t begin, size_t end, struct ahead *ahead)
 {
     for (size_t d = 0; d < a->head_dim;) {
         size_t n_vecs = smaller((a->head_dim - d) / VEC_LANES, MAX_VECS);
         size_t tail = n_vecs == 0 ? a->head_dim - d : 0;
+        size_t n_dims = tail != 0 ? tail : n_vecs * VEC_LANES;
+        struct right values = values_of(a, block, begin, end, d, n_dims);
         for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
-            mix_rows(a, v, rows + r, smaller(n_rows - r, MAX_ROWS), d, n_vecs, tail, ahead);
+            mix_rows(values, rows + r, smaller(n_rows - r, MAX_ROWS), d, n_vecs, tail, ahead);
         }
-        d += tail != 0 ? tail : n_vecs * VEC_LANES;
+        d += n_dims;
     }
 }
 
@@ -443,21 +454,20 @@ static void mix(const struct kernel_attention *a, const float *v, const struct r
 static void run_block(const struct kernel_attention *a, uint32_t block, const struct row *rows,
                       size_t n_rows)
 {
-    const float *k = a->k + (size_t)block * POSITIONS * a->kv_stride;
-    const float *v = a->v + (size_t)block * POSITIONS * a->kv_stride;
-    size_t begin = POSITIONS, end = 0;
+    size_t begin = POSITIONS, end = 0, n_groups = (n_rows + MAX_ROWS - 1) / MAX_ROWS;
     for (size_t i = 0; i < n_rows; i++) {
         begin = smaller(begin, rows[i].begin);
         end = larger(end, rows[i].end);
     }
-    size_t stride_bytes = a->kv_stride * sizeof(float);
-    struct ahead next_k = ahead_of(a->ahead_k, a->ahead_rows, a->ahead_row_bytes, stride_bytes);
-    struct ahead next_v = ahead_of(a->ahead_v, a->ahead_rows, a->ahead_row_bytes, stride_bytes);
-    score(a, k, rows, n_rows, begin, end, &next_k, &next_v);
+    size_t score_steps = (end - begin / CHUNK * CHUNK + CHUNK - 1) / CHUNK * a->head_dim;
+    size_t mix_steps = (a->head_dim + CHUNK - 1) / CHUNK * (end - begin);
+    struct ahead next_k = ahead_of(a->ahead_k, a->ahead_bytes, score_steps * n_groups);
+    struct ahead next_v = ahead_of(a->ahead_v, a->ahead_bytes, mix_steps * n_groups);
+    score(a, block, rows, n_rows, begin, end, &next_k);
     for (size_t i = 0; i < n_rows; i++) {
         exponentiate(a, &rows[i]);
     }
-    mix(a, v, rows, n_rows, &next_v);
+    mix(a, block, rows, n_rows, begin, end, &next_v);
 }
 
 /* The query's share in a block; false when it has none. */
@@ -514,8 +524,7 @@ static void finish(const struct kernel_query *q, const float *state, size_t head
 void RUNG(kernel_attention)(const struct kernel_attention *a)
 {
     size_t stride = attention_part_floats(a->head_dim), n = a->n_queries;
-    float *scores = (float *)a->scratch + a->head_dim * CHUNK;
-    float *parts = scores + ATTENTION_QUERIES * POSITIONS;
+    float *scores = scores_of(a), *parts = scores + ATTENTION_QUERIES * POSITIONS;
     float *states = parts + ATTENTION_QUERIES * stride;
     uint32_t block = UINT32_MAX, end = 0;
     for (size_t i = 0; i < n; i++) {
@@ -554,7 +563,7 @@ void RUNG(kernel_attention_part)(const struct kernel_attention *a, uint32_t bloc
                                  uint32_t block_end, float *parts)
 {
     size_t stride = attention_part_floats(a->head_dim);
-    float *scores = (float *)a->scratch + a->head_dim * CHUNK;
+    float *scores = scores_of(a);
     for (uint32_t block = block_begin; block < block_end; block++) {
         struct row rows[ATTENTION_QUERIES];
         size_t n_rows = 0;
