@@ -1,9 +1,18 @@
 /* pool.h: worker threads for data-parallel steps.
  *
  * pool_run calls task(context, i, n) once for each i in 0..n-1 (n = pool_threads), the caller being
- * number 0, and returns when all are done. Workers spin for a short while between runs and then
- * sleep, so that back-to-back runs cost well under a microsecond and an idle program costs nothing.
- * Inside a task, pool_barrier waits for all n threads.
+ * number 0, and returns when all are done. Inside a task, pool_barrier waits for all n threads.
+ *
+ * Who waits (for the next run, at a barrier, for the end of a run) spins for a short while, so that
+ * back-to-back runs cost well under a microsecond, and then sleeps, so that an idle program costs
+ * nothing. Who finds that a thread it may be waiting for was last seen on its own processor sleeps
+ * at once: that thread cannot run otherwise.
+ *
+ * Beside other busy programs a step takes as long as its unluckiest thread, and n threads may be
+ * slower than n - 1. pool_run_some is for tasks that are content with fewer: it calls
+ * task(context, i, m) for each i in 0..m-1 with an m from 1 to n, lowers m while threads wait for
+ * each other for more than an n-th of the time, and tries more again later. On a machine that is
+ * otherwise quiet m is n.
  */
 #ifndef LLLM_BASE_POOL_H
 #define LLLM_BASE_POOL_H
@@ -22,6 +31,7 @@ struct pool *pool_new(int n_threads, struct error *e);
 void pool_free(struct pool *p);
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, pool_task *task, void *context);
+void pool_run_some(struct pool *p, pool_task *task, void *context);
 void pool_barrier(struct pool *p);
 
 /* Splits n items into contiguous shares, each a multiple of `grain` but for the last:

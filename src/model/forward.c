@@ -355,7 +355,7 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
         s->clock->since_s = time_now_s();
     }
     rope_prepare(f->m, f->s, capacity);
-    pool_run(f->pool, run_thread, f);
+    pool_run_some(f->pool, run_thread, f);
     pass_stage(f, (struct place){0, 1}, MODEL_STAGE_REST);
     return true;
 }
