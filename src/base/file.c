@@ -28,7 +28,7 @@ bool file_map_open(const char *path, struct file_map *map, struct error *e)
     }
     if (st.st_size == 0) {
         close(fd);
-        *map = (struct file_map){empty, 0};
+        *map = (struct file_map){.data = empty};
         return true;
     }
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -37,8 +37,27 @@ bool file_map_open(const char *path, struct file_map *map, struct error *e)
     if (p == MAP_FAILED) {
         return error_set(e, ERROR_IO, "cannot map %s: %s", path, strerror(why));
     }
-    *map = (struct file_map){p, (uint64_t)st.st_size};
+    *map = (struct file_map){
+        .data = p, .size_bytes = (uint64_t)st.st_size, .device = st.st_dev, .inode = st.st_ino};
     return true;
+}
+
+int file_map_reopen(const struct file_map *map, const char *path, struct error *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        error_set(e, ERROR_IO, "cannot open %s again: %s", path, strerror(errno));
+        return -1;
+    }
+    if (fstat(fd, &st) != 0 || st.st_dev != map->device || st.st_ino != map->inode ||
+        (uint64_t)st.st_size != map->size_bytes) {
+        close(fd);
+        error_set(e, ERROR_IO, "%s has become another file while it was being opened: try again",
+                  path);
+        return -1;
+    }
+    return fd;
 }
 
 void file_map_close(struct file_map *map)

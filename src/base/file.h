@@ -13,10 +13,14 @@
 struct file_map {
     const uint8_t *data;
     uint64_t size_bytes;
+    uint64_t device, inode; /* which file it is, whatever its name stands for later */
 };
 
 bool file_map_open(const char *path, struct file_map *map, struct error *e);
 void file_map_close(struct file_map *map);
+/* A descriptor of the mapped file, to read it in other ways: close() it. -1 with a sentence where
+ * path stands for another file by now, or for none. */
+int file_map_reopen(const struct file_map *map, const char *path, struct error *e);
 
 /* Reads a whole file (or a pipe) of at most max_bytes and appends it to b. */
 bool file_read(const char *path, size_t max_bytes, struct buf *b, struct error *e);

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/pool.h"
 #include "quant/quant.h"
 
 enum gguf_value_type {
@@ -99,6 +100,23 @@ struct gguf_tensor {
 struct gguf *gguf_open(const char *path, struct error *e);
 struct gguf *gguf_open_memory(const void *data, uint64_t size_bytes, struct error *e);
 void gguf_close(struct gguf *g);
+
+/* Tensors in pages of 2 MiB, which take a processor less looking up than those of 4 KiB in which a
+ * file is mapped on most systems. */
+struct gguf_move {
+    uint64_t size_bytes; /* of all tensors; 0: they stay where they are, and why_not says why */
+    uint64_t huge_bytes; /* how much of that lies in pages of 2 MiB, as the system tells it */
+    double seconds;
+    char why_not[256]; /* a sentence without its end: "the system has huge pages switched off" */
+};
+/* Reads the tensors of a file, piece by piece and with all threads of the pool (NULL: this one), to
+ * memory of the process, and drops what was read from the system's cache of files, so that no two
+ * copies are resident but for some pieces of 8 MiB. The next start reads the disk again. Before
+ * anybody has taken a tensor's data; moving twice moves once. Where the system has no such pages or
+ * no room, or the model is not in files on a disk, nothing happens and *m says so: that is no
+ * error. False when a file cannot be read; then the tensors are where they were. Process lifetime.
+ */
+bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, struct error *e);
 
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_alignment(const struct gguf *g);

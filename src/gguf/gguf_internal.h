@@ -28,6 +28,9 @@ enum {
 
 struct gguf {
     struct file_map map; /* data is NULL when the memory is borrowed */
+    char *path;          /* of that file */
+    void *moved;         /* where gguf_move_tensors put the tensors of all files, or NULL */
+    uint64_t moved_bytes;
     const uint8_t *data;
     uint64_t size_bytes;
     uint32_t n_files;
@@ -74,6 +77,7 @@ struct gguf *gguf_open_parts(uint8_t *metadata, uint64_t metadata_bytes, uint64_
 struct gguf *gguf_open_shards(struct gguf *g, const char *path, struct error *e);
 /* Maps one file, whatever it says about others. */
 struct gguf *gguf_open_file(const char *path, struct error *e);
+void gguf_release_moved(struct gguf *g);
 
 /* What a tensor's data needs for its blocks to be read in place: the largest power of two that
  * divides the size of a block, at most 8. A file's own alignment may be smaller. */

@@ -413,6 +413,7 @@ struct gguf *gguf_open_file(const char *path, struct error *e)
         return NULL;
     }
     g->map = map;
+    g->path = mem_strdup(path);
     return g;
 }
 
@@ -440,6 +441,8 @@ void gguf_close(struct gguf *g)
     }
     free(g->shards);
     free(g->metadata);
+    gguf_release_moved(g);
+    free(g->path);
     if (g->map.data != NULL) {
         file_map_close(&g->map);
     }
