@@ -341,6 +341,7 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
         json_decref(t.waiting);
         return cli_fail(&e);
     }
+    session_adapt(t.session, chat->adapters);
     t.system = chat->system ? mem_strdup(chat->system) : NULL;
     start_anew(&t);
     answer_init(&t.answer, stdout);

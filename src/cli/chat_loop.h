@@ -15,6 +15,7 @@ struct chat_loop {
     enum prompter_thinking thinking;
     bool show_reasoning;
     struct generation_options how;
+    const struct model_adapters *adapters; /* borrowed; NULL: none */
     bool quiet, verbose;
 };
 

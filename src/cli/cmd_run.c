@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/progress.h"
+#include "cli/adapters.h"
 #include "cli/answer.h"
 #include "cli/chat_input.h"
 #include "cli/chat_loop.h"
@@ -24,7 +25,7 @@ struct run_options {
     bool temp_given, top_k_given, top_p_given, min_p_given, penalty_given, last_n_given;
     bool seed_given, raw, interactive, ignore_eos, thinking, no_thinking;
     uint32_t max_tokens;
-    struct string_list stop;
+    struct string_list stop, lora;
     const char *model, *prompt, *file, *system, *tools, *chat_template;
 };
 
@@ -48,6 +49,10 @@ static const struct option table[] = {
      "ask for none, and show none, nor in --json (else terminals show it dimmed, and files and "
      "pipes never do)",
      FIELD(no_thinking), 0, 0, 0},
+    {"lora", 0, OPTION_STRINGS, "FILE[=X]",
+     "an adapter of the model: a GGUF file, or a folder of the peft library; X: how strongly it "
+     "counts (default 1; may be repeated)",
+     FIELD(lora), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
      FIELD(interactive), 0, 0, 0},
@@ -101,6 +106,7 @@ struct run {
     const char *empty;          /* where a prompt should be and none is; NULL: nowhere */
     bool chat;
     json_t *tools;
+    struct adapter_list adapters;
 };
 
 /* Which argument is what: see the text of -h. False after a message. */
@@ -270,6 +276,7 @@ static bool generate(const struct run *r, struct engine *en, bool raw,
     bool ok = raw ? raw_prompt(r, en, &prompt, e) : prompter_prompt(p, &request, &prompt, e);
     ok = ok && (session = session_new(en, e));
     if (ok) {
+        session_adapt(session, &r->adapters.use);
         ok = raw ? answer_generate(a, session, &prompt.tokens, how, e)
                  : answer_chat(a, session, p, &request, &prompt, how, e);
     }
@@ -352,6 +359,7 @@ static int with_engine(const struct run *r, const struct model_source *source, s
             .thinking = thinking_of(o),
             .show_reasoning = shows_reasoning(o),
             .how = generation_of(r),
+            .adapters = &r->adapters.use,
             .quiet = o->common.quiet,
             .verbose = o->common.verbose,
         };
@@ -434,8 +442,11 @@ static int run(const void *options, const struct string_list *arguments)
         status = cli_fail(&e);
     } else {
         complete_sampling(&r, en);
-        status = with_engine(&r, &source, en, start_s);
+        status = adapters_open(&o->lora, en, &r.adapters, &e)
+                     ? with_engine(&r, &source, en, start_s)
+                     : cli_fail(&e);
     }
+    adapters_close(&r.adapters);
     engine_close(en);
     models_release(&source);
     json_decref(r.tools);
@@ -460,6 +471,7 @@ const struct command cmd_run = {
                 "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"
                 "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
                 "  lllm run tinyllama.gguf --json < question.txt\n"
+                "  lllm run tinyllama.gguf \"Hello\" --lora pirate.gguf=0.8 --lora my-lora/\n"
                 "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "cli/adapters.h"
 #include "cli/cli.h"
 #include "cli/inventory.h"
 #include "cli/models.h"
 #include "cli/term.h"
 #include "engine/engine.h"
+#include "hf/hf.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -454,11 +456,52 @@ static int print_template(const struct facts *f, bool json)
     return CLI_DONE;
 }
 
+static int show_adapter(const struct gguf *g, const char *name, const struct show_options *o)
+{
+    struct error e = {0};
+    if (o->template) {
+        term_message("%s is an adapter and has no chat template", name);
+        return CLI_FAILED;
+    }
+    json_t *all = o->common.json ? adapters_json(g, name, &e) : NULL;
+    if (o->common.json ? !all : !adapters_show(g, name, &e)) {
+        models_name_in_error(&e, name);
+        return cli_fail(&e);
+    }
+    if (o->metadata && all) {
+        json_object_set_new(all, "metadata", metadata_json(g));
+    } else if (o->metadata) {
+        print_metadata(g);
+    }
+    if (o->tensors && all) {
+        json_object_set_new(all, "tensors", tensors_json(g));
+    } else if (o->tensors) {
+        print_tensors(g);
+    }
+    if (all) {
+        term_print_json(all, true);
+    }
+    return CLI_DONE;
+}
+
+/* A folder of the peft library, which is no model. */
+static int show_adapter_folder(const char *folder, const struct show_options *o)
+{
+    struct error e = {0};
+    struct gguf *g = hf_open_adapter(folder, NULL, &e);
+    int status = g ? show_adapter(g, folder, o) : cli_fail(&e);
+    gguf_close(g);
+    return status;
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct show_options *o = options;
     if (arguments->n != 1) {
         return cli_usage("show", arguments->n ? "show takes one model" : "show needs a model");
+    }
+    if (hf_is_adapter(arguments->items[0]) && !hf_is_folder(arguments->items[0])) {
+        return show_adapter_folder(arguments->items[0], o);
     }
     struct error e = {0};
     struct model_source source;
@@ -470,6 +513,8 @@ static int run(const void *options, const struct string_list *arguments)
     int status = CLI_DONE;
     if (!g) {
         status = cli_fail(&e);
+    } else if (model_is_adapter(g)) {
+        status = show_adapter(g, source.name, o);
     } else {
         f.gguf = g;
         gather(&f, &o->common);
@@ -496,7 +541,8 @@ const struct command cmd_show = {
         "the memory it needs at several context lengths: weights, keys and values of the\n"
         "tokens (KV cache), and scratch, which depends on --threads; of both no more is\n"
         "taken than is used. Works on GGUF files with a vocabulary only, too (of a folder it\n"
-        "needs config.json). What keeps this program from running a file is said at the end\n"
+        "needs config.json), and on adapters (LoRA): GGUF files, or folders of the peft\n"
+        "library. What keeps this program from running a file is said at the end\n"
         "(\"problem\" of --json).",
     .examples = "  lllm show starter\n"
                 "  lllm show tinyllama.gguf --tensors\n"

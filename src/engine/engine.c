@@ -109,6 +109,11 @@ static bool open_tokenizer(struct engine *en, struct error *e)
 static bool open_parts(struct engine *en, const struct engine_options *o, const char *name,
                        struct error *e)
 {
+    if (model_is_adapter(en->gguf)) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the file is an adapter, not a model: `lllm run MODEL --lora FILE` takes "
+                         "it beside its model");
+    }
     if (gguf_tensor_count(en->gguf) == 0) {
         return error_set(
             e, ERROR_UNSUPPORTED,

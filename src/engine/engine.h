@@ -74,6 +74,10 @@ struct session *session_new(struct engine *en, struct error *e);
 void session_free(struct session *s);
 uint32_t session_count(const struct session *s); /* tokens in the timeline */
 void session_truncate(struct session *s, uint32_t n_tokens);
+/* What later tokens are changed by (model/adapter.h); NULL: nothing. Copied; the adapters
+ * themselves must have been loaded for the engine's model and outlive their use. The timeline is
+ * emptied where it was made with others: keys and values depend on them. */
+void session_adapt(struct session *s, const struct model_adapters *adapters);
 /* Makes the timeline equal to tokens (at least one; ERROR_LIMIT above the context size): keeps the
  * common prefix that is already computed, runs the rest in chunks of batch_size. On processors
  * where given and generated tokens are computed in two ways (model.h), generated ones are computed

@@ -25,9 +25,10 @@ struct model_scratch *engine_scratch(struct engine *en, struct error *e);
 struct session {
     struct engine *engine;
     struct model_cache cache;
-    struct model_clock *clock; /* of its passes, or NULL */
-    int32_t *tokens;           /* [context_size], the first cache.n_tokens are the timeline */
-    float *logits;             /* [n_vocab] of the last position */
+    struct model_adapters adapters; /* to which the cache points where there are some */
+    struct model_clock *clock;      /* of its passes, or NULL */
+    int32_t *tokens;                /* [context_size], the first cache.n_tokens are the timeline */
+    float *logits;                  /* [n_vocab] of the last position */
     /* How many tokens at the beginning were computed as given ones (model_forward); those behind
      * were generated, and are computed again where a prompt has them. */
     uint32_t n_given;

@@ -61,6 +61,15 @@ void session_truncate(struct session *s, uint32_t n_tokens)
     }
 }
 
+void session_adapt(struct session *s, const struct model_adapters *adapters)
+{
+    if (!model_adapters_same(s->cache.adapters, adapters)) {
+        session_truncate(s, 0);
+    }
+    s->adapters = adapters ? *adapters : (struct model_adapters){0};
+    s->cache.adapters = s->adapters.n > 0 ? &s->adapters : NULL;
+}
+
 static void note_phase(struct session *s, enum model_phase phase)
 {
     if (phase == MODEL_PREFILL || !model_phases_differ(s->engine->kernels)) {

@@ -72,8 +72,15 @@ static const char *tail_of(const char *rest)
     return NULL;
 }
 
-/* Fills the stars of a pattern. */
-static void expand(const char *pattern, const uint32_t numbers[2], const char *tail,
+const char *hf_entry_match(const struct arch_hf_tensor *entry, const char *name,
+                           uint32_t numbers[2])
+{
+    const char *rest = match(entry->from, name, numbers);
+    const char *tail = rest ? tail_of(rest) : NULL;
+    return tail || !rest || entry->from[strlen(entry->from) - 1] != '.' ? tail : "";
+}
+
+void hf_entry_name(const char *pattern, const uint32_t numbers[2], const char *tail,
                    char out[PLANNED_NAME_BYTES])
 {
     size_t used = 0, n = 0;
@@ -134,14 +141,14 @@ static bool add_piece(struct collector *c, const struct arch_hf_tensor *entry,
     if (entry->with) {
         size_t n = (size_t)snprintf(name, sizeof name, "%s", prefix);
         char rest[PLANNED_NAME_BYTES];
-        expand(entry->with, numbers, "", rest);
+        hf_entry_name(entry->with, numbers, "", rest);
         snprintf(name + n, sizeof name - n, "%s", rest);
         piece.with = hf_weights_find(c->weights, name);
         if (!piece.with) {
             return wrong(&piece, c->e, "is there without %s, which belongs to it", rest);
         }
     }
-    expand(entry->to, numbers, tail, name);
+    hf_entry_name(entry->to, numbers, tail, name);
     bool per_layer = count_stars(entry->to) > 0;
     struct planned *t = planned_for(c->plan, name, per_layer, per_layer ? numbers[0] : 0);
     t->stacked = count_stars(entry->from) == 2 && count_stars(entry->to) == 1;
@@ -162,16 +169,14 @@ static bool take(struct collector *c, const struct safetensors_tensor *stored, c
     for (size_t i = 0; i < half->n_tensors; i++) {
         const struct arch_hf_tensor *entry = &half->tensors[i];
         uint32_t numbers[2] = {0, 0};
-        const char *rest = match(entry->from, name, numbers);
-        size_t n = strlen(entry->from);
-        const char *tail = rest ? tail_of(rest) : NULL;
-        if (!rest || (!tail && entry->from[n - 1] != '.')) {
+        const char *tail = hf_entry_match(entry, name, numbers);
+        if (!tail) {
             continue;
         }
         *known = true;
         bool left_out = !entry->to || !hf_family_has_class(c->family, entry->only) ||
                         (entry->unless && hf_config_true(c->family->config, entry->unless));
-        if (!left_out && !add_piece(c, entry, stored, numbers, prefix, tail ? tail : "")) {
+        if (!left_out && !add_piece(c, entry, stored, numbers, prefix, tail)) {
             return false;
         }
     }
@@ -558,6 +563,6 @@ bool hf_planned_each(const struct planned *t, size_t i, char name[PLANNED_NAME_B
     }
     const struct piece *p = &t->pieces[i];
     *data = hf_planned_piece_in_place(t, p);
-    expand(p->entry->each, (uint32_t[2]){t->layer, p->expert}, weight, name);
+    hf_entry_name(p->entry->each, (uint32_t[2]){t->layer, p->expert}, weight, name);
     return *data != NULL;
 }

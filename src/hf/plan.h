@@ -53,13 +53,29 @@ bool hf_plan_make(const struct family *f, const struct weights *w,
 void hf_plan_free(struct plan *p);
 const struct planned *hf_plan_find(const struct plan *p, const char *name);
 
+/* Whether an entry is about the stored tensor of a name without its prefix: then the tail that its
+ * name in the file has (".weight", ""), and the numbers that its stars stand for; otherwise NULL.
+ */
+const char *hf_entry_match(const struct arch_hf_tensor *entry, const char *name,
+                           uint32_t numbers[2]);
+enum { PLANNED_NAME_BYTES = SAFETENSORS_MAX_NAME_BYTES + 64 };
+/* A pattern with its stars filled, and a tail. */
+void hf_entry_name(const char *pattern, const uint32_t numbers[2], const char *tail,
+                   char out[PLANNED_NAME_BYTES]);
+/* The stored row that becomes row `row` of n_rows, by a step of heads (ARCH_HF_ROPE_*): from [half,
+ * pair] to [pair, half]. */
+static inline uint64_t hf_rope_row(uint64_t row, uint64_t n_rows, uint32_t n_heads)
+{
+    uint64_t size = n_rows / n_heads, within = row % size;
+    return row - within + within % 2 * (size / 2) + within / 2;
+}
+
 /* The data where it can be used in place, all of it in rows of its type; NULL: make them. */
 const void *hf_planned_in_place(const struct planned *t);
 /* The same for one piece. */
 const void *hf_planned_piece_in_place(const struct planned *t, const struct piece *p);
 /* Stacked experts that need not be: piece i as a tensor of its own, of the other dimensions and in
  * place. False where they must be stacked. */
-enum { PLANNED_NAME_BYTES = SAFETENSORS_MAX_NAME_BYTES + 64 };
 bool hf_planned_each(const struct planned *t, size_t i, char name[PLANNED_NAME_BYTES],
                      const void **data);
 /* Rows first .. first + n - 1 in the tensor's type. */

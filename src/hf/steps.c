@@ -95,8 +95,7 @@ static uint64_t stored_row(const struct planned *t, uint64_t u)
     }
     uint64_t matrix = u / t->rows, row = u % t->rows;
     if (t->n_heads) {
-        uint64_t size = t->rows / t->n_heads, within = row % size;
-        row = row - within + within % 2 * (size / 2) + within / 2;
+        row = hf_rope_row(row, t->rows, t->n_heads);
     }
     row = t->steps & ARCH_HF_SECOND ? row + t->rows
           : t->steps & ARCH_HF_EVEN ? 2 * row

@@ -38,6 +38,11 @@ const char *model_arch_name(const struct model_arch *a)
     return a->name;
 }
 
+const char *model_arch_family(const struct model_arch *a)
+{
+    return a->same_as ? a->same_as : a->name;
+}
+
 void model_arch_list(char *out, size_t out_bytes)
 {
     size_t used = 0;

@@ -72,6 +72,9 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
     for (size_t t = 0; l->bias && t < f->n_tokens - in.first; t++) {
         f->kernels->add(y + t * y_stride + begin, l->bias + begin, end - begin);
     }
+    if (f->adapted) {
+        pass_adapt(f, l->number, begin, end, in, f->n_tokens, y, y_stride);
+    }
 }
 
 /* Whole blocks of rows, the first of which may begin before in->first. */
@@ -256,6 +259,9 @@ static void finish(const struct pass *f, struct place p)
     for (size_t t = 0; m->head.bias && begin < end && t < f->n_wanted; t++) {
         f->kernels->add(f->logits + t * n_vocab + begin, m->head.bias + begin, end - begin);
     }
+    if (f->adapted) {
+        pass_adapt(f, m->head.number, begin, end, out, f->n_tokens, f->logits, n_vocab);
+    }
     for (size_t t = 0; m->config.logit_softcap != 0 && begin < end && t < f->n_wanted; t++) {
         f->kernels->soft_cap(f->logits + t * n_vocab + begin, end - begin, m->config.logit_softcap);
     }
@@ -414,6 +420,9 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
     if (!check_writes_text(m, e)) {
         return false;
     }
+    if (!pass_check_adapters(m, cache->adapters, e)) {
+        return false;
+    }
     if (n_tokens > cache->capacity - cache->n_tokens) {
         return error_set(e, ERROR_LIMIT,
                          "the context is full: it holds %u tokens, and %u were to be added to %u",
@@ -428,7 +437,9 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                      .position = cache->n_tokens,
                      .n_wanted = n_logits,
                      .logits = logits,
-                     .cache = cache};
+                     .cache = cache,
+                     .adapters = cache->adapters,
+                     .adapted = cache->adapters != NULL};
     pass_choose_units(&f, phase);
     if (!pass_run(&f, cache->capacity, e)) {
         return false;
@@ -448,7 +459,12 @@ bool model_forward_joint(const struct model *m, struct model_cache *const *cache
         return error_set(e, ERROR_USAGE, "%u sequences are to go on together; 1 to %d can", n,
                          MODEL_MAX_JOINT);
     }
+    bool adapted = false;
     for (uint32_t i = 0; i < n; i++) {
+        adapted = adapted || caches[i]->adapters;
+        if (!pass_check_adapters(m, caches[i]->adapters, e)) {
+            return false;
+        }
         if (caches[i]->capacity != caches[0]->capacity) {
             return error_set(e, ERROR_USAGE,
                              "sequences with contexts of %u and %u tokens cannot "
@@ -470,7 +486,8 @@ bool model_forward_joint(const struct model *m, struct model_cache *const *cache
                      .n_tokens = n,
                      .n_wanted = n,
                      .logits = logits,
-                     .joint = caches};
+                     .joint = caches,
+                     .adapted = adapted};
     pass_choose_units(&f, MODEL_DECODE);
     if (!pass_run(&f, caches[0]->capacity, e)) {
         return false;

@@ -418,6 +418,23 @@ static bool check_places(struct model *m, struct error *e)
     return true;
 }
 
+/* By number, an adapter finds what it adds to a matrix. A head that the embedding serves is a
+ * matrix of its own. */
+static void number_matrices(struct model *m)
+{
+    const struct model_arch *a = m->config.arch;
+    for (size_t i = 0; i < a->n_tensors; i++) {
+        const struct arch_tensor *row = &a->tensors[i];
+        uint32_t n = arch_per_layer(row) ? m->config.n_layers : 1;
+        for (uint32_t l = 0; row->kind == ARCH_MATRIX && row->need != ARCH_IGNORED && l < n; l++) {
+            struct model_linear *linear = place_of(m, row, l);
+            if (linear->w.data && linear->number == 0) {
+                linear->number = ++m->n_matrices;
+            }
+        }
+    }
+}
+
 struct model *model_load(const struct gguf *g, struct error *e)
 {
     struct model_config config;
@@ -433,6 +450,7 @@ struct model *model_load(const struct gguf *g, struct error *e)
         model_free(m);
         return NULL;
     }
+    number_matrices(m);
     return m;
 }
 

@@ -17,6 +17,7 @@
 #include "base/pool.h"
 #include "gguf/gguf.h"
 #include "kernels/kernels.h"
+#include "model/adapter.h"
 
 enum {
     MODEL_MAX_LAYERS = 1024,
@@ -104,6 +105,8 @@ struct model_config {
 
 const struct model_arch *model_arch_find(const char *name, size_t n); /* NULL when unknown */
 const char *model_arch_name(const struct model_arch *a);
+/* The name of the row whose models these are: its own, or that of which it is another spelling. */
+const char *model_arch_family(const struct model_arch *a);
 /* Sentences for errors: "llama" or "llama, mistral, ..." */
 void model_arch_list(char *out, size_t out_bytes);
 
@@ -118,6 +121,7 @@ struct model_linear {
     struct kernel_weights w;
     const float *bias; /* [n_rows] or NULL */
     const char *name;  /* of the tensor in the file */
+    uint32_t number;   /* from 1, among the model's matrices that are no experts' */
 };
 
 struct model_norm {
@@ -155,6 +159,7 @@ struct model {
     struct model_linear classifier, labels;
     const float *rope_divisors, *rope_long, *rope_short; /* [n_rot/2] or NULL */
     struct model_layer *layers;                          /* [n_layers] */
+    uint32_t n_matrices;                                 /* the last model_linear.number */
     struct arena *arena; /* vectors converted to f32 where the file has another format */
 };
 
@@ -210,6 +215,8 @@ struct model_cache {
     uint32_t *table;   /* [capacity / MODEL_PAGE_POSITIONS, rounded up] */
     uint32_t capacity; /* the most positions */
     uint32_t n_tokens; /* positions filled */
+    /* What changes this sequence's rows; borrowed. NULL: nothing. Every pass looks here. */
+    const struct model_adapters *adapters;
 };
 /* A cache that owns its pages, as many as its capacity takes, in order. Session lifetime. */
 bool model_cache_init(struct model_cache *c, const struct model_config *config,

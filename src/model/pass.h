@@ -95,6 +95,8 @@ struct pass {
     const uint32_t *begins, *ends;
     /* [n_tokens] the cache to which each token goes, at its end; NULL: all to one. */
     struct model_cache *const *joint;
+    const struct model_adapters *adapters; /* of all tokens, where they are one sequence */
+    bool adapted;                          /* some token has adapters */
 };
 
 struct model_pages {
@@ -134,6 +136,11 @@ static inline uint64_t pass_position(const struct pass *f, size_t token)
                        : (uint64_t)f->position + token;
 }
 
+static inline const struct model_adapters *pass_adapters(const struct pass *f, size_t token)
+{
+    return f->joint ? f->joint[token]->adapters : f->adapters;
+}
+
 /* One thread's place in a pass. */
 struct place {
     int index, n_threads;
@@ -160,6 +167,13 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
  * where multiplies need it; then they are ready as well. */
 void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
                char *packed);
+/* adapter.c: what the tokens' adapters add to a matrix (model_linear.number), where f->adapted.
+ * Rows [begin, end) of the matrix, tokens in.first..row_end; y: of token in.first. */
+void pass_adapt(const struct pass *f, uint32_t matrix, size_t begin, size_t end, struct rows in,
+                size_t row_end, float *y, size_t y_stride);
+bool pass_check_adapters(const struct model *m, const struct model_adapters *adapters,
+                         struct error *e);
+
 /* Tells the observer, if there is one, on one thread. */
 void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,
                   struct rows in);

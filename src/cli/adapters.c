@@ -1,0 +1,89 @@
+#include "cli/adapters.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/models.h"
+#include "hf/hf.h"
+
+enum { MAX_STRENGTH = 1000 };
+
+/* The path in an argument, the caller's, and its strength. A name that is there with its '=' is
+ * meant so. */
+static char *read_argument(const char *argument, float *strength, struct error *e)
+{
+    const char *cut = strrchr(argument, '=');
+    *strength = 1;
+    if (!cut || file_exists(argument)) {
+        return mem_strdup(argument);
+    }
+    char *end;
+    *strength = strtof(cut + 1, &end);
+    if (end == cut + 1 || *end || !(fabsf(*strength) <= MAX_STRENGTH)) {
+        error_set(e, ERROR_USAGE,
+                  "--lora %.200s: what stands behind the last = must be a number from -%d to %d, "
+                  "how strongly the adapter counts",
+                  argument, MAX_STRENGTH, MAX_STRENGTH);
+        return NULL;
+    }
+    return mem_strndup(argument, (size_t)(cut - argument));
+}
+
+static struct gguf *open_file(const char *path, const struct model_config *base, struct error *e)
+{
+    if (hf_is_adapter(path)) {
+        return hf_open_adapter(path, base, e);
+    }
+    if (!file_exists(path) || file_is_directory(path)) {
+        error_set(e, ERROR_IO,
+                  file_is_directory(path)
+                      ? "%s has no adapter_config.json: give the folder of an adapter of the peft "
+                        "library, or a GGUF file"
+                      : "there is no adapter \"%s\": give the path of a GGUF file, or of a folder "
+                        "with adapter_config.json",
+                  path);
+        return NULL;
+    }
+    return gguf_open(path, e);
+}
+
+bool adapters_open(const struct string_list *arguments, const struct engine *en,
+                   struct adapter_list *list, struct error *e)
+{
+    if (arguments->n > MODEL_MAX_ADAPTERS) {
+        return error_set(e, ERROR_LIMIT,
+                         "--lora is there %zu times; at most %d adapters go together", arguments->n,
+                         MODEL_MAX_ADAPTERS);
+    }
+    for (size_t i = 0; i < arguments->n; i++) {
+        float strength;
+        char *path = read_argument(arguments->items[i], &strength, e);
+        if (!path) {
+            return false;
+        }
+        struct gguf *g = open_file(path, engine_config(en), e);
+        struct model_adapter *a = g ? model_adapter_load(engine_model(en), g, e) : NULL;
+        if (!a) {
+            models_name_in_error(e, path);
+        }
+        free(path);
+        if (!a) {
+            return false;
+        }
+        list->loaded[i] = a;
+        list->use.uses[i].adapter = a;
+        list->use.uses[i].strength = strength;
+        list->use.n++;
+    }
+    return true;
+}
+
+void adapters_close(struct adapter_list *list)
+{
+    for (uint32_t i = 0; i < list->use.n; i++) {
+        model_adapter_free(list->loaded[i]);
+    }
+    *list = (struct adapter_list){0};
+}
