@@ -174,8 +174,8 @@ void sampler_free(struct sampler *s);
 int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent,
                      size_t n_recent);
 
-enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
-const char *finish_reason_name(enum finish_reason r); /* "stop", "length", "cancelled" */
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
+const char *finish_reason_name(enum finish_reason r); /* "stop", ... */
 
 struct generation_options {
     struct sampling sampling;

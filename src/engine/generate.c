@@ -18,24 +18,16 @@ const char *finish_reason_name(enum finish_reason r)
         return "length";
     case FINISH_CANCELLED:
         return "cancelled";
+    case FINISH_ERROR:
+        return "error";
     }
     return "unknown";
 }
 
-struct generation {
-    struct session *session;
-    const struct generation_options *o;
-    struct sampler *sampler;
-    struct stream stream;
-    struct buf piece;
-    struct generation_stats stats;
-    bool at_start; /* no visible piece has come yet */
-};
-
 /* A control token for the parser, behind the text that came before it. */
 static bool put_control(struct generation *g, int32_t id)
 {
-    struct gguf_string spelling = tokenizer_spelling(g->session->engine->tokenizer, id);
+    struct gguf_string spelling = tokenizer_spelling(g->engine->tokenizer, id);
     stream_finish(&g->stream);
     if (!g->stream.cancelled && !chat_parser_control(g->o->parser, spelling.data, spelling.len)) {
         g->stream.cancelled = true;
@@ -46,7 +38,7 @@ static bool put_control(struct generation *g, int32_t id)
 /* Puts the bytes of a token on their way. False when the answer ends with it. */
 static bool put_token(struct generation *g, int32_t id)
 {
-    const struct tokenizer *t = g->session->engine->tokenizer;
+    const struct tokenizer *t = g->engine->tokenizer;
     if (g->o->parser && tokenizer_is_control(t, id)) {
         return put_control(g, id);
     }
@@ -72,48 +64,84 @@ static bool is_cancelled(const struct generation *g)
     return g->stream.cancelled || (g->o->cancelled && g->o->cancelled(g->o->cancelled_context));
 }
 
-/* Draws tokens until something ends the answer. The last one drawn is not part of the timeline. */
-static bool draw_tokens(struct generation *g, double start_s, struct error *e)
+static bool to_parser(void *context, const char *bytes, size_t n)
 {
-    struct session *s = g->session;
-    const struct engine *en = s->engine;
-    for (;;) {
-        int32_t id = sampler_next(g->sampler, s->logits, s->tokens, s->cache.n_tokens);
-        if (g->stats.n_generated == 0) {
-            g->stats.first_token_s = time_now_s() - start_s;
-        }
-        if (!g->o->ignore_end && tokenizer_is_end(en->tokenizer, id)) {
-            g->stats.reason = FINISH_STOP;
-            if (g->o->parser && tokenizer_is_control(en->tokenizer, id)) {
-                put_control(g, id);
-            }
-            return true;
-        }
-        g->stats.n_generated++;
-        if (!put_token(g, id)) {
-            g->stats.reason = g->stream.cancelled ? FINISH_CANCELLED : FINISH_STOP;
-            g->stats.stop = g->stream.stopped ? g->stream.stopped_by : NULL;
-            return true;
-        }
-        if (is_cancelled(g)) {
-            g->stats.reason = FINISH_CANCELLED;
-            return true;
-        }
-        if (g->stats.n_generated == g->o->max_tokens || s->cache.n_tokens == s->cache.capacity) {
-            g->stats.reason = FINISH_LENGTH;
-            return true;
-        }
-        if (!session_decode(s, id, e)) {
-            return false;
-        }
+    return chat_parser_push(context, bytes, n);
+}
+
+bool generation_begin(struct generation *g, const struct engine *en,
+                      const struct generation_options *o, generation_text_fn *text, void *context,
+                      struct error *e)
+{
+    if (!engine_require_vocabulary(en, e) || !sampling_check(&o->sampling, e)) {
+        return false;
+    }
+    /* Rows of the embedding that no token names are padding: they are never drawn. */
+    size_t n_drawn = tokenizer_count(en->tokenizer);
+    *g = (struct generation){
+        .engine = en, .o = o, .sampler = sampler_new(&o->sampling, n_drawn), .at_start = true};
+    stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
+                o->parser ? (void *)o->parser : context);
+    buf_init(&g->piece, MAX_PIECE_BYTES);
+    return true;
+}
+
+void generation_free(struct generation *g)
+{
+    if (g->sampler) {
+        sampler_free(g->sampler);
+        stream_free(&g->stream);
+        buf_free(&g->piece);
     }
 }
 
-static bool run(struct generation *g, const int32_t *prompt, size_t n_prompt, struct error *e)
+bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
+                     bool full, int32_t *id)
+{
+    const struct tokenizer *t = g->engine->tokenizer;
+    *id = sampler_next(g->sampler, logits, tokens, n);
+    if (!g->o->ignore_end && tokenizer_is_end(t, *id)) {
+        g->stats.reason = FINISH_STOP;
+        if (g->o->parser && tokenizer_is_control(t, *id)) {
+            put_control(g, *id);
+        }
+        return false;
+    }
+    g->stats.n_generated++;
+    if (!put_token(g, *id)) {
+        g->stats.reason = g->stream.cancelled ? FINISH_CANCELLED : FINISH_STOP;
+        g->stats.stop = g->stream.stopped ? g->stream.stopped_by : NULL;
+        return false;
+    }
+    if (is_cancelled(g)) {
+        g->stats.reason = FINISH_CANCELLED;
+        return false;
+    }
+    if (g->stats.n_generated == g->o->max_tokens || full) {
+        g->stats.reason = FINISH_LENGTH;
+        return false;
+    }
+    return true;
+}
+
+void generation_end(struct generation *g)
+{
+    stream_finish(&g->stream);
+    if (g->o->parser && !g->stream.cancelled && !chat_parser_finish(g->o->parser)) {
+        g->stream.cancelled = true;
+    }
+    if (g->stream.cancelled) {
+        g->stats.reason = FINISH_CANCELLED;
+    }
+}
+
+/* The last token drawn is not part of the timeline. */
+static bool run(struct generation *g, struct session *s, const int32_t *prompt, size_t n_prompt,
+                struct error *e)
 {
     double start_s = time_now_s();
     struct error why = {0};
-    bool ok = session_prefill(g->session, prompt, n_prompt, &g->stats.n_reused, g->o->cancelled,
+    bool ok = session_prefill(s, prompt, n_prompt, &g->stats.n_reused, g->o->cancelled,
                               g->o->cancelled_context, &why);
     g->stats.prefill_s = time_now_s() - start_s;
     if (!ok) {
@@ -127,45 +155,32 @@ static bool run(struct generation *g, const int32_t *prompt, size_t n_prompt, st
         return true;
     }
     g->stats.n_prompt = (uint32_t)n_prompt;
-    if (!draw_tokens(g, start_s, e)) {
-        return false;
+    for (bool goes_on = true, first = true; goes_on; first = false) {
+        int32_t id;
+        uint32_t n = s->cache.n_tokens;
+        goes_on = generation_draw(g, s->logits, s->tokens, n, n == s->cache.capacity, &id);
+        if (first) {
+            g->stats.first_token_s = time_now_s() - start_s;
+        }
+        if (goes_on && !session_decode(s, id, e)) {
+            return false;
+        }
     }
-    stream_finish(&g->stream);
-    if (g->o->parser && !g->stream.cancelled && !chat_parser_finish(g->o->parser)) {
-        g->stream.cancelled = true;
-    }
-    if (g->stream.cancelled) {
-        g->stats.reason = FINISH_CANCELLED;
-    }
+    generation_end(g);
     g->stats.decode_s = time_now_s() - start_s - g->stats.first_token_s;
     return true;
-}
-
-static bool to_parser(void *context, const char *bytes, size_t n)
-{
-    return chat_parser_push(context, bytes, n);
 }
 
 bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
                      const struct generation_options *o, generation_text_fn *text, void *context,
                      struct generation_stats *stats, struct error *e)
 {
-    if (!engine_require_vocabulary(s->engine, e) || !sampling_check(&o->sampling, e)) {
-        return false;
-    }
-    /* Rows of the embedding that no token names are padding: they are never drawn. */
-    size_t n_drawn = tokenizer_count(s->engine->tokenizer);
-    struct generation g = {
-        .session = s, .o = o, .sampler = sampler_new(&o->sampling, n_drawn), .at_start = true};
-    stream_init(&g.stream, o->stop, o->n_stop, o->parser ? to_parser : text,
-                o->parser ? (void *)o->parser : context);
-    buf_init(&g.piece, MAX_PIECE_BYTES);
-    bool ok = run(&g, prompt, n_prompt, e);
+    struct generation g = {0};
+    bool ok =
+        generation_begin(&g, s->engine, o, text, context, e) && run(&g, s, prompt, n_prompt, e);
     if (ok && stats) {
         *stats = g.stats;
     }
-    sampler_free(g.sampler);
-    stream_free(&g.stream);
-    buf_free(&g.piece);
+    generation_free(&g);
     return ok;
 }

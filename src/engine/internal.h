@@ -55,4 +55,29 @@ bool stream_push(struct stream *s, const char *bytes, size_t n);
 void stream_finish(struct stream *s); /* hands out what was held back, unless stopped */
 void stream_free(struct stream *s);
 
+/* generate.c: one answer, whoever runs the passes: what is drawn from logits, when it is over, and
+ * its text on its way out. */
+struct generation {
+    const struct engine *engine;
+    const struct generation_options *o; /* borrowed */
+    struct sampler *sampler;
+    struct stream stream;
+    struct buf piece;
+    struct generation_stats stats; /* n_generated, reason and stop */
+    bool at_start;                 /* no visible piece has come yet */
+};
+
+/* Checks the options. text is not called where there is a parser. */
+bool generation_begin(struct generation *g, const struct engine *en,
+                      const struct generation_options *o, generation_text_fn *text, void *context,
+                      struct error *e);
+void generation_free(struct generation *g); /* also one that is all zero */
+/* Draws the token after tokens[0..n), which is *id then; `full`: no position is left for another
+ * after it. False when the answer is over with it: stats.reason says why. An end token is drawn,
+ * and neither counted nor part of the text. */
+bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
+                     bool full, int32_t *id);
+/* What was held back goes out, and the parser is told. */
+void generation_end(struct generation *g);
+
 #endif
