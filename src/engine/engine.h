@@ -100,6 +100,12 @@ bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *t
 typedef void engine_row_fn(void *context, size_t position, const float *logits);
 bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_row_fn *row,
                    void *context, struct error *e);
+/* The timeline with its keys and values to a file, and from one that was saved with the same model,
+ * type of keys and values and kernels, perhaps by another process (saved.h): it goes on to the bit
+ * as if it had never left. Logits are those of the next prefill or decode. A file that is damaged
+ * or does not fit is refused, and the session stays as it is. */
+bool session_save(const struct session *s, const char *path, struct error *e);
+bool session_restore(struct session *s, const char *path, struct error *e);
 /* Times the stages of later passes of this session (model.h); NULL: no longer. Borrowed. */
 void session_clock(struct session *s, struct model_clock *clock);
 const float *session_logits(const struct session *s); /* [n_vocab] */

@@ -134,15 +134,28 @@ void engine_model_save(const struct engine_model *m, char path[4096])
     arena_free(a);
 }
 
-struct engine *engine_model_open(const struct engine_model *m, const struct engine_options *o)
+static struct engine *open_and_remove(const char *path, const struct engine_options *o)
 {
-    char path[4096];
     struct error e = {0};
-    engine_model_save(m, path);
     struct engine *en = engine_open(path, o, &e);
     unlink(path);
     if (!en) {
         fail_msg("%s", e.message);
     }
     return en;
+}
+
+struct engine *engine_model_open(const struct engine_model *m, const struct engine_options *o)
+{
+    char path[4096];
+    engine_model_save(m, path);
+    return open_and_remove(path, o);
+}
+
+struct engine *engine_model_from(struct gguf_writer *w, const struct engine_options *o)
+{
+    char path[4096];
+    add_vocabulary(w, &(struct engine_model){0});
+    tiny_save(w, path);
+    return open_and_remove(path, o);
 }

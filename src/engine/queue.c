@@ -1,0 +1,367 @@
+/* Requests come and go. Other threads see the lists `all` and `new`, a request's `cancelled` and a
+ * copy of the figures, under the lock; the rest is the stepping thread's, which holds the lock for
+ * moments only and never while it calls out. */
+#include "engine/queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/progress.h"
+#include "engine/queue_internal.h"
+
+/* ---- making one ------------------------------------------------------------------------------ */
+
+/* Pages for max_running whole contexts, within a quarter of the machine's memory, and for one in
+ * any case. */
+static uint32_t usual_pages(uint32_t context_pages, uint32_t max_running, uint64_t page_bytes)
+{
+    uint64_t n = (uint64_t)context_pages * max_running;
+    long n_system = sysconf(_SC_PHYS_PAGES), system_bytes = sysconf(_SC_PAGESIZE);
+    if (n_system > 0 && system_bytes > 0) {
+        uint64_t most = (uint64_t)n_system / 4 * (uint64_t)system_bytes / page_bytes;
+        n = n < most ? n : most;
+    }
+    n = n > context_pages ? n : context_pages;
+    return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2;
+}
+
+static bool choose_sizes(struct queue *q, const struct queue_options *o, struct error *e)
+{
+    const struct engine *en = q->engine;
+    uint64_t page_bytes = model_page_bytes(&en->model->config, en->kv_type);
+    uint32_t context_pages = model_pages_for(en->context_size);
+    q->o = *o;
+    q->capacity = en->context_size;
+    q->phases_differ = model_phases_differ(en->kernels);
+    q->batch = en->batch_size;
+    uint32_t most = q->batch < QUEUE_MAX_RUNNING ? q->batch : QUEUE_MAX_RUNNING;
+    q->o.max_running = o->max_running ? o->max_running : most;
+    if (q->o.max_running > most) {
+        return error_set(e, ERROR_LIMIT,
+                         "%u answers at once were asked for; at most %u can be: as many as a step "
+                         "has tokens (--batch-size), and %d",
+                         q->o.max_running, most, QUEUE_MAX_RUNNING);
+    }
+    if (!o->n_pages) {
+        q->o.n_pages = usual_pages(context_pages, q->o.max_running, page_bytes);
+    }
+    if (q->o.n_pages < context_pages) {
+        double mib = (double)page_bytes / (1 << 20);
+        return error_set(e, ERROR_LIMIT,
+                         "a context of %u tokens needs %u pages of keys and values (%.1f MiB), and "
+                         "there are %u (%.1f MiB): choose a lower --context-size",
+                         en->context_size, context_pages, mib * context_pages, q->o.n_pages,
+                         mib * q->o.n_pages);
+    }
+    if (q->o.chunk_tokens > q->batch) {
+        q->o.chunk_tokens = q->batch;
+    }
+    q->figures.n_pages = q->o.n_pages;
+    q->figures.page_bytes = page_bytes;
+    return true;
+}
+
+static bool allocate(struct queue *q, struct error *e)
+{
+    const struct engine *en = q->engine;
+    const struct model_config *c = &en->model->config;
+    q->pages = pages_new(q->o.n_pages, MODEL_PAGE_POSITIONS);
+    q->top = mem_array(2 * QUEUE_MAX_TOP, sizeof *q->top);
+    q->storage = model_pages_new(c, en->kv_type, q->o.n_pages + 1, e);
+    q->scratch = q->storage ? engine_scratch(q->engine, e) : NULL;
+    if (!q->scratch) {
+        return false;
+    }
+    q->logits = mem_try_alloc((size_t)q->o.max_running * c->n_vocab * sizeof *q->logits);
+    return q->logits ||
+           error_set(e, ERROR_MEMORY, "no memory for the logits of %u sequences", q->o.max_running);
+}
+
+struct queue *queue_new(struct engine *en, const struct queue_options *o, struct error *e)
+{
+    static const struct queue_options usual = {0};
+    struct queue *q = mem_zalloc(sizeof *q);
+    pthread_condattr_t attributes;
+    q->engine = en;
+    q->last_new = &q->first_new;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->stir, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (!choose_sizes(q, o ? o : &usual, e) || !allocate(q, e)) {
+        queue_free(q);
+        return NULL;
+    }
+    return q;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void free_request(struct request *r)
+{
+    for (size_t i = 0; r->stop && i < r->o.how.n_stop; i++) {
+        free(r->stop[i]);
+    }
+    free(r->stop);
+    free((void *)r->o.prompt);
+    free(r->sequences);
+    free(r);
+}
+
+void request_answer_over(struct queue *q, struct request *r)
+{
+    if (--r->n_open > 0) {
+        return;
+    }
+    pthread_mutex_lock(&q->lock);
+    struct request **at = &q->all;
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    pthread_mutex_unlock(&q->lock);
+    free_request(r);
+}
+
+static bool check_request(const struct queue *q, const struct request_options *o, struct error *e)
+{
+    uint32_t n_vocab = q->engine->model->config.n_vocab;
+    if (o->n_prompt == 0) {
+        return error_set(e, ERROR_USAGE, "the prompt is empty");
+    }
+    if (o->n_prompt > q->capacity) {
+        double mib = (double)q->figures.page_bytes / (1 << 20);
+        return error_set(e, ERROR_LIMIT,
+                         "the prompt has %zu tokens and the context holds %u (%u pages of keys and "
+                         "values, %.1f MiB): shorten the prompt or choose a higher --context-size",
+                         o->n_prompt, q->capacity, model_pages_for(q->capacity),
+                         mib * model_pages_for(q->capacity));
+    }
+    for (size_t i = 0; i < o->n_prompt; i++) {
+        if (o->prompt[i] < 0 || (uint32_t)o->prompt[i] >= n_vocab) {
+            return error_set(e, ERROR_INPUT,
+                             "token %zu of the prompt is %d, which is not in the model's "
+                             "vocabulary of %u",
+                             i, o->prompt[i], n_vocab);
+        }
+    }
+    if (o->n_answers > QUEUE_MAX_ANSWERS) {
+        return error_set(e, ERROR_LIMIT,
+                         "%u answers to one prompt were asked for; at most %d can "
+                         "be",
+                         o->n_answers, QUEUE_MAX_ANSWERS);
+    }
+    if (o->n_top > QUEUE_MAX_TOP) {
+        return error_set(e, ERROR_LIMIT,
+                         "log-probabilities of %u tokens were asked for; at most %d can be",
+                         o->n_top, QUEUE_MAX_TOP);
+    }
+    return true;
+}
+
+/* What a stream hands out waits for the token's event. */
+static bool keep_text(void *context, const char *bytes, size_t n)
+{
+    struct sequence *s = context;
+    buf_append(&s->text, bytes, n);
+    return true;
+}
+
+static bool begin_sequence(struct queue *q, struct request *r, uint32_t index, struct error *e)
+{
+    enum { MAX_EVENT_BYTES = 1 << 28 }; /* as much as a stream may hold back */
+    struct sequence *s = &r->sequences[index];
+    *s = (struct sequence){
+        .request = r, .index = index, .how = r->o.how, .n_tokens = (uint32_t)r->o.n_prompt};
+    s->how.sampling.seed += index;
+    s->how.parser = r->o.parsers ? r->o.parsers[index] : NULL;
+    buf_init(&s->text, MAX_EVENT_BYTES);
+    return generation_begin(&s->generation, q->engine, &s->how, keep_text, s, e);
+}
+
+static struct request *new_request(struct queue *q, const struct request_options *o,
+                                   struct error *e)
+{
+    struct request *r = mem_zalloc(sizeof *r);
+    int32_t *prompt = mem_array(o->n_prompt, sizeof *prompt);
+    r->o = *o;
+    r->o.prompt = memcpy(prompt, o->prompt, o->n_prompt * sizeof *prompt);
+    r->o.n_answers = o->n_answers ? o->n_answers : 1;
+    r->submitted_s = time_now_s();
+    r->stop = mem_array(o->how.n_stop + 1, sizeof *r->stop);
+    for (size_t i = 0; i < o->how.n_stop; i++) {
+        r->stop[i] = mem_strdup(o->how.stop[i]);
+    }
+    r->o.how.stop = (const char *const *)r->stop;
+    r->sequences = mem_array(r->o.n_answers, sizeof *r->sequences);
+    for (uint32_t i = 0; i < r->o.n_answers; i++) {
+        if (!begin_sequence(q, r, i, e)) {
+            while (i-- > 0) {
+                generation_free(&r->sequences[i].generation);
+            }
+            free_request(r);
+            return NULL;
+        }
+        r->n_open++;
+    }
+    return r;
+}
+
+static void stir(struct queue *q)
+{
+    q->stirred = true;
+    pthread_cond_broadcast(&q->stir);
+}
+
+uint64_t queue_submit(struct queue *q, const struct request_options *o, struct error *e)
+{
+    struct request *r = check_request(q, o, e) ? new_request(q, o, e) : NULL;
+    if (!r) {
+        return 0;
+    }
+    pthread_mutex_lock(&q->lock);
+    uint64_t id = r->id = ++q->last_id;
+    r->next = q->all;
+    q->all = r;
+    *q->last_new = r;
+    q->last_new = &r->next_new;
+    stir(q);
+    pthread_mutex_unlock(&q->lock);
+    return id;
+}
+
+bool queue_cancel(struct queue *q, uint64_t id)
+{
+    pthread_mutex_lock(&q->lock);
+    struct request *r = q->all;
+    while (r && r->id != id) {
+        r = r->next;
+    }
+    if (r) {
+        atomic_store(&r->cancelled, true);
+        stir(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return r != NULL;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static void take_new(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    struct request *r = q->first_new;
+    q->first_new = NULL;
+    q->last_new = &q->first_new;
+    q->stirred = false;
+    pthread_mutex_unlock(&q->lock);
+    for (; r; r = r->next_new) {
+        for (uint32_t i = 0; i < r->o.n_answers; i++) {
+            order_add(q, &r->sequences[i]);
+        }
+    }
+}
+
+static bool is_cancelled(const struct request *r)
+{
+    return atomic_load(&r->cancelled) ||
+           (r->o.how.cancelled && r->o.how.cancelled(r->o.how.cancelled_context));
+}
+
+/* From the end, because each that goes is replaced by the last. */
+static void drop_cancelled(struct queue *q, struct sequence **list, const uint32_t *n, bool all)
+{
+    for (uint32_t i = *n; i-- > 0;) {
+        if (all || is_cancelled(list[i]->request)) {
+            sequence_finish(q, list[i], FINISH_CANCELLED, -1, NULL);
+        }
+    }
+}
+
+static void show_figures(struct queue *q)
+{
+    struct queue_figures *f = &q->figures;
+    f->n_waiting = q->n_waiting;
+    f->n_prefilling = 0;
+    for (uint32_t i = 0; i < q->n_running; i++) {
+        f->n_prefilling += q->running[i]->state == SEQUENCE_FILLING;
+    }
+    f->n_answering = q->n_running - f->n_prefilling;
+    f->n_free = pages_n_free(q->pages);
+    f->n_cached = pages_n_cached(q->pages);
+    f->chunk_tokens = (uint32_t)q->pace[MODEL_PREFILL].tokens;
+    pthread_mutex_lock(&q->lock);
+    q->shown = *f;
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_step(struct queue *q)
+{
+    take_new(q);
+    drop_cancelled(q, q->waiting, &q->n_waiting, false);
+    drop_cancelled(q, q->running, &q->n_running, false);
+    if (q->n_waiting || q->n_running) {
+        queue_run_passes(q);
+        q->figures.n_steps++;
+    }
+    show_figures(q);
+    return q->n_waiting || q->n_running;
+}
+
+void queue_wake(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->woken = true;
+    pthread_cond_broadcast(&q->stir);
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_wait(struct queue *q, double timeout_s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    double whole = timeout_s < 0 ? 0 : timeout_s < 1e9 ? timeout_s : 1e9;
+    until.tv_sec += (time_t)whole;
+    until.tv_nsec += (long)((whole - (double)(time_t)whole) * 1e9);
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&q->lock);
+    int why = 0;
+    while (!q->stirred && !q->woken && why != ETIMEDOUT) {
+        why = timeout_s < 0 ? pthread_cond_wait(&q->stir, &q->lock)
+                            : pthread_cond_timedwait(&q->stir, &q->lock, &until);
+    }
+    q->woken = false;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_figures(struct queue *q, struct queue_figures *out)
+{
+    pthread_mutex_lock(&q->lock);
+    *out = q->shown;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_free(struct queue *q)
+{
+    if (!q) {
+        return;
+    }
+    take_new(q);
+    drop_cancelled(q, q->waiting, &q->n_waiting, true);
+    drop_cancelled(q, q->running, &q->n_running, true);
+    pages_free(q->pages);
+    model_pages_free(q->storage);
+    free(q->logits);
+    free(q->top);
+    free(q->waiting);
+    pthread_cond_destroy(&q->stir);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}

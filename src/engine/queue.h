@@ -1,0 +1,168 @@
+/* queue.h: many requests on one engine at once (continuous batching).
+ *
+ *   queue_submit ──► waiting ──► prefill ──────────► answering ──────────► finish
+ *   (any thread)        ▲        a chunk a step       a token a step,
+ *                       │             │               all in one pass
+ *                       └─ preempted ◄┴─────────────────┘
+ *
+ * queue_step, on one thread, is one step of all: at most one pass that decodes the next token of
+ * every answer that is under way, and one chunk of the prompt whose turn it is. While others
+ * answer, the chunk is as long as takes the time of their decode pass, as measured so far; so a
+ * long prompt at most doubles the time between their tokens.
+ *
+ * The same answer under any load. Tokens and log-probabilities of a request follow from its
+ * options, the weights, the type of keys and values and the processor's kernels, to the bit:
+ * company, threads, chunks, reuse of prefixes, preemption and the order of arrival change nothing.
+ * A prompt is always computed by the arithmetic of given tokens, an answer by that of generated
+ * ones (enum model_phase), whenever and however often that happens.
+ *
+ * Memory is pages of keys and values (pages.h). A request is admitted when there are pages for all
+ * its tokens and one more for each answer under way. Where pages run out, the answer that is last
+ * in line gives all its pages back, waits, and is computed again later. Pages that nobody holds
+ * keep the texts of given tokens (of all tokens, where both arithmetics are the same) for later
+ * requests with the same beginning, until they are needed: the least recently used go first.
+ *
+ * Order: higher priority first, then arrival. Nobody overtakes whoever is first in line, not even
+ * with a request for which there would be room. A waiting request before which QUEUE_PATIENCE later
+ * ones were admitted goes before all priorities, and stays there: so none waits for ever. A request
+ * of higher priority that finds no room preempts those of lower priority.
+ */
+#ifndef LLLM_ENGINE_QUEUE_H
+#define LLLM_ENGINE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct token_logprob {
+    int32_t id;
+    float logprob;
+};
+
+enum {
+    QUEUE_MAX_RUNNING = MODEL_MAX_JOINT, /* answers under way at once */
+    QUEUE_MAX_ANSWERS = 1024,            /* of one request */
+    QUEUE_MAX_TOP = 1024,                /* log-probabilities beside the chosen one */
+    QUEUE_PATIENCE = 16,
+};
+
+struct queue_options {
+    /* Pages of MODEL_PAGE_POSITIONS positions, at least those of one whole context. 0: of as many
+     * contexts as can be answered at once, but of at most a quarter of the machine's memory. Only
+     * pages that have been used take memory. */
+    uint32_t n_pages;
+    uint32_t max_running;  /* 0: QUEUE_MAX_RUNNING, or the engine's batch size where that is less */
+    uint32_t chunk_tokens; /* of a step, for tests; 0: as measured */
+    bool no_reuse;         /* nothing is kept for later requests */
+};
+
+struct queue;
+/* The engine must outlive it, and is used by nobody else while queue_step runs. Session lifetime:
+ * pages (address space until used) and logits of max_running rows. ERROR_LIMIT
+ * with the figures where n_pages is less than one context needs. */
+struct queue *queue_new(struct engine *en, const struct queue_options *o, struct error *e);
+/* What is left is cancelled, with its events. */
+void queue_free(struct queue *q);
+
+/* What an answer cost. Times in seconds; stats.first_token_s counts from the submission,
+ * stats.prefill_s is the time of the prompt's own chunks. */
+struct answer_figures {
+    struct generation_stats stats; /* n_reused: of its first admission */
+    double waited_s;               /* from the submission to the first admission */
+    uint32_t n_preempted;
+    uint32_t n_recomputed; /* tokens that were computed again after preemption */
+};
+
+/* One for each token that is drawn, and a last one. */
+struct queue_event {
+    uint64_t request;
+    uint32_t answer; /* 0 .. n_answers - 1 */
+    int32_t token;   /* -1 in the last event, but where an end token ended the answer */
+    /* What the token made certain of the text: whole UTF-8 characters, never a part of a stop
+     * string; often of several tokens, often nothing. None where there is a parser. */
+    const char *text;
+    size_t n_text;
+    /* Where they were asked for, natural logarithms of the token's probability and of the likeliest
+     * tokens, before the samplers (log_softmax of the logits) and after them. */
+    float logprob, sampled_logprob;
+    const struct token_logprob *top, *sampled_top;
+    size_t n_top, n_sampled_top;
+    /* NULL but in the last event. An error is of this answer alone: stats.reason is FINISH_ERROR
+     * then. */
+    const struct answer_figures *finish;
+    const struct error *error;
+};
+/* On the thread of queue_step, which must not be called from here; queue_submit and queue_cancel
+ * may. Everything is borrowed for the call. False ends this answer (FINISH_CANCELLED). */
+typedef bool queue_event_fn(void *context, const struct queue_event *event);
+
+/* Prompt, stop strings and sampling are copied; what else is pointed to must last until the last
+ * event. */
+struct request_options {
+    const int32_t *prompt; /* [n_prompt] at least one token */
+    size_t n_prompt;
+    /* how.parser is not looked at; how.cancelled (may be NULL) is polled at each step. */
+    struct generation_options how;
+    /* 0 counts as 1. Answer i has the seed how.sampling.seed + i, and is what a request with that
+     * seed would be given; the prompt is computed once, and its pages are shared. */
+    uint32_t n_answers;
+    struct chat_parser *const *parsers; /* [n_answers] or NULL: where the text goes instead */
+    int32_t priority;                   /* higher ones first */
+    bool logprobs;                      /* of chosen tokens */
+    uint32_t n_top;                     /* ... and of so many of the likeliest */
+    /* Requests share pages only with those of the same key: what changes keys and values beside
+     * the tokens has one of its own. 0: the plain model. */
+    uint64_t cache_key;
+    queue_event_fn *event;
+    void *context;
+};
+
+/* From any thread. The id, above 0; 0 with an error where the request makes no sense or can never
+ * fit: no token, ids outside the vocabulary, a prompt longer than the context, sampling out of
+ * range. There are no events then. Otherwise each answer gets exactly one last event. */
+uint64_t queue_submit(struct queue *q, const struct request_options *r, struct error *e);
+/* From any thread, at any time: its answers end (FINISH_CANCELLED) at the beginning of the next
+ * step, wherever they are. False where there is no such request any more. */
+bool queue_cancel(struct queue *q, uint64_t id);
+
+/* One step. False when there is nothing left to do. Errors go to the requests that they are of. */
+bool queue_step(struct queue *q);
+/* Sleeps until something was submitted or cancelled since the last step began, queue_wake was
+ * called since the last wait, or the time is over; < 0: without end. So nothing is missed by
+ *
+ *   while (!stopped) { if (!queue_step(q)) { queue_wait(q, -1); } }
+ *
+ * where another thread sets `stopped` and then calls queue_wake. */
+void queue_wait(struct queue *q, double timeout_s);
+void queue_wake(struct queue *q); /* from any thread */
+
+/* As of the last step; from any thread. */
+struct queue_figures {
+    uint32_t n_waiting, n_prefilling, n_answering; /* answers */
+    uint32_t n_pages, n_free, n_cached;            /* the others are held */
+    uint64_t page_bytes;
+    uint64_t n_steps, n_finished, n_preempted;
+    uint64_t n_prompt, n_reused;       /* tokens of prompts that were admitted, and not computed */
+    uint64_t n_prefilled, n_generated; /* tokens */
+    double prefill_s, decode_s;        /* time of passes */
+    uint32_t chunk_tokens;             /* what a chunk beside answers is now */
+};
+void queue_figures(struct queue *q, struct queue_figures *out);
+
+/* The following on the thread of queue_step. */
+
+/* Writes what is kept of the beginning of tokens[0..n) to a file (saved.h), from which a queue or a
+ * session of another process with the same model can go on. *n_saved: of how many tokens.
+ * ERROR_INPUT where there is nothing. */
+bool queue_save(struct queue *q, uint64_t cache_key, const int32_t *tokens, size_t n,
+                const char *path, uint32_t *n_saved, struct error *e);
+/* Takes a file's keys and values as if a request with these tokens had been here. */
+bool queue_restore(struct queue *q, uint64_t cache_key, const char *path, uint32_t *n_restored,
+                   struct error *e);
+/* Forgets what nobody holds and gives the memory of all free pages back to the system. */
+void queue_trim(struct queue *q);
+
+#endif

@@ -1,0 +1,287 @@
+#include "engine/saved.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/file.h"
+
+enum {
+    SAVED_VERSION = 1,
+    SAVED_LONG_ROPE = 1,
+    BLOCK = 32, /* of the sum */
+    MAX_DIGEST_BYTES = 1 << 28,
+    SAMPLE_BYTES = 64,
+};
+
+struct sum {
+    uint64_t lane[BLOCK / 8];
+};
+
+struct header {
+    char magic[8];
+    uint32_t version, flags;
+    struct sum model;
+    char kernels[16];
+    uint32_t kv_type, n_positions;
+    uint64_t page_bytes, cache_key;
+    uint32_t n_tokens, n_given;
+};
+_Static_assert(sizeof(struct header) == 96, "the header is written as it stands in memory");
+
+static const char magic[8] = {'l', 'l', 'l', 'm', ' ', 'k', 'v', '\n'};
+
+struct saved {
+    struct file_map map;
+    struct header header;
+    struct saved_timeline timeline;
+    const uint8_t *pages;
+};
+
+/* n: a multiple of BLOCK. An odd factor and a rotation are one to one. */
+static void sum_add(struct sum *s, const void *data, size_t n)
+{
+    const uint8_t *p = data;
+    for (size_t at = 0; at < n; at += BLOCK) {
+        for (size_t i = 0; i < BLOCK / 8; i++) {
+            uint64_t word;
+            memcpy(&word, p + at + 8 * i, 8);
+            uint64_t x = (s->lane[i] ^ word) * 0x9FB21C651E98DF25u + 0x632BE59BD9B4E019u;
+            s->lane[i] = x << 29 | x >> 35;
+        }
+    }
+}
+
+static size_t padded(size_t n)
+{
+    return (n + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+/* ---- what it was made for -------------------------------------------------------------------- */
+
+static void describe_pairs(const struct engine *en, struct buf *b)
+{
+    const char *name = model_arch_name(en->model->config.arch);
+    size_t n = strlen(name);
+    for (size_t i = 0; i < gguf_value_count(en->gguf); i++) {
+        const struct gguf_value *v = gguf_value_at(en->gguf, i);
+        if (v->key.len > n && memcmp(v->key.data, name, n) == 0 && v->key.data[n] == '.') {
+            buf_append(b, v->key.data, v->key.len);
+            buf_printf(b, " %d %d %llu ", v->type, v->type == GGUF_ARRAY ? v->element_type : 0,
+                       (unsigned long long)v->size_bytes);
+            buf_append(b, v->data, v->size_bytes);
+        }
+    }
+}
+
+/* Models of one shape are told apart by some bytes of each tensor. */
+static void describe_tensors(const struct engine *en, struct buf *b)
+{
+    for (size_t i = 0; i < gguf_tensor_count(en->gguf); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(en->gguf, i);
+        const uint8_t *data = t->data;
+        size_t n = t->size_bytes < SAMPLE_BYTES ? t->size_bytes : SAMPLE_BYTES;
+        buf_printf(b, "%s %u", t->name, t->type);
+        for (size_t k = 0; k < GGUF_MAX_DIMS; k++) {
+            buf_printf(b, " %llu", (unsigned long long)t->dims[k]);
+        }
+        buf_append(b, data, n);
+        buf_append(b, data + (t->size_bytes - n) / 2, n);
+        buf_append(b, data + t->size_bytes - n, n);
+    }
+}
+
+static struct sum digest_model(const struct engine *en)
+{
+    static const char zeros[BLOCK];
+    struct sum sum = {{1, 2, 3, 4}};
+    struct buf b;
+    buf_init(&b, MAX_DIGEST_BYTES);
+    describe_pairs(en, &b);
+    describe_tensors(en, &b);
+    buf_append(&b, zeros, padded(b.len) - b.len);
+    sum_add(&sum, b.data, b.len / BLOCK * BLOCK);
+    buf_free(&b);
+    return sum;
+}
+
+static struct header header_of(const struct engine *en, const struct saved_timeline *t)
+{
+    const struct model_config *c = &en->model->config;
+    uint32_t original = c->n_context_original;
+    bool is_long = en->model->rope_long && original && en->context_size > original;
+    struct header h = {.version = SAVED_VERSION,
+                       .flags = is_long ? SAVED_LONG_ROPE : 0,
+                       .model = digest_model(en),
+                       .kv_type = (uint32_t)en->kv_type,
+                       .n_positions = MODEL_PAGE_POSITIONS,
+                       .page_bytes = model_page_bytes(c, en->kv_type),
+                       .cache_key = t->cache_key,
+                       .n_tokens = t->n_tokens,
+                       .n_given = t->n_given};
+    memcpy(h.magic, magic, sizeof magic);
+    size_t n = strlen(en->kernels->name);
+    memcpy(h.kernels, en->kernels->name, n < sizeof h.kernels ? n : sizeof h.kernels);
+    return h;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static bool put(struct file_writer *w, struct sum *sum, const void *data, size_t n, struct error *e)
+{
+    sum_add(sum, data, n);
+    return file_writer_put(w, data, n, e);
+}
+
+static bool write_parts(struct file_writer *w, const struct engine *en,
+                        const struct saved_timeline *t, saved_page_fn *page, void *context,
+                        struct error *e)
+{
+    struct header h = header_of(en, t);
+    struct sum sum = {{0}};
+    size_t token_bytes = t->n_tokens * sizeof *t->tokens;
+    char *tokens = mem_zalloc(padded(token_bytes));
+    memcpy(tokens, t->tokens, token_bytes);
+    bool ok = put(w, &sum, &h, sizeof h, e) && put(w, &sum, tokens, padded(token_bytes), e);
+    free(tokens);
+    for (uint32_t i = 0; ok && i < model_pages_for(t->n_tokens); i++) {
+        ok = put(w, &sum, page(context, i), h.page_bytes, e);
+    }
+    return ok && file_writer_put(w, &sum, sizeof sum, e);
+}
+
+bool saved_write(const struct engine *en, const struct saved_timeline *t, saved_page_fn *page,
+                 void *context, const char *path, struct error *e)
+{
+    struct file_writer *w = file_writer_open(path, e);
+    if (!w) {
+        return false;
+    }
+    if (!write_parts(w, en, t, page, context, e)) {
+        file_writer_abort(w);
+        return false;
+    }
+    return file_writer_commit(w, e);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Where the parts are, as the header has them; false where they do not fill the file. */
+static bool find_parts(struct saved *s)
+{
+    const struct header *h = &s->header;
+    uint64_t tokens = padded((uint64_t)h->n_tokens * sizeof(int32_t)), pages, total;
+    if (h->n_tokens < 1 || h->n_tokens > MODEL_MAX_CONTEXT || h->n_given > h->n_tokens ||
+        h->n_positions != MODEL_PAGE_POSITIONS || h->page_bytes % BLOCK != 0 ||
+        !checked_mul_u64(model_pages_for(h->n_tokens), h->page_bytes, &pages) ||
+        !checked_add_u64(pages, sizeof *h + tokens + sizeof(struct sum), &total) ||
+        total != s->map.size_bytes) {
+        return false;
+    }
+    s->pages = s->map.data + sizeof *h + tokens;
+    s->timeline =
+        (struct saved_timeline){.tokens = (const int32_t *)(const void *)(s->map.data + sizeof *h),
+                                .n_tokens = h->n_tokens,
+                                .n_given = h->n_given,
+                                .cache_key = h->cache_key};
+    return true;
+}
+
+static bool is_whole(const struct saved *s)
+{
+    struct sum sum = {{0}};
+    size_t n = s->map.size_bytes - sizeof sum;
+    sum_add(&sum, s->map.data, n);
+    return memcmp(&sum, s->map.data + n, sizeof sum) == 0;
+}
+
+static bool check_origin(const struct saved *s, const struct engine *en, uint64_t cache_key,
+                         const char *path, struct error *e)
+{
+    const struct header *h = &s->header;
+    struct header own = header_of(en, &(struct saved_timeline){.cache_key = cache_key});
+    if (memcmp(&h->model, &own.model, sizeof own.model) != 0) {
+        return error_set(e, ERROR_INPUT, "%s was saved with another model", path);
+    }
+    if (h->cache_key != own.cache_key) {
+        return error_set(e, ERROR_INPUT, "%s was saved with another adapter, or without this one",
+                         path);
+    }
+    if (h->kv_type != own.kv_type || h->page_bytes != own.page_bytes) {
+        return error_set(
+            e, ERROR_INPUT,
+            "%s was saved with keys and values of another type than %s: say which with "
+            "--kv-type",
+            path, model_kv_name(en->kv_type));
+    }
+    if (memcmp(h->kernels, own.kernels, sizeof own.kernels) != 0) {
+        return error_set(e, ERROR_INPUT,
+                         "%s was computed by the kernels \"%.16s\" and this process has \"%.16s\", "
+                         "whose numbers differ in their last bits: --cpu-mask chooses others",
+                         path, h->kernels, own.kernels);
+    }
+    if (h->flags != own.flags) {
+        return error_set(e, ERROR_INPUT,
+                         "%s was saved with a context size for which the model has other rope "
+                         "factors than for %u tokens",
+                         path, en->context_size);
+    }
+    for (uint32_t i = 0; i < h->n_tokens; i++) {
+        int32_t id = s->timeline.tokens[i];
+        if (id < 0 || (uint32_t)id >= en->model->config.n_vocab) {
+            return error_set(e, ERROR_INPUT, "%s has token ids that are not in the vocabulary",
+                             path);
+        }
+    }
+    return true;
+}
+
+struct saved *saved_open(const struct engine *en, uint64_t cache_key, const char *path,
+                         struct error *e)
+{
+    struct saved *s = mem_zalloc(sizeof *s);
+    bool ok = file_map_open(path, &s->map, e);
+    if (ok && (s->map.size_bytes < sizeof s->header + sizeof(struct sum) ||
+               memcmp(s->map.data, magic, sizeof magic) != 0)) {
+        ok = error_set(e, ERROR_INPUT, "%s is not a saved session of lllm", path);
+    }
+    if (ok) {
+        memcpy(&s->header, s->map.data, sizeof s->header);
+        if (s->header.version != SAVED_VERSION) {
+            ok = error_set(e, ERROR_INPUT,
+                           "%s is of version %u and this program reads version %d: compute the "
+                           "session anew",
+                           path, s->header.version, SAVED_VERSION);
+        } else if (!find_parts(s) || !is_whole(s)) {
+            ok = error_set(e, ERROR_INPUT, "%s is damaged: compute the session anew", path);
+        }
+    }
+    if (!ok || !check_origin(s, en, cache_key, path, e)) {
+        saved_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+void saved_close(struct saved *s)
+{
+    if (s) {
+        file_map_close(&s->map);
+        free(s);
+    }
+}
+
+const struct saved_timeline *saved_timeline(const struct saved *s)
+{
+    return &s->timeline;
+}
+
+const void *saved_page(const struct saved *s, uint32_t i)
+{
+    return s->pages + i * s->header.page_bytes;
+}
+
+uint64_t saved_page_bytes(const struct saved *s)
+{
+    return s->header.page_bytes;
+}
