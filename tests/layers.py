@@ -4,7 +4,7 @@ import pathlib
 import re
 import sys
 
-ROWS = [["base"], ["quant"], ["gguf", "kernels"], ["tokenizer", "chat"], ["model"],
+ROWS = [["base"], ["quant"], ["gguf", "kernels"], ["tokenizer", "chat"], ["model", "grammar"],
         ["engine", "train", "hf", "quantize"], ["provider", "hub"], ["route"], ["agent", "eval", "bench"], ["cli", "server"]]
 ROW_OF = {name: row for row, names in enumerate(ROWS) for name in names}
 
