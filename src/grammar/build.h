@@ -109,14 +109,14 @@ struct object_options {
     const struct object_member *members;
     size_t n_members;
     const struct object_family *families;
-    size_t n_families; /* at most BUILD_MAX_FAMILIES */
+    size_t n_families;                 /* */
     uint32_t min_members, max_members; /* LANG_INFINITE: no ceiling */
     struct lang blank;                 /* between the parts: lang_json_blank, or lang_empty() */
     /* Members come in the order of `members`, and families behind them: what OpenAI's strict mode
      * promises, and smaller masks. */
     bool in_order;
 };
-enum { BUILD_MAX_FAMILIES = 1024 };
+enum { BUILD_MAX_MEMBERS = 1 << 16, BUILD_MAX_FAMILIES = 1024 };
 struct node build_object(struct build *b, const struct object_options *o);
 
 /* ---- arrays ----

@@ -16,14 +16,15 @@
  * more than GRAMMAR_MAX_THREADS end the answer (CONSTRAINT_TOO_COMPLEX).
  *
  * Masks. What tokens a regular language takes that do not leave it, is found by one walk over the
- * tree of tokens and kept by the language's state, for all stacks. Tokens that go beyond its end are
- * then followed one by one on the stack, which is few. Places whose mask took long keep it whole.
+ * tree of tokens and kept by the language's state, for all stacks. Tokens that go beyond its end
+ * are then followed one by one on the stack, which is few. Places whose mask took long keep it
+ * whole.
  *
  * No dead ends: from every place some text completes the grammar (build.h). A vocabulary may still
  * have no token for it: CONSTRAINT_STUCK.
  *
- * Memory: what grows with use is thrown away when it passes a ceiling and begins anew from where the
- * living constraints stand. Functions may be called by several threads at once, each with
+ * Memory: what grows with use is thrown away when it passes a ceiling and begins anew from where
+ * the living constraints stand. Functions may be called by several threads at once, each with
  * constraints of its own: what they share is locked inside.
  */
 #ifndef LLLM_GRAMMAR_GRAMMAR_H
@@ -62,7 +63,7 @@ struct grammar *grammar_parse_regex(const char *pattern, size_t n, struct error 
 struct grammar *grammar_choices(const char *const *texts, size_t n, struct error *e);
 /* One JSON value, or one JSON object. bounds NULL: the defaults. */
 struct grammar *grammar_json(bool object_only, const struct json_bounds *bounds, struct error *e);
-void grammar_free(struct grammar *g); /* NULL is fine */
+void grammar_free(struct grammar *g);            /* NULL is fine */
 struct grammar *grammar_hold(struct grammar *g); /* one more owner; returns g */
 
 /* For the windows and tests: whether the whole text is one of the grammar's. *n_good: how many
@@ -126,7 +127,8 @@ const char *constraint_reason(struct constraint *c);
  * text may end; [ceil(n_logits / 32)] words. Valid until c is changed or freed. NULL where there is
  * none: constraint_state says why. */
 const uint32_t *constraint_mask(struct constraint *c);
-/* Goes on with a token. False, and nothing has changed, where it is not allowed. */
+/* Goes on with a token. False, and nothing has changed, where it is not allowed; false also where
+ * the state is CONSTRAINT_TOO_COMPLEX from then on. */
 bool constraint_accept(struct constraint *c, int32_t token);
 /* The same with bytes, whole tokens or not: what a parser or a window has. */
 bool constraint_accept_bytes(struct constraint *c, const char *bytes, size_t n);

@@ -26,11 +26,11 @@
 #include "base/mem.h"
 
 enum {
-    LANG_MAX_NODES = 1 << 22,      /* expressions of a store, states included */
-    LANG_MAX_RANK = 400,           /* how deep a derivative goes: nested or optional parts in a row */
-    LANG_MAX_SEARCH = 20000,       /* states that are looked at to tell whether a language is empty */
-    LANG_MAX_REPEAT = 1 << 30,     /* of m and n in x{m,n} */
-    LANG_MAX_MARKS = 1 << 24,      /* marks are below */
+    LANG_MAX_NODES = 1 << 22,  /* expressions of a store, states included */
+    LANG_MAX_RANK = 400,       /* how deep a derivative goes: nested or optional parts in a row */
+    LANG_MAX_SEARCH = 20000,   /* states that are looked at to tell whether a language is empty */
+    LANG_MAX_REPEAT = 1 << 30, /* of m and n in x{m,n} */
+    LANG_MAX_MARKS = 1 << 24,  /* marks are below */
     LANG_MAX_PATTERN_BYTES = 1 << 20,
 };
 #define LANG_INFINITE UINT32_MAX /* as n in x{m,n} */
@@ -138,7 +138,8 @@ enum lang_answer { LANG_NO, LANG_YES, LANG_UNDECIDED };
 enum lang_answer lang_is_empty(struct langs *s, struct lang a);
 enum lang_answer lang_are_disjoint(struct langs *s, struct lang a, struct lang b);
 enum lang_answer lang_is_subset(struct langs *s, struct lang a, struct lang b); /* all of a in b */
-/* How many texts there are in it, counted up to limit (at most LANG_MAX_SEARCH). False: undecided. */
+/* How many texts there are in it, counted up to limit (at most LANG_MAX_SEARCH). False: undecided.
+ */
 bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n);
 /* One of its shortest texts, for messages and tests; false where there is none, or undecided. */
 bool lang_shortest(struct langs *s, struct lang a, struct buf *out);
@@ -162,8 +163,8 @@ bool lang_shortest(struct langs *s, struct lang a, struct buf *out);
 struct regex_options {
     enum lang_spelling spelling;
     bool search; /* the text need only contain a match, as JSON Schema's pattern; else be one */
-    bool ignore_case;  /* of ASCII letters */
-    bool dot_all; /* . is any character */
+    bool ignore_case; /* of ASCII letters */
+    bool dot_all;     /* . is any character */
 };
 /* lang_none() with an error where the pattern is not understood (its position is of the byte).
  * Errors: ERROR_INPUT malformed, ERROR_UNSUPPORTED not regular, ERROR_LIMIT too large. A text that
@@ -181,7 +182,7 @@ struct json_bounds {
     uint32_t max_digits;   /* before the point, and as many behind it */
     uint32_t max_exponent; /* digits of it */
 };
-void json_bounds_defaults(struct json_bounds *b); /* 32, 20, 3 */
+void json_bounds_defaults(struct json_bounds *b);                          /* 32, 20, 3 */
 struct lang lang_json_blank(struct langs *s, const struct json_bounds *b); /* may be empty */
 struct lang lang_json_number(struct langs *s, const struct json_bounds *b);
 struct lang lang_json_integer(struct langs *s, const struct json_bounds *b); /* no point */

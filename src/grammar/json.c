@@ -1,0 +1,155 @@
+/* json.c: JSON (RFC 8259): its lexemes as regular languages, and any value as a rule. */
+#include "grammar/build_internal.h"
+
+void json_bounds_defaults(struct json_bounds *b)
+{
+    *b = (struct json_bounds){.max_blanks = 32, .max_digits = 20, .max_exponent = 3};
+}
+
+static struct lang one_of(struct langs *s, const char *bytes)
+{
+    struct byte_set set = {{0}};
+    for (; *bytes; bytes++) {
+        uint8_t b = (uint8_t)*bytes;
+        set.bits[b / 64] |= UINT64_C(1) << b % 64;
+    }
+    return lang_byte_set(s, &set);
+}
+
+struct lang lang_json_blank(struct langs *s, const struct json_bounds *b)
+{
+    if (b->unbounded) {
+        return lang_repeat(s, one_of(s, " \t\n\r"), 0, LANG_INFINITE);
+    }
+    struct lang line = lang_concat(s, lang_optional(s, lang_byte_range(s, '\r', '\r')),
+                                   lang_byte_range(s, '\n', '\n'));
+    return lang_concat(s, lang_optional(s, line),
+                       lang_repeat(s, one_of(s, " \t"), 0, b->max_blanks));
+}
+
+static struct lang digits(struct langs *s, uint32_t min, bool unbounded, uint32_t max)
+{
+    max = unbounded ? LANG_INFINITE : max > min ? max : min;
+    return lang_repeat(s, lang_byte_range(s, '0', '9'), min, max);
+}
+
+struct lang lang_json_integer(struct langs *s, const struct json_bounds *b)
+{
+    uint32_t more = b->max_digits > 1 ? b->max_digits - 1 : 0;
+    struct lang whole =
+        lang_or(s, lang_byte_range(s, '0', '0'),
+                lang_concat(s, lang_byte_range(s, '1', '9'), digits(s, 0, b->unbounded, more)));
+    return lang_concat(s, lang_optional(s, lang_byte_range(s, '-', '-')), whole);
+}
+
+struct lang lang_json_number(struct langs *s, const struct json_bounds *b)
+{
+    struct lang fraction =
+        lang_concat(s, lang_byte_range(s, '.', '.'), digits(s, 1, b->unbounded, b->max_digits));
+    struct lang exponent = lang_concat_all(s,
+                                           (const struct lang[]){
+                                               one_of(s, "eE"),
+                                               lang_optional(s, one_of(s, "+-")),
+                                               digits(s, 1, b->unbounded, b->max_exponent),
+                                           },
+                                           3);
+    return lang_concat_all(s,
+                           (const struct lang[]){
+                               lang_json_integer(s, b),
+                               lang_optional(s, fraction),
+                               lang_optional(s, exponent),
+                           },
+                           3);
+}
+
+struct lang lang_json_quoted(struct langs *s, struct lang content)
+{
+    struct lang quote = lang_byte_range(s, '"', '"');
+    return lang_concat(s, quote, lang_concat(s, content, quote));
+}
+
+struct lang lang_json_content(struct langs *s)
+{
+    return lang_repeat(s, lang_any_char(s, LANG_JSON), 0, LANG_INFINITE);
+}
+
+/* ---- values ---- */
+
+static struct node of_text(struct build *b, const char *text, struct lang blank)
+{
+    struct langs *s = build_langs(b);
+    return build_lang(b, lang_concat(s, lang_text(s, text, strlen(text)), blank));
+}
+
+/* open (part (, part)*)? close */
+static struct node brackets(struct build *b, const char *open, struct node part, const char *close,
+                            struct lang blank)
+{
+    struct node more = build_sequence(b, (const struct node[]){of_text(b, ",", blank), part}, 2);
+    struct node parts =
+        build_sequence(b, (const struct node[]){part, build_repeat(b, more, 0, LANG_INFINITE)}, 2);
+    return build_sequence(b,
+                          (const struct node[]){
+                              of_text(b, open, blank),
+                              build_choice(b, (const struct node[]){build_empty(), parts}, 2),
+                              of_text(b, close, lang_empty()),
+                          },
+                          3);
+}
+
+static struct json_nodes *nodes_of(struct build *b, const struct json_bounds *bounds)
+{
+    for (size_t i = 0; i < b->n_json; i++) {
+        const struct json_bounds *have = &b->json[i].bounds;
+        if (have->unbounded == bounds->unbounded &&
+            (bounds->unbounded ||
+             (have->max_blanks == bounds->max_blanks && have->max_digits == bounds->max_digits &&
+              have->max_exponent == bounds->max_exponent))) {
+            return &b->json[i];
+        }
+    }
+    struct langs *s = b->langs;
+    struct lang blank = lang_json_blank(s, bounds);
+    struct node value = build_rule(b, "a JSON value");
+    struct node item = build_sequence(b, (const struct node[]){value, build_lang(b, blank)}, 2);
+    struct lang string = lang_json_quoted(s, lang_json_content(s));
+    struct lang key =
+        lang_concat_all(s, (const struct lang[]){string, blank, lang_text(s, ":", 1), blank}, 4);
+    struct node member = build_sequence(b, (const struct node[]){build_lang(b, key), item}, 2);
+    struct json_nodes made = {.bounds = *bounds, .value = value};
+    made.object = brackets(b, "{", member, "}", blank);
+    made.array = brackets(b, "[", item, "]", blank);
+    struct lang atoms = lang_or_all(s,
+                                    (const struct lang[]){
+                                        string,
+                                        lang_json_number(s, bounds),
+                                        lang_text(s, "true", 4),
+                                        lang_text(s, "false", 5),
+                                        lang_text(s, "null", 4),
+                                    },
+                                    5);
+    build_define(
+        b, value,
+        build_choice(b, (const struct node[]){build_lang(b, atoms), made.object, made.array}, 3));
+    if (b->n_json == b->json_capacity) {
+        b->json_capacity = b->json_capacity ? 2 * b->json_capacity : 2;
+        b->json = mem_resize(b->json, b->json_capacity * sizeof *b->json);
+    }
+    b->json[b->n_json] = made;
+    return &b->json[b->n_json++];
+}
+
+struct node build_json_value(struct build *b, const struct json_bounds *bounds)
+{
+    return nodes_of(b, bounds)->value;
+}
+
+struct node build_json_object(struct build *b, const struct json_bounds *bounds)
+{
+    return nodes_of(b, bounds)->object;
+}
+
+struct node build_json_array(struct build *b, const struct json_bounds *bounds)
+{
+    return nodes_of(b, bounds)->array;
+}

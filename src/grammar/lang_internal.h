@@ -1,0 +1,104 @@
+/* lang_internal.h: how a store keeps its languages; for the files of src/grammar/ alone. */
+#ifndef LLLM_GRAMMAR_LANG_INTERNAL_H
+#define LLLM_GRAMMAR_LANG_INTERNAL_H
+
+#include "grammar/lang.h"
+
+enum lang_kind {
+    LANG_IS_NONE,
+    LANG_IS_EMPTY,
+    LANG_IS_SET,    /* one byte of sets[a] */
+    LANG_IS_CONCAT, /* a, then b; a is no concatenation, so that chains lean to the right */
+    LANG_IS_OR,     /* args[a .. a + b), sorted by id */
+    LANG_IS_AND,    /* likewise */
+    LANG_IS_NOT,    /* a; of NONE: all texts */
+    LANG_IS_REPEAT, /* from b to c times a */
+    LANG_IS_MARK,   /* number a */
+};
+
+enum { LANG_FAR_MARK = 1 << 23 };
+
+enum lang_life { LIFE_UNKNOWN, LIFE_LIVE, LIFE_DEAD };
+
+struct lang_node {
+    uint8_t kind;
+    bool has_empty; /* the empty text is in it */
+    bool ends;      /* has_empty, or a mark stands here */
+    bool has_cuts;  /* an intersection or complement is in it: whether it is empty takes a search */
+    bool has_marks, has_far_marks; /* far: LANG_FAR_MARK and above */
+    bool pruned;                   /* no branch of it is known to be dead */
+    uint8_t goes_on;               /* 0 unknown, 1 some byte may follow, 2 none */
+    uint8_t life;                  /* enum lang_life */
+    uint16_t rank;                 /* how deep its derivative recurses */
+    uint32_t hash;
+    uint32_t a, b, c;
+    uint32_t steps; /* into table of steps; 0: not made yet */
+    uint32_t near;  /* memo of lang_near; 0: not made yet */
+};
+
+/* The derivatives of a language: next[of_byte[b]] is what follows byte b. */
+struct lang_table {
+    uint8_t of_byte[256];
+    uint16_t n;
+    uint32_t next[];
+};
+
+struct langs {
+    struct lang_node *nodes;
+    size_t n, capacity;
+    uint32_t *args;
+    size_t n_args, args_capacity;
+    struct byte_set *sets;
+    size_t n_sets, sets_capacity;
+    uint32_t *slots; /* of nodes by hash; 0 is free (no node that is looked for has id 0) */
+    size_t slot_mask;
+    struct lang_table **steps;
+    size_t n_steps, steps_capacity;
+    struct arena *arena; /* of steps */
+    size_t arena_bytes;
+    uint64_t work, work_limit; /* units of some ten instructions; see langs_set_work */
+    uint32_t near_bytes;       /* what lang_near was asked for */
+    struct buf scratch;
+    bool failed;
+    struct error error;
+};
+
+static inline const struct lang_node *lang_node(const struct langs *s, struct lang l)
+{
+    return &s->nodes[l.id];
+}
+
+/* A copy with the same ids, without the states' tables. */
+struct langs *langs_copy(const struct langs *s);
+size_t langs_memory(const struct langs *s); /* bytes */
+size_t langs_count(const struct langs *s);
+/* From now on at most so much work, then the store fails. */
+void langs_set_work(struct langs *s, uint64_t work);
+enum { LANGS_COMPILE_WORK = 400 << 20, LANGS_STEP_WORK = 64 << 20 };
+
+/* The table of derivatives, made where it is not there; NULL where the store has failed. What it
+ * leads to may be empty where it has_cuts: lang_step looks. */
+const struct lang_table *lang_derive(struct langs *s, uint32_t id);
+uint32_t lang_step_id(struct langs *s, uint32_t id, uint8_t byte);
+
+/* The marks that stand at the place l, each once, in rising order: at most max of them to out.
+ * Returns how many there are. */
+size_t lang_marks(const struct langs *s, struct lang l, uint32_t *out, size_t max);
+/* Whether any byte may follow: it is more than its end. */
+bool lang_goes_on(struct langs *s, struct lang l);
+
+/* A language that takes the same texts as l as far as n_bytes go: repetitions that are counted
+ * beyond that are cut. Languages that differ in such counts alone become one. The same n_bytes for
+ * the life of the store. */
+struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes);
+
+/* l of another store, in s: both began as copies of one, which had n_shared nodes. */
+struct lang_moving {
+    const struct langs *from;
+    struct langs *to;
+    uint32_t n_shared;
+    uint32_t *map; /* [from->n], 0: not moved yet */
+};
+struct lang lang_move(struct lang_moving *m, struct lang l);
+
+#endif

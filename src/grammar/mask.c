@@ -1,0 +1,229 @@
+/* mask.c: which tokens may come next.
+ *
+ * Tokens that a language takes without leaving it are found by walking the tree of the vocabulary
+ * with the language's states, once per language; that walk also notes where the language may end
+ * within a token. Only from there on does it matter what comes after it on the stack: the rest of
+ * such tokens is walked with places. */
+#include "grammar/grammar_internal.h"
+
+#include <stdlib.h>
+
+enum {
+    FEW_TOKENS = 128,  /* up to here a list takes less than bits */
+    KEEP_ABOVE = 2000, /* a place's mask that took so many steps is kept */
+};
+
+/* Where a language may end within a token, or at a token's end without going on. */
+struct border {
+    uint32_t node; /* of the vocabulary; its bytes have been read */
+    struct lang lang;
+};
+
+struct own {
+    uint32_t *bits; /* or NULL: */
+    int32_t *tokens;
+    uint32_t n_tokens;
+    struct border *borders;
+    uint32_t n_borders;
+};
+
+void own_free(struct space *s)
+{
+    for (size_t i = 0; i < s->n_own; i++) {
+        free(s->own[i].bits);
+        free(s->own[i].tokens);
+        free(s->own[i].borders);
+    }
+    free(s->own);
+}
+
+static void set_token(uint32_t *bits, int32_t token)
+{
+    bits[token / 32] |= UINT32_C(1) << token % 32;
+}
+
+static void set_tokens(const struct grammar_vocab *v, uint32_t *bits, int32_t token)
+{
+    for (; token >= 0; token = v->next_same[token]) {
+        set_token(bits, token);
+    }
+}
+
+struct gathering {
+    struct own own;
+    size_t tokens_capacity, borders_capacity;
+    const struct grammar_vocab *vocab;
+};
+
+static void gather_token(struct gathering *g, int32_t token)
+{
+    for (; token >= 0; token = g->vocab->next_same[token]) {
+        size_t n = g->own.n_tokens;
+        g->own.tokens = build_grown(g->own.tokens, n, &g->tokens_capacity, sizeof token);
+        g->own.tokens[g->own.n_tokens++] = token;
+    }
+}
+
+static void gather_border(struct gathering *g, uint32_t node, uint32_t lang)
+{
+    size_t n = g->own.n_borders;
+    g->own.borders = build_grown(g->own.borders, n, &g->borders_capacity, sizeof *g->own.borders);
+    g->own.borders[g->own.n_borders++] = (struct border){node, {lang}};
+}
+
+static struct own find_own(struct space *s, struct lang l)
+{
+    const struct grammar_vocab *v = s->vocab;
+    struct gathering g = {.vocab = v};
+    uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at); /* state at depth */
+    at[0] = l.id;
+    for (uint32_t i = 0; i < v->n_nodes;) {
+        const struct vocab_node *n = &v->nodes[i];
+        uint32_t next = lang_step_id(s->langs, at[n->depth - 1], n->byte);
+        if (next == 0) {
+            i = n->end;
+            continue;
+        }
+        at[n->depth] = next;
+        bool goes_on = lang_goes_on(s->langs, (struct lang){next});
+        bool more = n->end > i + 1;
+        if (n->token >= 0 && goes_on) {
+            gather_token(&g, n->token);
+        }
+        if (s->langs->nodes[next].ends && (more || !goes_on)) {
+            gather_border(&g, i, next);
+        }
+        i = goes_on ? i + 1 : n->end;
+    }
+    free(at);
+    size_t bytes = g.own.n_tokens * sizeof(int32_t);
+    if (g.own.n_tokens > FEW_TOKENS) {
+        g.own.bits = mem_array(v->n_words, sizeof *g.own.bits);
+        for (uint32_t i = 0; i < g.own.n_tokens; i++) {
+            set_token(g.own.bits, g.own.tokens[i]);
+        }
+        free(g.own.tokens);
+        g.own.tokens = NULL;
+        bytes = v->n_words * sizeof(uint32_t);
+    }
+    s->mask_bytes += bytes + g.own.n_borders * sizeof *g.own.borders + sizeof g.own;
+    return g.own;
+}
+
+/* Valid until the next call. */
+static const struct own *own_of(struct space *s, struct lang l)
+{
+    l = lang_near(s->langs, l, s->vocab->max_bytes);
+    uint32_t index = memo_get(&s->owns, l.id);
+    if (!index) {
+        struct own own = find_own(s, l);
+        s->own = build_grown(s->own, s->n_own, &s->own_capacity, sizeof *s->own);
+        s->own[s->n_own++] = own;
+        index = (uint32_t)s->n_own;
+        if (!s->langs->failed) {
+            memo_put(&s->owns, l.id, index);
+        }
+    }
+    return &s->own[index - 1];
+}
+
+/* Tokens below a node of the vocabulary whose bytes have led to a place. Returns the steps taken.
+ */
+static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_t *mask)
+{
+    const struct grammar_vocab *v = s->vocab;
+    uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at), end = v->nodes[node].end;
+    size_t steps = 0;
+    at[v->nodes[node].depth] = place;
+    for (uint32_t i = node + 1; i < end; steps++) {
+        const struct vocab_node *n = &v->nodes[i];
+        uint32_t next = space_step(s, at[n->depth - 1], n->byte);
+        if (next < PLACE_FIRST) {
+            i = n->end;
+            continue;
+        }
+        at[n->depth] = next;
+        set_tokens(v, mask, n->token);
+        i++;
+    }
+    free(at);
+    return steps;
+}
+
+/* The bytes that lead to a node: those at the beginning of the first token at or below it. */
+static const uint8_t *node_bytes(const struct grammar_vocab *v, uint32_t node)
+{
+    while (v->nodes[node].token < 0) {
+        node++;
+    }
+    return v->bytes + v->starts[v->nodes[node].token];
+}
+
+static size_t mask_thread(struct space *s, struct thread t, uint32_t *mask)
+{
+    const struct grammar_vocab *v = s->vocab;
+    const struct own *own = own_of(s, (struct lang){t.lang});
+    for (size_t i = 0; own->bits && i < v->n_words; i++) {
+        mask[i] |= own->bits[i];
+    }
+    for (uint32_t i = 0; own->tokens && i < own->n_tokens; i++) {
+        set_token(mask, own->tokens[i]);
+    }
+    size_t steps = own->n_borders;
+    /* Own may move while places are made; its borders stay where they are. */
+    const struct border *borders = own->borders;
+    uint32_t n_borders = own->n_borders;
+    for (uint32_t i = 0; i < n_borders; i++) {
+        const struct vocab_node *n = &v->nodes[borders[i].node];
+        uint32_t text = 0;
+        if (t.text && s->langs->nodes[borders[i].lang.id].has_far_marks) {
+            text = space_text(s, t.text, node_bytes(v, borders[i].node), n->depth);
+        }
+        uint32_t place = space_exit(s, borders[i].lang, t.cell, text);
+        if (place < PLACE_FIRST) {
+            continue;
+        }
+        set_tokens(v, mask, n->token);
+        steps += walk_place(s, borders[i].node, place, mask);
+    }
+    return steps;
+}
+
+static void mask_waiting(const struct space *s, const struct thread *t, uint32_t *mask)
+{
+    const struct build_token *token = &s->grammar->b->tokens[t->lang];
+    if (!token->negated) {
+        set_token(mask, s->token_ids[t->lang]);
+        return;
+    }
+    for (size_t id = 0; id < s->vocab->n; id++) {
+        if (space_token_waits(s, t, (int32_t)id)) {
+            set_token(mask, (int32_t)id);
+        }
+    }
+}
+
+void space_mask(struct space *s, uint32_t place, uint32_t *mask)
+{
+    size_t n_words = s->vocab->n_words;
+    if (s->places[place].mask) {
+        memcpy(mask, s->places[place].mask, n_words * sizeof *mask);
+        return;
+    }
+    memset(mask, 0, n_words * sizeof *mask);
+    struct place p = s->places[place];
+    size_t steps = 0;
+    for (uint32_t i = 0; i < p.n_threads; i++) {
+        struct thread t = s->threads[p.threads + i];
+        if (t.text == TEXT_IS_TOKEN) {
+            mask_waiting(s, &t, mask);
+        } else {
+            steps += mask_thread(s, t, mask) + n_words / 64;
+        }
+    }
+    if (steps > KEEP_ABOVE && !s->langs->failed) {
+        s->places[place].mask = mem_array(n_words, sizeof *mask);
+        memcpy(s->places[place].mask, mask, n_words * sizeof *mask);
+        s->mask_bytes += n_words * sizeof *mask;
+    }
+}

@@ -1,0 +1,523 @@
+/* object.c: JSON objects as frames: members in any order, none twice, and nothing offered that
+ * could not be completed. */
+#include "grammar/build_internal.h"
+
+#include <stdlib.h>
+
+#include "base/utf8.h"
+
+/* Words of a cell: how many members there are, the language of the keys that families have used up
+ * (an alternative of their spellings), and a bit for each declared member that is there. */
+enum { WORD_COUNT, WORD_USED, WORD_BITS };
+enum { MAX_KEY_BYTES = 4 << 20 }; /* of all members of an object; bounds recursion over groups */
+
+static bool has_bit(const uint32_t *bits, uint32_t i)
+{
+    return bits[i / 32] >> i % 32 & 1;
+}
+
+static void set_bit(uint32_t *bits, uint32_t i)
+{
+    bits[i / 32] |= UINT32_C(1) << i % 32;
+}
+
+/* ---- made ---- */
+
+static int compare_parts(const void *a, const void *b)
+{
+    const struct object_part *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int order = n ? memcmp(x->key, y->key, n) : 0;
+    return order ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+static bool take_member(struct build *b, struct object_part *p, const struct object_member *m,
+                        uint32_t place)
+{
+    *p = (struct object_part){.key = arena_strndup(b->arena, m->key, m->n),
+                              .n = m->n,
+                              .value = m->value.id,
+                              .place = place,
+                              .required = m->required};
+    b->arena_bytes += m->n + 16 + m->n * 2 * sizeof(uint32_t);
+    p->units = arena_alloc(b->arena, (m->n + 1) * sizeof *p->units);
+    for (size_t at = 0, n; at < m->n; at += n) {
+        n = utf8_decode(m->key + at, m->n - at, &p->units[p->n_units++]);
+        if (n == 0) {
+            build_fail(b, ERROR_INPUT, "the key of an object's member is not valid UTF-8");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What each member needs beside it, and what that needs: needs[i] grows until nothing is new. */
+static void close_needs(struct object_frame *f)
+{
+    bool grew = true;
+    while (grew) {
+        grew = false;
+        for (uint32_t i = 0; i < f->n_parts; i++) {
+            uint32_t *needs = f->parts[i].needs;
+            for (uint32_t j = 0; needs && j < f->n_parts; j++) {
+                const uint32_t *more = has_bit(needs, j) ? f->parts[j].needs : NULL;
+                for (uint32_t w = 0; more && w < f->n_words; w++) {
+                    grew = grew || (more[w] & ~needs[w]);
+                    needs[w] |= more[w];
+                }
+            }
+        }
+    }
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const uint32_t *needs = f->parts[i].needs;
+        if (f->parts[i].required) {
+            set_bit(f->required, i);
+            for (uint32_t w = 0; needs && w < f->n_words; w++) {
+                f->required[w] |= needs[w];
+            }
+        }
+    }
+}
+
+static void take_needs(struct build *b, struct object_frame *f, const struct object_options *o)
+{
+    uint32_t *sorted = mem_array(o->n_members + 1, sizeof *sorted); /* by the caller's order */
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        sorted[f->parts[i].place] = i;
+    }
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const struct object_member *m = &o->members[f->parts[i].place];
+        if (m->n_requires == 0) {
+            continue;
+        }
+        f->parts[i].needs = build_alloc(b, f->n_words * sizeof(uint32_t));
+        set_bit(f->parts[i].needs, i);
+        for (size_t j = 0; j < m->n_requires; j++) {
+            if (m->requires_members[j] < o->n_members) {
+                set_bit(f->parts[i].needs, sorted[m->requires_members[j]]);
+            }
+        }
+    }
+    free(sorted);
+    close_needs(f);
+}
+
+struct node build_object(struct build *b, const struct object_options *o)
+{
+    size_t key_bytes = 0;
+    for (size_t i = 0; i < o->n_members; i++) {
+        key_bytes += o->members[i].n;
+        if (o->members[i].n > MAX_KEY_BYTES || key_bytes > MAX_KEY_BYTES) {
+            return build_fail(b, ERROR_LIMIT, "the keys of an object have more than %d bytes",
+                              MAX_KEY_BYTES);
+        }
+    }
+    if (o->n_members > BUILD_MAX_MEMBERS || o->n_families > BUILD_MAX_FAMILIES) {
+        return build_fail(b, ERROR_LIMIT,
+                          "an object has more than %d members, or %d families of keys",
+                          BUILD_MAX_MEMBERS, BUILD_MAX_FAMILIES);
+    }
+    struct object_frame *f = build_alloc(b, sizeof *f);
+    f->n_parts = (uint32_t)o->n_members;
+    f->n_words = (f->n_parts + 31) / 32;
+    f->parts = build_alloc(b, (o->n_members + 1) * sizeof *f->parts);
+    f->required = build_alloc(b, (f->n_words + 1) * sizeof *f->required);
+    f->n_families = (uint32_t)o->n_families;
+    f->families = build_alloc(b, (o->n_families + 1) * sizeof *f->families);
+    f->min = o->min_members;
+    f->max = o->max_members;
+    f->blank = o->blank;
+    f->in_order = o->in_order;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        if (!take_member(b, &f->parts[i], &o->members[i], i)) {
+            return build_none();
+        }
+    }
+    if (f->n_parts) {
+        qsort(f->parts, f->n_parts, sizeof *f->parts, compare_parts);
+    }
+    for (uint32_t i = 1; i < f->n_parts; i++) {
+        if (compare_parts(&f->parts[i - 1], &f->parts[i]) == 0) {
+            return build_fail(b, ERROR_INPUT, "an object has two members with the key \"%.100s\"",
+                              f->parts[i].key);
+        }
+    }
+    take_needs(b, f, o);
+    for (uint32_t i = 0; i < f->n_families; i++) {
+        f->families[i].keys = o->families[i].keys;
+        f->families[i].value = o->families[i].value.id;
+    }
+    b->objects =
+        build_grown(b->objects, b->n_objects, &b->objects_capacity, sizeof(struct object_frame *));
+    b->objects[b->n_objects] = f;
+    return build_add(b, (struct build_node){.kind = NODE_OBJECT, .a = (uint32_t)b->n_objects++});
+}
+
+/* ---- what lives ---- */
+
+bool object_lives(struct build *b, struct object_frame *f)
+{
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        f->parts[i].lives = b->nodes[f->parts[i].value].lives;
+    }
+    uint64_t n_living = 0, n_required = 0;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const uint32_t *needs = f->parts[i].needs;
+        bool all = f->parts[i].lives;
+        for (uint32_t j = 0; needs && all && j < f->n_parts; j++) {
+            all = !has_bit(needs, j) || b->nodes[f->parts[j].value].lives;
+        }
+        f->parts[i].lives = all;
+        n_living += all;
+        n_required += has_bit(f->required, i);
+        if (has_bit(f->required, i) && !all) {
+            return false;
+        }
+    }
+    bool endless = false;
+    f->records = false;
+    for (uint32_t i = 0; i < f->n_families; i++) {
+        uint64_t n = 0;
+        f->families[i].lives = b->nodes[f->families[i].value].lives &&
+                               lang_is_empty(b->langs, f->families[i].keys) != LANG_YES;
+        f->records = f->records || f->families[i].lives;
+        if (f->families[i].lives && n_living < f->min && !endless) {
+            /* Keys that a member has too are counted twice; that is put right at run time by what
+             * is offered, at the price of a dead end where a family has hardly any keys. */
+            bool known = lang_count(b->langs, f->families[i].keys, f->min, &n);
+            endless = !known || n >= f->min;
+            n_living += n;
+        }
+    }
+    return f->min <= f->max && n_required <= f->max && (endless || n_living >= f->min);
+}
+
+/* ---- the languages of keys ---- */
+
+static struct lang unit_lang(struct build *b, uint32_t cp)
+{
+    if (cp < 128 && b->ascii[cp].id) {
+        return b->ascii[cp];
+    }
+    struct lang l = lang_chars(b->langs, &(struct char_range){cp, cp}, 1, LANG_JSON);
+    if (cp < 128) {
+        b->ascii[cp] = l;
+    }
+    return l;
+}
+
+/* Behind a key: quote, colon, mark. */
+static struct lang key_end(const struct object_frame *f, struct langs *s, uint32_t mark)
+{
+    struct lang l = lang_concat(s, f->blank, lang_mark(s, mark));
+    l = lang_concat(s, f->blank, lang_concat(s, lang_byte_range(s, ':', ':'), l));
+    return lang_concat(s, lang_byte_range(s, '"', '"'), l);
+}
+
+static uint32_t common_units(const struct object_part *x, const struct object_part *y)
+{
+    uint32_t n = 0;
+    while (n < x->n_units && n < y->n_units && x->units[n] == y->units[n]) {
+        n++;
+    }
+    return n;
+}
+
+/* Where the members of a group stop sharing the unit at `common`. */
+static uint32_t run_end(const struct object_frame *f, uint32_t from, uint32_t to, uint32_t common)
+{
+    const struct object_part *p = f->parts;
+    uint32_t end = from + 1;
+    while (end < to && p[from].n_units > common && p[end].n_units > common &&
+           p[end].units[common] == p[from].units[common]) {
+        end++;
+    }
+    return end;
+}
+
+static void add_groups(struct build *b, struct object_frame *f, uint32_t from, uint32_t to)
+{
+    uint32_t index = f->n_groups++;
+    struct object_group g = {.from = from, .to = to};
+    g.common =
+        to - from == 1 ? f->parts[from].n_units : common_units(&f->parts[from], &f->parts[to - 1]);
+    for (uint32_t at = from; to - from > 1 && at < to; g.n_children++) {
+        uint32_t end = run_end(f, at, to, g.common);
+        add_groups(b, f, at, end);
+        at = end;
+    }
+    g.end = f->n_groups;
+    f->groups[index] = g;
+}
+
+/* The members of a group that are in `offered` (NULL: all), from unit `depth` on. */
+static struct lang group_lang(const struct object_frame *f, struct langs *s, uint32_t index,
+                              uint32_t depth, const uint32_t *offered)
+{
+    const struct object_group *g = &f->groups[index];
+    uint32_t n = 0;
+    for (uint32_t i = g->from; offered && i < g->to; i++) {
+        n += has_bit(offered, i);
+    }
+    if (offered && n == 0) {
+        return lang_none();
+    }
+    const struct object_part *first = &f->parts[g->from];
+    if (g->to - g->from == 1) {
+        return (struct lang){first->suffixes[depth]};
+    }
+    if (offered && n == g->to - g->from && g->whole.id) {
+        return g->whole; /* depth is always the same for a group */
+    }
+    struct lang *ways = mem_array(g->n_children, sizeof *ways);
+    uint32_t child = index + 1;
+    for (uint32_t i = 0; i < g->n_children; i++) {
+        ways[i] = group_lang(f, s, child, g->common, offered);
+        child = f->groups[child].end;
+    }
+    struct lang l = lang_or_all(s, ways, g->n_children);
+    free(ways);
+    for (uint32_t i = g->common; i-- > depth;) {
+        l = lang_concat(s, (struct lang){first->heads[i]}, l);
+    }
+    return l;
+}
+
+static uint32_t depth_of(const struct object_frame *f, uint32_t index, uint32_t *parents)
+{
+    return parents[index] == UINT32_MAX ? 0 : f->groups[parents[index]].common;
+}
+
+void object_prepare(struct build *b, struct object_frame *f)
+{
+    struct langs *s = b->langs;
+    struct lang_word *words = mem_array(f->n_parts + 1, sizeof *words);
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        struct object_part *p = &f->parts[i];
+        p->suffixes = build_alloc(b, (p->n_units + 1) * sizeof *p->suffixes);
+        p->heads = build_alloc(b, p->n_units * sizeof *p->heads);
+        struct lang l = key_end(f, s, MARK_MEMBER + i);
+        p->suffixes[p->n_units] = l.id;
+        for (uint32_t at = p->n_units; at-- > 0;) {
+            p->heads[at] = unit_lang(b, p->units[at]).id;
+            l = lang_concat(s, (struct lang){p->heads[at]}, l);
+            p->suffixes[at] = l.id;
+        }
+        words[i] = (struct lang_word){p->key, p->n, lang_empty()};
+    }
+    if (f->n_parts) {
+        f->groups = build_alloc(b, 2 * (size_t)f->n_parts * sizeof *f->groups);
+        add_groups(b, f, 0, f->n_parts);
+        uint32_t *parents = mem_array(f->n_groups, sizeof *parents);
+        parents[0] = UINT32_MAX;
+        for (uint32_t i = 0; i < f->n_groups; i++) {
+            for (uint32_t c = i + 1; c < f->groups[i].end; c = f->groups[c].end) {
+                parents[c] = i;
+            }
+        }
+        for (uint32_t i = f->n_groups; i-- > 0;) { /* children before parents */
+            f->groups[i].whole = group_lang(f, s, i, depth_of(f, i, parents), NULL);
+        }
+        free(parents);
+    }
+    if (f->records) {
+        struct lang named = lang_words(s, words, f->n_parts, LANG_JSON);
+        for (uint32_t i = 0; i < f->n_families; i++) {
+            f->families[i].keys = lang_minus(s, f->families[i].keys, named);
+        }
+    }
+    free(words);
+}
+
+/* ---- at run time ---- */
+
+void object_begin(const struct object_frame *f, struct frame_words *w)
+{
+    w->n = WORD_BITS + f->n_words;
+    memset(w->at, 0, w->n * sizeof *w->at);
+}
+
+static uint32_t count_bits(uint32_t x)
+{
+    return (uint32_t)__builtin_popcount(x);
+}
+
+/* What is known about a place between members. */
+struct offer {
+    uint32_t n_missing;
+    uint32_t *offered, *missing; /* bits */
+    bool may_end, family;
+    uint32_t room[]; /* of both */
+};
+
+/* Whether member i may come: it lives, is not there, and it fits with what it needs. */
+static bool fits(const struct object_frame *f, const struct offer *o, struct frame_state at,
+                 uint32_t i)
+{
+    const struct object_part *p = &f->parts[i];
+    const uint32_t *seen = at.words + WORD_BITS;
+    if (!p->lives || has_bit(seen, i)) {
+        return false;
+    }
+    if (f->max == LANG_INFINITE) {
+        return true;
+    }
+    uint64_t n = at.words[WORD_COUNT];
+    for (uint32_t w = 0; w < f->n_words; w++) {
+        uint32_t all = o->missing[w] | (p->needs ? p->needs[w] & ~seen[w] : 0);
+        all |= w == i / 32 ? UINT32_C(1) << i % 32 : 0;
+        n += count_bits(all);
+    }
+    return n <= f->max;
+}
+
+/* With in_order: those behind the last one that is there, up to the first that must come. */
+static void keep_order(const struct object_frame *f, struct offer *o, struct frame_state at)
+{
+    uint32_t last = 0, first_missing = UINT32_MAX;
+    bool begun = false;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        if (has_bit(at.words + WORD_BITS, i)) {
+            last = !begun || f->parts[i].place > last ? f->parts[i].place : last;
+            begun = true;
+        }
+        if (has_bit(o->missing, i) && f->parts[i].place < first_missing) {
+            first_missing = f->parts[i].place;
+        }
+    }
+    bool families_begun = at.words[WORD_USED] != lang_none().id;
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        uint32_t place = f->parts[i].place;
+        if (families_begun || (begun && place < last) || place > first_missing) {
+            o->offered[i / 32] &= ~(UINT32_C(1) << i % 32);
+        }
+    }
+    o->family = o->family && o->n_missing == 0;
+}
+
+static struct offer *offer_new(const struct object_frame *f, struct frame_state at)
+{
+    struct offer *o = mem_zalloc(sizeof *o + 2 * (f->n_words + 1) * sizeof *o->room);
+    const uint32_t *seen = at.words + WORD_BITS;
+    o->offered = o->room;
+    o->missing = o->room + f->n_words + 1;
+    for (uint32_t w = 0; w < f->n_words; w++) {
+        o->missing[w] = f->required[w];
+    }
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        const uint32_t *needs = has_bit(seen, i) ? f->parts[i].needs : NULL;
+        for (uint32_t w = 0; needs && w < f->n_words; w++) {
+            o->missing[w] |= needs[w];
+        }
+    }
+    for (uint32_t w = 0; w < f->n_words; w++) {
+        o->missing[w] &= ~seen[w];
+        o->n_missing += count_bits(o->missing[w]);
+    }
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        if (fits(f, o, at, i)) {
+            set_bit(o->offered, i);
+        }
+    }
+    uint64_t with_one_more = (uint64_t)at.words[WORD_COUNT] + o->n_missing + 1;
+    o->may_end = o->n_missing == 0 && at.words[WORD_COUNT] >= f->min;
+    o->family = f->records && (f->max == LANG_INFINITE || with_one_more <= f->max);
+    if (f->in_order) {
+        keep_order(f, o, at);
+    }
+    return o;
+}
+
+struct lang object_lexeme(const struct object_frame *f, struct langs *s, struct frame_state at,
+                          bool opening)
+{
+    struct offer *o = offer_new(f, at);
+    struct lang keys = f->n_parts ? group_lang(f, s, 0, 0, o->offered) : lang_none();
+    struct lang used = {at.words[WORD_USED]};
+    struct lang *families = mem_array(f->n_families + 1, sizeof *families);
+    size_t n = 0;
+    for (uint32_t i = 0; o->family && i < f->n_families; i++) {
+        if (f->families[i].lives) {
+            families[n++] = lang_concat(s, lang_minus(s, f->families[i].keys, used),
+                                        key_end(f, s, MARK_FAMILY + i));
+        }
+    }
+    keys = lang_or(s, keys, lang_or_all(s, families, n));
+    free(families);
+    struct lang ways[2] = {lang_concat(s, lang_byte_range(s, '"', '"'), keys), lang_none()};
+    if (!opening) {
+        ways[0] = lang_concat(s, lang_concat(s, lang_byte_range(s, ',', ','), f->blank), ways[0]);
+    }
+    if (o->may_end) {
+        ways[1] = lang_concat(s, lang_byte_range(s, '}', '}'), lang_mark(s, MARK_END));
+    }
+    free(o);
+    struct lang l = lang_concat(s, f->blank, lang_or_all(s, ways, 2));
+    return opening ? lang_concat(s, lang_byte_range(s, '{', '{'), l) : l;
+}
+
+static uint32_t hex_digits(const char *text)
+{
+    uint32_t cp = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = text[i];
+        cp = cp << 4 | (uint32_t)(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
+    }
+    return cp;
+}
+
+/* The characters of the first string in a lexeme, which has been read by its language: all escapes
+ * are whole. */
+static void read_key(const char *text, size_t n, struct buf *key)
+{
+    size_t at = 0;
+    while (at < n && text[at] != '"') {
+        at++;
+    }
+    for (at++; at < n && text[at] != '"'; at++) {
+        if (text[at] != '\\' || at + 1 >= n) {
+            buf_append_char(key, text[at]);
+            continue;
+        }
+        static const char escapes[] = "b\bf\fn\nr\rt\t";
+        char c = text[++at];
+        const char *found = c == 'u' ? NULL : strchr(escapes, c);
+        if (c != 'u') {
+            buf_append_char(key, found && (found - escapes) % 2 == 0 ? found[1] : c);
+            continue;
+        }
+        if (n - at < 5) {
+            break;
+        }
+        uint32_t cp = hex_digits(text + at + 1);
+        at += 4;
+        if (cp >= 0xD800 && cp < 0xDC00 && n - at >= 7) {
+            cp = 0x10000 + ((cp - 0xD800) << 10) + (hex_digits(text + at + 3) - 0xDC00);
+            at += 6;
+        }
+        char utf8[4];
+        buf_append(key, utf8, utf8_put(cp, utf8));
+    }
+}
+
+uint32_t object_next(const struct object_frame *f, struct langs *s, struct frame_state at,
+                     uint32_t mark, const char *lexeme, size_t n, struct frame_words *w)
+{
+    memcpy(w->at, at.words, at.n * sizeof *w->at);
+    w->n = at.n;
+    uint32_t count = at.words[WORD_COUNT];
+    uint32_t ceiling = f->max != LANG_INFINITE ? f->max : f->min;
+    w->at[WORD_COUNT] = count < ceiling ? count + 1 : count;
+    if (mark < MARK_FAMILY) {
+        uint32_t i = mark - MARK_MEMBER;
+        set_bit(w->at + WORD_BITS, i);
+        return f->parts[i].value;
+    }
+    struct buf key;
+    buf_init(&key, n);
+    read_key(lexeme, n, &key);
+    struct lang spelled = lang_spelled(s, key.data ? key.data : "", key.len, LANG_JSON);
+    w->at[WORD_USED] = lang_or(s, (struct lang){at.words[WORD_USED]}, spelled).id;
+    buf_free(&key);
+    return f->families[mark - MARK_FAMILY].value;
+}
