@@ -203,7 +203,7 @@ static struct lang write_escapes(struct langs *s, const struct ranges *r)
     struct lang ways[] = {
         lang_byte_set(s, &letters),
         write_part(s, &(struct form){plain, 4}, r, 0, 0xFFFF, 0),
-        write_part(s, &(struct form){pair, 6}, r, 0x10000, CHAR_MAX, 0x10000),
+        write_part(s, &(struct form){pair, 8}, r, 0x10000, CHAR_MAX, 0x10000),
     };
     return lang_concat(s, lang_text(s, "\\", 1), lang_or_all(s, ways, 3));
 }
