@@ -188,6 +188,9 @@ static void mask_behind_space(struct constraint *c)
                     c->mask[id / 32] &= ~(UINT32_C(1) << id % 32);
                 }
             }
+            for (int32_t id = n->token; id >= 0; id = v->next_same[id]) {
+                c->mask[id / 32] |= UINT32_C(1) << id % 32; /* a space alone says nothing */
+            }
             at[1] = c->place;
             i++;
             continue;
