@@ -23,9 +23,10 @@ struct gguf *hf_open_to_write(const char *folder, struct error *e);
 struct model_config;
 /* Whether a path is a folder with an adapter_config.json: whether hf_open_adapter is meant. */
 bool hf_is_adapter(const char *path);
-/* Opens a LoRA adapter of the peft library as the GGUF adapter (model/adapter.h) that fits a model of
- * this configuration; base NULL: to look at, with the names that it has. What cannot be mapped is an
- * error that names it. Close with gguf_close, or give it to model_adapter_load. Process lifetime. */
+/* Opens a LoRA adapter of the peft library as the GGUF adapter (model/adapter.h) that fits a model
+ * of this configuration; base NULL: to look at, with the names that it has. What cannot be mapped
+ * is an error that names it. Close with gguf_close, or give it to model_adapter_load. Process
+ * lifetime. */
 struct gguf *hf_open_adapter(const char *folder, const struct model_config *base, struct error *e);
 
 struct hf_import_options {
