@@ -115,6 +115,7 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_object_set_new(out, "kernels", json_string(r->kernels));
     json_object_set_new(out, "cpu_mask", json_string(r->cpu_mask ? r->cpu_mask : "all"));
     json_object_set_new(out, "context_size", json_integer(r->context_size));
+    json_object_set_new(out, "kv_type", json_string(model_kv_name(r->kv_type)));
     json_object_set_new(out, "depth", json_integer(r->rows[0].depth));
     json_object_set_new(out, "load_ms", spread_json(&r->load_ms));
     json_object_set_new(out, "first_token_ms", spread_json(&r->first_token_ms));
@@ -200,10 +201,10 @@ static void print_row(const struct bench_report *r, const struct bench_row *row)
     }
 }
 
-static void print_memory(const struct bench_memory *m)
+static void print_memory(const struct bench_memory *m, enum model_kv_type kv_type)
 {
-    printf("%-14s%10.1f MB   (weights %.1f, keys and values %.1f, %.1f beside", "peak memory",
-           m->peak_mb, m->weights_mb, m->cache_mb, m->beside_mb);
+    printf("%-14s%10.1f MB   (weights %.1f, keys and values %.1f in %s, %.1f beside", "peak memory",
+           m->peak_mb, m->weights_mb, m->cache_mb, model_kv_name(kv_type), m->beside_mb);
     if (m->has_parts) {
         printf("; at the end %.1f of files, clean, and %.1f of its own", m->file_mb, m->own_mb);
     }
@@ -228,7 +229,7 @@ static void print_model(const struct bench_report *r)
         }
         print_row(r, row);
     }
-    print_memory(&r->memory);
+    print_memory(&r->memory, r->kv_type);
 }
 
 static void print_machine(const struct bench_machine *m)

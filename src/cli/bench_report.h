@@ -22,6 +22,7 @@ struct bench_report {
     const char *cpu_mask;              /* as it was given, or NULL */
     const char *kernels;
     uint32_t context_size;
+    enum model_kv_type kv_type;
     bool stages; /* clocks were running */
     struct bench_samples load_ms, first_token_ms;
     struct bench_work work;

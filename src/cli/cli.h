@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "cli/options.h"
+#include "model/model.h"
 
 enum {
     CLI_DONE = 0,
@@ -29,7 +30,19 @@ struct common_options {
     bool cpu_only, gpu_layers_given;
     int gpu_layers;
     uint32_t batch_size, context_size; /* 0: the engine's choice */
+    /* Of commands with KV_TYPE_OPTION; their init may choose another than f32. */
+    const char *kv_name; /* as it was given, or NULL */
+    enum model_kv_type kv_type;
 };
+
+/* A row of the options of a command that keeps keys and values. */
+#define KV_TYPE_OPTION(preset)                                                                     \
+    {                                                                                              \
+        "kv-type", 0, OPTION_STRING, "TYPE",                                                       \
+            "numbers that keys and values are kept as, f32, f16 or q8_0: 4, 2 or 1.06 bytes each " \
+            "(default " preset ")",                                                                \
+            offsetof(struct common_options, kv_name), 0, 0, 0                                      \
+    }
 
 struct command {
     const char *name;

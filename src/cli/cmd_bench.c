@@ -50,6 +50,7 @@ static const struct option table[] = {
      "are "
      "filled in, its last line is tokens a second, or JSON with tokens_per_second",
      FIELD(against), 0, 0, 0},
+    KV_TYPE_OPTION("f16"),
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -62,6 +63,7 @@ static void init(void *options)
     o->depth = "0";
     o->threads = "0";
     o->reps = 5;
+    o->common.kv_type = MODEL_KV_F16;
 }
 
 /* ---- what to measure ---- */
@@ -269,6 +271,7 @@ static bool time_engine(struct measuring *m, struct engine *en, struct bench_row
     }
     r->kernels = engine_kernels_name(en);
     r->context_size = engine_context_size(en);
+    r->kv_type = engine_kv_type(en);
     r->work = bench_work(en);
     uint64_t joint =
         n_sessions > 1 ? (n_sessions - 1) * (most_of(&m->plan->depth) + m->o->decode) : 0;
@@ -416,6 +419,7 @@ const struct command cmd_bench = {
                 "  lllm bench m.gguf --prefill 1,8,64,512 --depth 0,4096 --threads 1,2 --json\n"
                 "  lllm bench m.gguf --prefill 0 --decode 32 --depth 64 --joint 4,8,16,32\n"
                 "  lllm bench m.gguf --prefill 4096,16384 --decode 0 --reps 1 --stages\n"
+                "  lllm bench m.gguf --prefill 0 --depth 0,4096,16384 --kv-type q8_0\n"
                 "  lllm bench m.gguf --against 'node peer.mjs {model} --test {test}'\n"
                 "  lllm bench --machine --threads 1\n",
     .options = table,

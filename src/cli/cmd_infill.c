@@ -37,6 +37,7 @@ static const struct option table[] = {
      FIELD(sampling.temperature), 0, 100, 0},
     {"seed", 0, OPTION_U64, "N", "of the random numbers (default 0)", FIELD(sampling.seed), 0,
      9007199254740992.0, 0},
+    KV_TYPE_OPTION("f16"),
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -46,6 +47,7 @@ static void init(void *options)
     sampling_defaults(&o->sampling);
     o->sampling.temperature = 0;
     o->max_tokens = 256;
+    o->common.kv_type = MODEL_KV_F16;
     o->hole = "<FILL>";
 }
 

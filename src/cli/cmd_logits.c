@@ -24,6 +24,7 @@ static const struct option table[] = {
     {"top", 0, OPTION_U32, "N", "how many of the likeliest tokens to print (default 10)",
      FIELD(top), 1, 1 << 22, 0},
     {"no-special", 0, OPTION_FLAG, NULL, "no beginning-of-text token", FIELD(no_special), 0, 0, 0},
+    KV_TYPE_OPTION("f32"),
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -192,7 +193,8 @@ const struct command cmd_logits = {
         "the place after it. The beginning-of-text token is put in front of a text where\n"
         "the model wants one; --ids is taken as it is. Numbers differ a little from one\n"
         "processor to another: with tile units (AMX) prompts are computed with quantised\n"
-        "weights rounded to bf16; --cpu-mask=-amx switches that off.",
+        "weights rounded to bf16; --cpu-mask=-amx switches that off. Keys and values are not\n"
+        "rounded here; `lllm run` keeps them in f16 (--kv-type f16 shows its numbers).",
     .examples = "  lllm logits starter \"The film was\" --top 5\n"
                 "  lllm logits tinyllama.gguf -f text.txt --top 10 --json\n"
                 "  lllm logits stories.gguf --ids \"1 403 407\"\n",

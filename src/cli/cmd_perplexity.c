@@ -28,6 +28,7 @@ static const struct option table[] = {
      MODEL_MAX_CONTEXT, 0},
     {"chunks", 0, OPTION_U32, "N", "at most so many windows (0, the default: all)", FIELD(chunks),
      0, UINT32_MAX, 0},
+    KV_TYPE_OPTION("f32"),
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -54,15 +55,15 @@ static void report(const struct perplexity_options *o, const char *model,
 {
     if (o->common.json) {
         term_print_json(
-            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:s}", "model",
-                      term_json_text(model, strlen(model)), o->text.text ? "text" : "ids",
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:s, s:f, s:s}",
+                      "model", term_json_text(model, strlen(model)), o->text.text ? "text" : "ids",
                       measure_text_json(&o->text), "perplexity", number(p->perplexity),
                       "standard_error", number(p->perplexity_error), "nll_mean",
                       number(p->mean_nll), "nll_standard_error", number(p->mean_nll_error),
                       "tokens", (json_int_t)n_tokens, "scored_tokens", (json_int_t)p->n_scored,
                       "windows", (json_int_t)p->n_windows, "context", (json_int_t)m->n_context,
-                      "stride", (json_int_t)m->stride, "seconds", seconds, "definition",
-                      measure_text_definition(m)),
+                      "stride", (json_int_t)m->stride, "kv_type", model_kv_name(o->common.kv_type),
+                      "seconds", seconds, "definition", measure_text_definition(m)),
             false);
         return;
     }

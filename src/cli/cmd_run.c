@@ -80,12 +80,15 @@ static const struct option table[] = {
      FIELD(sampling.seed), 0, 9007199254740992.0, FIELD(seed_given)},
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
      FIELD(ignore_eos), 0, 0, 0},
+    KV_TYPE_OPTION("f16"),
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
 static void init(void *options)
 {
-    sampling_defaults(&((struct run_options *)options)->sampling);
+    struct run_options *o = options;
+    sampling_defaults(&o->sampling);
+    o->common.kv_type = MODEL_KV_F16;
 }
 
 /* Below 2^53, so that every JSON reader keeps it. */

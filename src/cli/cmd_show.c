@@ -83,7 +83,9 @@ static uint32_t next_context(const struct model_config *c, uint32_t last)
     return next < c->n_context ? (uint32_t)next : c->n_context;
 }
 
-/* What running takes beside the weights, with the engine's own batch. */
+/* What running takes beside the weights, with the engine's own batch and as `lllm run` keeps keys
+ * and values. */
+#define SHOWN_KV_TYPE MODEL_KV_F16
 struct memory {
     uint64_t cache_bytes; /* 0: an encoder keeps no keys and values */
     uint64_t scratch_bytes, total_bytes;
@@ -97,7 +99,7 @@ static struct memory memory_at(const struct facts *f, uint32_t context)
         batch = context > ENCODER_BATCH ? context : ENCODER_BATCH;
     }
     struct memory m = {
-        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, MODEL_KV_F32, context),
+        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, SHOWN_KV_TYPE, context),
         .scratch_bytes = model_scratch_bytes(c, batch, context, f->n_threads),
     };
     m.total_bytes = f->inventory.size_bytes + m.cache_bytes + m.scratch_bytes;
@@ -177,7 +179,8 @@ static void print_memory(const struct facts *f)
         struct memory m = memory_at(f, n);
         printf("%-14scontext %9s: ", "", term_count(n, context));
         if (m.cache_bytes) {
-            printf("+ KV cache %9s ", term_bytes(m.cache_bytes, kv));
+            printf("+ KV cache %9s (%s) ", term_bytes(m.cache_bytes, kv),
+                   model_kv_name(SHOWN_KV_TYPE));
         }
         printf("+ scratch %9s = %s\n", term_bytes(m.scratch_bytes, scratch),
                term_bytes(m.total_bytes, all));
@@ -371,10 +374,12 @@ static json_t *config_json(const struct facts *f)
     json_t *memory = json_array();
     for (uint32_t n = next_context(c, 0); n; n = next_context(c, n)) {
         struct memory m = memory_at(f, n);
-        json_array_append_new(memory, json_pack("{s:I, s:I, s:I, s:I}", "context", (json_int_t)n,
-                                                "kv_cache_bytes", (json_int_t)m.cache_bytes,
-                                                "scratch_bytes", (json_int_t)m.scratch_bytes,
-                                                "total_bytes", (json_int_t)m.total_bytes));
+        json_array_append_new(memory,
+                              json_pack("{s:I, s:s, s:I, s:I, s:I}", "context", (json_int_t)n,
+                                        "kv_type", model_kv_name(SHOWN_KV_TYPE), "kv_cache_bytes",
+                                        (json_int_t)m.cache_bytes, "scratch_bytes",
+                                        (json_int_t)m.scratch_bytes, "total_bytes",
+                                        (json_int_t)m.total_bytes));
     }
     json_t *all =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",

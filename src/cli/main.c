@@ -207,8 +207,12 @@ static int help(int argc, char **argv)
     return CLI_DONE;
 }
 
-static bool apply_common(const struct command *c, const struct common_options *o, struct error *e)
+static bool apply_common(const struct command *c, struct common_options *o, struct error *e)
 {
+    if (o->kv_name && !model_kv_by_name(o->kv_name, &o->kv_type)) {
+        return error_set(e, ERROR_USAGE, "--kv-type is one of " MODEL_KV_NAMES ", not \"%.60s\"",
+                         o->kv_name);
+    }
     const char *mask = o->cpu_mask ? o->cpu_mask : getenv("LLLM_CPU_MASK");
     if (mask && *mask && !cpu_set_mask(mask, e)) {
         return error_prefix(e, "%s: ", o->cpu_mask ? "--cpu-mask" : "LLLM_CPU_MASK");

@@ -249,6 +249,7 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
         .n_threads = o->n_threads,
         .context_size = o->context_size,
         .batch_size = o->batch_size,
+        .kv_type = o->kv_type,
     };
     struct engine *en = NULL;
     if (s->path && hf_is_folder(s->path)) {

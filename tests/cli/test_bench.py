@@ -75,6 +75,20 @@ class Bench(WithStarter):
             self.assertLess(memory["file_pages_mb"] + memory["own_pages_mb"],
                             1.01 * memory["peak_mb"])
 
+    def test_kv_types(self):
+        """Bytes of a token's keys and values are those of the type: 32 numbers in 34 bytes."""
+        found = {kv: json.loads(run("bench", "starter", *SMALL, "--json", "--kv-type", kv).stdout)
+                 for kv in ("f32", "f16", "q8_0")}
+        per_token = [found[kv]["cache_bytes_per_token"] for kv in found]
+        self.assertEqual([n * 34 for n in per_token],
+                         [per_token[0] * n for n in (34, 17, 34 * 34 / 128)])
+        for kv, report in found.items():
+            self.assertEqual(report["kv_type"], kv)
+            self.assertAlmostEqual(report["memory"]["cache_mb"] / found["f32"]["memory"]["cache_mb"],
+                                   report["cache_bytes_per_token"] / per_token[0])
+        default = json.loads(run("bench", "starter", *SMALL, "--json").stdout)
+        self.assertEqual(default["kv_type"], "f16")
+
     def test_text(self):
         done = run("bench", "starter", *SMALL)
         self.assertEqual((done.returncode, done.stderr), (0, ""))

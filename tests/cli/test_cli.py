@@ -375,6 +375,25 @@ class WithModel(program.TemporaryFolder):
                    for n in (1, 7, 256) for c in (64, 512)}
         self.assertEqual(len(answers), 1)
 
+    def test_kv_type(self):
+        """Numbers of every type, the same in any steps; f16 for answers, f32 for the windows."""
+        text = "One day, a little cat saw a big ball in the park and was happy. "
+        def answer(*options):
+            return self.lllm("run", "stories", text, "--raw", "--temp", "0", "-n", "9", "-q",
+                             *options).stdout
+        def rows(*options):
+            return self.lllm("logits", "stories", text, "--json", *options).stdout
+        self.assertEqual(answer(), answer("--kv-type", "f16", "--batch-size", "3"))
+        self.assertEqual(rows(), rows("--kv-type", "f32"))
+        self.assertEqual(rows("--kv-type", "f16"), rows("--kv-type=f16", "--batch-size", "5"))
+        self.assertNotEqual(rows(), rows("--kv-type", "f16"))
+        wrong = self.lllm("run", "stories", text, "--kv-type", "q4_0")
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("f32, f16, q8_0", wrong.stderr)
+        narrow = self.lllm("run", "stories", text, "--kv-type", "q8_0")
+        self.assertEqual(narrow.returncode, 1)
+        self.assertIn("32 dimensions, and the model's have 8", narrow.stderr)
+
     def test_show(self):
         facts = json.loads(self.lllm("show", "stories", "--json", "--tensors", "--metadata").stdout)
         self.assertEqual(facts["parameters"], 260032)
@@ -382,7 +401,9 @@ class WithModel(program.TemporaryFolder):
         config = facts["config"]
         self.assertEqual([config[k] for k in ("context", "layers", "heads", "kv_heads", "embedding",
                                               "feed_forward")], [512, 5, 8, 4, 64, 172])
-        self.assertEqual(config["memory"][-1]["kv_cache_bytes"], 512 * 5 * 2 * 32 * 4)
+        memory = config["memory"][-1]
+        self.assertEqual((memory["kv_type"], memory["kv_cache_bytes"]),
+                         ("f16", 512 * 5 * 2 * 32 * 2))
         self.assertEqual(len(facts["tensors"]), 47)
         self.assertEqual(facts["tokenizer"]["tokens"], 512)
         self.assertIsNone(facts["chat_template"])

@@ -15,7 +15,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/rungs.h"
-#include "kernels/vec/attention_cache.h"
+#include "kernels/vec/attention_product.h"
 
 /* ---- softmax of a row ---- */
 
@@ -55,43 +55,6 @@ void RUNG(kernel_softmax)(float *x, size_t n)
     }
 }
 
-/* ---- memory that is wanted next ---- */
-
-enum { LINE = 64 };
-
-/* Memory that is wanted next, line by line. */
-struct ahead {
-    const char *at;
-    size_t n_lines, per_step; /* left; of a step of the arithmetic */
-};
-
-static inline struct ahead ahead_of(const void *from, size_t size_bytes, size_t n_steps)
-{
-    size_t n_lines = (size_bytes + LINE - 1) / LINE;
-    return (struct ahead){
-        .at = from, .n_lines = n_lines, .per_step = (n_lines + n_steps - 1) / n_steps};
-}
-
-/* The lines of a step. Asked for between the steps of the arithmetic: a burst of them would take all
- * places for lines that are under way, and what the arithmetic loads would wait. */
-VEC_INLINE void fetch(struct ahead *f)
-{
-    size_t n = f->per_step < f->n_lines ? f->per_step : f->n_lines;
-    f->n_lines -= n;
-    for (; n != 0; n--, f->at += LINE) {
-        fetch_line(f->at);
-    }
-}
-
-/* ---- the small matrix product ---- */
-
-enum {
-    POSITIONS = ATTENTION_POSITIONS,
-    MAX_ROWS = 6,
-    MAX_VECS = VEC_LANES == 16 ? 4 : 2, /* 24 or 12 sums, of 32 or 16 registers */
-    CHUNK = MAX_VECS * VEC_LANES,       /* positions or dimensions that are multiplied together */
-};
-
 /* What one query does with a block of positions. */
 struct row {
     const float *q;
@@ -100,119 +63,6 @@ struct row {
     float *state;        /* the parts before, joined; NULL: none */
     uint32_t begin, end; /* within the block, begin < end */
 };
-
-/* The right operand: rows b_stride apart of vectors of columns, v_stride apart. */
-struct right {
-    const float *b;
-    size_t b_stride, v_stride;
-};
-
-/* c[r][0..n_vecs) = sum over k in [0, depth) of a[r][k] * b[k*b_stride + v*v_stride + ...], the only
- * vector of `tail` columns when that is not 0; added to what is in c when more. */
-VEC_INLINE void multiply(size_t n_rows, size_t n_vecs, size_t tail, const float *const *a,
-                         size_t depth, struct right right, bool more, float *const *c,
-                         struct ahead *ahead)
-{
-    struct ahead f = *ahead;
-    const float *b = right.b;
-    const size_t b_stride = right.b_stride, v_stride = right.v_stride;
-    vec sum[MAX_ROWS][MAX_VECS];
-    const float *from[MAX_ROWS];
-    VEC_UNROLL
-    for (size_t r = 0; r < n_rows; r++) {
-        from[r] = a[r];
-        VEC_UNROLL
-        for (size_t v = 0; v < n_vecs; v++) {
-            const float *old = c[r] + v * VEC_LANES;
-            sum[r][v] = !more ? vec_zero() : tail ? vec_load_tail(old, tail) : vec_load(old);
-        }
-    }
-    for (size_t k = 0; k < depth; k++, b += b_stride) {
-        vec columns[MAX_VECS];
-        fetch(&f);
-        VEC_UNROLL
-        for (size_t v = 0; v < n_vecs; v++) {
-            columns[v] = tail ? vec_load_tail(b, tail) : vec_load(b + v * v_stride);
-        }
-        VEC_UNROLL
-        for (size_t r = 0; r < n_rows; r++) {
-            vec left = vec_set1(from[r][k]);
-            VEC_UNROLL
-            for (size_t v = 0; v < n_vecs; v++) {
-                sum[r][v] = vec_fma(left, columns[v], sum[r][v]);
-            }
-        }
-    }
-    *ahead = f;
-    VEC_UNROLL
-    for (size_t r = 0; r < n_rows; r++) {
-        VEC_UNROLL
-        for (size_t v = 0; v < n_vecs; v++) {
-            if (tail != 0) {
-                vec_store_tail(c[r], tail, sum[r][v]);
-            } else {
-                vec_store(c[r] + v * VEC_LANES, sum[r][v]);
-            }
-        }
-    }
-}
-
-typedef void multiply_fn(size_t tail, const float *const *a, size_t depth, struct right right,
-                         bool more, float *const *c, struct ahead *ahead);
-
-#define MULTIPLY(n_rows, n_vecs)                                                                   \
-    static void multiply_##n_rows##_##n_vecs(size_t tail, const float *const *a, size_t depth,     \
-                                             struct right right, bool more, float *const *c,       \
-                                             struct ahead *ahead)                                  \
-    {                                                                                              \
-        (void)tail;                                                                                \
-        multiply(n_rows, n_vecs, 0, a, depth, right, more, c, ahead);                              \
-    }
-#define MULTIPLY_TAIL(n_rows)                                                                      \
-    static void multiply_##n_rows##_0(size_t tail, const float *const *a, size_t depth,            \
-                                      struct right right, bool more, float *const *c,              \
-                                      struct ahead *ahead)                                         \
-    {                                                                                              \
-        multiply(n_rows, 1, tail, a, depth, right, more, c, ahead);                                \
-    }
-
-#if defined(__AVX512F__)
-#define MULTIPLY_ALL(n_rows)                                                                       \
-    MULTIPLY_TAIL(n_rows)                                                                          \
-    MULTIPLY(n_rows, 1) MULTIPLY(n_rows, 2) MULTIPLY(n_rows, 3) MULTIPLY(n_rows, 4)
-#define MULTIPLY_ROW(n_rows)                                                                       \
-    {                                                                                              \
-        multiply_##n_rows##_0, multiply_##n_rows##_1, multiply_##n_rows##_2,                       \
-            multiply_##n_rows##_3, multiply_##n_rows##_4                                           \
-    }
-#else
-#define MULTIPLY_ALL(n_rows) MULTIPLY_TAIL(n_rows) MULTIPLY(n_rows, 1) MULTIPLY(n_rows, 2)
-#define MULTIPLY_ROW(n_rows)                                                                       \
-    {                                                                                              \
-        multiply_##n_rows##_0, multiply_##n_rows##_1, multiply_##n_rows##_2                        \
-    }
-#endif
-MULTIPLY_ALL(1)
-MULTIPLY_ALL(2)
-MULTIPLY_ALL(3)
-MULTIPLY_ALL(4)
-MULTIPLY_ALL(5)
-MULTIPLY_ALL(6)
-/* By rows less one and vectors; 0: less than a vector. */
-static multiply_fn *const multiply_by_shape[MAX_ROWS][MAX_VECS + 1] = {
-    MULTIPLY_ROW(1), MULTIPLY_ROW(2), MULTIPLY_ROW(3),
-    MULTIPLY_ROW(4), MULTIPLY_ROW(5), MULTIPLY_ROW(6),
-};
-
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
 
 /* ---- working memory: keys of a chunk, values of a chunk of dimensions, scores ---- */
 
@@ -253,21 +103,40 @@ static void turn_keys(const float *k, size_t kv_stride, size_t n, size_t head_di
     }
 }
 
-/* Keys of n positions of a block from j on, a multiple of CHUNK, as tiles of f32. */
-static const float *keys_of(const struct kernel_attention *a, uint32_t block, size_t j, size_t n)
+static struct right plain_tiles(const float *tiles, size_t head_dim)
 {
+    return (struct right){.b = (const char *)tiles,
+                          .b_stride = TILE * sizeof *tiles,
+                          .v_stride =
+                              (TILE_VECS == 1 ? TILE * head_dim : VEC_LANES) * sizeof *tiles};
+}
+
+/* Keys of n positions of a block from j on, a multiple of CHUNK. */
+static struct right keys_of(const struct kernel_attention *a, uint32_t block, size_t j, size_t n,
+                            size_t n_rows)
+{
+    const size_t head_dim = a->head_dim;
     if (a->kv == KERNEL_KV_ROWS) {
         const float *k = a->k + ((size_t)block * POSITIONS + j) * a->kv_stride;
-        turn_keys(k, a->kv_stride, n, a->head_dim, wide_keys(a));
-        return wide_keys(a);
+        turn_keys(k, a->kv_stride, n, head_dim, wide_keys(a));
+        return plain_tiles(wide_keys(a), head_dim);
     }
     const char *tiles = attention_keys(a, block);
-    tiles += j * attention_row_bytes(a->kv, a->head_dim);
+    tiles += j * attention_row_bytes(a->kv, head_dim);
     if (a->kv == KERNEL_KV_F32) {
-        return (const float *)(const void *)tiles;
+        return plain_tiles((const float *)(const void *)tiles, head_dim);
     }
-    widen_keys(a->kv, tiles, (n + TILE - 1) / TILE, a->head_dim, wide_keys(a));
-    return wide_keys(a);
+    /* The last vector may be missing. */
+    if (!widens_on_the_way(n_rows, (n + VEC_LANES - 1) / VEC_LANES * VEC_LANES)) {
+        widen_keys(a->kv, tiles, (n + TILE - 1) / TILE, head_dim, wide_keys(a));
+        return plain_tiles(wide_keys(a), head_dim);
+    }
+    size_t tile_bytes = TILE * attention_row_bytes(a->kv, head_dim);
+    size_t vec_bytes = VEC_LANES * (a->kv == KERNEL_KV_F16 ? sizeof(uint16_t) : 1);
+    return (struct right){.b = tiles,
+                          .b_stride = TILE * sizeof(uint16_t),
+                          .v_stride = TILE_VECS == 1 ? tile_bytes : vec_bytes,
+                          .kind = a->kv == KERNEL_KV_F16 ? HALVES : SCALED_KEYS};
 }
 
 /* Scores of all positions in [begin, end) of the block, also of those that a query does not see. */
@@ -275,9 +144,7 @@ static void score(const struct kernel_attention *a, uint32_t block, const struct
                   size_t n_rows, size_t begin, size_t end, struct ahead *ahead)
 {
     for (size_t j = begin / CHUNK * CHUNK; j < end; j += CHUNK) {
-        struct right keys = {.b = keys_of(a, block, j, smaller(end - j, CHUNK)),
-                             .b_stride = TILE,
-                             .v_stride = TILE_VECS == 1 ? TILE * a->head_dim : VEC_LANES};
+        struct right keys = keys_of(a, block, j, smaller(end - j, CHUNK), n_rows);
         for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
             size_t n = smaller(n_rows - r, MAX_ROWS), last = 0, first = POSITIONS;
             const float *q[MAX_ROWS];
@@ -290,7 +157,7 @@ static void score(const struct kernel_attention *a, uint32_t block, const struct
             }
             if (first < j + CHUNK && last > j) {
                 size_t n_vecs = (smaller(last - j, CHUNK) + VEC_LANES - 1) / VEC_LANES;
-                multiply_by_shape[n - 1][n_vecs](0, q, a->head_dim, keys, false, to, ahead);
+                multiply_of(keys.kind, n, n_vecs)(0, q, a->head_dim, keys, false, to, ahead);
             }
         }
     }
@@ -391,14 +258,15 @@ static void mix_rows(struct right values, const struct row *rows, size_t n, size
         end = smaller(end, rows[i].end);
     }
     bool apart = begin >= end, started = false;
+    multiply_fn *one = multiply_of(values.kind, 1, n_vecs);
     for (size_t i = 0; i < n; i++) {
         started = started || rows[i].begin < begin;
     }
     for (size_t i = 0; (apart || started) && i < n; i++) {
         size_t until = apart ? rows[i].end : begin;
         const float *own = rows[i].scores + rows[i].begin;
-        multiply_by_shape[0][n_vecs](tail, &own, until - rows[i].begin,
-                                     values_from(values, rows[i].begin), false, &to[i], ahead);
+        one(tail, &own, until - rows[i].begin, values_from(values, rows[i].begin), false, &to[i],
+            ahead);
     }
     if (apart) {
         return;
@@ -406,32 +274,50 @@ static void mix_rows(struct right values, const struct row *rows, size_t n, size
     for (size_t i = 0; i < n; i++) {
         weights[i] = rows[i].scores + begin;
     }
-    multiply_by_shape[n - 1][n_vecs](tail, weights, end - begin, values_from(values, begin),
-                                     started, to, ahead);
+    multiply_of(values.kind, n, n_vecs)(tail, weights, end - begin, values_from(values, begin),
+                                        started, to, ahead);
     for (size_t i = 0; i < n; i++) {
         if (rows[i].end > end) {
             const float *own = rows[i].scores + end;
-            multiply_by_shape[0][n_vecs](tail, &own, rows[i].end - end, values_from(values, end),
-                                         true, &to[i], ahead);
+            one(tail, &own, rows[i].end - end, values_from(values, end), true, &to[i], ahead);
         }
     }
 }
 
+static struct right plain_rows(const float *rows, size_t stride)
+{
+    return (struct right){.b = (const char *)rows,
+                          .b_stride = stride * sizeof *rows,
+                          .v_stride = VEC_LANES * sizeof *rows};
+}
+
 /* n_dims dimensions from d on of the values of positions [begin, end) of a block. */
 static struct right values_of(const struct kernel_attention *a, uint32_t block, size_t begin,
-                              size_t end, size_t d, size_t n_dims)
+                              size_t end, size_t d, size_t n_dims, size_t n_rows)
 {
     if (a->kv == KERNEL_KV_ROWS) {
-        const float *v = a->v + (size_t)block * POSITIONS * a->kv_stride;
-        return (struct right){v + d, a->kv_stride, VEC_LANES};
+        return plain_rows(a->v + (size_t)block * POSITIONS * a->kv_stride + d, a->kv_stride);
     }
     const char *values = attention_keys(a, block);
     values += attention_half_bytes(a->kv, a->head_dim);
     if (a->kv == KERNEL_KV_F32) {
-        return (struct right){(const float *)(const void *)values + d, a->head_dim, VEC_LANES};
+        return plain_rows((const float *)(const void *)values + d, a->head_dim);
     }
-    widen_values(a->kv, values, a->head_dim, begin, end, d, n_dims, wide_values(a), CHUNK);
-    return (struct right){wide_values(a), CHUNK, VEC_LANES};
+    if (!widens_on_the_way(n_rows, n_dims)) {
+        widen_values(a->kv, values, a->head_dim, begin, end, d, n_dims, wide_values(a), CHUNK);
+        return plain_rows(wide_values(a), CHUNK);
+    }
+    size_t row_bytes = attention_row_bytes(a->kv, a->head_dim);
+    if (a->kv == KERNEL_KV_F16) {
+        return (struct right){.b = values + d * sizeof(uint16_t),
+                              .b_stride = row_bytes,
+                              .v_stride = VEC_LANES * sizeof(uint16_t),
+                              .kind = HALVES};
+    }
+    return (struct right){.b = values + d / SCALED * SCALED_BYTES,
+                          .b_stride = row_bytes,
+                          .first = d % SCALED,
+                          .kind = SCALED_VALUES};
 }
 
 static void mix(const struct kernel_attention *a, uint32_t block, const struct row *rows,
@@ -441,7 +327,7 @@ static void mix(const struct kernel_attention *a, uint32_t block, const struct r
         size_t n_vecs = smaller((a->head_dim - d) / VEC_LANES, MAX_VECS);
         size_t tail = n_vecs == 0 ? a->head_dim - d : 0;
         size_t n_dims = tail != 0 ? tail : n_vecs * VEC_LANES;
-        struct right values = values_of(a, block, begin, end, d, n_dims);
+        struct right values = values_of(a, block, begin, end, d, n_dims, n_rows);
         for (size_t r = 0; r < n_rows; r += MAX_ROWS) {
             mix_rows(values, rows + r, smaller(n_rows - r, MAX_ROWS), d, n_vecs, tail, ahead);
         }
