@@ -12,6 +12,7 @@
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/memory_report.h"
 #include "cli/models.h"
 #include "cli/term.h"
 
@@ -23,7 +24,7 @@ struct run_options {
     struct common_options common;
     struct sampling sampling;
     bool temp_given, top_k_given, top_p_given, min_p_given, penalty_given, last_n_given;
-    bool seed_given, raw, interactive, ignore_eos, thinking, no_thinking;
+    bool seed_given, raw, interactive, ignore_eos, thinking, no_thinking, plan;
     uint32_t max_tokens;
     struct string_list stop, lora;
     const char *model, *prompt, *file, *system, *tools, *chat_template;
@@ -81,6 +82,11 @@ static const struct option table[] = {
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
      FIELD(ignore_eos), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
+    {"plan", 0, OPTION_FLAG, NULL,
+     "print how much memory this would take, by parts, and stop: nothing is loaded (--verbose "
+     "tells "
+     "it in a line and goes on)",
+     FIELD(plan), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -386,6 +392,34 @@ static bool find_model(const struct run *r, const struct string_list *arguments,
                      words ? " (a prompt of several words needs quotes around it)" : "");
 }
 
+/* Fails where the model would be refused. */
+static int print_plan(const struct run *r, const struct string_list *arguments)
+{
+    struct engine_options how = models_engine_options(&r->o->common);
+    struct model_source source = {0};
+    struct memory_plan plan;
+    struct sysmem machine;
+    struct error e = {0};
+    struct gguf *g = find_model(r, arguments, &source, &e) ? models_open_gguf(&source, &e) : NULL;
+    bool planned = g && memory_plan_make(g, &how, &plan, &e);
+    if (planned) {
+        sysmem_read("", &machine);
+        if (r->o->common.json) {
+            term_print_json(memory_report_plan_json(&plan, &how, &machine), true);
+        } else {
+            memory_report_plan(&plan, &how, &machine);
+        }
+        cli_flush();
+    }
+    bool fits = planned && memory_plan_check(g, &how, &machine, &e);
+    if (!fits && source.name) {
+        models_name_in_error(&e, source.name);
+    }
+    gguf_close(g);
+    models_release(&source);
+    return fits ? CLI_DONE : cli_fail(&e);
+}
+
 static bool prepare(struct run *r, const struct string_list *arguments, struct model_source *source,
                     struct error *e)
 {
@@ -435,6 +469,9 @@ static int run(const void *options, const struct string_list *arguments)
     if (o->thinking && o->no_thinking) {
         return cli_usage("run", "--thinking and --no-thinking contradict each other");
     }
+    if (o->plan) {
+        return print_plan(&r, arguments);
+    }
     int status;
     struct engine *en = NULL;
     if (!prepare(&r, arguments, &source, &e)) {
@@ -475,6 +512,7 @@ const struct command cmd_run = {
                 "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
                 "  lllm run tinyllama.gguf --json < question.txt\n"
                 "  lllm run tinyllama.gguf \"Hello\" --lora pirate.gguf=0.8 --lora my-lora/\n"
+                "  lllm run mistral-7b.gguf --plan --memory 6G\n"
                 "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),

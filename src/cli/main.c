@@ -49,6 +49,14 @@ static const struct option engine_table[] = {
      "prompt tokens computed at a time (0, the default: 512, fewer for wide models, which need "
      "more memory for each)",
      COMMON(batch_size), 0, 1 << 16, 0},
+    {"memory", 0, OPTION_SIZE, "SIZE",
+     "the most memory to take, such as 4G; a model that needs more is refused before it is loaded "
+     "(default: what the machine has left; none: never refused)",
+     COMMON(memory_bytes), 0, 0, 0},
+    {"huge-pages", 0, OPTION_FLAG, NULL,
+     "move the weights into pages of 2 MiB before computing; the system's copy of the file is "
+     "dropped, so the next start reads the disk",
+     COMMON(huge_pages), 0, 0, 0},
     {"gpu-layers", 0, OPTION_INT, "N",
      "layers on the GPU; 0: none, -1: all (this build has no GPU backend)", COMMON(gpu_layers), -1,
      1 << 16, COMMON(gpu_layers_given)},

@@ -242,15 +242,22 @@ struct gguf *models_open_to_write(const struct model_source *s, struct error *e)
     return open_gguf(s, hf_open_to_write, e);
 }
 
-struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
-                                  struct error *e)
+struct engine_options models_engine_options(const struct common_options *o)
 {
-    struct engine_options how = {
+    return (struct engine_options){
         .n_threads = o->n_threads,
         .context_size = o->context_size,
         .batch_size = o->batch_size,
         .kv_type = o->kv_type,
+        .memory_bytes = o->memory_bytes,
+        .huge_pages = o->huge_pages,
     };
+}
+
+struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
+                                  struct error *e)
+{
+    struct engine_options how = models_engine_options(o);
     struct engine *en = NULL;
     if (s->path && hf_is_folder(s->path)) {
         struct gguf *g = hf_open(s->path, e);

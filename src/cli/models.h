@@ -38,6 +38,8 @@ bool models_is_model(const char *argument);
 struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
 /* With the tensors that a file is to have: a folder's experts are stacked. */
 struct gguf *models_open_to_write(const struct model_source *s, struct error *e);
+/* What the common options say to the engine. */
+struct engine_options models_engine_options(const struct common_options *o);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size_text.h"
 #include "base/utf8.h"
 
 enum { NEAREST_MAX_BYTES = 63 };
@@ -153,6 +154,17 @@ static bool store_float(const struct option *o, const char *shown, float *field,
     return true;
 }
 
+static bool store_size(const char *shown, uint64_t *field, const char *text, struct error *e)
+{
+    if (strcmp(text, "none") == 0) {
+        *field = UINT64_MAX;
+        return true;
+    }
+    return (size_text_read(text, field) && *field) ||
+           error_set(e, ERROR_USAGE, "%s takes a size such as 4G or 512M, or none, not \"%.60s\"",
+                     shown, text);
+}
+
 static bool store(const struct option *o, const char *shown, char *into, const char *text,
                   int most_values, struct arena *arena, struct error *e)
 {
@@ -171,6 +183,8 @@ static bool store(const struct option *o, const char *shown, char *into, const c
         return store_u64(o, shown, field, text, e);
     case OPTION_FLOAT:
         return store_float(o, shown, field, text, e);
+    case OPTION_SIZE:
+        return store_size(shown, field, text, e);
     case OPTION_STRING:
         *(const char **)field = text;
         return true;

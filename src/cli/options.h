@@ -21,6 +21,7 @@ enum option_type {
     OPTION_U32,     /* uint32_t */
     OPTION_U64,     /* uint64_t */
     OPTION_FLOAT,   /* float */
+    OPTION_SIZE,    /* uint64_t bytes, "4G" (base/size_text.h); UINT64_MAX for "none" */
     OPTION_STRING,  /* const char *, borrowed from argv */
     OPTION_STRINGS, /* struct string_list: the option may be repeated */
 };

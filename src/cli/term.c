@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/size_text.h"
 #include "base/utf8.h"
 
 bool term_has_colour(FILE *stream)
@@ -151,15 +152,7 @@ const char *term_count(uint64_t n, char out[32])
 
 const char *term_bytes(uint64_t n, char out[32])
 {
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-    double value = (double)n;
-    size_t unit = 0;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) {
-        value /= 1024;
-        unit++;
-    }
-    snprintf(out, 32, unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
-    return out;
+    return size_text_write(n, out);
 }
 
 const char *term_short_count(uint64_t n, char out[32])

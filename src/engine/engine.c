@@ -5,29 +5,10 @@
 
 #include "base/log.h"
 #include "base/progress.h"
-
-enum {
-    DEFAULT_CONTEXT = 4096,
-    SCRATCH_BYTES = 50 << 20, /* for prompts, unless a batch size is asked for */
-    BATCH_STEP = 32,
-};
+#include "base/size_text.h"
 
 /* tokenizer.ggml.model of files that have none: upstream's word. */
 #define NO_VOCABULARY "no_vocab"
-
-/* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values
- * stays small. */
-static void fit_batch(struct engine *en)
-{
-    const struct model_config *c = &en->model->config;
-    int n_threads = pool_threads(en->pool);
-    uint64_t fixed = model_scratch_bytes(c, BATCH_STEP, en->context_size, n_threads);
-    while (en->batch_size > ENGINE_BATCH / 4 &&
-           model_scratch_bytes(c, en->batch_size, en->context_size, n_threads) - fixed >
-               SCRATCH_BYTES) {
-        en->batch_size -= BATCH_STEP;
-    }
-}
 
 struct model_scratch *engine_scratch(struct engine *en, struct error *e)
 {
@@ -38,22 +19,9 @@ struct model_scratch *engine_scratch(struct engine *en, struct error *e)
     return en->scratch;
 }
 
-static bool choose_sizes(struct engine *en, const struct engine_options *o, const char *name,
-                         struct error *e)
+static void warn_of_context(const struct engine *en, const char *name)
 {
-    uint32_t trained = en->model->config.n_context;
-    uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : ENGINE_BATCH;
-    if (context == 0) {
-        context = trained < DEFAULT_CONTEXT ? trained : DEFAULT_CONTEXT;
-    }
-    if (context > MODEL_MAX_CONTEXT) {
-        return error_set(e, ERROR_LIMIT, "the context size is %u, and must be at most %d", context,
-                         MODEL_MAX_CONTEXT);
-    }
-    if (batch > ENGINE_MAX_BATCH) {
-        return error_set(e, ERROR_LIMIT, "the batch size is %u, and must be at most %d", batch,
-                         ENGINE_MAX_BATCH);
-    }
+    uint32_t trained = en->model->config.n_context, context = en->context_size;
     if (context > trained) {
         log_write(LOG_WARN,
                   "%s was trained for a context of %u tokens, and %u were asked for: answers may "
@@ -68,13 +36,49 @@ static bool choose_sizes(struct engine *en, const struct engine_options *o, cons
                   "the others)",
                   name, context, original, original);
     }
-    en->kv_type = o->kv_type;
-    en->context_size = context;
-    en->batch_size = batch < context ? batch : context;
-    if (o->batch_size == 0) {
-        fit_batch(en);
+}
+
+/* Before anything large is taken or touched. */
+static bool plan_memory(struct engine *en, const struct engine_options *o, const char *name,
+                        struct error *e)
+{
+    struct sysmem machine;
+    char text[MEMORY_PLAN_TEXT_BYTES], total[SIZE_TEXT_BYTES];
+    sysmem_read("", &machine);
+    if (!memory_plan_make(en->gguf, o, &en->plan, e) ||
+        !memory_plan_check(en->gguf, o, &machine, e)) {
+        return false;
     }
+    en->kv_type = en->plan.kv_type;
+    en->context_size = en->plan.context_size;
+    en->batch_size = en->plan.batch_size;
+    log_write(LOG_INFO, "%s takes up to %s of memory: %s", name,
+              size_text_write(en->plan.total_bytes, total), memory_plan_text(&en->plan, text));
+    warn_of_context(en, name);
     return true;
+}
+
+/* Tensors are bound anew, which costs little: what binding has to say about a file should come
+ * before its plan, and before gigabytes are moved. */
+static bool move_weights(struct engine *en, const char *name, struct error *e)
+{
+    char size[SIZE_TEXT_BYTES];
+    const struct gguf_move *m = &en->move;
+    en->moves = true;
+    if (!gguf_move_tensors(en->gguf, en->pool, &en->move, e)) {
+        return false;
+    }
+    if (!m->size_bytes) {
+        log_write(LOG_WARN, "%s: the weights stay in the file's mapping: %s", name, m->why_not);
+        return true;
+    }
+    double huge = 100 * (double)m->huge_bytes / (double)m->size_bytes;
+    log_write(huge < 90 ? LOG_WARN : LOG_INFO,
+              "%s: weights of %s were moved in %.2f s, and %.0f %% of them lie in huge pages", name,
+              size_text_write(m->size_bytes, size), m->seconds, huge);
+    model_free(en->model);
+    en->model = model_load(en->gguf, e);
+    return en->model != NULL;
 }
 
 /* Where only one of the keys is missing, the file is damaged, and the tokenizer says how. */
@@ -120,14 +124,14 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
             "the file is a vocabulary without weights: it serves `lllm tokenize` only");
     }
     en->model = model_load(en->gguf, e);
-    if (!en->model || !open_tokenizer(en, e)) {
+    if (!en->model || !model_kv_check(&en->model->config, o->kv_type, e) ||
+        !plan_memory(en, o, name, e) || !open_tokenizer(en, e)) {
         return false;
     }
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
     en->kernels = kernels_select();
     en->pool = en->prompter ? pool_new(o->n_threads, e) : NULL;
-    return en->pool && model_kv_check(&en->model->config, o->kv_type, e) &&
-           choose_sizes(en, o, name, e);
+    return en->pool && (!o->huge_pages || move_weights(en, name, e));
 }
 
 /* Takes g, which is NULL when opening it failed with `why`. */
@@ -244,6 +248,16 @@ enum model_kv_type engine_kv_type(const struct engine *en)
 uint32_t engine_context_size(const struct engine *en)
 {
     return en->context_size;
+}
+
+const struct memory_plan *engine_plan(const struct engine *en)
+{
+    return &en->plan;
+}
+
+const struct gguf_move *engine_move(const struct engine *en)
+{
+    return en->moves ? &en->move : NULL;
 }
 
 double engine_load_time_s(const struct engine *en)

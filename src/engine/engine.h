@@ -27,7 +27,14 @@ struct engine_options {
     uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
     /* What sessions keep keys and values as; encoders, which forget a text at once, take f32. */
     enum model_kv_type kv_type;
+    uint32_t n_sequences; /* that keep keys and values at a time, for the memory plan; 0: one */
+    /* The most memory to take by the plan (plan.h); 0: what machine and control group have left,
+     * which is a limit besides any other. A model that needs more is refused before it is loaded.
+     */
+    uint64_t memory_bytes;
+    bool huge_pages; /* move the weights there (gguf_move_tensors), where the system has them */
 };
+#define ENGINE_MEMORY_ANY UINT64_MAX /* no limit: nothing is refused */
 
 enum { ENGINE_BATCH = 512, ENGINE_MAX_BATCH = 8192 };
 
@@ -59,6 +66,10 @@ struct pool *engine_pool(const struct engine *en);
 uint32_t engine_context_size(const struct engine *en);
 enum model_kv_type engine_kv_type(const struct engine *en);
 double engine_load_time_s(const struct engine *en);
+struct memory_plan;
+const struct memory_plan *engine_plan(const struct engine *en); /* plan.h */
+/* What became of huge_pages; NULL where they were not asked for. */
+const struct gguf_move *engine_move(const struct engine *en);
 
 /* Its chat template with its tokenizer, which is engine_tokenizer (or NULL); to be changed only
  * while nobody else uses the engine. */

@@ -3,6 +3,7 @@
 #define LLLM_ENGINE_INTERNAL_H
 
 #include "engine/engine.h"
+#include "engine/plan.h"
 
 struct engine {
     struct gguf *gguf;
@@ -11,6 +12,9 @@ struct engine {
     struct prompter *prompter;
     struct pool *pool;
     const struct kernels *kernels;
+    struct memory_plan plan;
+    struct gguf_move move; /* where huge pages were asked for */
+    bool moves;
     uint32_t context_size, batch_size;
     enum model_kv_type kv_type;
     /* Of all its sequences: the threads are shared as well. NULL until engine_scratch. */

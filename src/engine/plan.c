@@ -1,0 +1,287 @@
+#include "engine/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/size_text.h"
+
+enum {
+    DEFAULT_CONTEXT = 4096,
+    SCRATCH_BYTES = 50 << 20, /* for prompts, unless a batch size is asked for */
+    BATCH_STEP = 32,
+    /* Measured, rounded up: what `lllm run` takes with a model of a few kilobytes, and what
+     * vocabularies take beside their bytes in the file. */
+    PROGRAM_BYTES = 6 << 20,
+    THREAD_BYTES = 64 << 10,
+    TOKEN_BYTES = 64,
+    MERGE_BYTES = 48,
+    ENTRY_BYTES = 200, /* of a tensor or a key of the file */
+    /* A sampler has a copy of the logits, and the candidates. */
+    SAMPLER_BYTES = sizeof(float) + sizeof(struct candidate),
+};
+
+/* What a header says, whatever the options. */
+struct header {
+    struct model_config config;
+    uint64_t weights_bytes, vocabulary_bytes;
+};
+
+/* No overflow: all of it lies in files. */
+static bool read_header(const struct gguf *g, struct header *h, struct error *e)
+{
+    *h = (struct header){0};
+    if (!model_config_read(g, &h->config, e)) {
+        return false;
+    }
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        h->weights_bytes += t->size_bytes;
+        if (t->n_dims == 1 && t->type != TENSOR_F32) {
+            h->weights_bytes += t->dims[0] * sizeof(float); /* vectors become f32 */
+        }
+    }
+    h->vocabulary_bytes = (gguf_tensor_count(g) + gguf_value_count(g)) * ENTRY_BYTES;
+    for (size_t i = 0; i < gguf_value_count(g); i++) {
+        const struct gguf_value *v = gguf_value_at(g, i);
+        h->vocabulary_bytes += v->size_bytes;
+    }
+    const struct gguf_value *tokens = gguf_value_find(g, "tokenizer.ggml.tokens");
+    const struct gguf_value *merges = gguf_value_find(g, "tokenizer.ggml.merges");
+    h->vocabulary_bytes +=
+        (tokens ? tokens->count * TOKEN_BYTES : 0) + (merges ? merges->count * MERGE_BYTES : 0);
+    return true;
+}
+
+static uint64_t scratch_of(const struct model_config *c, const struct memory_plan *p,
+                           uint32_t batch_size)
+{
+    return model_scratch_bytes(c, batch_size, p->context_size, p->n_threads);
+}
+
+/* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values
+ * stays small. */
+static uint32_t fit_batch(const struct model_config *c, const struct memory_plan *p)
+{
+    uint32_t batch = p->batch_size;
+    uint64_t fixed = scratch_of(c, p, BATCH_STEP);
+    while (batch > ENGINE_BATCH / 4 && scratch_of(c, p, batch) - fixed > SCRATCH_BYTES) {
+        batch -= BATCH_STEP;
+    }
+    return batch;
+}
+
+static bool choose_sizes(const struct model_config *c, const struct engine_options *o,
+                         struct memory_plan *p, struct error *e)
+{
+    uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : ENGINE_BATCH;
+    *p = (struct memory_plan){0};
+    if (context == 0) {
+        context = c->n_context < DEFAULT_CONTEXT ? c->n_context : DEFAULT_CONTEXT;
+    }
+    if (context > MODEL_MAX_CONTEXT) {
+        return error_set(e, ERROR_LIMIT, "the context size is %u, and must be at most %d", context,
+                         MODEL_MAX_CONTEXT);
+    }
+    if (batch > ENGINE_MAX_BATCH) {
+        return error_set(e, ERROR_LIMIT, "the batch size is %u, and must be at most %d", batch,
+                         ENGINE_MAX_BATCH);
+    }
+    int n_threads = o->n_threads ? o->n_threads : cpu_count();
+    *p = (struct memory_plan){
+        .context_size = context,
+        .batch_size = batch < context ? batch : context,
+        .n_sequences = o->n_sequences ? o->n_sequences : 1,
+        .n_threads = n_threads < POOL_MAX_THREADS ? n_threads : POOL_MAX_THREADS,
+        .kv_type = o->kv_type,
+        .has_kv = !c->bidirectional,
+    };
+    if (o->batch_size == 0) {
+        p->batch_size = fit_batch(c, p);
+    }
+    return true;
+}
+
+/* No overflow: a page has at most 2^38 bytes, a context 2^17 pages; sequences that would make more
+ * than 2^64 together count as that much. */
+static uint64_t times(uint64_t each, uint64_t n)
+{
+    uint64_t product;
+    return __builtin_mul_overflow(each, n, &product) || product > UINT64_MAX / 4 ? UINT64_MAX / 4
+                                                                                 : product;
+}
+
+static bool plan_of(const struct header *h, const struct engine_options *o, struct memory_plan *p,
+                    struct error *e)
+{
+    const struct model_config *c = &h->config;
+    if (!choose_sizes(c, o, p, e)) {
+        return false;
+    }
+    uint64_t n = p->n_sequences, context = p->context_size;
+    if (p->has_kv) {
+        uint64_t rows = n > 1 ? 2 : 1; /* of a sequence alone, and among others */
+        uint64_t logit_bytes = rows * sizeof(float) + SAMPLER_BYTES;
+        p->kv_bytes = times(model_page_bytes(c, p->kv_type) * model_pages_for(p->context_size), n);
+        p->scratch_bytes = scratch_of(c, p, p->batch_size);
+        p->logits_bytes = times(c->n_vocab * logit_bytes + context * sizeof(int32_t), n);
+    } else {
+        /* Texts are computed together; then there is a vector for each of their tokens. */
+        uint64_t tokens = context > ENCODER_BATCH ? context : ENCODER_BATCH;
+        p->scratch_bytes = scratch_of(c, p, (uint32_t)tokens);
+        p->logits_bytes = tokens * c->n_embd * sizeof(float);
+    }
+    p->weights_bytes = h->weights_bytes;
+    p->vocabulary_bytes = h->vocabulary_bytes;
+    p->program_bytes = PROGRAM_BYTES + (uint64_t)p->n_threads * THREAD_BYTES;
+    p->total_bytes = p->weights_bytes + p->kv_bytes + p->scratch_bytes + p->logits_bytes +
+                     p->vocabulary_bytes + p->program_bytes;
+    return true;
+}
+
+bool memory_plan_make(const struct gguf *g, const struct engine_options *o, struct memory_plan *p,
+                      struct error *e)
+{
+    struct header h;
+    return read_header(g, &h, e) && plan_of(&h, o, p, e);
+}
+
+uint64_t memory_plan_room(const struct engine_options *o, const struct sysmem *machine)
+{
+    uint64_t has = sysmem_free(machine);
+    return o->memory_bytes == ENGINE_MEMORY_ANY       ? SYSMEM_UNKNOWN
+           : o->memory_bytes && o->memory_bytes < has ? o->memory_bytes
+                                                      : has;
+}
+
+static uint64_t total_with(const struct header *h, const struct engine_options *o,
+                           uint32_t context_size)
+{
+    struct engine_options with = *o;
+    struct memory_plan p;
+    with.context_size = context_size;
+    return plan_of(h, &with, &p, NULL) ? p.total_bytes : UINT64_MAX;
+}
+
+static uint32_t fit(const struct header *h, const struct engine_options *o, uint32_t most,
+                    uint64_t room_bytes)
+{
+    if (total_with(h, o, most) <= room_bytes) {
+        return most;
+    }
+    uint32_t fits = 0, beyond = model_pages_for(most); /* pages */
+    while (beyond - fits > 1) {
+        uint32_t middle = fits + (beyond - fits) / 2;
+        if (total_with(h, o, middle * MODEL_PAGE_POSITIONS) <= room_bytes) {
+            fits = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    return fits * MODEL_PAGE_POSITIONS;
+}
+
+uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, uint32_t most,
+                         uint64_t room_bytes)
+{
+    struct header h;
+    return read_header(g, &h, NULL) ? fit(&h, o, most, room_bytes) : 0;
+}
+
+const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES])
+{
+    char weights[SIZE_TEXT_BYTES], kv[SIZE_TEXT_BYTES], work[SIZE_TEXT_BYTES],
+        rest[SIZE_TEXT_BYTES], sequences[64] = "", keys[128] = "";
+    if (p->n_sequences > 1) {
+        snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);
+    }
+    if (p->has_kv) {
+        snprintf(keys, sizeof keys, "keys and values of %s%u tokens (%s) %s, ", sequences,
+                 p->context_size, model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
+    }
+    snprintf(out, MEMORY_PLAN_TEXT_BYTES,
+             "weights %s, %sworking memory %s, program and vocabulary %s",
+             size_text_write(p->weights_bytes, weights), keys,
+             size_text_write(p->scratch_bytes + p->logits_bytes, work),
+             size_text_write(p->program_bytes + p->vocabulary_bytes, rest));
+    return out;
+}
+
+/* ---- refusing ---- */
+
+/* The type of keys and values with the fewest bytes that the model can have. */
+static enum model_kv_type smallest_type(const struct model_config *c)
+{
+    return model_kv_check(c, MODEL_KV_Q8_0, NULL) ? MODEL_KV_Q8_0 : MODEL_KV_F16;
+}
+
+/* What to do: changes of the options with which the plan fits, the least one first. */
+static void advise(const struct header *h, const struct engine_options *o,
+                   const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
+{
+    struct engine_options smaller = *o;
+    bool other_types = false;
+    uint32_t same = fit(h, o, p->context_size, room);
+    if (p->has_kv) {
+        /* The first type that fits as it is, else the smallest. */
+        enum model_kv_type last = smallest_type(&h->config);
+        for (int t = (int)p->kv_type + 1; t <= (int)last; t++) {
+            smaller.kv_type = (enum model_kv_type)t;
+            other_types = true;
+            if (total_with(h, &smaller, p->context_size) <= room) {
+                char also[64] = "";
+                if (same) {
+                    snprintf(also, sizeof also, ", or --context-size %u", same);
+                }
+                snprintf(out, out_bytes, "--kv-type %s fits%s", model_kv_name(smaller.kv_type),
+                         also);
+                return;
+            }
+        }
+    }
+    uint32_t most = other_types ? fit(h, &smaller, p->context_size, room) : 0;
+    if (same && most > same) {
+        snprintf(out, out_bytes, "--context-size %u fits, or --context-size %u with --kv-type %s",
+                 same, most, model_kv_name(smaller.kv_type));
+    } else if (same) {
+        snprintf(out, out_bytes, "--context-size %u fits", same);
+    } else if (most) {
+        snprintf(out, out_bytes, "--context-size %u with --kv-type %s fits", most,
+                 model_kv_name(smaller.kv_type));
+    } else if (h->weights_bytes > room) {
+        snprintf(out, out_bytes, "the weights alone are more: take a model in fewer bits");
+    } else {
+        snprintf(out, out_bytes, "not even a context of %d tokens fits: take a model in fewer bits",
+                 MODEL_PAGE_POSITIONS);
+    }
+}
+
+bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
+                       const struct sysmem *machine, struct error *e)
+{
+    struct header h;
+    struct memory_plan p;
+    if (!read_header(g, &h, e) || !plan_of(&h, o, &p, e)) {
+        return false;
+    }
+    uint64_t room = memory_plan_room(o, machine);
+    if (room == SYSMEM_UNKNOWN || p.total_bytes <= room) {
+        return true;
+    }
+    char total[SIZE_TEXT_BYTES], has[SIZE_TEXT_BYTES], of[SIZE_TEXT_BYTES], whose[128];
+    char parts[MEMORY_PLAN_TEXT_BYTES], advice[160];
+    size_text_write(room, has);
+    bool asked = room == o->memory_bytes;
+    if (asked) {
+        snprintf(whose, sizeof whose, "--memory allows %s", has);
+    } else if (room == machine->group_free_bytes) {
+        snprintf(whose, sizeof whose, "its control group has %s left of %s", has,
+                 size_text_write(machine->group_limit_bytes, of));
+    } else {
+        snprintf(whose, sizeof whose, "the machine has %s available", has);
+    }
+    advise(&h, o, &p, room, advice, sizeof advice);
+    return error_set(e, ERROR_MEMORY, "%s of memory are needed (%s), and %s: %s%s",
+                     size_text_write(p.total_bytes, total), memory_plan_text(&p, parts), whose,
+                     advice, asked ? "" : " (--memory none tries it all the same)");
+}

@@ -1,0 +1,53 @@
+/* plan.h: how much memory a model takes, known from its file's header before any of it is taken.
+ *
+ *   weights      the tensors: pages of the file, or the process's own where they are moved into
+ *                huge pages
+ *   kv           keys and values of all sequences at full length, in whole pages
+ *   scratch      working memory of a pass, one for all sequences
+ *   logits       rows of logits, what samplers keep, and the sequences' tokens
+ *   vocabulary   the tokenizer, an estimate from the numbers of tokens and merges
+ *   program      code, libraries and threads: what any model takes
+ *
+ * Keys, values and scratch become resident when they are used, so a process stays below its plan
+ * until a context is full. tests/engine/test_plan.c compares plans with what processes take.
+ */
+#ifndef LLLM_ENGINE_PLAN_H
+#define LLLM_ENGINE_PLAN_H
+
+#include "base/sysmem.h"
+#include "engine/engine.h"
+
+struct memory_plan {
+    /* For what: nothing is left to be chosen. */
+    uint32_t context_size, batch_size, n_sequences;
+    int n_threads;
+    enum model_kv_type kv_type;
+    bool has_kv; /* models that see a whole text at once keep none */
+    uint64_t weights_bytes, kv_bytes, scratch_bytes, logits_bytes, vocabulary_bytes, program_bytes;
+    uint64_t total_bytes;
+};
+
+/* Reads the header alone: no weights are touched. ERROR_LIMIT for a context or batch size beyond
+ * what is possible; ERROR_UNSUPPORTED and ERROR_INPUT as model_config_read. */
+bool memory_plan_make(const struct gguf *g, const struct engine_options *o, struct memory_plan *p,
+                      struct error *e);
+
+/* What may be taken: the less of the options' memory_bytes and what machine and control group have
+ * left; SYSMEM_UNKNOWN: anything. */
+uint64_t memory_plan_room(const struct engine_options *o, const struct sysmem *machine);
+/* ERROR_MEMORY where the plan of these options does not fit, with the figures, whose limit it is,
+ * and what would fit: another type of keys and values, a smaller context. */
+bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
+                       const struct sysmem *machine, struct error *e);
+
+/* The largest context of at most `most` tokens, a multiple of MODEL_PAGE_POSITIONS or `most`
+ * itself, with which the plan is at most room_bytes; 0: none. Everything else as in o. */
+uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, uint32_t most,
+                         uint64_t room_bytes);
+
+/* "weights 3.8 GiB, keys and values of 4096 tokens (f16) 512 MiB, working memory 50.1 MiB, program
+ * and vocabulary 8.4 MiB". Returns out. */
+enum { MEMORY_PLAN_TEXT_BYTES = 256 };
+const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES]);
+
+#endif

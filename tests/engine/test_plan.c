@@ -1,0 +1,442 @@
+/* test_plan.c: plans of memory against what processes take, and what is refused.
+ *
+ *   test_plan GOLDEN STARTER                                  the tests
+ *   test_plan peak MODEL CONTEXT TYPE SEQUENCES THREADS HUGE  what they start: fills the contexts
+ *                                                             and prints planned and peak bytes */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "engine/plan.h"
+#include "hf/hf.h"
+#include "tiny_model.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* A plan is an upper bound, and no more than this above what a full context takes: what a pass
+ * never touches of its working memory, and what other models' vocabularies and programs take. */
+static const double BOUND_SHARE = 0.2;
+static const uint64_t BOUND_BYTES = 8 << 20;
+
+static const char *own_path, *golden_folder, *starter_path;
+
+static uint64_t peak_bytes(void)
+{
+    FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    unsigned long long kib = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "VmHWM: %llu kB", &kib) == 1) {
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+    return (uint64_t)kib * 1024;
+}
+
+/* ---- what is started ---- */
+
+static struct engine *open_model(const char *path, const struct engine_options *o, struct error *e)
+{
+    if (!hf_is_folder(path)) {
+        return engine_open(path, o, e);
+    }
+    struct gguf *g = hf_open(path, e);
+    return g ? engine_open_gguf(g, path, o, e) : NULL;
+}
+
+static int32_t *make_tokens(const struct engine *en, uint32_t n)
+{
+    int32_t *tokens = mem_array(n, sizeof *tokens);
+    for (uint32_t i = 0; i < n; i++) {
+        tokens[i] = (int32_t)(i * 7 % engine_config(en)->n_vocab);
+    }
+    return tokens;
+}
+
+static bool fill_sessions(struct engine *en, uint32_t n_sessions, struct error *e)
+{
+    struct session *sessions[8] = {NULL};
+    struct sampler *samplers[8] = {NULL};
+    struct sampling how;
+    uint32_t n = engine_context_size(en) - 2;
+    int32_t *tokens = make_tokens(en, n), next[8] = {0};
+    bool ok = true;
+    sampling_defaults(&how);
+    for (uint32_t i = 0; ok && i < n_sessions; i++) {
+        samplers[i] = sampler_new(&how, engine_config(en)->n_vocab);
+        sessions[i] = session_new(en, e);
+        ok = sessions[i] && session_prefill(sessions[i], tokens, n, NULL, NULL, NULL, e);
+        next[i] = ok ? sampler_next(samplers[i], session_logits(sessions[i]), tokens, n) : 0;
+    }
+    ok = ok && session_decode(sessions[0], next[0], e);
+    ok = ok && (n_sessions == 1 || sessions_decode(sessions, n_sessions, next, e));
+    for (uint32_t i = 0; i < n_sessions; i++) {
+        session_free(sessions[i]);
+        sampler_free(samplers[i]);
+    }
+    free(tokens);
+    return ok;
+}
+
+static bool fill_encoder(struct engine *en, struct error *e)
+{
+    struct encoder *x = encoder_new(en, e);
+    uint32_t n = x ? engine_context_size(en) : 0, count = x ? encoder_batch_tokens(x) / n : 0;
+    int32_t *tokens = make_tokens(en, n * count);
+    uint32_t *lengths = mem_array(count, sizeof *lengths);
+    for (uint32_t i = 0; i < count; i++) {
+        lengths[i] = n;
+    }
+    bool ok = x && encoder_run(x, tokens, lengths, count, e);
+    encoder_free(x);
+    free(lengths);
+    free(tokens);
+    return ok;
+}
+
+static int peak(char **argv)
+{
+    struct error e = {0};
+    struct engine_options o = {.context_size = (uint32_t)atoi(argv[1]),
+                               .n_sequences = (uint32_t)atoi(argv[3]),
+                               .n_threads = atoi(argv[4]),
+                               .huge_pages = atoi(argv[5]) != 0};
+    log_set_level(LOG_ERROR);
+    model_kv_by_name(argv[2], &o.kv_type);
+    struct engine *en = open_model(argv[0], &o, &e);
+    bool ok = en && (engine_config(en)->bidirectional ? fill_encoder(en, &e)
+                                                      : fill_sessions(en, o.n_sequences, &e));
+    if (!ok) {
+        printf("%s\n", e.message);
+        return 1;
+    }
+    printf("%llu %llu %d\n", (unsigned long long)engine_plan(en)->total_bytes,
+           (unsigned long long)peak_bytes(), engine_move(en) && engine_move(en)->size_bytes > 0);
+    engine_close(en);
+    return 0;
+}
+
+/* ---- planned and measured ---- */
+
+struct start {
+    const char *model;
+    uint32_t context;
+    const char *kv_type;
+    uint32_t n_sequences;
+    int n_threads;
+    bool huge_pages;
+};
+
+static void compare(const struct start *s)
+{
+    char command[8192], line[600] = "";
+    unsigned long long planned = 0, measured = 0;
+    int moved = 0;
+    snprintf(command, sizeof command, "'%s' peak '%s' %u %s %u %d %d", own_path, s->model,
+             s->context, s->kv_type, s->n_sequences, s->n_threads, s->huge_pages);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    if (pclose(f) != 0 || sscanf(line, "%llu %llu %d", &planned, &measured, &moved) != 3) {
+        fail_msg("%s: %s", command, line);
+    }
+    const char *name = strrchr(s->model, '/') + 1;
+    print_message("%-16s context %5u %-4s x %u, %d threads%s: planned %6.1f, peak %6.1f MiB\n",
+                  name, s->context, s->kv_type, s->n_sequences, s->n_threads,
+                  moved ? ", moved" : "", (double)planned / (1 << 20),
+                  (double)measured / (1 << 20));
+    if (measured > planned ||
+        (double)planned > (double)measured * (1 + BOUND_SHARE) + (double)BOUND_BYTES) {
+        fail_msg("the plan of %llu bytes is out of bounds of the peak of %llu", planned, measured);
+    }
+}
+
+static void skip_where_it_cannot_be_measured(void)
+{
+    if (SANITIZED || peak_bytes() == 0) {
+        print_message("peaks of memory say nothing here\n");
+        skip();
+    }
+}
+
+static void test_golden_models(void **state)
+{
+    (void)state;
+    skip_where_it_cannot_be_measured();
+    static const struct start starts[] = {
+        {"llama", 16384, "f32", 1, 2, false},    {"llama", 16384, "f16", 2, 1, false},
+        {"gemma2", 8192, "f16", 1, 2, false},    {"gemma3", 8192, "f32", 1, 3, false},
+        {"qwen2moe", 4096, "f32", 1, 2, false},  {"gpt-oss-mxfp4", 4096, "f32", 1, 2, false},
+        {"phi3", 4096, "f16", 3, 2, false},      {"bert", 80, "f32", 1, 2, false},
+        {"nomic-bert", 256, "f32", 1, 2, false},
+    };
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        char path[4096];
+        struct start s = starts[i];
+        snprintf(path, sizeof path, "%s/%s", golden_folder, s.model);
+        s.model = path;
+        compare(&s);
+    }
+}
+
+static void test_starter(void **state)
+{
+    (void)state;
+    skip_where_it_cannot_be_measured();
+    compare(&(struct start){starter_path, 768, "f32", 1, 2, false});
+    compare(&(struct start){starter_path, 768, "f16", 4, 1, false});
+    compare(&(struct start){starter_path, 256, "q8_0", 1, 2, false});
+    compare(&(struct start){starter_path, 768, "f16", 1, 2, true});
+}
+
+/* Of some 20 MB, with a vocabulary of 8,192 rows. */
+static void save_larger(char path[4096])
+{
+    struct tiny t = tiny_even(TENSOR_Q8_0);
+    t.n_layers = 4;
+    t.n_embd = 512;
+    t.n_heads = 8;
+    t.n_kv_heads = 4;
+    t.head_dim = t.n_rot = 64;
+    t.n_ff = 1408;
+    t.n_vocab = 8192;
+    t.n_context = 8192;
+    struct arena *a = arena_new();
+    tiny_save(tiny_writer(&t, a), path);
+    arena_free(a);
+}
+
+static void test_larger_model(void **state)
+{
+    (void)state;
+    skip_where_it_cannot_be_measured();
+    char path[4096];
+    save_larger(path);
+    compare(&(struct start){path, 2048, "f32", 1, 2, false});
+    compare(&(struct start){path, 2048, "q8_0", 2, 1, false});
+    compare(&(struct start){path, 1024, "f16", 1, 2, true});
+    unlink(path);
+}
+
+/* ---- the header alone ---- */
+
+/* Weights that cannot be read at all: a plan does not look at them. */
+static void test_no_weights_are_touched(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct file_map map;
+    struct error e = {0};
+    struct memory_plan from_file, p;
+    save_larger(path);
+    assert_true(file_map_open(path, &map, &e));
+    struct gguf *g = gguf_open_memory(map.data, map.size_bytes, &e);
+    assert_non_null(g);
+    uint64_t begin = map.size_bytes;
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        uint64_t offset = gguf_tensor_at(g, i)->offset;
+        begin = offset < begin ? offset : begin;
+    }
+    begin = (begin + 65535) / 65536 * 65536;
+    assert_true(begin < map.size_bytes / 2);
+    assert_int_equal(mprotect((void *)(map.data + begin), map.size_bytes - begin, PROT_NONE), 0);
+    struct engine_options o = {.context_size = 4096, .kv_type = MODEL_KV_F16};
+    assert_true(memory_plan_make(g, &o, &p, &e));
+    assert_int_equal(memory_plan_fit(g, &o, 4096, p.total_bytes), 4096);
+    gguf_close(g);
+    file_map_close(&map);
+    g = gguf_open(path, &e);
+    assert_true(memory_plan_make(g, &o, &from_file, &e));
+    assert_int_equal(p.total_bytes, from_file.total_bytes);
+    gguf_close(g);
+    unlink(path);
+}
+
+static struct sysmem machine_of(uint64_t available_mib)
+{
+    return (struct sysmem){.total_bytes = (uint64_t)64 << 30,
+                           .available_bytes = available_mib << 20,
+                           .group_limit_bytes = SYSMEM_UNKNOWN,
+                           .group_free_bytes = SYSMEM_UNKNOWN};
+}
+
+static void test_parts_add_up(void **state)
+{
+    (void)state;
+    char path[4096], text[MEMORY_PLAN_TEXT_BYTES];
+    struct error e = {0};
+    struct memory_plan p, q;
+    save_larger(path);
+    struct gguf *g = gguf_open(path, &e);
+    struct engine_options o = {.context_size = 4096, .n_threads = 2, .batch_size = 64};
+    assert_true(memory_plan_make(g, &o, &p, &e));
+    assert_int_equal(p.total_bytes, p.weights_bytes + p.kv_bytes + p.scratch_bytes +
+                                        p.logits_bytes + p.vocabulary_bytes + p.program_bytes);
+    /* 4 layers, keys and values, 4 heads of 64 */
+    assert_int_equal(p.kv_bytes, 4096 * 4 * 2 * 256 * 4);
+    assert_int_equal(p.batch_size, 64);
+    uint64_t weights = 0;
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        weights += gguf_tensor_at(g, i)->size_bytes;
+    }
+    assert_int_equal(p.weights_bytes, weights);
+    const char *begin = "weights 20.5 MiB, keys and values of 4096 tokens (f32) 32.0 MiB, working "
+                        "memory ";
+    assert_int_equal(strncmp(memory_plan_text(&p, text), begin, strlen(begin)), 0);
+    assert_non_null(strstr(text, " MiB, program and vocabulary "));
+    o.kv_type = MODEL_KV_F16;
+    o.n_sequences = 3;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(q.kv_bytes, p.kv_bytes / 2 * 3);
+    assert_int_equal(q.scratch_bytes, p.scratch_bytes);
+    /* A context of 0 is the model's own, at most 4096; one of a few tokens takes a page. */
+    o = (struct engine_options){.context_size = 0};
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(q.context_size, 4096);
+    o.context_size = 3;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(q.kv_bytes, p.kv_bytes / 32);
+    assert_int_equal(q.batch_size, 3);
+    /* Nothing that can be asked for overflows. */
+    o = (struct engine_options){.context_size = MODEL_MAX_CONTEXT, .n_sequences = UINT32_MAX};
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_true(q.total_bytes > (uint64_t)1 << 60);
+    o.context_size++;
+    assert_false(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    o = (struct engine_options){.batch_size = ENGINE_MAX_BATCH + 1};
+    assert_false(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    gguf_close(g);
+    unlink(path);
+}
+
+static void test_the_largest_that_fits(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct error e = {0};
+    struct memory_plan p;
+    save_larger(path);
+    struct gguf *g = gguf_open(path, &e);
+    struct engine_options o = {.n_threads = 2};
+    for (uint64_t mib = 20; mib < 120; mib += 7) {
+        uint32_t n = memory_plan_fit(g, &o, 8000, mib << 20);
+        struct engine_options with = o;
+        assert_true(n == 8000 || n % MODEL_PAGE_POSITIONS == 0);
+        if (n) {
+            with.context_size = n;
+            assert_true(memory_plan_make(g, &with, &p, &e));
+            assert_true(p.total_bytes <= mib << 20);
+        }
+        if (n < 8000) {
+            with.context_size = n + MODEL_PAGE_POSITIONS < 8000 ? n + MODEL_PAGE_POSITIONS : 8000;
+            assert_true(memory_plan_make(g, &with, &p, &e));
+            assert_true(p.total_bytes > mib << 20);
+        }
+    }
+    assert_int_equal(memory_plan_fit(g, &o, 8000, 1 << 20), 0);
+    assert_int_equal(memory_plan_fit(g, &o, 8000, UINT64_MAX), 8000);
+    gguf_close(g);
+    unlink(path);
+}
+
+static void expect_refused(const struct gguf *g, const struct engine_options *o,
+                           const struct sysmem *machine, const char *words)
+{
+    struct error e = {0};
+    assert_false(memory_plan_check(g, o, machine, &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    if (!strstr(e.message, words)) {
+        fail_msg("\"%s\" lacks \"%s\"", e.message, words);
+    }
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    char path[4096];
+    struct error e = {0};
+    save_larger(path);
+    struct gguf *g = gguf_open(path, &e);
+    /* 20.5 MiB of weights, 64 MiB of keys and values as f32 */
+    struct engine_options o = {.context_size = 8192, .n_threads = 2, .batch_size = 64};
+    struct sysmem large = machine_of(4096), m = machine_of(60);
+    assert_true(memory_plan_check(g, &o, &large, &e));
+    expect_refused(g, &o, &m, "the machine has 60.0 MiB available: --kv-type q8_0 fits, or");
+    expect_refused(g, &o, &m, "(--memory none tries it all the same)");
+    expect_refused(g, &o, &m, "keys and values of 8192 tokens (f32) 64.0 MiB");
+    o.memory_bytes = ENGINE_MEMORY_ANY;
+    assert_true(memory_plan_check(g, &o, &m, &e));
+    o.memory_bytes = 70 << 20;
+    expect_refused(g, &o, &large,
+                   "--memory allows 70.0 MiB: --kv-type f16 fits, or --context-size ");
+    expect_refused(g, &o, &m, "the machine has 60.0 MiB"); /* the less of both */
+    o.memory_bytes = 42 << 20;
+    expect_refused(g, &o, &large, "fits, or --context-size ");
+    expect_refused(g, &o, &large, "with --kv-type q8_0");
+    o.kv_type = MODEL_KV_Q8_0;
+    expect_refused(g, &o, &large, "MiB: --context-size ");
+    o.memory_bytes = 25 << 20;
+    expect_refused(g, &o, &large, "not even a context of 128 tokens fits");
+    o.memory_bytes = 20 << 20;
+    expect_refused(g, &o, &large, "the weights alone are more");
+    o.memory_bytes = 0;
+    large.group_limit_bytes = 100 << 20;
+    large.group_free_bytes = 30 << 20;
+    expect_refused(g, &o, &large, "its control group has 30.0 MiB left of 100 MiB");
+    m = (struct sysmem){SYSMEM_UNKNOWN, SYSMEM_UNKNOWN, SYSMEM_UNKNOWN, SYSMEM_UNKNOWN};
+    assert_true(memory_plan_check(g, &o, &m, &e)); /* a system that tells nothing */
+    /* What the advice says does fit. */
+    o = (struct engine_options){.context_size = 8192, .n_threads = 2, .memory_bytes = 60 << 20};
+    assert_false(memory_plan_check(g, &o, &large, &e));
+    gguf_close(g);
+    /* The engine says it before it loads, and names the file. */
+    assert_null(engine_open(path, &o, &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    assert_int_equal(strncmp(e.message, path, strlen(path)), 0);
+    unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 8 && strcmp(argv[1], "peak") == 0) {
+        return peak(argv + 2);
+    }
+    if (argc != 3) {
+        fprintf(stderr, "usage: test_plan GOLDEN STARTER\n");
+        return 2;
+    }
+    own_path = argv[0];
+    golden_folder = argv[1];
+    starter_path = argv[2];
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_weights_are_touched), cmocka_unit_test(test_parts_add_up),
+        cmocka_unit_test(test_the_largest_that_fits),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_golden_models),          cmocka_unit_test(test_starter),
+        cmocka_unit_test(test_larger_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
