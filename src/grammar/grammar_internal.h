@@ -66,7 +66,7 @@ struct text_cell { /* what was read of a lexeme whose keys have to be remembered
     uint8_t byte;
 };
 
-enum { TEXT_IS_TOKEN = UINT32_MAX }; /* thread.text of a thread that waits for tokens[lang] */
+#define TEXT_IS_TOKEN UINT32_MAX /* thread.text of a thread that waits for tokens[lang] */
 
 struct thread {
     uint32_t lang, cell, text;

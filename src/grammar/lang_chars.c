@@ -302,7 +302,8 @@ static void add_way(struct word_tree *t, struct lang l)
 static struct lang close_node(struct word_tree *t)
 {
     size_t first = t->first[t->depth];
-    struct lang l = lang_or_all(t->s, t->ways + first, t->n_ways - first);
+    size_t n = t->n_ways - first;
+    struct lang l = n ? lang_or_all(t->s, t->ways + first, n) : lang_none();
     t->n_ways = first;
     return l;
 }
