@@ -57,6 +57,7 @@ struct command {
     void (*init)(void *options);   /* defaults other than zero; may be NULL */
     void (*print_more)(FILE *out); /* what the help text says after the options; may be NULL */
     bool uses_engine;              /* understands --gpu-layers, --batch-size, ... */
+    bool samples;                  /* and --temp, --top-k, ... (sampling_options.h) */
     int (*run)(const void *options, const struct string_list *arguments);
 };
 

@@ -1,8 +1,5 @@
 /* cmd_run.c: one prompt and its answer, or a chat. */
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/progress.h"
@@ -14,6 +11,7 @@
 #include "cli/input.h"
 #include "cli/memory_report.h"
 #include "cli/models.h"
+#include "cli/sampling_options.h"
 #include "cli/term.h"
 
 enum {
@@ -22,9 +20,8 @@ enum {
 
 struct run_options {
     struct common_options common;
-    struct sampling sampling;
-    bool temp_given, top_k_given, top_p_given, min_p_given, penalty_given, last_n_given;
-    bool seed_given, raw, interactive, ignore_eos, thinking, no_thinking, plan;
+    struct sampling_options sampling;
+    bool raw, interactive, ignore_eos, thinking, no_thinking, plan;
     uint32_t max_tokens;
     struct string_list stop, lora;
     const char *model, *prompt, *file, *system, *tools, *chat_template;
@@ -62,30 +59,12 @@ static const struct option table[] = {
      1 << 24, 0},
     {"stop", 0, OPTION_STRINGS, "TEXT", "end before this text (may be repeated)", FIELD(stop), 0, 0,
      0},
-    {"temp", 0, OPTION_FLOAT, "X",
-     "temperature; 0: always the likeliest token (default: what the file recommends, or 0.8)",
-     FIELD(sampling.temperature), 0, 100, FIELD(temp_given)},
-    {"top-k", 0, OPTION_U32, "N", "draw among the N likeliest; 0: off (default 40)",
-     FIELD(sampling.top_k), 0, 1 << 24, FIELD(top_k_given)},
-    {"top-p", 0, OPTION_FLOAT, "X",
-     "draw among the likeliest that sum to X; 0: the likeliest alone, 1: off (default 0.95)",
-     FIELD(sampling.top_p), 0, 1, FIELD(top_p_given)},
-    {"min-p", 0, OPTION_FLOAT, "X",
-     "drop tokens below X times the likeliest; 0: off (default 0.05)", FIELD(sampling.min_p), 0, 1,
-     FIELD(min_p_given)},
-    {"repeat-penalty", 0, OPTION_FLOAT, "X", "discourage recent tokens; 1: off (default 1)",
-     FIELD(sampling.repeat_penalty), 0.01, 100, FIELD(penalty_given)},
-    {"repeat-last-n", 0, OPTION_U32, "N", "how many tokens are recent (default 64)",
-     FIELD(sampling.repeat_last_n), 0, 1 << 24, FIELD(last_n_given)},
-    {"seed", 0, OPTION_U64, "N", "of the random numbers (default: another one each time)",
-     FIELD(sampling.seed), 0, 9007199254740992.0, FIELD(seed_given)},
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
      FIELD(ignore_eos), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
     {"plan", 0, OPTION_FLAG, NULL,
      "print how much memory this would take, by parts, and stop: nothing is loaded (--verbose "
-     "tells "
-     "it in a line and goes on)",
+     "tells it in a line and goes on)",
      FIELD(plan), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
@@ -93,18 +72,7 @@ static const struct option table[] = {
 static void init(void *options)
 {
     struct run_options *o = options;
-    sampling_defaults(&o->sampling);
     o->common.kv_type = MODEL_KV_F16;
-}
-
-/* Below 2^53, so that every JSON reader keeps it. */
-static uint64_t draw_seed(void)
-{
-    uint64_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
-        seed = (uint64_t)(time_now_s() * 1e9) ^ (uint64_t)getpid() << 32;
-    }
-    return seed >> 11;
 }
 
 struct run {
@@ -116,6 +84,7 @@ struct run {
     bool chat;
     json_t *tools;
     struct adapter_list adapters;
+    struct arena *arena; /* what the sampling points to */
 };
 
 /* Which argument is what: see the text of -h. False after a message. */
@@ -179,20 +148,6 @@ static struct generation_options generation_of(const struct run *r)
         .n_stop = r->o->stop.n,
         .ignore_end = r->o->ignore_eos,
     };
-}
-
-/* What was not said on the command line is as the model's file recommends. */
-static void complete_sampling(struct run *r, const struct engine *en)
-{
-    const struct run_options *o = r->o;
-    struct sampling given = r->sampling, *s = &r->sampling;
-    sampling_recommended(engine_gguf(en), s);
-    s->temperature = o->temp_given ? given.temperature : s->temperature;
-    s->top_k = o->top_k_given ? given.top_k : s->top_k;
-    s->top_p = o->top_p_given ? given.top_p : s->top_p;
-    s->min_p = o->min_p_given ? given.min_p : s->min_p;
-    s->repeat_penalty = o->penalty_given ? given.repeat_penalty : s->repeat_penalty;
-    s->repeat_last_n = o->last_n_given ? given.repeat_last_n : s->repeat_last_n;
 }
 
 static enum prompter_thinking thinking_of(const struct run_options *o)
@@ -439,18 +394,13 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
     return true;
 }
 
-static int run(const void *options, const struct string_list *arguments)
+/* What is wrong with the command line itself. CLI_DONE: nothing. */
+static int check_usage(struct run *r, const struct string_list *arguments)
 {
-    const struct run_options *o = options;
-    double start_s = time_now_s();
-    struct run r = {.o = o, .sampling = o->sampling};
-    struct model_source source = {0};
+    const struct run_options *o = r->o;
     struct error e = {0};
-    buf_init(&r.input, PROMPT_MAX_BYTES);
-    if (!o->seed_given) {
-        r.sampling.seed = draw_seed();
-    }
-    if (!sort_arguments(&r, arguments, &e) || !sampling_check(&r.sampling, &e)) {
+    if (!sort_arguments(r, arguments, &e) ||
+        !sampling_options_take(&o->sampling, NULL, r->arena, &r->sampling, &e)) {
         return cli_usage("run", "%s", e.message);
     }
     if (o->interactive && (o->raw || o->common.json)) {
@@ -469,28 +419,46 @@ static int run(const void *options, const struct string_list *arguments)
     if (o->thinking && o->no_thinking) {
         return cli_usage("run", "--thinking and --no-thinking contradict each other");
     }
-    if (o->plan) {
-        return print_plan(&r, arguments);
-    }
-    int status;
+    return CLI_DONE;
+}
+
+static int run_model(struct run *r, const struct string_list *arguments, double start_s)
+{
+    const struct run_options *o = r->o;
+    struct model_source source = {0};
     struct engine *en = NULL;
-    if (!prepare(&r, arguments, &source, &e)) {
+    struct error e = {0};
+    int status;
+    if (!prepare(r, arguments, &source, &e)) {
         status = cli_fail(&e);
-    } else if (r.chat && (o->raw || o->common.json)) {
+    } else if (r->chat && (o->raw || o->common.json)) {
         status = cli_usage("run", "%s needs a prompt", o->raw ? "--raw" : "--json");
-    } else if (!(en = models_open_engine(&source, &o->common, &e))) {
+    } else if (!(en = models_open_engine(&source, &o->common, &e)) ||
+               !sampling_options_take(&o->sampling, engine_gguf(en), r->arena, &r->sampling, &e)) {
         status = cli_fail(&e);
     } else {
-        complete_sampling(&r, en);
-        status = adapters_open(&o->lora, en, &r.adapters, &e)
-                     ? with_engine(&r, &source, en, start_s)
+        status = adapters_open(&o->lora, en, &r->adapters, &e)
+                     ? with_engine(r, &source, en, start_s)
                      : cli_fail(&e);
     }
-    adapters_close(&r.adapters);
+    adapters_close(&r->adapters);
     engine_close(en);
     models_release(&source);
+    return status;
+}
+
+static int run(const void *options, const struct string_list *arguments)
+{
+    double start_s = time_now_s();
+    struct run r = {.o = options, .arena = arena_new()};
+    buf_init(&r.input, PROMPT_MAX_BYTES);
+    int status = check_usage(&r, arguments);
+    if (status == CLI_DONE) {
+        status = r.o->plan ? print_plan(&r, arguments) : run_model(&r, arguments, start_s);
+    }
     json_decref(r.tools);
     buf_free(&r.input);
+    arena_free(r.arena);
     return status;
 }
 
@@ -519,5 +487,6 @@ const struct command cmd_run = {
     .init = init,
     .print_more = chat_input_print_templates,
     .uses_engine = true,
+    .samples = true,
     .run = run,
 };

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/sampling_options.h"
 #include "cli/term.h"
 
 static const struct command *const commands[] = {
@@ -181,6 +182,13 @@ static void print_command(const struct command *c)
         printf("\n%sOptions%s\n", bold, plain);
         options_print_help(c->options, NULL, stdout);
     }
+    if (c->samples) {
+        printf(
+            "\n%sSampling%s (each works on what the one before it left; --samplers tells the order)"
+            "\n",
+            bold, plain);
+        options_print_help(sampling_table, c->options, stdout);
+    }
     if (c->uses_engine) {
         printf("\n%sComputing%s\n", bold, plain);
         options_print_help(engine_table, c->options, stdout);
@@ -237,10 +245,13 @@ static bool apply_common(const struct command *c, struct common_options *o, stru
 
 static int run_command(const struct command *c, int argc, char **argv)
 {
-    const struct option *tables[4];
+    const struct option *tables[5];
     size_t n = 0;
     if (c->options) {
         tables[n++] = c->options;
+    }
+    if (c->samples) {
+        tables[n++] = sampling_table;
     }
     if (c->uses_engine) {
         tables[n++] = engine_table;

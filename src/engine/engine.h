@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "engine/prompter.h"
+#include "engine/sampling.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -154,42 +155,6 @@ void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pool
 /* scores: [n_labels], or [length, n_labels] where config.label_tokens; before softmax. Only where
  * the model has a classification head (config.n_labels > 0). */
 void encoder_classify(struct encoder *x, size_t text, float *scores);
-
-struct sampling {
-    float temperature;    /* 0: greedy (ties: the lowest id) */
-    uint32_t top_k;       /* 0: off */
-    float top_p;          /* 1: off */
-    float min_p;          /* 0: off */
-    float repeat_penalty; /* 1: off */
-    uint32_t repeat_last_n;
-    uint64_t seed;
-};
-/* 0.8, 40, 0.95, 0.05, 1.0, 64, seed 0 (the caller draws one where none was given) */
-void sampling_defaults(struct sampling *s);
-/* Takes what the file recommends (general.sampling.temp, top_k, top_p, min_p, penalty_repeat,
- * penalty_last_n, as upstream writes them); values out of range are left alone. */
-void sampling_recommended(const struct gguf *g, struct sampling *s);
-bool sampling_check(const struct sampling *s,
-                    struct error *e); /* names the field that is out of range */
-
-/* The k highest of logits[n] (all where k > n), highest first, equal ones by lower id; NaN counts
- * as -inf. Returns how many there are. */
-struct candidate {
-    float logit;
-    int32_t id;
-};
-size_t logits_top(const float *logits, size_t n, size_t k, struct candidate *top);
-
-/* The order is: repetition penalty (over distinct recent tokens; Keskar et al., CTRL, 2019), top-k,
- * top-p (Holtzman et al., 2020) and min-p, both on the probabilities at temperature 1, and last the
- * temperature. A choice depends on how, the logits, the recent tokens and how many choices were
- * made before: nothing else. NaN counts as -inf; where nothing is above -inf the choice is id 0. */
-struct sampler;
-struct sampler *sampler_new(const struct sampling *how, size_t n_vocab);
-void sampler_free(struct sampler *s);
-/* logits are not changed. recent: the last tokens of the timeline (prompt included). */
-int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent,
-                     size_t n_recent);
 
 enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
 const char *finish_reason_name(enum finish_reason r); /* "stop", ... */

@@ -69,17 +69,23 @@ static bool to_parser(void *context, const char *bytes, size_t n)
     return chat_parser_push(context, bytes, n);
 }
 
-bool generation_begin(struct generation *g, const struct engine *en,
-                      const struct generation_options *o, generation_text_fn *text, void *context,
-                      struct error *e)
+/* Rows of the embedding that no token names are padding: they are never drawn. Without a vocabulary
+ * nothing is. */
+struct sampler_room *generation_room(const struct engine *en)
 {
-    if (!engine_require_vocabulary(en, e) || !sampling_check(&o->sampling, e)) {
+    return en->tokenizer ? sampler_room_new(tokenizer_count(en->tokenizer)) : NULL;
+}
+
+bool generation_begin(struct generation *g, const struct engine *en,
+                      const struct generation_options *o, struct sampler_room *room,
+                      generation_text_fn *text, void *context, struct error *e)
+{
+    const struct tokenizer *t = en->tokenizer;
+    if (!engine_require_vocabulary(en, e) || !sampling_check(&o->sampling, tokenizer_count(t), e)) {
         return false;
     }
-    /* Rows of the embedding that no token names are padding: they are never drawn. */
-    size_t n_drawn = tokenizer_count(en->tokenizer);
     *g = (struct generation){
-        .engine = en, .o = o, .sampler = sampler_new(&o->sampling, n_drawn), .at_start = true};
+        .engine = en, .o = o, .sampler = sampler_new(&o->sampling, t, room), .at_start = true};
     stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
                 o->parser ? (void *)o->parser : context);
     buf_init(&g->piece, MAX_PIECE_BYTES);
@@ -99,7 +105,7 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
                      bool full, int32_t *id)
 {
     const struct tokenizer *t = g->engine->tokenizer;
-    *id = sampler_next(g->sampler, logits, tokens, n);
+    *id = sampler_next(g->sampler, logits, tokens, n, NULL);
     if (!g->o->ignore_end && tokenizer_is_end(t, *id)) {
         g->stats.reason = FINISH_STOP;
         if (g->o->parser && tokenizer_is_control(t, *id)) {
@@ -176,11 +182,13 @@ bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
                      struct generation_stats *stats, struct error *e)
 {
     struct generation g = {0};
-    bool ok =
-        generation_begin(&g, s->engine, o, text, context, e) && run(&g, s, prompt, n_prompt, e);
+    struct sampler_room *room = generation_room(s->engine);
+    bool ok = generation_begin(&g, s->engine, o, room, text, context, e) &&
+              run(&g, s, prompt, n_prompt, e);
     if (ok && stats) {
         *stats = g.stats;
     }
     generation_free(&g);
+    sampler_room_free(room);
     return ok;
 }

@@ -71,10 +71,12 @@ struct generation {
     bool at_start;                 /* no visible piece has come yet */
 };
 
-/* Checks the options. text is not called where there is a parser. */
+/* What the samplers of one thread share; sampler_room_free. */
+struct sampler_room *generation_room(const struct engine *en);
+/* Checks the options. room is borrowed. text is not called where there is a parser. */
 bool generation_begin(struct generation *g, const struct engine *en,
-                      const struct generation_options *o, generation_text_fn *text, void *context,
-                      struct error *e);
+                      const struct generation_options *o, struct sampler_room *room,
+                      generation_text_fn *text, void *context, struct error *e);
 void generation_free(struct generation *g); /* also one that is all zero */
 /* Draws the token after tokens[0..n), which is *id then; `full`: no position is left for another
  * after it. False when the answer is over with it: stats.reason says why. An end token is drawn,

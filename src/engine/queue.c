@@ -70,6 +70,7 @@ static bool allocate(struct queue *q, struct error *e)
     const struct model_config *c = &en->model->config;
     q->pages = pages_new(q->o.n_pages, MODEL_PAGE_POSITIONS);
     q->top = mem_array(2 * QUEUE_MAX_TOP, sizeof *q->top);
+    q->room = generation_room(en);
     q->storage = model_pages_new(c, en->kv_type, q->o.n_pages + 1, e);
     q->scratch = q->storage ? engine_scratch(q->engine, e) : NULL;
     if (!q->scratch) {
@@ -180,7 +181,7 @@ static bool begin_sequence(struct queue *q, struct request *r, uint32_t index, s
     s->how.sampling.seed += index;
     s->how.parser = r->o.parsers ? r->o.parsers[index] : NULL;
     buf_init(&s->text, MAX_EVENT_BYTES);
-    return generation_begin(&s->generation, q->engine, &s->how, keep_text, s, e);
+    return generation_begin(&s->generation, q->engine, &s->how, q->room, keep_text, s, e);
 }
 
 static struct request *new_request(struct queue *q, const struct request_options *o,
@@ -360,6 +361,7 @@ void queue_free(struct queue *q)
     model_pages_free(q->storage);
     free(q->logits);
     free(q->top);
+    sampler_room_free(q->room);
     free(q->waiting);
     pthread_cond_destroy(&q->stir);
     pthread_mutex_destroy(&q->lock);

@@ -37,11 +37,6 @@
 #include "base/error.h"
 #include "engine/engine.h"
 
-struct token_logprob {
-    int32_t id;
-    float logprob;
-};
-
 enum {
     QUEUE_MAX_RUNNING = MODEL_MAX_JOINT, /* answers under way at once */
     QUEUE_MAX_ANSWERS = 1024,            /* of one request */

@@ -73,8 +73,9 @@ struct queue {
     uint32_t n_waiting, waiting_room;
     struct sequence *running[QUEUE_MAX_RUNNING];
     uint32_t n_running;
-    struct pace pace[2];          /* by enum model_phase */
-    double decode_s;              /* of a pass, as of late; 0: none yet */
+    struct pace pace[2]; /* by enum model_phase */
+    double decode_s;     /* of a pass, as of late; 0: none yet */
+    struct sampler_room *room;
     struct token_logprob *top;    /* [2, QUEUE_MAX_TOP] before and after the samplers */
     struct queue_figures figures; /* of the stepping thread */
 

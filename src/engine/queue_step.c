@@ -85,26 +85,6 @@ void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason rea
     request_answer_over(q, s->request);
 }
 
-static size_t logits_logprobs(const float *logits, size_t n, int32_t chosen, float *logprob,
-                              size_t n_top, struct token_logprob *top)
-{
-    static struct candidate c[QUEUE_MAX_TOP];
-    double most = -INFINITY, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        most = (double)logits[i] > most ? (double)logits[i] : most;
-    }
-    for (size_t i = 0; i < n; i++) {
-        sum += exp((double)logits[i] - most);
-    }
-    double log_sum = most + log(sum);
-    *logprob = (float)((double)logits[chosen] - log_sum);
-    size_t k = logits_top(logits, n, n_top, c);
-    for (size_t i = 0; i < k; i++) {
-        top[i] = (struct token_logprob){c[i].id, (float)((double)c[i].logit - log_sum)};
-    }
-    return k;
-}
-
 static void find_logprobs(struct queue *q, const struct sequence *s, const float *logits,
                           struct queue_event *event)
 {

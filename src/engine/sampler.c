@@ -1,288 +1,450 @@
-#include "engine/engine.h"
-
-#include <float.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/rng.h"
+#include "engine/sampler_parts.h"
 
-struct sampler {
-    struct sampling how;
-    struct rng rng;
-    size_t n_vocab;
-    float *work;              /* [n_vocab] the penalised logits */
-    struct candidate *chosen; /* [n_vocab] */
+enum {
+    MAX_TEXT_BYTES = 1 << 24,
+    MIROSTAT_TOP = 100, /* tokens by which mirostat 1 judges the steepness (the paper's m) */
 };
 
-void sampling_defaults(struct sampling *s)
+struct sampler_room *sampler_room_new(size_t n_vocab)
 {
-    *s = (struct sampling){.temperature = 0.8f,
-                           .top_k = 40,
-                           .top_p = 0.95f,
-                           .min_p = 0.05f,
-                           .repeat_penalty = 1.0f,
-                           .repeat_last_n = 64};
+    size_t blocks = logit_blocks(n_vocab);
+    struct sampler_room *r = mem_zalloc(sizeof *r);
+    r->n_vocab = n_vocab;
+    r->work = mem_array(n_vocab, sizeof *r->work);
+    r->counts = mem_array(n_vocab, sizeof *r->counts);
+    r->most = mem_array(blocks, sizeof *r->most);
+    r->sums = mem_array(blocks, sizeof *r->sums);
+    r->stale = mem_array(blocks, sizeof *r->stale);
+    buf_init(&r->text, MAX_TEXT_BYTES);
+    return r;
 }
 
-/* Written so that a NaN fails. */
-static bool check_range(const char *name, float value, float least, float most, struct error *e)
+void sampler_room_free(struct sampler_room *r)
 {
-    if (!(value >= least && value <= most)) {
-        return error_set(e, ERROR_USAGE, "%s is %g, and must be between %g and %g", name,
-                         (double)value, (double)least, (double)most);
-    }
-    return true;
-}
-
-static void take_recommended(const struct gguf *g, const char *key, float low, float high,
-                             float *value)
-{
-    const struct gguf_value *v = gguf_value_find(g, key);
-    double x;
-    int64_t whole;
-    if (v && gguf_value_as_i64(v, &whole)) {
-        x = (double)whole;
-    } else if (!v || !gguf_value_as_f64(v, &x)) {
-        return;
-    }
-    if (x >= (double)low && x <= (double)high) {
-        *value = (float)x;
+    if (r) {
+        free(r->work);
+        free(r->counts);
+        free(r->most);
+        free(r->sums);
+        free(r->stale);
+        free(r->list);
+        free(r->repeats);
+        buf_free(&r->text);
+        free(r);
     }
 }
 
-void sampling_recommended(const struct gguf *g, struct sampling *s)
+/* What the options point to becomes the sampler's own. */
+static void keep_lists(struct sampler *s)
 {
-    float top_k = (float)s->top_k, last_n = (float)s->repeat_last_n;
-    take_recommended(g, "general.sampling.temp", 0, 100, &s->temperature);
-    take_recommended(g, "general.sampling.top_k", 0, 1 << 24, &top_k);
-    take_recommended(g, "general.sampling.top_p", 0, 1, &s->top_p);
-    take_recommended(g, "general.sampling.min_p", 0, 1, &s->min_p);
-    take_recommended(g, "general.sampling.penalty_repeat", 0.01f, 100, &s->repeat_penalty);
-    take_recommended(g, "general.sampling.penalty_last_n", 0, 1 << 24, &last_n);
-    s->top_k = (uint32_t)top_k;
-    s->repeat_last_n = (uint32_t)last_n;
+    struct sampling *how = &s->how;
+    const char **breakers = arena_alloc(s->arena, (how->n_dry_breakers + 1) * sizeof *breakers);
+    for (size_t i = 0; i < how->n_dry_breakers; i++) {
+        breakers[i] = arena_strndup(s->arena, how->dry_breakers[i], strlen(how->dry_breakers[i]));
+    }
+    how->dry_breakers = breakers;
+    struct logit_bias *bias = arena_alloc(s->arena, (how->n_bias + 1) * sizeof *bias);
+    if (how->n_bias) {
+        memcpy(bias, how->bias, how->n_bias * sizeof *bias);
+    }
+    how->bias = bias;
+    for (uint32_t i = 0; how->n_order == 0 && i < N_SAMPLERS; i++) {
+        how->order[i] = (uint8_t)i;
+    }
+    how->n_order = how->n_order ? how->n_order : (uint32_t)N_SAMPLERS;
 }
 
-bool sampling_check(const struct sampling *s, struct error *e)
-{
-    return check_range("the temperature", s->temperature, 0, 100, e) &&
-           check_range("top-p", s->top_p, 0, 1, e) && check_range("min-p", s->min_p, 0, 1, e) &&
-           check_range("the repetition penalty", s->repeat_penalty, 0.01f, 100, e);
-}
-
-struct sampler *sampler_new(const struct sampling *how, size_t n_vocab)
+struct sampler *sampler_new(const struct sampling *how, const struct tokenizer *tokenizer,
+                            struct sampler_room *room)
 {
     struct sampler *s = mem_zalloc(sizeof *s);
     s->how = *how;
-    s->n_vocab = n_vocab;
-    s->work = mem_array(n_vocab, sizeof *s->work);
-    s->chosen = mem_array(n_vocab, sizeof *s->chosen);
+    s->tokenizer = tokenizer;
+    s->room = room;
+    s->arena = arena_new();
+    keep_lists(s);
     rng_seed(&s->rng, how->seed);
+    s->mu = 2 * (double)how->mirostat_tau;
+    /* As if all tokens before had been at the target. */
+    s->average[1] = 1 / (1 - (double)how->adaptive_decay);
+    s->average[0] = (double)how->adaptive_target * s->average[1];
     return s;
+}
+
+struct sampler *sampler_copy(const struct sampler *s, struct sampler_room *room)
+{
+    struct sampler *copy = mem_zalloc(sizeof *copy);
+    *copy = *s;
+    copy->room = room;
+    copy->left = (struct left){.room = room};
+    copy->sum = 0;
+    copy->arena = arena_new();
+    keep_lists(copy);
+    return copy;
 }
 
 void sampler_free(struct sampler *s)
 {
     if (s) {
-        free(s->work);
-        free(s->chosen);
+        arena_free(s->arena);
         free(s);
     }
 }
 
-static float finite_or_low(float x)
-{
-    if (isnan(x)) {
-        return -INFINITY;
-    }
-    return x > FLT_MAX ? FLT_MAX : x;
-}
+/* ---- the steps ------------------------------------------------------------------------------- */
 
-/* work = logits without NaN and +inf, penalised. Each distinct recent token is penalised once: its
- * new value is computed from the logits, so doing it again changes nothing. */
-static void penalise(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent)
+static void add_bias(const struct sampler *s, struct left *l)
 {
-    for (size_t i = 0; i < s->n_vocab; i++) {
-        s->work[i] = finite_or_low(logits[i]);
-    }
-    if (s->how.repeat_penalty == 1) {
+    if (s->how.n_bias == 0) {
         return;
     }
-    size_t n = n_recent < s->how.repeat_last_n ? n_recent : s->how.repeat_last_n;
-    for (size_t i = n_recent - n; i < n_recent; i++) {
-        if (recent[i] >= 0 && (size_t)recent[i] < s->n_vocab) {
-            float x = finite_or_low(logits[recent[i]]);
-            x = x > 0 ? x / s->how.repeat_penalty : x * s->how.repeat_penalty;
-            s->work[recent[i]] = finite_or_low(x);
+    for (size_t i = 0; i < s->how.n_bias; i++) {
+        struct logit_bias b = s->how.bias[i];
+        if (b.id >= 0 && (size_t)b.id < s->room->n_vocab && s->room->work[b.id] >= -FLT_MAX) {
+            float x = s->room->work[b.id] + b.bias;
+            left_set(l, (size_t)b.id, x > FLT_MAX ? FLT_MAX : x);
         }
     }
+    left_refresh(l);
 }
 
-static int32_t greedy(const struct sampler *s)
+static void temper(const struct sampler *s, struct left *l)
 {
-    size_t best = 0;
-    for (size_t i = 1; i < s->n_vocab; i++) {
-        best = s->work[i] > s->work[best] ? i : best;
+    double t = (double)s->how.temperature, range = (double)s->how.temperature_range;
+    if (range > 0) {
+        struct logit_moments m;
+        left_moments(l, &m);
+        double entropy = log(m.sum) - m.mean, most = log((double)m.n);
+        double share = m.n > 1 && entropy > 0 ? entropy / most : 0;
+        double low = t > range ? t - range : 0, high = t + range;
+        share = share < 1 ? share : 1;
+        t = low + (high - low) * pow(share, (double)s->how.temperature_exponent);
+        if (m.n <= 1) {
+            return;
+        }
     }
-    return (int32_t)best;
+    if (t <= 0) {
+        left_keep_best(l);
+    } else if (t != 1) {
+        left_scale(l, 1 / t);
+    }
 }
 
-/* The one order of candidates: higher logits first, then lower ids. */
-static bool before(struct candidate a, struct candidate b)
+/* luck: decides whether XTC strikes this time. */
+static void apply(struct sampler *s, enum sampler_kind kind, struct left *l, const int32_t *recent,
+                  size_t n_recent, double luck)
 {
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+    const struct sampling *how = &s->how;
+    bool cut_here = how->mirostat == 0;
+    switch (kind) {
+    case SAMPLER_PENALTIES:
+        repeat_penalties(s, l, recent, n_recent);
+        return;
+    case SAMPLER_DRY:
+        repeat_dry(s, l, recent, n_recent);
+        return;
+    case SAMPLER_TEMPERATURE:
+        temper(s, l);
+        return;
+    case SAMPLER_TOP_N_SIGMA:
+        if (cut_here && how->top_n_sigma > 0) {
+            struct logit_moments m;
+            left_moments(l, &m);
+            left_cut_below(l, (double)l->most - (double)how->top_n_sigma * sqrt(m.variance));
+        }
+        return;
+    case SAMPLER_TOP_K:
+        if (cut_here && how->top_k > 0 && how->top_k < s->room->n_vocab) {
+            left_top_k(l, how->top_k);
+        }
+        return;
+    case SAMPLER_TYPICAL:
+        if (cut_here && how->typical_p > 0 && how->typical_p < 1) {
+            left_typical(l, (double)how->typical_p);
+        }
+        return;
+    case SAMPLER_TOP_P:
+        if (cut_here && how->top_p < 1) {
+            left_top_p(l, (double)how->top_p);
+        }
+        return;
+    case SAMPLER_MIN_P:
+        if (cut_here && how->min_p > 0) {
+            left_cut_below(l, (double)l->most + log((double)how->min_p));
+        }
+        return;
+    case SAMPLER_XTC:
+        if (cut_here && luck < (double)how->xtc_probability) {
+            left_exclude_top(l, (double)how->xtc_threshold);
+        }
+        return;
+    case SAMPLER_ADAPTIVE_P: /* changes how the token is drawn: see draw_adaptive */
+    case N_SAMPLERS:
+        return;
+    }
 }
 
-static int compare(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-    return before(*x, *y) ? -1 : before(*y, *x) ? 1 : 0;
-}
+/* ---- the draw -------------------------------------------------------------------------------- */
 
-/* A heap whose root is the last in order, or with `first_on_top` the first. */
-static void sift_down(struct candidate *heap, size_t n, size_t i, bool first_on_top)
+/* Tokens stand side by side in the order of their ids, each as wide as its weight; the one at
+ * luck * sum is drawn. By id, because logits that differ by a rounding then move borders by as
+ * little, whereas in the order of logits tokens would change places. */
+static size_t draw_dense(const struct left *l, double at)
 {
-    struct candidate moving = heap[i];
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= n) {
+    const struct sampler_room *r = l->room;
+    size_t n = r->n_vocab, last = 0;
+    for (size_t b = 0; b < logit_blocks(n); b++) {
+        if (r->sums[b] > 0) {
+            last = b;
+        }
+        if (at < r->sums[b]) {
             break;
         }
-        if (child + 1 < n && before(heap[child + 1], heap[child]) == first_on_top) {
-            child++;
+        at -= r->sums[b];
+    }
+    size_t id = last * LOGIT_BLOCK, drawn = id;
+    for (size_t end = id + logit_block_size(n, last); id < end; id++) {
+        double weight = (double)logit_exp(r->work[id] - l->most);
+        if (weight > 0) {
+            drawn = id;
         }
-        if (before(heap[child], moving) != first_on_top) {
+        if (at < weight) {
             break;
         }
-        heap[i] = heap[child];
-        i = child;
+        at -= weight;
     }
-    heap[i] = moving;
+    return drawn;
 }
 
-static void make_heap(struct candidate *heap, size_t n, bool first_on_top)
+static int32_t draw(struct sampler *s, double luck)
 {
-    for (size_t i = n / 2; i-- > 0;) {
-        sift_down(heap, n, i, first_on_top);
+    struct left *l = &s->left;
+    if (l->dense) {
+        return (int32_t)draw_dense(l, luck * s->sum);
     }
+    /* The first by id whose sum is above luck * sum. */
+    double wanted = nextafter(luck * s->sum, INFINITY);
+    return l->room->list[list_first(l->room->list, l->n, BY_ID, 0, false, wanted) - 1].id;
 }
 
-size_t logits_top(const float *logits, size_t n, size_t k, struct candidate *top)
+static const struct entry *find_entry(const struct left *l, int32_t id)
 {
-    k = k < n ? k : n;
-    for (size_t i = 0; i < k; i++) {
-        top[i] = (struct candidate){isnan(logits[i]) ? -INFINITY : logits[i], (int32_t)i};
-    }
-    make_heap(top, k, false); /* of the best so far: its root is the one to beat */
-    for (size_t i = k; k && i < n; i++) {
-        if (logits[i] > top[0].logit) { /* an equal one has a higher id, and NaN is never above */
-            top[0] = (struct candidate){logits[i], (int32_t)i};
-            sift_down(top, k, 0, false);
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->room->list[i].id == id) {
+            return &l->room->list[i];
         }
     }
-    qsort(top, k, sizeof *top, compare);
-    return k;
+    return NULL;
 }
 
-static double weight(struct candidate c, float most, float temperature)
+/* The logarithm of a probability; -INFINITY: the token was cut. */
+static double entry_logarithm(const struct sampler *s, const struct entry *e)
 {
-    return exp(((double)c.logit - (double)most) / (double)temperature);
+    double weight = s->drawn_by_weight ? log(e->weight) : (double)e->logit - (double)s->left.most;
+    return weight - log(s->sum);
 }
 
-/* All candidates, and where top-p will cut them, in order as far as that needs: the front of the
- * array holds the sorted ones. Returns how many are left. */
-static size_t take_top_p_of_all(struct sampler *s, float most)
+static double logarithm_of(const struct sampler *s, int32_t id)
 {
-    struct candidate *c = s->chosen;
-    size_t n = s->n_vocab;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        c[i] = (struct candidate){s->work[i], (int32_t)i};
-        sum += weight(c[i], most, 1);
+    const struct left *l = &s->left;
+    if (l->dense) {
+        return (double)l->room->work[id] - (double)l->most - log(s->sum);
     }
-    if (s->how.top_p >= 1) {
-        return n;
+    const struct entry *e = find_entry(l, id);
+    return e ? entry_logarithm(s, e) : -INFINITY;
+}
+
+/* How many of the likeliest tokens mirostat 1 takes, by an estimate of the exponent of Zipf's law
+ * from the steps between the first hundred (Basu et al., 2020, algorithm 1). */
+static size_t mirostat_k(struct sampler *s)
+{
+    struct left top = s->left; /* which stays dense */
+    left_top_k(&top, MIROSTAT_TOP);
+    struct entry *list = s->room->list;
+    for (size_t i = 0; i < top.n; i++) {
+        list_first(list + i, top.n - i, BY_LOGIT, 0, true, 1);
     }
-    make_heap(c, n, true);
-    double wanted = (double)s->how.top_p * sum, have = 0;
-    size_t left = n;
-    while (left > 0) {
-        /* The first in order goes behind the shrinking heap. */
-        struct candidate first = c[0];
-        c[0] = c[--left];
-        c[left] = first;
-        sift_down(c, left, 0, true);
-        have += weight(first, most, 1);
-        if (have >= wanted) {
+    double over = 0, under = 0;
+    for (size_t i = 0; i + 1 < top.n; i++) {
+        double t = log((double)(i + 2) / (double)(i + 1));
+        over += t * ((double)list[i].logit - (double)list[i + 1].logit);
+        under += t * t;
+    }
+    double n = (double)s->room->n_vocab, exponent = under > 0 ? over / under : 1;
+    double e = exponent - 1;
+    double share = fabs(e) < 1e-9 ? 1 / log(n) : e / (1 - pow(n, -e));
+    double k = pow(share * exp2(s->mu), 1 / exponent);
+    return k < n ? k >= 1 ? (size_t)k : 1 : (size_t)n;
+}
+
+static int32_t draw_mirostat(struct sampler *s, double luck)
+{
+    struct left *l = &s->left;
+    if (s->how.mirostat == 1 && l->dense && s->room->n_vocab > 1) {
+        left_top_k(l, mirostat_k(s));
+    } else if (s->how.mirostat == 2) {
+        left_cut_below(l, (double)l->most + log(left_weigh(l)) - s->mu * log(2));
+    }
+    s->sum = left_weigh(l);
+    int32_t id = draw(s, luck);
+    double surprise = -logarithm_of(s, id) / log(2);
+    s->mu -= (double)s->how.mirostat_eta * (surprise - (double)s->how.mirostat_tau);
+    return id;
+}
+
+/* Weights fall with the distance of a probability from the target, which moves against the average
+ * of those drawn so far. The constants are those of the original. */
+static int32_t draw_adaptive(struct sampler *s, double luck)
+{
+    struct left *l = &s->left;
+    const double width = 0.3, peak = 5, sharpness = 10;
+    left_cut_below(l, -INFINITY); /* a list in any case */
+    double sum = left_weigh(l), decay = (double)s->how.adaptive_decay;
+    double target = 2 * (double)s->how.adaptive_target - s->average[0] / s->average[1];
+    target = target < 0 ? 0 : target > 1 ? 1 : target;
+    s->sum = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        struct entry *e = &l->room->list[i];
+        double off = fabs(e->weight / sum - target) / width;
+        e->weight = exp(peak - sharpness * off * off / (1 + off));
+        s->sum += e->weight;
+    }
+    s->drawn_by_weight = true;
+    int32_t id = draw(s, luck);
+    double drawn = exp((double)find_entry(l, id)->logit - (double)l->most) / sum;
+    s->average[0] = drawn + decay * s->average[0];
+    s->average[1] = 1 + decay * s->average[1];
+    return id;
+}
+
+/* Where no logit is above -inf. */
+static int32_t lowest_allowed(struct sampler *s, const uint32_t *allowed)
+{
+    size_t n = s->room->n_vocab, id = 0;
+    while (allowed && id < n && !(allowed[id / 32] >> (id % 32) & 1)) {
+        id = allowed[id / 32] == 0 ? (id / 32 + 1) * 32 : id + 1;
+    }
+    s->left.dense = true;
+    s->sum = 0;
+    return id < n ? (int32_t)id : SAMPLER_NOTHING;
+}
+
+static bool is_adaptive(const struct sampling *how)
+{
+    return how->adaptive_target > 0 && how->mirostat == 0 &&
+           how->order[how->n_order - 1] == SAMPLER_ADAPTIVE_P;
+}
+
+/* With temperature 0 the best token is the choice, and cuts that keep it need not be made: all but
+ * typ_p and xtc. Where penalties come behind a cut, it counts after all. */
+static bool is_greedy(const struct sampling *how)
+{
+    bool may_cut_best = how->mirostat == 0 &&
+                        ((how->typical_p > 0 && how->typical_p < 1) || how->xtc_probability > 0);
+    bool cut = false;
+    if (how->temperature > 0 || how->temperature_range > 0 || may_cut_best) {
+        return false;
+    }
+    for (uint32_t i = 0; i < how->n_order; i++) {
+        switch ((enum sampler_kind)how->order[i]) {
+        case SAMPLER_TEMPERATURE:
+            return true;
+        case SAMPLER_PENALTIES:
+        case SAMPLER_DRY:
+            if (cut) {
+                return false;
+            }
             break;
+        default:
+            cut = true;
         }
     }
-    for (size_t i = left, j = n; i + 1 < j; i++) {
-        struct candidate swap = c[i];
-        c[i] = c[--j];
-        c[j] = swap;
-    }
-    memmove(c, c + left, (n - left) * sizeof *c);
-    return n - left;
+    return false;
 }
 
-static size_t cut_top_p(const struct sampler *s, size_t n, float most)
+/* What changes logits before the temperature, then the best. */
+static void take_greedily(struct sampler *s, struct left *l, const int32_t *recent, size_t n_recent)
 {
-    if (s->how.top_p >= 1) {
-        return n;
-    }
-    double sum = 0, have = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += weight(s->chosen[i], most, 1);
-    }
-    for (size_t i = 0; i < n; i++) {
-        have += weight(s->chosen[i], most, 1);
-        if (have >= (double)s->how.top_p * sum) {
-            return i + 1;
+    for (uint32_t i = 0; s->how.order[i] != SAMPLER_TEMPERATURE; i++) {
+        if (s->how.order[i] == SAMPLER_PENALTIES || s->how.order[i] == SAMPLER_DRY) {
+            apply(s, s->how.order[i], l, recent, n_recent, 1);
         }
     }
-    return n;
+    left_keep_best(l);
 }
 
-/* Keeps candidates with at least min_p times the probability of the best one, which stays. */
-static size_t cut_min_p(const struct sampler *s, size_t n, float most)
+int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                     const uint32_t *allowed)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s->how.min_p <= 0 || weight(s->chosen[i], most, 1) >= (double)s->how.min_p) {
-            s->chosen[kept++] = s->chosen[i];
-        }
+    const struct sampling *how = &s->how;
+    struct sampler_room *r = s->room;
+    double luck = rng_uniform(&s->rng);
+    double strike = how->xtc_probability > 0 ? rng_uniform(&s->rng) : 1;
+    struct left *l = &s->left;
+    *l = (struct left){.room = r, .dense = true};
+    s->drawn_by_weight = false;
+    l->most = logits_load(logits, r->n_vocab, allowed, r->work, r->most);
+    add_bias(s, l);
+    if (!(l->most >= -FLT_MAX)) {
+        return lowest_allowed(s, allowed);
     }
-    return kept;
-}
-
-int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent)
-{
-    penalise(s, logits, recent, n_recent);
-    int32_t best = greedy(s);
-    float most = s->work[best];
-    if (s->how.temperature <= 0 || isinf(most)) {
-        return best;
-    }
-    size_t n;
-    if (s->how.top_k > 0 && s->how.top_k < s->n_vocab) {
-        n = cut_top_p(s, logits_top(s->work, s->n_vocab, s->how.top_k, s->chosen), most);
+    if (is_greedy(how)) {
+        take_greedily(s, l, recent, n_recent);
     } else {
-        n = take_top_p_of_all(s, most);
-    }
-    n = cut_min_p(s, n, most);
-
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += weight(s->chosen[i], most, s->how.temperature);
-    }
-    double left = rng_uniform(&s->rng) * sum;
-    for (size_t i = 0; i < n; i++) {
-        left -= weight(s->chosen[i], most, s->how.temperature);
-        if (left < 0) {
-            return s->chosen[i].id;
+        for (uint32_t i = 0; i < how->n_order; i++) {
+            apply(s, how->order[i], l, recent, n_recent, strike);
         }
     }
-    return best; /* rounding used up the interval */
+    if (how->mirostat) {
+        return draw_mirostat(s, luck);
+    }
+    if (is_adaptive(how)) {
+        return draw_adaptive(s, luck);
+    }
+    s->sum = left_weigh(l);
+    return draw(s, luck);
+}
+
+/* ---- how likely the choice was --------------------------------------------------------------- */
+
+static size_t list_logprobs(const struct sampler *s, size_t n_top, struct token_logprob *top)
+{
+    const struct left *l = &s->left;
+    struct entry *list = l->room->list; /* its order is free */
+    n_top = n_top < l->n ? n_top : l->n;
+    for (size_t i = 0; i < n_top; i++) {
+        size_t best = i;
+        for (size_t j = i + 1; j < l->n; j++) {
+            if (list[j].weight > list[best].weight ||
+                (list[j].weight == list[best].weight && list[j].id < list[best].id)) {
+                best = j;
+            }
+        }
+        struct entry first = list[best];
+        list[best] = list[i];
+        list[i] = first;
+        top[i] = (struct token_logprob){first.id, (float)entry_logarithm(s, &first)};
+    }
+    return n_top;
+}
+
+size_t sampler_logprobs(const struct sampler *s, int32_t chosen, float *logprob, size_t n_top,
+                        struct token_logprob *top)
+{
+    const struct left *l = &s->left;
+    *logprob = -INFINITY;
+    if (!(s->sum > 0)) {
+        return 0;
+    }
+    if (!l->dense) {
+        *logprob = (float)logarithm_of(s, chosen);
+        return list_logprobs(s, n_top, top);
+    }
+    n_top = logits_logprobs(l->room->work, s->room->n_vocab, chosen, logprob, n_top, top);
+    while (n_top && !(top[n_top - 1].logprob >= -FLT_MAX)) {
+        n_top--;
+    }
+    return n_top;
 }

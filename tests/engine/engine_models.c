@@ -152,10 +152,15 @@ struct engine *engine_model_open(const struct engine_model *m, const struct engi
     return open_and_remove(path, o);
 }
 
+void engine_model_vocabulary(struct gguf_writer *w)
+{
+    add_vocabulary(w, &(struct engine_model){0});
+}
+
 struct engine *engine_model_from(struct gguf_writer *w, const struct engine_options *o)
 {
     char path[4096];
-    add_vocabulary(w, &(struct engine_model){0});
+    engine_model_vocabulary(w);
     tiny_save(w, path);
     return open_and_remove(path, o);
 }

@@ -35,7 +35,9 @@ struct engine_model {
 void engine_model_save(const struct engine_model *m, char path[4096]);
 /* Writes, opens and removes it. */
 struct engine *engine_model_open(const struct engine_model *m, const struct engine_options *o);
-/* The same for any model of at least N_TOKENS rows; takes w, and adds the vocabulary. */
+/* The vocabulary, for any model of at least N_TOKENS rows. */
+void engine_model_vocabulary(struct gguf_writer *w);
+/* Opens such a model; takes w, and adds the vocabulary. */
 struct engine *engine_model_from(struct gguf_writer *w, const struct engine_options *o);
 
 #endif

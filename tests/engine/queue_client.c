@@ -36,9 +36,11 @@ bool client_event(void *context, const struct queue_event *event)
     }
     assert_true(c->n < CLIENT_MAX_TOKENS);
     c->tokens[c->n] = event->token;
-    c->logprobs[c->n] = event->logprob;
-    assert_true(event->n_top <= CLIENT_TOP);
-    memcpy(c->top[c->n], event->top, event->n_top * sizeof *event->top);
+    c->logprobs[c->n][0] = event->logprob;
+    c->logprobs[c->n][1] = event->sampled_logprob;
+    assert_true(event->n_top <= CLIENT_TOP && event->n_sampled_top <= CLIENT_TOP);
+    memcpy(c->top[c->n][0], event->top, event->n_top * sizeof *event->top);
+    memcpy(c->top[c->n][1], event->sampled_top, event->n_sampled_top * sizeof *event->top);
     c->n++;
     if (c->n == c->cancel_at) {
         assert_true(queue_cancel(c->queue, c->id));

@@ -11,8 +11,8 @@ struct client {
     struct queue *queue;
     uint64_t id; /* of the request */
     int32_t tokens[CLIENT_MAX_TOKENS], end_token;
-    float logprobs[CLIENT_MAX_TOKENS];
-    struct token_logprob top[CLIENT_MAX_TOKENS][CLIENT_TOP];
+    float logprobs[CLIENT_MAX_TOKENS][2]; /* before and after the samplers */
+    struct token_logprob top[CLIENT_MAX_TOKENS][2][CLIENT_TOP];
     size_t n;
     char text[CLIENT_MAX_TEXT];
     size_t n_text;

@@ -20,9 +20,11 @@ static struct sampling plain(uint64_t seed)
 static int32_t choose(const struct sampling *how, const float *logits, size_t n,
                       const int32_t *recent, size_t n_recent)
 {
-    struct sampler *s = sampler_new(how, n);
-    int32_t id = sampler_next(s, logits, recent, n_recent);
+    struct sampler_room *room = sampler_room_new(n);
+    struct sampler *s = sampler_new(how, NULL, room);
+    int32_t id = sampler_next(s, logits, recent, n_recent, NULL);
     sampler_free(s);
+    sampler_room_free(room);
     return id;
 }
 
@@ -77,11 +79,13 @@ static void check_frequencies(const struct sampling *how, const float *logits, s
 {
     enum { N_DRAWS = 4000 };
     size_t counts[8] = {0};
-    struct sampler *s = sampler_new(how, n);
+    struct sampler_room *room = sampler_room_new(n);
+    struct sampler *s = sampler_new(how, NULL, room);
     for (int i = 0; i < N_DRAWS; i++) {
-        counts[sampler_next(s, logits, NULL, 0)]++;
+        counts[sampler_next(s, logits, NULL, 0, NULL)]++;
     }
     sampler_free(s);
+    sampler_room_free(room);
     for (size_t i = 0; i < n; i++) {
         double off = fabs((double)counts[i] - p[i] * N_DRAWS);
         double allowed = 5 * sqrt(p[i] * (1 - p[i]) * N_DRAWS);
@@ -188,11 +192,13 @@ static void draw(uint64_t seed, const float *logits, size_t n, int32_t *ids, siz
     sampling_defaults(&how);
     how.seed = seed;
     how.temperature = 3;
-    struct sampler *s = sampler_new(&how, n);
+    struct sampler_room *room = sampler_room_new(n);
+    struct sampler *s = sampler_new(&how, NULL, room);
     for (size_t i = 0; i < n_ids; i++) {
-        ids[i] = sampler_next(s, logits, NULL, 0);
+        ids[i] = sampler_next(s, logits, NULL, 0, NULL);
     }
     sampler_free(s);
+    sampler_room_free(room);
 }
 
 static void test_seeds(void **state)
@@ -244,12 +250,14 @@ static void test_top_k_against_sorting(void **state)
             /* All have nearly the same probability, so that k of them have k / N together. */
             how.top_k = by_top_p ? 0 : k;
             how.top_p = by_top_p ? ((float)k - 0.5f) / N : 1;
-            struct sampler *s = sampler_new(&how, N);
+            struct sampler_room *room = sampler_room_new(N);
+            struct sampler *s = sampler_new(&how, NULL, room);
             bool drawn[N] = {0};
             for (int i = 0; i < 1500; i++) {
-                drawn[sampler_next(s, logits, NULL, 0)] = true;
+                drawn[sampler_next(s, logits, NULL, 0, NULL)] = true;
             }
             sampler_free(s);
+            sampler_room_free(room);
             for (uint32_t i = 0; i < N; i++) {
                 assert_int_equal(drawn[order[i]], i < k);
             }
@@ -263,7 +271,7 @@ static void test_ranges(void **state)
     struct sampling good;
     sampling_defaults(&good);
     struct error e = {0};
-    assert_true(sampling_check(&good, &e));
+    assert_true(sampling_check(&good, 0, &e));
     assert_int_equal(e.code, ERROR_NONE);
     static const struct {
         size_t field;
@@ -283,7 +291,7 @@ static void test_ranges(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct sampling s = good;
         memcpy((char *)&s + bad[i].field, &bad[i].value, sizeof(float));
-        assert_false(sampling_check(&s, &e));
+        assert_false(sampling_check(&s, 0, &e));
         assert_int_equal(e.code, ERROR_USAGE);
         assert_non_null(strstr(e.message, bad[i].name));
     }

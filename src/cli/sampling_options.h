@@ -1,0 +1,30 @@
+/* sampling_options.h: how tokens are chosen, as the commands that generate text are told it.
+ *
+ * The options of such a command begin with a struct common_options and a struct sampling_options,
+ * and its row has `samples`: the parser then knows SAMPLING_OPTIONS, and the help text lists them.
+ */
+#ifndef LLLM_CLI_SAMPLING_OPTIONS_H
+#define LLLM_CLI_SAMPLING_OPTIONS_H
+
+#include "cli/options.h"
+#include "engine/sampling.h"
+#include "gguf/gguf.h"
+
+enum { SAMPLING_OPTIONS_MOST = 32 };
+
+struct sampling_options {
+    struct sampling given;
+    bool was_given[SAMPLING_OPTIONS_MOST]; /* by row of the table */
+    const char *samplers;
+    struct string_list bias, breakers;
+};
+
+extern const struct option sampling_table[];
+
+/* *s = the usual values, over them what the file recommends (g may be NULL: nothing), over them
+ * what was given. A seed that was not given is drawn. Lists go to the arena. The texts among the
+ * options are checked here: an ERROR_USAGE names the option. */
+bool sampling_options_take(const struct sampling_options *o, const struct gguf *g,
+                           struct arena *arena, struct sampling *s, struct error *e);
+
+#endif
