@@ -52,29 +52,6 @@ float logits_block_most(const float *x, size_t n)
     return most;
 }
 
-/* Of 32 tokens or fewer: few bits are taken one by one, few gaps are filled one by one. */
-static void load_word(const float *logits, size_t n, uint32_t bits, float *out)
-{
-    uint32_t all = n == 32 ? UINT32_MAX : ((uint32_t)1 << n) - 1;
-    bits &= all;
-    if (__builtin_popcount(bits) < 8) {
-        for (size_t i = 0; i < n; i++) {
-            out[i] = -INFINITY;
-        }
-        for (; bits; bits &= bits - 1) {
-            int i = __builtin_ctz(bits);
-            out[i] = logit_clean(logits[i]);
-        }
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        out[i] = logit_clean(logits[i]);
-    }
-    for (uint32_t gaps = ~bits & all; gaps; gaps &= gaps - 1) {
-        out[__builtin_ctz(gaps)] = -INFINITY;
-    }
-}
-
 /* Most blocks have nothing to clean: a number times zero is zero, and infinities and NaN are not.
  */
 static bool all_finite(const float *x)
@@ -86,20 +63,42 @@ static bool all_finite(const float *x)
     return block_sum(zeros) == 0;
 }
 
+/* -inf where a bit of the mask is missing; by bits, so that it becomes vectors. */
+static void apply_word(uint32_t allowed, float *out)
+{
+#define BYTE(n)                                                                                    \
+    1u << (n), 2u << (n), 4u << (n), 8u << (n), 16u << (n), 32u << (n), 64u << (n), 128u << (n)
+    static const uint32_t bit[32] = {BYTE(0), BYTE(8), BYTE(16), BYTE(24)};
+#undef BYTE
+    const uint32_t none = 0xFF800000u; /* the bits of -inf */
+    uint32_t x[32];
+    memcpy(x, out, sizeof x);
+    for (size_t i = 0; i < 32; i++) {
+        uint32_t keep = 0u - (uint32_t)((allowed & bit[i]) == bit[i]);
+        x[i] = (x[i] & keep) | (none & ~keep);
+    }
+    memcpy(out, x, sizeof x);
+}
+
 static void load_block(const float *logits, size_t n, const uint32_t *allowed, float *out)
 {
-    if (n == LOGIT_BLOCK && (!allowed || (allowed[0] & allowed[1]) == UINT32_MAX)) {
-        memcpy(out, logits, LOGIT_BLOCK * sizeof *out);
-        if (!all_finite(logits)) {
-            for (size_t i = 0; i < LOGIT_BLOCK; i++) {
-                out[i] = logit_clean(logits[i]);
-            }
+    if (n < LOGIT_BLOCK) {
+        for (size_t i = 0; i < n; i++) {
+            bool in = !allowed || (allowed[i / 32] >> (i % 32) & 1);
+            out[i] = in ? logit_clean(logits[i]) : -INFINITY;
         }
         return;
     }
-    for (size_t i = 0; i < n; i += 32) {
-        load_word(logits + i, n - i < 32 ? n - i : 32, allowed ? allowed[i / 32] : UINT32_MAX,
-                  out + i);
+    memcpy(out, logits, LOGIT_BLOCK * sizeof *out);
+    if (!all_finite(logits)) {
+        for (size_t i = 0; i < LOGIT_BLOCK; i++) {
+            out[i] = logit_clean(logits[i]);
+        }
+    }
+    for (size_t i = 0; allowed && i < LOGIT_BLOCK; i += 32) {
+        if (allowed[i / 32] != UINT32_MAX) {
+            apply_word(allowed[i / 32], out + i);
+        }
     }
 }
 
@@ -127,7 +126,10 @@ static double block_exp_sum(const float *x, size_t n, float most)
     }
     float weights[LOGIT_BLOCK];
     for (size_t i = 0; i < LOGIT_BLOCK; i++) {
-        weights[i] = logit_exp(logit_clean(x[i]) - most);
+        weights[i] = logit_clean(x[i]) - most;
+    }
+    for (size_t i = 0; i < LOGIT_BLOCK; i++) {
+        weights[i] = logit_exp(weights[i]);
     }
     return (double)block_sum(weights);
 }

@@ -36,14 +36,20 @@ static inline float logit_clean(float x)
     return x > FLT_MAX ? FLT_MAX : x;
 }
 
-/* exp(x) for x <= 0 within 3e-7 of its value, 0 below -87 (so for -inf), in additions and
- * multiplications alone: x = k ln 2 + r, exp(r) by its series. */
+/* exp(x) for x <= 0 within 3e-7 of its value, 0 below -87 (so for -inf): x = k ln 2 + r, exp(r) by
+ * its series. Choices are masks of bits, so that compilers see no branch and make vectors of it. */
 static inline float logit_exp(float x)
 {
     const float shift = 12582912.0f; /* 1.5 * 2^23: adding it rounds to whole numbers */
-    float in = x < -87.0f ? -87.0f : x;
+    const int32_t most = 0x42AE0000; /* the bits of 87 */
+    int32_t size;
+    memcpy(&size, &x, sizeof size);
+    size &= INT32_MAX;
+    uint32_t keep = 0u - ((uint32_t)(size - most - 1) >> 31); /* all bits where |x| <= 87 */
+    uint32_t bits = ((uint32_t)size & keep) | 0x80000000u;    /* -|x|, else -0 */
+    float in, scale;
+    memcpy(&in, &bits, sizeof in);
     float k = in * 1.44269504f + shift;
-    uint32_t bits;
     memcpy(&bits, &k, sizeof bits);
     k -= shift;
     float r = (in - k * 0.693359375f) + k * 2.12194440e-4f;
@@ -55,11 +61,8 @@ static inline float logit_exp(float x)
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     bits = (bits << 23) + 0x3F800000u; /* 2^k: the low bits of the sum are k */
-    float scale;
     memcpy(&scale, &bits, sizeof scale);
     p *= scale;
-    /* Zero by a mask: a choice between numbers would be a branch, and the loop no vectors. */
-    uint32_t keep = x >= -87.0f ? UINT32_MAX : 0;
     memcpy(&bits, &p, sizeof bits);
     bits &= keep;
     memcpy(&p, &bits, sizeof p);
