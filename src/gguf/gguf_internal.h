@@ -77,6 +77,8 @@ struct gguf *gguf_open_parts(uint8_t *metadata, uint64_t metadata_bytes, uint64_
 struct gguf *gguf_open_shards(struct gguf *g, const char *path, struct error *e);
 /* Maps one file, whatever it says about others. */
 struct gguf *gguf_open_file(const char *path, struct error *e);
+/* move.c */
+void gguf_advise_mapping(const struct gguf *g);
 void gguf_release_moved(struct gguf *g);
 
 /* What a tensor's data needs for its blocks to be read in place: the largest power of two that

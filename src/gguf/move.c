@@ -143,6 +143,15 @@ static void read_pieces(void *context, int index, int n_threads)
     }
 }
 
+/* What is not cached yet is then read from the disk, and mapped, by 2 MiB where kernel and file
+ * system can; what is cached stays as it lies there. Nobody minds where they cannot. */
+void gguf_advise_mapping(const struct gguf *g)
+{
+    if (g->map.size_bytes >= HUGE_BYTES) {
+        madvise((void *)g->map.data, g->map.size_bytes, MADV_HUGEPAGE);
+    }
+}
+
 /* ---- the plan ---- */
 
 /* The files in which the tensors are; *n of them. One that is not split is its own. */

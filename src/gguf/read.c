@@ -414,6 +414,7 @@ struct gguf *gguf_open_file(const char *path, struct error *e)
     }
     g->map = map;
     g->path = mem_strdup(path);
+    gguf_advise_mapping(g);
     return g;
 }
 
