@@ -148,6 +148,12 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_object_set_new(out, "operations_per_token", json_real(r->work.operations));
     json_object_set_new(out, "peak_memory_mb", json_real(r->memory.peak_mb));
     json_object_set_new(out, "memory", memory_json(&r->memory));
+    if (r->moves) {
+        json_object_set_new(
+            out, "huge_pages",
+            json_pack("{s:f, s:f, s:f}", "moved_mb", (double)r->move.size_bytes / 1e6, "huge_mb",
+                      (double)r->move.huge_bytes / 1e6, "ms", 1e3 * r->move.seconds));
+    }
 }
 
 void bench_report_json(const struct bench_report *r)
@@ -230,6 +236,11 @@ static void print_model(const struct bench_report *r)
         print_row(r, row);
     }
     print_memory(&r->memory, r->kv_type);
+    if (r->moves && r->move.size_bytes) {
+        printf("%-14s%10.1f MB   (%.1f in pages of 2 MiB, moved in %.1f ms)\n", "moved",
+               (double)r->move.size_bytes / 1e6, (double)r->move.huge_bytes / 1e6,
+               1e3 * r->move.seconds);
+    }
 }
 
 static void print_machine(const struct bench_machine *m)

@@ -27,6 +27,8 @@ struct bench_report {
     struct bench_samples load_ms, first_token_ms;
     struct bench_work work;
     struct bench_memory memory;
+    bool moves; /* --huge-pages */
+    struct gguf_move move;
     struct bench_row *rows;
     size_t n_rows;
     bool has_machine;

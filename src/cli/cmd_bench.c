@@ -269,6 +269,10 @@ static bool time_engine(struct measuring *m, struct engine *en, struct bench_row
     for (size_t d = 0; ok && d < m->plan->depth.n; d++) {
         ok = time_depth(m, s, rows + d * n, n, e);
     }
+    if (engine_move(en)) {
+        r->moves = true;
+        r->move = *engine_move(en);
+    }
     r->kernels = engine_kernels_name(en);
     r->context_size = engine_context_size(en);
     r->kv_type = engine_kv_type(en);

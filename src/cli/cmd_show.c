@@ -6,6 +6,7 @@
 #include "cli/adapters.h"
 #include "cli/cli.h"
 #include "cli/inventory.h"
+#include "cli/memory_report.h"
 #include "cli/models.h"
 #include "cli/term.h"
 #include "engine/engine.h"
@@ -15,7 +16,8 @@
 
 struct show_options {
     struct common_options common;
-    bool tensors, template, metadata;
+    bool tensors, template, metadata, memory;
+    uint32_t n_sequences;
 };
 
 #define FIELD(field) offsetof(struct show_options, field)
@@ -25,6 +27,17 @@ static const struct option table[] = {
     {"metadata", 0, OPTION_FLAG, NULL, "list every key of the file too", FIELD(metadata), 0, 0, 0},
     {"template", 0, OPTION_FLAG, NULL, "print the chat template and nothing else", FIELD(template),
      0, 0, 0},
+    {"memory", 0, OPTION_FLAG, NULL,
+     "print what memory the model takes, at several contexts and with every type of keys and "
+     "values, and what this machine has, and nothing else",
+     FIELD(memory), 0, 0, 0},
+    {"context-size", 0, OPTION_U32, "N", "with --memory: for this context alone",
+     FIELD(common.context_size), 0, MODEL_MAX_CONTEXT, 0},
+    {"batch-size", 0, OPTION_U32, "N", "with --memory: prompt tokens computed at a time",
+     FIELD(common.batch_size), 0, ENGINE_MAX_BATCH, 0},
+    {"sequences", 0, OPTION_U32, "N",
+     "with --memory: for so many answers at a time, each with a context of its own (default 1)",
+     FIELD(n_sequences), 1, 1 << 20, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -73,37 +86,15 @@ static void release(struct facts *f)
     free(f->pre);
 }
 
-/* The context lengths whose memory is told: powers of four from 512, and the trained length. */
-static uint32_t next_context(const struct model_config *c, uint32_t last)
+/* As `lllm run` keeps keys and values, with the engine's own batch. The configuration was read, so
+ * a plan for it can be made. */
+static struct memory_plan plan_at(const struct facts *f, uint32_t context)
 {
-    if (last >= c->n_context) {
-        return 0;
-    }
-    uint64_t next = last ? (uint64_t)last * 4 : 512;
-    return next < c->n_context ? (uint32_t)next : c->n_context;
-}
-
-/* What running takes beside the weights, with the engine's own batch and as `lllm run` keeps keys
- * and values. */
-#define SHOWN_KV_TYPE MODEL_KV_F16
-struct memory {
-    uint64_t cache_bytes; /* 0: an encoder keeps no keys and values */
-    uint64_t scratch_bytes, total_bytes;
-};
-
-static struct memory memory_at(const struct facts *f, uint32_t context)
-{
-    const struct model_config *c = &f->config;
-    uint32_t batch = context < ENGINE_BATCH ? context : ENGINE_BATCH;
-    if (c->bidirectional) {
-        batch = context > ENCODER_BATCH ? context : ENCODER_BATCH;
-    }
-    struct memory m = {
-        .cache_bytes = c->bidirectional ? 0 : model_cache_bytes(c, SHOWN_KV_TYPE, context),
-        .scratch_bytes = model_scratch_bytes(c, batch, context, f->n_threads),
-    };
-    m.total_bytes = f->inventory.size_bytes + m.cache_bytes + m.scratch_bytes;
-    return m;
+    struct engine_options o = {
+        .n_threads = f->n_threads, .context_size = context, .kv_type = MODEL_KV_F16};
+    struct memory_plan p = {0};
+    memory_plan_make(f->gguf, &o, &p, NULL);
+    return p;
 }
 
 static void print_label(const char *label)
@@ -173,17 +164,19 @@ static void print_config(const struct model_config *c, bool has_long_factors)
 static void print_memory(const struct facts *f)
 {
     char context[32], kv[32], scratch[32], all[32];
+    struct memory_plan p = plan_at(f, 0);
     print_label("memory");
-    printf("weights %s\n", term_bytes(f->inventory.size_bytes, all));
-    for (uint32_t n = next_context(&f->config, 0); n; n = next_context(&f->config, n)) {
-        struct memory m = memory_at(f, n);
+    printf("weights %s, ", term_bytes(p.weights_bytes, all));
+    printf("program and vocabulary %s (--memory tells more)\n",
+           term_bytes(p.program_bytes + p.vocabulary_bytes, all));
+    for (uint32_t n = 0; memory_report_next(&f->config, &n);) {
+        p = plan_at(f, n);
         printf("%-14scontext %9s: ", "", term_count(n, context));
-        if (m.cache_bytes) {
-            printf("+ KV cache %9s (%s) ", term_bytes(m.cache_bytes, kv),
-                   model_kv_name(SHOWN_KV_TYPE));
+        if (p.has_kv) {
+            printf("+ KV cache %9s (%s) ", term_bytes(p.kv_bytes, kv), model_kv_name(p.kv_type));
         }
-        printf("+ scratch %9s = %s\n", term_bytes(m.scratch_bytes, scratch),
-               term_bytes(m.total_bytes, all));
+        printf("+ scratch %9s = %s\n", term_bytes(p.scratch_bytes + p.logits_bytes, scratch),
+               term_bytes(p.total_bytes, all));
     }
 }
 
@@ -372,14 +365,15 @@ static json_t *config_json(const struct facts *f)
 {
     const struct model_config *c = &f->config;
     json_t *memory = json_array();
-    for (uint32_t n = next_context(c, 0); n; n = next_context(c, n)) {
-        struct memory m = memory_at(f, n);
-        json_array_append_new(memory,
-                              json_pack("{s:I, s:s, s:I, s:I, s:I}", "context", (json_int_t)n,
-                                        "kv_type", model_kv_name(SHOWN_KV_TYPE), "kv_cache_bytes",
-                                        (json_int_t)m.cache_bytes, "scratch_bytes",
-                                        (json_int_t)m.scratch_bytes, "total_bytes",
-                                        (json_int_t)m.total_bytes));
+    for (uint32_t n = 0; memory_report_next(c, &n);) {
+        struct memory_plan p = plan_at(f, n);
+        uint64_t other_bytes = p.logits_bytes + p.vocabulary_bytes + p.program_bytes;
+        json_array_append_new(
+            memory, json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I}", "context", (json_int_t)n,
+                              "kv_type", model_kv_name(p.kv_type), "weights_bytes",
+                              (json_int_t)p.weights_bytes, "kv_cache_bytes", (json_int_t)p.kv_bytes,
+                              "scratch_bytes", (json_int_t)p.scratch_bytes, "other_bytes",
+                              (json_int_t)other_bytes, "total_bytes", (json_int_t)p.total_bytes));
     }
     json_t *all =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "context",
@@ -499,6 +493,27 @@ static int show_adapter_folder(const char *folder, const struct show_options *o)
     return status;
 }
 
+/* --memory */
+static int print_plans(const struct facts *f, const struct show_options *o)
+{
+    struct engine_options how = models_engine_options(&o->common);
+    struct error e = {0};
+    how.n_sequences = o->n_sequences;
+    if (gguf_tensor_count(f->gguf) == 0) {
+        error_set(&e, ERROR_UNSUPPORTED, "the file is a vocabulary without weights");
+    } else if (o->common.json) {
+        json_t *all = memory_report_table_json(f->gguf, &how, &e);
+        if (all) {
+            term_print_json(all, true);
+            return CLI_DONE;
+        }
+    } else if (memory_report_table(f->gguf, &how, &e)) {
+        return CLI_DONE;
+    }
+    models_name_in_error(&e, f->source->name);
+    return cli_fail(&e);
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct show_options *o = options;
@@ -523,7 +538,9 @@ static int run(const void *options, const struct string_list *arguments)
     } else {
         f.gguf = g;
         gather(&f, &o->common);
-        if (o->template) {
+        if (o->memory) {
+            status = print_plans(&f, o);
+        } else if (o->template) {
             status = print_template(&f, o->common.json);
         } else if (o->common.json) {
             print_json(&f, o);
@@ -545,13 +562,15 @@ const struct command cmd_show = {
         "Name, licence, architecture, sizes, number formats, tokenizer, chat template, and\n"
         "the memory it needs at several context lengths: weights, keys and values of the\n"
         "tokens (KV cache), and scratch, which depends on --threads; of both no more is\n"
-        "taken than is used. Works on GGUF files with a vocabulary only, too (of a folder it\n"
-        "needs config.json), and on adapters (LoRA): GGUF files, or folders of the peft\n"
-        "library. What keeps this program from running a file is said at the end\n"
+        "taken than is used. --memory has a table of it, and the largest contexts for which\n"
+        "this machine has enough left. Works on GGUF files with a vocabulary only, too (of a\n"
+        "folder it needs config.json), and on adapters (LoRA): GGUF files, or folders of the\n"
+        "peft library. What keeps this program from running a file is said at the end\n"
         "(\"problem\" of --json).",
     .examples = "  lllm show starter\n"
                 "  lllm show tinyllama.gguf --tensors\n"
                 "  lllm show tinyllama.gguf --json\n"
+                "  lllm show mistral-7b.gguf --memory --sequences 8\n"
                 "  lllm show tinyllama.gguf --template > template.jinja\n",
     .options = table,
     .options_bytes = sizeof(struct show_options),

@@ -188,7 +188,7 @@ static void print_contexts(const struct table *t, bool has_kv)
             printf("%13s ", most ? term_count(most, text) : "none");
         }
     }
-    printf("  (the largest context; !: more than there is)\n");
+    printf("\n\nfits: the largest context, up to that of training. !: more than there is.\n");
 }
 
 bool memory_report_table(const struct gguf *g, const struct engine_options *o, struct error *e)

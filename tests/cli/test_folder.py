@@ -215,7 +215,8 @@ class Folder(program.TemporaryFolder):
             self.assertGreater(one["scratch_bytes"], 0)
             self.assertGreater(other["scratch_bytes"], one["scratch_bytes"])
             self.assertEqual(one["total_bytes"],
-                             weights + one["kv_cache_bytes"] + one["scratch_bytes"])
+                             weights + one["kv_cache_bytes"] + one["scratch_bytes"] +
+                             one["other_bytes"])
         self.assertRegex(self.do("show", self.model), r"\+ KV cache .* \+ scratch .* = ")
         encoder = json.loads(self.do("show", GOLDEN / "bert", "--json"))["config"]["memory"]
         self.assertEqual(encoder[-1]["kv_cache_bytes"], 0)

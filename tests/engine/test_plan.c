@@ -83,12 +83,13 @@ static bool fill_sessions(struct engine *en, uint32_t n_sessions, struct error *
     uint32_t n = engine_context_size(en) - 2;
     int32_t *tokens = make_tokens(en, n), next[8] = {0};
     bool ok = true;
+    struct sampler_room *room = sampler_room_new(engine_config(en)->n_vocab);
     sampling_defaults(&how);
     for (uint32_t i = 0; ok && i < n_sessions; i++) {
-        samplers[i] = sampler_new(&how, engine_config(en)->n_vocab);
+        samplers[i] = sampler_new(&how, NULL, room);
         sessions[i] = session_new(en, e);
         ok = sessions[i] && session_prefill(sessions[i], tokens, n, NULL, NULL, NULL, e);
-        next[i] = ok ? sampler_next(samplers[i], session_logits(sessions[i]), tokens, n) : 0;
+        next[i] = ok ? sampler_next(samplers[i], session_logits(sessions[i]), tokens, n, NULL) : 0;
     }
     ok = ok && session_decode(sessions[0], next[0], e);
     ok = ok && (n_sessions == 1 || sessions_decode(sessions, n_sessions, next, e));
@@ -96,6 +97,7 @@ static bool fill_sessions(struct engine *en, uint32_t n_sessions, struct error *
         session_free(sessions[i]);
         sampler_free(samplers[i]);
     }
+    sampler_room_free(room);
     free(tokens);
     return ok;
 }

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Memory planned before a model is loaded: what is printed, and what is refused."""
+import json
+import pathlib
+import unittest
+
+from program import run
+
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "model" / "golden"
+LLAMA, BERT = str(GOLDEN / "llama"), str(GOLDEN / "bert")
+
+
+class Plan(unittest.TestCase):
+    def ok(self, *arguments):
+        done = run(*arguments, "-q")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+        return done.stdout
+
+    def refused(self, *arguments):
+        done = run(*arguments, "-q")
+        self.assertEqual(done.returncode, 1, arguments)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        return done.stderr
+
+    def plan(self, *arguments):
+        return json.loads(self.ok("run", "starter", "--plan", "--json", *arguments))["plan"]
+
+    def test_parts_and_their_sum(self):
+        plan = self.plan("--context-size", "1024", "--threads", "1")
+        parts = [plan[k] for k in plan if k.endswith("_bytes") and k != "total_bytes"]
+        self.assertEqual(len(parts), 6)
+        self.assertEqual(plan["total_bytes"], sum(parts))
+        self.assertEqual([plan[k] for k in ("context", "kv_type", "sequences", "threads", "fits")],
+                         [1024, "f16", 1, 1, True])
+        f32 = self.plan("--context-size", "1024", "--threads", "1", "--kv-type", "f32")
+        self.assertEqual(f32["kv_cache_bytes"], 2 * plan["kv_cache_bytes"])
+        self.assertEqual(f32["scratch_bytes"], plan["scratch_bytes"])
+        more = self.plan("--context-size", "1024", "--threads", "5")
+        self.assertGreater(more["scratch_bytes"], plan["scratch_bytes"])
+        smaller = self.plan("--context-size", "1024", "--threads", "1", "--batch-size", "32")
+        self.assertLess(smaller["scratch_bytes"], plan["scratch_bytes"])
+
+    def test_text(self):
+        text = self.ok("run", "starter", "--plan", "--context-size", "512")
+        for words in ("weights ", "keys and values ", "512 tokens as f16", "scratch ", "together "):
+            self.assertIn(words, text)
+        self.assertNotIn("keys and values", self.ok("run", BERT, "--plan"))
+        self.assertIn("in huge pages", self.ok("run", "starter", "--plan", "--huge-pages"))
+        done = run("run", "starter", "hi", "--max-tokens", "1", "-v")
+        self.assertIn("of memory: weights", done.stderr)
+
+    def test_limit(self):
+        big = ("--context-size", "16384", "--threads", "1")
+        need = self.plan(*big)["total_bytes"]
+        self.assertTrue(self.plan(*big, "--memory", str(need))["fits"])
+        self.ok("run", "starter", "hi", "--max-tokens", "1", *big, "--memory", str(need))
+        said = self.refused("run", "starter", "hi", *big, "--memory", str(need - 1))
+        self.assertIn("starter: ", said)
+        self.assertIn("--memory allows ", said)
+        # What is advised fits.
+        self.assertIn("--kv-type q8_0 fits, or --context-size ", said)
+        self.plan(*big, "--kv-type", "q8_0", "--memory", str(need - 1))
+        context = said.split("--context-size ")[1].split()[0]
+        self.plan("--context-size", context, "--threads", "1", "--memory", str(need - 1))
+        self.assertIn("the weights alone", self.refused("run", "starter", "hi", "--memory", "10K"))
+        dry = run("run", "starter", "--plan", *big, "--memory", "8M", "--json")
+        self.assertEqual(dry.returncode, 1)
+        self.assertFalse(json.loads(dry.stdout)["plan"]["fits"])
+
+    def test_more_than_the_machine_has(self):
+        huge = ("--context-size", str(1 << 24), "--threads", "1")
+        dry = json.loads(run("run", "starter", "--plan", "--json", *huge).stdout)
+        room = dry["machine"]["room_bytes"]
+        if room is None or dry["plan"]["total_bytes"] <= room:
+            self.skipTest("this machine has room for everything, or does not tell")
+        said = self.refused("run", "starter", "hi", *huge)
+        self.assertRegex(said, "the machine has|its control group has")
+        self.assertIn("--memory none", said)
+
+    def test_spellings(self):
+        for size in ("4G", "4GiB", "4.5GB", "900 MB", "none", "4294967296"):
+            self.plan("--memory", size)
+        for size in ("4X", "", "-1G", "lots", "0"):
+            done = run("run", "starter", "--plan", f"--memory={size}")
+            self.assertEqual(done.returncode, 2, size)
+            self.assertIn("--memory takes a size such as 4G", done.stderr)
+
+    def table(self, *arguments):
+        return json.loads(self.ok("show", *arguments, "--memory", "--json", "--threads", "1"))
+
+    def test_table(self):
+        table = self.table("starter")
+        types = ["f32", "f16", "q8_0"]
+        self.assertEqual([(p["context"], p["kv_type"]) for p in table["plans"]],
+                         [(c, t) for c in (512, 768) for t in types])
+        self.assertEqual(table["largest_context"], {t: 768 for t in types})
+        self.assertEqual(table["plans"][4], self.plan("--threads", "1"))
+        many = self.table("starter", "--sequences", "8", "--context-size", "512")["plans"]
+        self.assertEqual(len(many), 3)
+        self.assertEqual(many[0]["kv_cache_bytes"], 8 * table["plans"][0]["kv_cache_bytes"])
+        self.assertEqual(many[0]["scratch_bytes"], table["plans"][0]["scratch_bytes"])
+        # Heads of 8 cannot be q8_0, and an encoder keeps nothing.
+        self.assertEqual([p["kv_type"] for p in self.table(LLAMA)["plans"]], ["f32", "f16"])
+        encoder = self.table(BERT)["plans"]
+        self.assertEqual([(p["kv_type"], p["kv_cache_bytes"]) for p in encoder], [(None, 0)])
+        text = self.ok("show", "starter", "--memory")
+        for words in ("weights ", "f32", "f16", "q8_0", "fits"):
+            self.assertIn(words, text)
+        self.refused("show", str(GOLDEN), "--memory")
+
+    def test_huge_pages_change_no_answer(self):
+        arguments = ("run", "starter", "-q", "What is 2 + 3?", "--temp", "0")
+        plain, huge = run(*arguments), run(*arguments, "--huge-pages")
+        self.assertEqual((huge.returncode, huge.stdout), (0, plain.stdout))
+        said = run(*arguments[:2], *arguments[3:], "--huge-pages").stderr
+        self.assertIn("stay in the file's mapping", said)  # it lies in the program
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
