@@ -27,10 +27,11 @@ enum {
 
 /* pool_run_some: how long it watches before it decides, and after what time it tries one thread
  * more; that time doubles when trying was in vain. */
-static const uint64_t WATCH_NS = 20 * 1000000ull, RETRY_LEAST_NS = 100 * 1000000ull,
+static const uint64_t WATCH_NS = 40 * 1000000ull, RETRY_LEAST_NS = 100 * 1000000ull,
                       RETRY_MOST_NS = 1600 * 1000000ull;
-/* How much more than the n-th part of the time has to be lost before a thread less is better. */
-static const double MARGIN = 1.0;
+/* The share of the n-th part of the time that has to be lost before a thread less is better: what a
+ * thread loses while it runs, or spins, is not counted. */
+static const double MARGIN = 0.8;
 
 /* What one thread tells the others; on a cache line of its own. */
 struct seat {

@@ -11,7 +11,7 @@
  * Beside other busy programs a step takes as long as its unluckiest thread, and n threads may be
  * slower than n - 1. pool_run_some is for tasks that are content with fewer: it calls
  * task(context, i, m) for each i in 0..m-1 with an m from 1 to n, lowers m while threads wait for
- * each other for more than an n-th of the time, and tries more again later. On a machine that is
+ * each other for most of an n-th of the time, and tries more again later. On a machine that is
  * otherwise quiet m is n.
  */
 #ifndef LLLM_BASE_POOL_H

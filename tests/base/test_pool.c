@@ -100,8 +100,8 @@ static void test_fewer_threads_while_they_wait(void **state)
         usleep(200);
         n_runs++;
     }
-    assert_in_range(n_tried, 1, 12);
-    assert_true(n_runs > 10 * n_tried);
+    assert_in_range(n_tried, 1, 30);
+    assert_true(n_runs > 4 * n_tried);
     assert_int_equal(run_once(&j, pool_run), 2); /* who needs all gets all */
     j.slow_us = 0;
     start_s = time_now_s();
