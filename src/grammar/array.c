@@ -12,6 +12,10 @@ struct node build_array(struct build *b, const struct array_options *o)
     if (o->n_first > BUILD_MAX_LINKS || o->n_distinct > BUILD_MAX_LINKS) {
         return build_fail(b, ERROR_LIMIT, "an array has more than %d places", BUILD_MAX_LINKS);
     }
+    if (o->distinct && (o->min_counted > 0 || o->max_counted != LANG_INFINITE)) {
+        return build_fail(b, ERROR_UNSUPPORTED,
+                          "an array of distinct values cannot count some too");
+    }
     struct array_frame *f = build_alloc(b, sizeof *f);
     f->n_first = (uint32_t)o->n_first;
     f->first = build_alloc(b, o->n_first * sizeof *f->first);

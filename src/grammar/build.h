@@ -137,7 +137,7 @@ struct array_options {
     uint32_t min_counted, max_counted; /* 0 and LANG_INFINITE where there is no contains */
     struct lang blank;
     /* uniqueItems over finitely many values: instead of `first` and `rest`, every item is one of
-     * these (texts that no two share), none twice. NULL: not so. */
+     * these (texts that no two share), none twice; nothing is counted then. NULL: not so. */
     const struct node *distinct;
     size_t n_distinct;
 };

@@ -386,12 +386,25 @@ static void keep_order(const struct object_frame *f, struct offer *o, struct fra
         }
     }
     bool families_begun = at.words[WORD_USED] != lang_none().id;
+    /* behind[p]: how many may come behind the place p, for there have to be min_members. */
+    uint32_t *behind = mem_array(f->n_parts + 2, sizeof *behind);
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        behind[f->parts[i].place] = f->parts[i].lives;
+    }
+    for (uint32_t place = f->n_parts, n = 0; place-- > 0;) {
+        uint32_t here = behind[place];
+        behind[place] = n;
+        n += here;
+    }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         uint32_t place = f->parts[i].place;
-        if (families_begun || (begun && place < last) || place > first_missing) {
+        bool enough = f->records ||
+                      (uint64_t)at.words[WORD_COUNT] + 1 + behind[place] >= (uint64_t)f->min;
+        if (families_begun || (begun && place < last) || place > first_missing || !enough) {
             o->offered[i / 32] &= ~(UINT32_C(1) << i % 32);
         }
     }
+    free(behind);
     o->family = o->family && o->n_missing == 0;
 }
 

@@ -72,7 +72,7 @@ static bool in_mask(const uint32_t *mask, size_t id)
 
 /* Every token, whole and byte by byte, against the mask. */
 static size_t check_mask(struct constraint *c, struct grammar_vocab *v,
-                         const struct gguf_string *pieces, int32_t *allowed)
+                         const struct gguf_string *pieces, int32_t *allowed, const struct buf *out)
 {
     size_t n = grammar_vocab_count(v), n_allowed = 0;
     const uint32_t *mask = constraint_mask(c);
@@ -99,7 +99,14 @@ static size_t check_mask(struct constraint *c, struct grammar_vocab *v,
         }
         if (ok) { /* no dead ends */
             enum constraint_state then = constraint_state(whole);
-            assert_true(then != CONSTRAINT_STUCK && then != CONSTRAINT_TOO_COMPLEX);
+            if (then == CONSTRAINT_STUCK || then == CONSTRAINT_TOO_COMPLEX) {
+                struct buf forced;
+                buf_init(&forced, 100);
+                constraint_forced(whole, 50, &forced);
+                fail_msg("nothing goes on behind \"%.*s\" \"%.*s\" (forced: %s)",
+                         (int)(out ? out->len : 0), out && out->data ? out->data : "",
+                         (int)pieces[id].len, pieces[id].data, forced.data ? forced.data : "");
+            }
             assert_true(constraint_rewind(whole, 1));
             assert_int_equal(constraint_state(whole), state);
         }
@@ -120,7 +127,7 @@ void check_walk(struct grammar *g, struct grammar_vocab *v, const struct gguf_st
     int32_t *allowed = mem_array(grammar_vocab_count(v) + 1, sizeof *allowed);
     *ended = false;
     for (size_t i = 0; i < steps && !*ended; i++) {
-        size_t n = check_mask(c, v, pieces, allowed);
+        size_t n = check_mask(c, v, pieces, allowed, out);
         if (n == 0) {
             fail_msg("no token is allowed, state %d", constraint_state(c));
         }
