@@ -63,7 +63,7 @@ struct command {
 
 extern const struct command cmd_run, cmd_show, cmd_list, cmd_tokenize, cmd_logits, cmd_import,
     cmd_pretrain, cmd_bench, cmd_infill, cmd_quantize, cmd_perplexity, cmd_imatrix, cmd_embed,
-    cmd_classify, cmd_render;
+    cmd_classify, cmd_render, cmd_grammar;
 
 /* Prints "lllm: SENTENCE" and returns CLI_FAILED or CLI_USAGE. */
 int cli_fail(const struct error *e);

@@ -8,6 +8,7 @@
 #include "cli/chat_input.h"
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
+#include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/memory_report.h"
 #include "cli/models.h"
@@ -25,6 +26,7 @@ struct run_options {
     uint32_t max_tokens;
     struct string_list stop, lora;
     const char *model, *prompt, *file, *system, *tools, *chat_template;
+    struct constrain_options form;
 };
 
 #define FIELD(field) offsetof(struct run_options, field)
@@ -57,6 +59,7 @@ static const struct option table[] = {
     {"max-tokens", 'n', OPTION_U32, "N",
      "tokens to generate (0, the default: until the context is full)", FIELD(max_tokens), 0,
      1 << 24, 0},
+    CONSTRAIN_ROWS(FIELD(form)),
     {"stop", 0, OPTION_STRINGS, "TEXT", "end before this text (may be repeated)", FIELD(stop), 0, 0,
      0},
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
@@ -84,7 +87,8 @@ struct run {
     bool chat;
     json_t *tools;
     struct adapter_list adapters;
-    struct arena *arena; /* what the sampling points to */
+    struct grammar *grammar; /* of the answers, or NULL */
+    struct arena *arena;     /* what the sampling points to */
 };
 
 /* Which argument is what: see the text of -h. False after a message. */
@@ -147,6 +151,7 @@ static struct generation_options generation_of(const struct run *r)
         .stop = r->o->stop.items,
         .n_stop = r->o->stop.n,
         .ignore_end = r->o->ignore_eos,
+        .grammar = r->grammar,
     };
 }
 
@@ -276,6 +281,9 @@ static int answer_once(const struct run *r, const char *name, struct engine *en,
         } else {
             finish_output(r, en, &a);
         }
+        if (!r->o->common.quiet && a.stats.reason == FINISH_CONSTRAINT) {
+            term_message("the answer stops before it is whole: %s", a.stats.why);
+        }
         if (!r->o->common.quiet && answer_filled_context(&a, &how)) {
             term_message("the answer stops here because the context of %u tokens is full; "
                          "--context-size makes it larger",
@@ -383,6 +391,12 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
         (o->tools && !(r->tools = chat_input_tools(o->tools, e)))) {
         return false;
     }
+    struct error why = {0};
+    r->grammar = constrain_grammar(&o->form, &why);
+    if (!r->grammar && why.code != ERROR_NONE) {
+        *e = why;
+        return false;
+    }
     bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
     if ((o->file || piped) && !read_prompt(r, piped ? "-" : o->file, e)) {
         return false;
@@ -430,7 +444,7 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
     struct error e = {0};
     int status;
     if (!prepare(r, arguments, &source, &e)) {
-        status = cli_fail(&e);
+        status = e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
     } else if (r->chat && (o->raw || o->common.json)) {
         status = cli_usage("run", "%s needs a prompt", o->raw ? "--raw" : "--json");
     } else if (!(en = models_open_engine(&source, &o->common, &e)) ||
@@ -457,6 +471,7 @@ static int run(const void *options, const struct string_list *arguments)
         status = r.o->plan ? print_plan(&r, arguments) : run_model(&r, arguments, start_s);
     }
     json_decref(r.tools);
+    grammar_free(r.grammar);
     buf_free(&r.input);
     arena_free(r.arena);
     return status;
@@ -481,6 +496,8 @@ const struct command cmd_run = {
                 "  lllm run tinyllama.gguf --json < question.txt\n"
                 "  lllm run tinyllama.gguf \"Hello\" --lora pirate.gguf=0.8 --lora my-lora/\n"
                 "  lllm run mistral-7b.gguf --plan --memory 6G\n"
+                "  lllm run \"Is fire hot?\" --choices yes,no\n"
+                "  lllm run \"A cat as JSON\" --json-format --max-tokens 200\n"
                 "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),

@@ -1,5 +1,6 @@
 #include "engine/internal.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,28 @@
 
 /* tokenizer.ggml.model of files that have none: upstream's word. */
 #define NO_VOCABULARY "no_vocab"
+
+/* Made by whoever asks first. */
+struct engine_tokens {
+    pthread_mutex_t lock;
+    struct grammar_vocab *vocab;
+};
+
+static struct engine_tokens *tokens_new(void)
+{
+    struct engine_tokens *t = mem_zalloc(sizeof *t);
+    pthread_mutex_init(&t->lock, NULL);
+    return t;
+}
+
+static void tokens_free(struct engine_tokens *t)
+{
+    if (t) {
+        grammar_vocab_free(t->vocab);
+        pthread_mutex_destroy(&t->lock);
+        free(t);
+    }
+}
 
 struct model_scratch *engine_scratch(struct engine *en, struct error *e)
 {
@@ -155,6 +178,7 @@ static struct engine *open_gguf(struct gguf *g, const char *name, const struct e
         }
         return NULL;
     }
+    en->tokens = tokens_new();
     en->load_time_s = time_now_s() - start_s;
     return en;
 }
@@ -183,9 +207,21 @@ struct engine *engine_open_gguf(struct gguf *g, const char *name, const struct e
     return open_gguf(g, name, o, time_now_s(), &why, e);
 }
 
+struct grammar_vocab *engine_grammar_vocab(const struct engine *en)
+{
+    struct engine_tokens *t = en->tokens;
+    pthread_mutex_lock(&t->lock);
+    if (!t->vocab) {
+        t->vocab = grammar_vocab_new(en->tokenizer, tokenizer_count(en->tokenizer));
+    }
+    pthread_mutex_unlock(&t->lock);
+    return t->vocab;
+}
+
 void engine_close(struct engine *en)
 {
     if (en) {
+        tokens_free(en->tokens);
         model_scratch_free(en->scratch);
         pool_free(en->pool);
         prompter_free(en->prompter);

@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "engine/prompter.h"
 #include "engine/sampling.h"
+#include "grammar/grammar.h"
 #include "model/model.h"
 #include "tokenizer/tokenizer.h"
 
@@ -81,6 +82,10 @@ bool engine_text_tokens(const struct engine *en, const char *text, size_t n, str
                         struct error *e);
 
 /* Sessions of an engine share its threads and its working memory: one at a time computes. */
+/* The tokens as grammars see them, made when first asked for; from any thread. Only with a
+ * vocabulary. */
+struct grammar_vocab *engine_grammar_vocab(const struct engine *en);
+
 struct session;
 struct session *session_new(struct engine *en, struct error *e);
 void session_free(struct session *s);
@@ -156,7 +161,13 @@ void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pool
  * the model has a classification head (config.n_labels > 0). */
 void encoder_classify(struct encoder *x, size_t text, float *scores);
 
-enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED, FINISH_ERROR };
+enum finish_reason {
+    FINISH_STOP,
+    FINISH_LENGTH,
+    FINISH_CANCELLED,
+    FINISH_ERROR,
+    FINISH_CONSTRAINT, /* the answer is not whole, and no token goes on with it */
+};
 const char *finish_reason_name(enum finish_reason r); /* "stop", ... */
 
 struct generation_options {
@@ -167,6 +178,9 @@ struct generation_options {
     bool ignore_end;   /* go on after end-of-turn tokens (benchmarks, stories) */
     bool show_control; /* print control tokens too */
     bool spm_start;    /* the answer is the start of the text: drop the SPM word-start space */
+    /* The answer is one of its texts (grammar.h), and over where nothing can follow; end tokens
+     * end it in any case. Borrowed; NULL: any text. */
+    struct grammar *grammar;
     /* Where the answer goes instead of `text`: control tokens reach it as such, and it is told the
      * end. Borrowed; may be NULL. It stopping is the same as text returning false. */
     struct chat_parser *parser;
@@ -180,6 +194,7 @@ struct generation_stats {
     double prefill_s, first_token_s, decode_s;
     enum finish_reason reason;
     const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */
+    const char *why;  /* of FINISH_CONSTRAINT: a sentence */
 };
 
 /* Generates an answer after `prompt`. text(context, bytes, n), not called where there is a parser,

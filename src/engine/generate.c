@@ -18,6 +18,8 @@ const char *finish_reason_name(enum finish_reason r)
         return "length";
     case FINISH_CANCELLED:
         return "cancelled";
+    case FINISH_CONSTRAINT:
+        return "constraint";
     case FINISH_ERROR:
         return "error";
     }
@@ -84,8 +86,21 @@ bool generation_begin(struct generation *g, const struct engine *en,
     if (!engine_require_vocabulary(en, e) || !sampling_check(&o->sampling, tokenizer_count(t), e)) {
         return false;
     }
-    *g = (struct generation){
-        .engine = en, .o = o, .sampler = sampler_new(&o->sampling, t, room), .at_start = true};
+    struct constraint *constraint = NULL;
+    if (o->grammar) {
+        constraint = constraint_new(o->grammar, engine_grammar_vocab(en), e);
+        if (!constraint) {
+            return false;
+        }
+        if (o->spm_start) {
+            constraint_drop_first_space(constraint);
+        }
+    }
+    *g = (struct generation){.engine = en,
+                             .o = o,
+                             .sampler = sampler_new(&o->sampling, t, room),
+                             .constraint = constraint,
+                             .at_start = true};
     stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
                 o->parser ? (void *)o->parser : context);
     buf_init(&g->piece, MAX_PIECE_BYTES);
@@ -96,17 +111,37 @@ void generation_free(struct generation *g)
 {
     if (g->sampler) {
         sampler_free(g->sampler);
+        constraint_free(g->constraint);
         stream_free(&g->stream);
         buf_free(&g->piece);
     }
+}
+
+/* Whether anything can follow this token, which is among the allowed ones. */
+static bool go_on(struct generation *g, int32_t id)
+{
+    if (!constraint_accept(g->constraint, id)) {
+        g->stats.reason = FINISH_CONSTRAINT;
+        g->stats.why = constraint_reason(g->constraint);
+        return false;
+    }
+    g->stats.reason = FINISH_STOP;
+    return constraint_state(g->constraint) != CONSTRAINT_CLOSED;
 }
 
 bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
                      bool full, int32_t *id)
 {
     const struct tokenizer *t = g->engine->tokenizer;
-    *id = sampler_next(g->sampler, logits, tokens, n, NULL);
-    if (!g->o->ignore_end && tokenizer_is_end(t, *id)) {
+    const uint32_t *allowed = g->constraint ? constraint_mask(g->constraint) : NULL;
+    if (g->constraint && !allowed) {
+        *id = TOKENIZER_NO_TOKEN;
+        g->stats.reason = FINISH_CONSTRAINT;
+        g->stats.why = constraint_reason(g->constraint);
+        return false;
+    }
+    *id = sampler_next(g->sampler, logits, tokens, n, allowed);
+    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || g->constraint)) {
         g->stats.reason = FINISH_STOP;
         if (g->o->parser && tokenizer_is_control(t, *id)) {
             put_control(g, *id);
@@ -121,6 +156,9 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
     }
     if (is_cancelled(g)) {
         g->stats.reason = FINISH_CANCELLED;
+        return false;
+    }
+    if (g->constraint && !go_on(g, *id)) {
         return false;
     }
     if (g->stats.n_generated == g->o->max_tokens || full) {

@@ -20,6 +20,7 @@ struct engine {
     /* Of all its sequences: the threads are shared as well. NULL until engine_scratch. */
     struct model_scratch *scratch;
     double load_time_s;
+    struct engine_tokens *tokens; /* see engine_grammar_vocab */
 };
 
 /* For steps of batch_size tokens; process lifetime. NULL, with a sentence, when there is no memory.
@@ -65,6 +66,7 @@ struct generation {
     const struct engine *engine;
     const struct generation_options *o; /* borrowed */
     struct sampler *sampler;
+    struct constraint *constraint; /* or NULL */
     struct stream stream;
     struct buf piece;
     struct generation_stats stats; /* n_generated, reason and stop */

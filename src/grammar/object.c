@@ -398,8 +398,8 @@ static void keep_order(const struct object_frame *f, struct offer *o, struct fra
     }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         uint32_t place = f->parts[i].place;
-        bool enough = f->records ||
-                      (uint64_t)at.words[WORD_COUNT] + 1 + behind[place] >= (uint64_t)f->min;
+        bool enough =
+            f->records || (uint64_t)at.words[WORD_COUNT] + 1 + behind[place] >= (uint64_t)f->min;
         if (families_begun || (begun && place < last) || place > first_missing || !enough) {
             o->offered[i / 32] &= ~(UINT32_C(1) << i % 32);
         }

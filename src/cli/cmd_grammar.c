@@ -1,0 +1,199 @@
+/* cmd_grammar.c: whether a text is what a grammar allows, and where it goes wrong. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/progress.h"
+#include "base/utf8.h"
+#include "cli/cli.h"
+#include "cli/constrain.h"
+#include "cli/input.h"
+#include "cli/term.h"
+
+struct grammar_options {
+    struct common_options common;
+    struct constrain_options form;
+    const char *text, *file;
+};
+
+#define FIELD(field) offsetof(struct grammar_options, field)
+
+static const struct option table[] = {
+    CONSTRAIN_ROWS(FIELD(form)),
+    {"text", 0, OPTION_STRING, "TEXT", "the text to look at", FIELD(text), 0, 0, 0},
+    {"file", 'f', OPTION_STRING, "FILE", "a file with it (-: standard input)", FIELD(file), 0, 0,
+     0},
+    {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
+};
+
+enum { MAX_TEXT_BYTES = 1 << 28 };
+
+/* "a-z", "\n", ...: the bytes of a set for people, ranges together. */
+static void describe(const struct byte_set *set, struct buf *out)
+{
+    for (int b = 0; b < 256; b++) {
+        int last = b;
+        while (last < 256 && (set->bits[last / 64] >> last % 64 & 1)) {
+            last++;
+        }
+        if (last == b) {
+            continue;
+        }
+        buf_append_str(out, out->len ? " " : "");
+        for (int i = 0; i < 2 && (i == 0 || last - 1 > b); i++) {
+            int c = i == 0 ? b : last - 1;
+            buf_append_str(out, i == 0 ? "" : last - 1 > b + 1 ? "-" : " ");
+            if (c > 0x20 && c < 0x7F) {
+                buf_append_char(out, (char)c);
+            } else {
+                const char *name = c == '\n'   ? "\\n"
+                                   : c == '\t' ? "\\t"
+                                   : c == '\r' ? "\\r"
+                                   : c == ' '  ? "space"
+                                               : NULL;
+                if (name) {
+                    buf_append_str(out, name);
+                } else {
+                    buf_printf(out, "\\x%02X", (unsigned)c);
+                }
+            }
+        }
+        b = last - 1;
+    }
+}
+
+struct looked_at {
+    const char *text;
+    size_t n;
+    struct grammar_verdict v;
+    struct buf expected;
+};
+
+static const char *word_for(const struct looked_at *l)
+{
+    return l->v.n_good < l->n ? "refused" : l->v.complete ? "accepted" : "unfinished";
+}
+
+static void print_json(const struct looked_at *l, const struct grammar_size *size, double ms)
+{
+    json_t *all =
+        json_pack("{s:f, s:I, s:I, s:I, s:I}", "compile_ms", ms, "rules", (json_int_t)size->n_rules,
+                  "nodes", (json_int_t)size->n_nodes, "expressions", (json_int_t)size->n_langs,
+                  "memory_bytes", (json_int_t)size->memory_bytes);
+    if (l->text) {
+        json_object_set_new(all, "verdict", json_string(word_for(l)));
+        json_object_set_new(all, "good_bytes", json_integer((json_int_t)l->v.n_good));
+        json_t *next = json_array();
+        for (int b = 0; b < 256; b++) {
+            if (l->v.next.bits[b / 64] >> b % 64 & 1) {
+                json_array_append_new(next, json_integer(b));
+            }
+        }
+        json_object_set_new(all, "next_bytes", next);
+    }
+    term_print_json(all, false);
+}
+
+static void print_verdict(const struct looked_at *l)
+{
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < l->v.n_good; i++) {
+        bool end = l->text[i] == '\n';
+        line += end;
+        column = end ? 1 : column + (((unsigned char)l->text[i] & 0xC0) != 0x80);
+    }
+    const char *next = l->expected.len ? l->expected.data : "the end";
+    if (l->v.n_good < l->n) {
+        char quoted[UTF8_QUOTE_BYTES];
+        size_t rest = l->n - l->v.n_good;
+        printf("refused at byte %zu (line %zu, column %zu): %s\n", l->v.n_good, line, column,
+               utf8_quote(quoted, l->text + l->v.n_good, rest < 40 ? rest : 40));
+        printf("there may come: %s\n", next);
+    } else if (l->v.complete) {
+        printf("accepted%s%s\n", l->expected.len ? "; it might go on with: " : "",
+               l->expected.len ? l->expected.data : "");
+    } else {
+        printf("unfinished: there must come: %s\n", next);
+    }
+}
+
+static bool read_text(const struct grammar_options *o, struct buf *room, struct looked_at *l,
+                      struct error *e)
+{
+    l->text = o->text;
+    l->n = o->text ? strlen(o->text) : 0;
+    if (o->file) {
+        if (!input_read(o->file, MAX_TEXT_BYTES, room, e)) {
+            return false;
+        }
+        l->text = room->data ? room->data : "";
+        l->n = room->len;
+    }
+    return true;
+}
+
+static int run(const void *options, const struct string_list *arguments)
+{
+    struct grammar_options o = *(const struct grammar_options *)options;
+    struct error e = {0};
+    if (arguments->n == 1 && !o.form.grammar) {
+        o.form.grammar = arguments->items[0];
+    } else if (arguments->n > 0) {
+        return cli_usage("grammar", "one grammar is looked at, and \"%.100s\" is too much",
+                         arguments->items[arguments->n - 1]);
+    }
+    if (o.text && o.file) {
+        return cli_usage("grammar", "--text and -f both give the text; leave one away");
+    }
+    double start_s = time_now_s();
+    struct grammar *g = constrain_grammar(&o.form, &e);
+    double ms = (time_now_s() - start_s) * 1e3;
+    if (!g && e.code == ERROR_NONE) {
+        return cli_usage("grammar", "give a grammar: a FILE, --regex, --choices or --json-format");
+    }
+    if (!g) {
+        return e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
+    }
+    struct buf room;
+    struct looked_at l = {0};
+    struct grammar_size size;
+    buf_init(&room, MAX_TEXT_BYTES);
+    buf_init(&l.expected, 1 << 16);
+    bool ok =
+        read_text(&o, &room, &l, &e) && (!l.text || grammar_check_text(g, l.text, l.n, &l.v, &e));
+    int status = ok ? CLI_DONE : cli_fail(&e);
+    if (ok) {
+        grammar_size(g, &size);
+        describe(&l.v.next, &l.expected);
+        if (o.common.json) {
+            print_json(&l, &size, ms);
+        } else if (l.text) {
+            print_verdict(&l);
+        } else {
+            printf("%zu rules, %zu expressions, compiled in %.1f ms\n", size.n_rules, size.n_langs,
+                   ms);
+        }
+        status = l.text && !(l.v.complete && l.v.n_good == l.n) ? CLI_FAILED : cli_flush();
+    }
+    buf_free(&l.expected);
+    buf_free(&room);
+    grammar_free(g);
+    return status;
+}
+
+const struct command cmd_grammar = {
+    .name = "grammar",
+    .summary = "say whether a text is what a grammar allows, and where it goes wrong",
+    .arguments = "[FILE.gbnf]",
+    .description =
+        "Reads a grammar as `lllm run` does and follows a text with it, byte by byte. Prints\n"
+        "\"accepted\", \"unfinished\" with what must come, or \"refused\" with the place and what\n"
+        "may come there; exit status 0 where the text is accepted, 1 where it is not. Without a\n"
+        "text it says how large the grammar is. Tokens (<think>) match no text here.",
+    .examples = "  lllm grammar json.gbnf --text '{\"a\": 1}'\n"
+                "  lllm grammar --regex '\\d{4}-\\d{2}' --text 2026-1\n"
+                "  echo '[1, 2' | lllm grammar --json-format -f - --json\n",
+    .options = table,
+    .options_bytes = sizeof(struct grammar_options),
+    .run = run,
+};

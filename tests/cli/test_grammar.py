@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Answers in a form: `lllm run` with --choices, --regex, --grammar and --json-format, and `lllm
+grammar`."""
+import json
+import re
+import unittest
+
+import program
+from program import run
+
+LISTS = 'root ::= item{2,3}\nitem ::= "- " [a-z ]{1,20} "\\n"\n'
+# Stacks that read the same and are never told apart double with each letter.
+ENDLESS = ('root ::= "a" x root | "a" y root | "b"\n'
+           'x ::= "a" x "b" | ""\ny ::= "a" y "b" | ""\n')
+
+
+class Answers(program.TemporaryFolder):
+    def answer(self, *arguments, status=0):
+        done = run("run", "--json", *arguments, home=self.folder / "home")
+        self.assertEqual(done.returncode, status, done.stderr)
+        return json.loads(done.stdout)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text, "utf-8")
+        return path
+
+    def test_forms(self):
+        """Whatever the seed, the answer fits and ends by itself."""
+        path = self.write("list.gbnf", LISTS)
+        forms = [(("--choices", r"yes,no,may\,be"), r"yes|no|may,be"),
+                 (("--regex", r"\d{4}-(0\d|1[0-2])"), r"\d{4}-(0\d|1[0-2])"),
+                 (("--regex", "[é中]{3}😀"), "[é中]{3}😀"),
+                 (("--grammar", path), r"(- [a-z ]{1,20}\n){2,3}")]
+        for options, pattern in forms:
+            for how in (("--temp", "2", "--seed", "1"), ("--temp", "2", "--seed", "2"),
+                        ("--temp", "0"), ("--raw",)):
+                with self.subTest(options=options, how=how):
+                    a = self.answer("Write something.", *options, *how, "--max-tokens", "300")
+                    self.assertEqual(a["finish_reason"], "stop")
+                    self.assertTrue(re.fullmatch(pattern, a["content"]), a["content"])
+
+    def test_json(self):
+        text = "Extract the name, age and city as JSON: Anna Walker is 36 years old and lives in Cork."
+        a = self.answer(text, "--json-format", "--temp", "0")
+        self.assertEqual(json.loads(a["content"]), {"name": "Anna Walker", "age": 36, "city": "Cork"})
+        for seed in range(4):
+            a = self.answer("Hello", "--json-format", "--temp", "1.5", "--seed", seed, "--max-tokens", 400)
+            if a["finish_reason"] == "stop":
+                self.assertIsInstance(json.loads(a["content"]), dict)
+            else:
+                self.assertEqual(a["finish_reason"], "length")
+
+    def test_first_space(self):
+        """Where the answer begins the text, the space before its first word is no part of it."""
+        model = program.import_stories(self.folder)
+        for seed in range(3):
+            a = self.answer(model, "", "--raw", "--regex", "[A-Z][a-z]{2,9} [a-z]{1,9}",
+                            "--seed", seed)
+            self.assertTrue(re.fullmatch("[A-Z][a-z]{2,9} [a-z]{1,9}", a["content"]), a["content"])
+
+    def test_no_token_left(self):
+        path = self.write("endless.gbnf", ENDLESS.replace('| "b"', '| "a"{10000} "b"'))
+        done = run("run", "x", "--grammar", path, "--json", home=self.folder / "home")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["finish_reason"], "constraint")
+        self.assertIn("too ambiguous", done.stderr)
+
+    def test_refusals(self):
+        cases = [(2, ("--regex", "a", "--choices", "b"), "all but one"),
+                 (1, ("--regex", "a(?=b)"), "(at byte 1)"),
+                 (1, ("--grammar", self.write("bad.gbnf", "root ::= (")), "not closed"),
+                 (1, ("--grammar", self.write("token.gbnf", "root ::= <nope>")), "<nope>"),
+                 (1, ("--grammar", self.folder / "none"), "none")]
+        for status, options, words in cases:
+            with self.subTest(options=options):
+                done = run("run", "x", *options, home=self.folder / "home")
+                self.assertEqual(done.returncode, status)
+                self.assertIn(words, done.stderr)
+                self.assertEqual(done.stdout, "")
+
+
+class Window(program.TemporaryFolder):
+    def test_verdicts(self):
+        path = self.folder / "list.gbnf"
+        path.write_text(LISTS)
+        cases = [(0, (path, "--text", "- a\n- b\n"), "accepted; it might go on with: -\n"),
+                 (1, (path, "--text", "- a\n- B\n"),
+                  'refused at byte 6 (line 2, column 3): "B?"\nthere may come: space a-z\n'),
+                 (1, (path, "--text", "- a\n"), "unfinished: there must come: -\n"),
+                 (0, ("--regex", "é+", "--text", "éé"), None),
+                 (0, ("--choices", "a,b", "--text", "b"), "accepted\n"),
+                 (0, ("--json-format", "--text", '{"a": [1, 2]}'), "accepted\n")]
+        for status, arguments, expected in cases:
+            with self.subTest(arguments=arguments):
+                done = run("grammar", *arguments)
+                self.assertEqual(done.returncode, status, done.stderr)
+                if expected is not None:
+                    self.assertEqual(done.stdout, expected)
+
+    def test_json_and_sizes(self):
+        done = run("grammar", "--regex", "ab|ac", "--text", "ax", "--json")
+        self.assertEqual(done.returncode, 1)
+        verdict = json.loads(done.stdout)
+        self.assertEqual((verdict["verdict"], verdict["good_bytes"]), ("refused", 1))
+        self.assertEqual(verdict["next_bytes"], [ord("b"), ord("c")])
+        done = run("grammar", "--choices", "a,b")
+        self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
+        done = run("grammar", "--json-format", "-f", "-", stdin='{"a": 1}')
+        self.assertEqual(done.stdout, "accepted\n")
+
+    def test_usage(self):
+        for arguments in ((), ("a", "b"), ("--regex", "a", "--text", "x", "-f", "y")):
+            self.assertEqual(run("grammar", *arguments).returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
