@@ -33,7 +33,7 @@ struct common_options {
     /* Of commands with KV_TYPE_OPTION; their init may choose another than f32. */
     const char *kv_name; /* as it was given, or NULL */
     enum model_kv_type kv_type;
-    uint64_t memory_bytes;             /* of engine_options */
+    uint64_t memory_bytes; /* of engine_options */
     bool huge_pages;
 };
 
@@ -61,9 +61,9 @@ struct command {
     int (*run)(const void *options, const struct string_list *arguments);
 };
 
-extern const struct command cmd_run, cmd_show, cmd_list, cmd_tokenize, cmd_logits, cmd_import,
-    cmd_pretrain, cmd_bench, cmd_infill, cmd_quantize, cmd_perplexity, cmd_imatrix, cmd_embed,
-    cmd_classify, cmd_render, cmd_grammar;
+extern const struct command cmd_run, cmd_batch, cmd_rerank, cmd_show, cmd_list, cmd_tokenize,
+    cmd_logits, cmd_import, cmd_pretrain, cmd_bench, cmd_infill, cmd_quantize, cmd_perplexity,
+    cmd_imatrix, cmd_embed, cmd_classify, cmd_render, cmd_grammar;
 
 /* Prints "lllm: SENTENCE" and returns CLI_FAILED or CLI_USAGE. */
 int cli_fail(const struct error *e);

@@ -10,6 +10,7 @@ struct embed_options {
     struct encode_options encode;
     const char *pooling;
     bool no_normalize;
+    uint32_t dimensions;
 };
 
 #define FIELD(field) offsetof(struct embed_options, field)
@@ -20,6 +21,9 @@ static const struct option table[] = {
      "how the vectors of a text's tokens become one: mean, cls (the first), last, or none (all of "
      "them); default: what the file asks for, else mean, and last for models that write text",
      FIELD(pooling), 0, 0, 0},
+    {"dimensions", 0, OPTION_U32, "N",
+     "the first N elements of each vector, for models that were trained for it (default: all)",
+     FIELD(dimensions), 1, 1 << 24, 0},
     {"no-normalize", 0, OPTION_FLAG, NULL, "vectors as they are, not brought to length 1",
      FIELD(no_normalize), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
@@ -40,7 +44,8 @@ struct embedding {
     bool given, normalize, json;
     enum model_pooling pooling;
     bool told_one;
-    float *vectors; /* [room, n_embd] */
+    uint32_t dimensions; /* 0: all */
+    float *vectors;      /* [room, n_embd] */
     size_t room;
 };
 
@@ -93,6 +98,15 @@ static void print(const struct embedding *m, const struct encode_job *job, const
     term_print_json(result, false);
 }
 
+static bool accept(void *context, const struct encode_job *job, struct error *e)
+{
+    const struct embedding *m = context;
+    uint32_t n_embd = engine_config(job->engine)->n_embd;
+    return m->dimensions <= n_embd ||
+           error_set(e, ERROR_USAGE, "--dimensions is %u, and the vectors of %s have %u elements",
+                     m->dimensions, job->source.name, n_embd);
+}
+
 static bool each(void *context, const struct encode_job *job, const struct encoded *t,
                  struct error *e)
 {
@@ -111,8 +125,8 @@ static bool each(void *context, const struct encode_job *job, const struct encod
                              n_embd);
         }
     }
-    encoder_embed(job->encoder, t->slot, m->pooling, m->normalize, m->vectors);
-    print(m, job, t, n_rows, n_embd);
+    encoder_embed(job->encoder, t->slot, m->pooling, m->dimensions, m->normalize, m->vectors);
+    print(m, job, t, n_rows, m->dimensions ? m->dimensions : n_embd);
     m->told_one = true;
     return true;
 }
@@ -120,8 +134,10 @@ static bool each(void *context, const struct encode_job *job, const struct encod
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct embed_options *o = options;
-    struct embedding m = {
-        .given = o->pooling != NULL, .normalize = !o->no_normalize, .json = o->encode.common.json};
+    struct embedding m = {.given = o->pooling != NULL,
+                          .normalize = !o->no_normalize,
+                          .json = o->encode.common.json,
+                          .dimensions = o->dimensions};
     size_t i = 0;
     while (o->pooling && i < N_POOLINGS && strcmp(poolings[i].name, o->pooling) != 0) {
         i++;
@@ -130,7 +146,7 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("embed", "--pooling is mean, cls, last or none, not \"%s\"", o->pooling);
     }
     m.pooling = poolings[i].pooling;
-    struct encode_calls calls = {.each = each, .context = &m};
+    struct encode_calls calls = {.accept = accept, .each = each, .context = &m};
     int status = encode_texts("embed", &o->encode, arguments, &calls);
     free(m.vectors);
     return status;

@@ -18,9 +18,9 @@
 #include "cli/term.h"
 
 static const struct command *const commands[] = {
-    &cmd_run,      &cmd_infill,  &cmd_show,       &cmd_list,  &cmd_tokenize, &cmd_render,
-    &cmd_grammar,  &cmd_logits,  &cmd_perplexity, &cmd_embed, &cmd_classify, &cmd_import,
-    &cmd_quantize, &cmd_imatrix, &cmd_pretrain,   &cmd_bench,
+    &cmd_run,      &cmd_batch,   &cmd_infill,   &cmd_show,       &cmd_list,     &cmd_tokenize,
+    &cmd_render,   &cmd_grammar, &cmd_logits,   &cmd_perplexity, &cmd_embed,    &cmd_rerank,
+    &cmd_classify, &cmd_import,  &cmd_quantize, &cmd_imatrix,    &cmd_pretrain, &cmd_bench,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -225,3 +225,8 @@ bool sampling_options_take(const struct sampling_options *o, const struct gguf *
     }
     return sampling_check(s, 0, e);
 }
+
+bool sampling_options_seed_given(const struct sampling_options *o)
+{
+    return o->was_given[SEED];
+}

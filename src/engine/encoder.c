@@ -104,6 +104,72 @@ bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cu
     return ok;
 }
 
+/* Appends the bare tokens of a text. */
+static bool append_text(const struct tokenizer *t, const char *text, size_t n, int32_t type,
+                        struct token_list *out, struct token_list *types, struct error *e)
+{
+    if (!tokenizer_encode(t, text, n, NULL, out, e)) {
+        return false;
+    }
+    while (types->n < out->n) {
+        token_list_add(types, type);
+    }
+    return true;
+}
+
+static void append_mark(int32_t id, int32_t type, struct token_list *out, struct token_list *types)
+{
+    if (id != TOKENIZER_NO_TOKEN) {
+        token_list_add(out, id);
+        token_list_add(types, type);
+    }
+}
+
+bool encoder_pair_tokens(const struct encoder *x, const char *query, size_t n_query,
+                         const char *document, size_t n_document, bool cut, struct token_list *out,
+                         struct token_list *types, struct error *e)
+{
+    const struct tokenizer *t = x->engine->tokenizer;
+    if (!engine_require_vocabulary(x->engine, e)) {
+        return false;
+    }
+    int32_t second = x->engine->model->config.n_token_types > 1 ? 1 : 0;
+    size_t before = out->n;
+    int32_t mark = tokenizer_last(t);
+    size_t n_end = mark != TOKENIZER_NO_TOKEN;
+    append_mark(tokenizer_first(t), 0, out, types);
+    bool ok = append_text(t, query, n_query, 0, out, types, e);
+    append_mark(mark, 0, out, types);
+    if (strcmp(tokenizer_model_name(t), "bert") != 0) {
+        append_mark(mark, second, out, types); /* RoBERTa's kin: </s></s> */
+    }
+    size_t n_front = out->n - before;
+    if (ok && n_front + n_end + 1 > x->max_tokens) {
+        ok = error_set(e, ERROR_LIMIT,
+                       "the query has %zu tokens with its marks and the model takes %u for both "
+                       "texts: shorten it",
+                       n_front, x->max_tokens);
+    }
+    ok = ok && append_text(t, document, n_document, second, out, types, e);
+    size_t has = out->n - before + n_end;
+    if (ok && has > x->max_tokens) {
+        if (!cut) {
+            ok = error_set(e, ERROR_LIMIT,
+                           "query and document have %zu tokens and the model takes %u: shorten "
+                           "them, or cut the document's end off (--truncate)",
+                           has, x->max_tokens);
+        } else {
+            out->n = types->n = before + x->max_tokens - n_end;
+        }
+    }
+    if (!ok) {
+        out->n = types->n = before;
+        return false;
+    }
+    append_mark(mark, second, out, types);
+    return true;
+}
+
 enum model_pooling encoder_pooling(const struct encoder *x)
 {
     const struct model_config *c = &x->engine->model->config;
@@ -149,6 +215,12 @@ static bool plan(struct encoder *x, const uint32_t *lengths, size_t n_texts, str
 bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengths, size_t n_texts,
                  struct error *e)
 {
+    return encoder_run_pairs(x, tokens, NULL, lengths, n_texts, e);
+}
+
+bool encoder_run_pairs(struct encoder *x, const int32_t *tokens, const int32_t *types,
+                       const uint32_t *lengths, size_t n_texts, struct error *e)
+{
     struct engine *en = x->engine;
     const struct model_config *c = &en->model->config;
     x->n_texts = 0;
@@ -157,12 +229,12 @@ bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengt
     }
     bool ok = true;
     if (c->bidirectional && n_texts > 0) {
-        ok = model_encode_batch(en->model, x->scratch, en->pool, en->kernels, tokens, NULL, lengths,
-                                (uint32_t)n_texts, x->hidden, e);
+        ok = model_encode_batch(en->model, x->scratch, en->pool, en->kernels, tokens, types,
+                                lengths, (uint32_t)n_texts, x->hidden, e);
     }
     for (size_t i = 0; !c->bidirectional && ok && i < n_texts; i++) {
         ok = model_encode(en->model, &x->cache, x->scratch, en->pool, en->kernels,
-                          tokens + x->starts[i], NULL, lengths[i],
+                          tokens + x->starts[i], types ? types + x->starts[i] : NULL, lengths[i],
                           x->hidden + x->starts[i] * c->n_embd, e);
     }
     x->n_texts = ok ? n_texts : 0;
@@ -187,20 +259,24 @@ static void set_length_one(float *v, size_t n)
     }
 }
 
-void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling, bool normalize,
-                   float *out)
+void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling,
+                   uint32_t dimensions, bool normalize, float *out)
 {
     const struct model_config *c = &x->engine->model->config;
     uint32_t n;
     const float *hidden = rows_of(x, text, &n);
     size_t n_rows = pooling == MODEL_POOLING_NONE ? n : 1;
+    size_t width = dimensions && dimensions < c->n_embd ? dimensions : c->n_embd;
     if (pooling == MODEL_POOLING_NONE) {
         memcpy(out, hidden, (size_t)n * c->n_embd * sizeof *out);
     } else {
         model_pool(c, pooling, hidden, n, out);
     }
-    for (size_t r = 0; normalize && r < n_rows; r++) {
-        set_length_one(out + r * c->n_embd, c->n_embd);
+    for (size_t r = 0; r < n_rows; r++) {
+        memmove(out + r * width, out + r * c->n_embd, width * sizeof *out);
+        if (normalize) {
+            set_length_one(out + r * width, width);
+        }
     }
 }
 

@@ -145,18 +145,30 @@ uint32_t encoder_batch_tokens(const struct encoder *x);
  * says so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. */
 bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cut,
                     struct token_list *out, struct span_list *spans, struct error *e);
+/* The same for a query and a document that a model was trained to judge together: [CLS] query [SEP]
+ * document [SEP] (RoBERTa's kin: two separators in between), with the token types 0 and 1 in
+ * `types`. Of a pair that is too long the document loses its end where `cut` says so. */
+bool encoder_pair_tokens(const struct encoder *x, const char *query, size_t n_query,
+                         const char *document, size_t n_document, bool cut, struct token_list *out,
+                         struct token_list *types, struct error *e);
 /* Computes n_texts texts, whose tokens stand one after the other: text i has lengths[i], from 1 to
  * engine_context_size, in all at most encoder_batch_tokens. The result for a text has the same bits
  * for any number of threads and whatever the others are. */
 bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengths, size_t n_texts,
                  struct error *e);
+/* With the types of the tokens; NULL: zeros. */
+bool encoder_run_pairs(struct encoder *x, const int32_t *tokens, const int32_t *types,
+                       const uint32_t *lengths, size_t n_texts, struct error *e);
 /* The pooling that the file asks for. Where it names none: the mean of a bidirectional model, the
  * last token's vector of a causal one. Never NONE or RANK. */
 enum model_pooling encoder_pooling(const struct encoder *x);
 /* Of a text of the last run. out: [n_embd], or [length, n_embd] with NONE: a vector for each token.
- * `normalize` gives each the Euclidean length 1 (a vector of zeros stays). */
-void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling, bool normalize,
-                   float *out);
+ * Of each the first `dimensions` elements (0: all), side by side in out, which has room for all:
+ * for models whose first elements are a vector themselves (Kusupati et al., Matryoshka
+ * representation learning, 2022). `normalize` gives each the Euclidean length 1 (a vector of zeros
+ * stays). */
+void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling,
+                   uint32_t dimensions, bool normalize, float *out);
 /* scores: [n_labels], or [length, n_labels] where config.label_tokens; before softmax. Only where
  * the model has a classification head (config.n_labels > 0). */
 void encoder_classify(struct encoder *x, size_t text, float *scores);

@@ -94,6 +94,10 @@ static void find_logprobs(struct queue *q, const struct sequence *s, const float
         event->top = q->top;
         event->n_top =
             logits_logprobs(logits, n_tokens, event->token, &event->logprob, o->n_top, q->top);
+        event->sampled_top = q->top + QUEUE_MAX_TOP;
+        event->n_sampled_top =
+            sampler_logprobs(s->generation.sampler, event->token, &event->sampled_logprob, o->n_top,
+                             q->top + QUEUE_MAX_TOP);
     }
 }
 

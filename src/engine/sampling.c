@@ -500,6 +500,35 @@ static bool special_from_json(const char *name, const json_t *v, struct sampling
     return order_from_json(v, s, e);
 }
 
+json_t *sampling_json(const struct sampling *s)
+{
+    json_t *o = json_object(), *bias = json_array(), *breakers = json_array(),
+           *order = json_array();
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        double x = get(s, &fields[i]);
+        json_object_set_new(o, fields[i].name,
+                            fields[i].type == FIELD_FLOAT ? json_real(x)
+                                                          : json_integer((json_int_t)x));
+    }
+    for (size_t i = 0; i < s->n_bias; i++) {
+        struct logit_bias b = s->bias[i];
+        json_t *value = isinf(b.bias) ? json_false() : json_real((double)b.bias);
+        json_array_append_new(bias, json_pack("[I, o]", (json_int_t)b.id, value));
+    }
+    for (size_t i = 0; i < s->n_dry_breakers; i++) {
+        json_array_append_new(breakers, json_string(s->dry_breakers[i]));
+    }
+    for (uint32_t i = 0; i < (s->n_order ? s->n_order : (uint32_t)N_SAMPLERS); i++) {
+        enum sampler_kind kind = s->n_order ? (enum sampler_kind)s->order[i] : (enum sampler_kind)i;
+        json_array_append_new(order, json_string(kind_name(kind)));
+    }
+    json_object_set_new(o, "seed", json_integer((json_int_t)s->seed));
+    json_object_set_new(o, "logit_bias", bias);
+    json_object_set_new(o, "dry_sequence_breakers", breakers);
+    json_object_set_new(o, "samplers", order);
+    return o;
+}
+
 static const char *const special[] = {"seed", "logit_bias", "dry_sequence_breakers", "samplers"};
 enum { N_SPECIAL = sizeof special / sizeof *special };
 

@@ -120,6 +120,8 @@ void sampling_print_order(const struct sampling *s, struct buf *out);
  * field. */
 bool sampling_from_json(const json_t *object, struct sampling *s, struct arena *arena,
                         struct error *e);
+/* All fields, so that sampling_from_json gives the same back. A new reference. */
+json_t *sampling_json(const struct sampling *s);
 /* Whether sampling_from_json reads a field of that name. */
 bool sampling_knows(const char *name);
 

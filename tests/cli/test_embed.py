@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""embed and classify: texts in, the reference's vectors, labels and entities out.
+"""embed, classify and rerank: texts in, the reference's vectors, labels and entities out.
 
 The models are those of tests/model/golden: tiny BERTs with random weights, and what Hugging Face
 transformers (tokenizer, model and pipeline) makes of a few texts with them. LLLM_GOLDEN names the
@@ -310,6 +310,96 @@ class Classify(Commands):
         done = run("run", GOLDEN / "bert", "hello")
         self.assertEqual(done.returncode, 1)
         self.assertIn("lllm embed", done.stderr)
+
+
+class Rerank(unittest.TestCase):
+    """Scores of pairs as transformers gives them, and cosines as embed's vectors have them."""
+
+    def setUp(self):
+        self.golden = json.loads(
+            (pathlib.Path(__file__).resolve().parent / "golden" / "rerank.json").read_text())
+        self.query, self.documents = self.golden["query"], self.golden["documents"]
+
+    def test_cross_encoders(self):
+        for name, rows in self.golden["logits"].items():
+            done = run("rerank", GOLDEN / name, "--query", self.query, *self.documents, "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            said = json.loads(done.stdout)
+            self.assertEqual(said["scores"], "cross-encoder")
+            results = said["results"]
+            self.assertEqual([r["score"] for r in results],
+                             sorted((r["score"] for r in results), reverse=True))
+            self.assertEqual(sorted(r["index"] for r in results), list(range(len(rows))))
+            for r in results:
+                no, yes = rows[r["index"]]
+                self.assertAlmostEqual(r["logit"], yes - no, delta=2e-3)
+                self.assertAlmostEqual(r["score"], 1 / (1 + math.exp(no - yes)), delta=1e-3)
+                self.assertEqual(r["document"], self.documents[r["index"]])
+            spread = [yes - no for no, yes in rows]
+            self.assertGreater(max(spread) - min(spread), 0.02)  # else it would tell little
+
+    def test_company_and_top(self):
+        path = GOLDEN / "bert-sequence"
+        many = "\n".join(self.documents * 30)
+        done = run("rerank", path, "--query", self.query, "--json", "--top", 7, stdin=many)
+        results = json.loads(done.stdout)["results"]
+        alone = {}
+        for d in self.documents:
+            said = run("rerank", path, "--query", self.query, d, "--json").stdout
+            alone[d] = json.loads(said)["results"][0]["score"]
+        self.assertEqual(len(results), 7)
+        best = max(alone, key=alone.get)
+        place = self.documents.index(best)
+        self.assertEqual([r["index"] for r in results],
+                         [place + i * len(self.documents) for i in range(7)])
+        self.assertTrue(all(r["score"] == alone[best] for r in results))
+
+    def test_vectors(self):
+        for name in EMBEDDERS:
+            path = GOLDEN / name
+            for dimensions in (None, 8):
+                how = ["--dimensions", dimensions] if dimensions else []
+                vectors = [[float(x) for x in line.split()] for line in
+                           run("embed", path, "Q " + self.query, *("D " + d for d in self.documents),
+                               *how).stdout.splitlines()]
+                self.assertTrue(all(abs(sum(x * x for x in v) - 1) < 1e-5 for v in vectors))
+                self.assertTrue(dimensions is None or all(len(v) == 8 for v in vectors))
+                want = [sum(a * b for a, b in zip(vectors[0], v)) for v in vectors[1:]]
+                done = run("rerank", path, "--query", self.query, *self.documents, "--json",
+                           "--query-prefix", "Q ", "--document-prefix", "D ", *how)
+                said = json.loads(done.stdout)
+                self.assertEqual(said["scores"], "cosine")
+                for r in said["results"]:
+                    self.assertAlmostEqual(r["score"], want[r["index"]], delta=1e-5)
+
+    def test_dimensions_are_the_first_elements(self):
+        path = GOLDEN / "bert"
+        whole = [float(x) for x in run("embed", path, "x", "--no-normalize").stdout.split()]
+        cut = [float(x) for x in
+               run("embed", path, "x", "--no-normalize", "--dimensions", 5).stdout.split()]
+        self.assertEqual(cut, whole[:5])
+        for rows in ("none",):
+            lines = run("embed", path, "x y", "--pooling", rows, "--dimensions", 5).stdout
+            self.assertTrue(all(len(line.split()) == 5 for line in lines.splitlines()))
+        refused = run("embed", path, "x", "--dimensions", 5000)
+        self.assertIn("elements", refused.stderr)
+        self.assertEqual(refused.returncode, 1)
+
+    def test_refusals(self):
+        path = GOLDEN / "bert-sequence"
+        long = " ".join(["cat"] * 90)
+        done = run("rerank", path, "--query", "x", "a cat", long)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("document 2: query and document have", done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        self.assertEqual(run("rerank", path, "--query", "x", "a", long, "--truncate").returncode, 0)
+        self.assertIn("the query has", run("rerank", path, "--query", long, "a").stderr)
+        self.assertIn("prefixes", run("rerank", path, "--query", "x", "a", "--query-prefix",
+                                      "y").stderr)
+        self.assertIn("labels texts", run("rerank", GOLDEN / "bert-tokens", "--query", "x",
+                                          "a").stderr)
+        self.assertEqual(run("rerank", path, "a").returncode, 2)
+        self.assertEqual(run("rerank", path, "--query", "x", stdin="").returncode, 1)
 
 
 if __name__ == "__main__":

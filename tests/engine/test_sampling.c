@@ -420,6 +420,14 @@ static void test_json(void **state)
         }
         assert_memory_equal(&before, &s, sizeof s);
     }
+    json_t *all = sampling_json(&s); /* and back */
+    struct sampling again;
+    sampling_off(&again);
+    assert_true(sampling_from_json(all, &again, arena, &e));
+    json_t *back = sampling_json(&again);
+    assert_true(json_equal(all, back) && json_object_size(all) > 25);
+    json_decref(all);
+    json_decref(back);
     assert_true(sampling_knows("top_p") && sampling_knows("samplers") && !sampling_knows("model"));
     arena_free(arena);
 }

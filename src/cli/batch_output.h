@@ -1,0 +1,42 @@
+/* batch_output.h: where the answers of `lllm batch` go, in the order of their prompts, and how a
+ * run that was interrupted goes on.
+ *
+ * An output file appears whole when all is done. Until then each answer is appended to a journal
+ * beside it (FILE.journal: a line that says what run it is of, then a line for each answer as it
+ * comes), which the same command reads and goes on from; a line that was torn by a crash is
+ * dropped. */
+#ifndef LLLM_CLI_BATCH_OUTPUT_H
+#define LLLM_CLI_BATCH_OUTPUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct batch_output;
+
+/* path NULL: standard output, an object a line as soon as those before are there, or with `whole`
+ * one document at the end. run (borrowed): the model and the options, which must be the same to go
+ * on; digests[n] (borrowed): of the prompts, whose answers are taken from a journal where they
+ * still are the same. *seed is that of the journal where there is one and `seed_given` is false. An
+ * error where the journal is of another run (`force` begins anew then) or in use by another
+ * process. */
+struct batch_output *batch_output_open(const char *path, bool whole, size_t n, const json_t *run,
+                                       const uint64_t *digests, bool seed_given, uint64_t *seed,
+                                       bool force, struct error *e);
+/* How many are there already, and which. */
+size_t batch_output_count(const struct batch_output *o);
+bool batch_output_has(const struct batch_output *o, size_t index);
+/* Takes the result of a prompt. */
+bool batch_output_put(struct batch_output *o, size_t index, json_t *result, struct error *e);
+/* How many results have an "error". */
+size_t batch_output_errors(const struct batch_output *o);
+/* All are there: {head..., "results": [...]}, or for a path in .jsonl a line each; the journal
+ * goes. head: an object, taken. */
+bool batch_output_finish(struct batch_output *o, json_t *head, struct error *e);
+/* Without batch_output_finish the journal stays. NULL is fine. */
+void batch_output_close(struct batch_output *o);
+
+#endif
