@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/pool.h"
 #include "engine/engine.h"
+#include "engine/queue.h"
 
 enum { BENCH_MAX_REPS = 1000 };
 
@@ -67,6 +68,28 @@ bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *
 /* The same for n sessions that decode together. */
 bool bench_joint(struct session *const *sessions, size_t n, const struct bench_plan *p,
                  const int32_t *tokens, double *seconds, struct error *e);
+
+/* ---- many at once ---- */
+
+struct bench_crowd_plan {
+    uint32_t n_answers; /* under way at once */
+    uint32_t prompt;    /* tokens of the prompt that arrives among them */
+    uint32_t prefix;    /* tokens that prompts have in common */
+    uint32_t reps;      /* of either measurement; a warming one comes before */
+};
+struct bench_crowd {
+    struct bench_samples gap_ms;         /* between an answer's tokens */
+    struct bench_samples gap_beside_ms;  /* the same while the prompt is computed */
+    struct bench_samples prompt_s;       /* from its arrival to its first token */
+    struct bench_samples first_ms;       /* first token behind the prefix and some tokens more */
+    struct bench_samples first_again_ms; /* the same where the prefix is there */
+};
+enum { BENCH_CROWD_TAIL = 16, BENCH_CROWD_CALM = 64 }; /* tokens behind the prefix; calm gaps */
+/* How long the context must be. */
+uint32_t bench_crowd_context(const struct bench_crowd_plan *p);
+/* Works on random tokens. tick (may be NULL) is called after each of 2 (reps + 1) rounds. */
+bool bench_crowd(struct engine *en, const struct bench_crowd_plan *p, struct bench_crowd *out,
+                 void (*tick)(void *context), void *context, struct error *e);
 
 /* What one token needs: bytes of weights that a decode step reads (of a mixture, those of the
  * experts in use), multiplies and adds with them. */

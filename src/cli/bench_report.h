@@ -38,4 +38,8 @@ struct bench_report {
 void bench_report_json(const struct bench_report *r);
 void bench_report_text(const struct bench_report *r);
 
+/* bench_crowd.c: measures and prints. */
+bool bench_crowd_run(const struct model_source *source, const struct common_options *common,
+                     const struct bench_crowd_plan *p, struct error *e);
+
 #endif

@@ -14,7 +14,7 @@ enum { MAX_LIST = 32, WARM_PREFILL = 512, WARM_DECODE = 16 };
 struct bench_options {
     struct common_options common;
     const char *prefill, *joint, *depth, *threads; /* lists */
-    uint32_t decode, reps;
+    uint32_t decode, reps, crowd;
     bool machine, stages;
     const char *against;
 };
@@ -30,6 +30,11 @@ static const struct option table[] = {
     {"joint", 0, OPTION_STRING, "LIST",
      "sequences that decode together, such as 4,8,16; figures are their sum (default 0: none)",
      FIELD(joint), 0, 0, 0},
+    {"crowd", 0, OPTION_U32, "N",
+     "instead: how a prompt of --prefill tokens (4000) that arrives among N answers slows them, "
+     "and "
+     "what a beginning that prompts share (a quarter of that) saves",
+     FIELD(crowd), 1, QUEUE_MAX_RUNNING - 1, 0},
     {"depth", 0, OPTION_STRING, "LIST",
      "tokens that are in the context before, such as 0,512,4096 (default 0)", FIELD(depth), 0, 0,
      0},
@@ -54,10 +59,12 @@ static const struct option table[] = {
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
+static const char usual_prefill[] = "512";
+
 static void init(void *options)
 {
     struct bench_options *o = options;
-    o->prefill = "512";
+    o->prefill = usual_prefill;
     o->joint = "0";
     o->decode = 128;
     o->depth = "0";
@@ -364,6 +371,20 @@ static bool measure(const struct bench_options *o, const struct plan *p, struct 
     return ok;
 }
 
+static int measure_crowd(const struct bench_options *o, const struct plan *plan,
+                         struct model_source *source)
+{
+    struct error e = {0};
+    struct common_options common = o->common;
+    uint32_t prompt = o->prefill == usual_prefill ? 4000 : plan->prefill.items[0];
+    struct bench_crowd_plan p = {
+        .n_answers = o->crowd, .prompt = prompt, .prefix = prompt / 4, .reps = o->reps};
+    common.n_threads = (int)plan->threads.items[0];
+    int status = bench_crowd_run(source, &common, &p, &e) ? CLI_DONE : cli_fail(&e);
+    models_release(source);
+    return status;
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct bench_options *o = options;
@@ -372,11 +393,14 @@ static int run(const void *options, const struct string_list *arguments)
     if (arguments->n > 1) {
         return cli_usage("bench", "bench takes one model");
     }
-    if (arguments->n == 0 && !o->machine) {
+    if (arguments->n == 0 && (o->crowd || !o->machine)) {
         return cli_usage("bench", "bench needs a model, or --machine");
     }
     if (!make_plan(o, &plan, &e)) {
         return cli_usage("bench", "%s", e.message);
+    }
+    if (o->crowd && plan.prefill.items[0] < 64) {
+        return cli_usage("bench", "--crowd needs a prompt of at least 64 tokens (--prefill)");
     }
     if (arguments->n == 1 && !rows_of_depth(&plan, o)) {
         return cli_usage("bench", "--prefill 0 and --decode 0 leave nothing to measure");
@@ -385,6 +409,9 @@ static int run(const void *options, const struct string_list *arguments)
     struct model_source source = {0};
     if (arguments->n == 1 && !models_find(arguments->items[0], &source, &e)) {
         return cli_fail(&e);
+    }
+    if (o->crowd) {
+        return measure_crowd(o, &plan, &source);
     }
     struct bench_report *r = mem_zalloc(sizeof *r);
     r->source = &source;
@@ -424,6 +451,7 @@ const struct command cmd_bench = {
                 "  lllm bench m.gguf --prefill 0 --decode 32 --depth 64 --joint 4,8,16,32\n"
                 "  lllm bench m.gguf --prefill 4096,16384 --decode 0 --reps 1 --stages\n"
                 "  lllm bench m.gguf --prefill 0 --depth 0,4096,16384 --kv-type q8_0\n"
+                "  lllm bench m.gguf --crowd 8 --prefill 4000\n"
                 "  lllm bench m.gguf --against 'node peer.mjs {model} --test {test}'\n"
                 "  lllm bench --machine --threads 1\n",
     .options = table,
