@@ -76,6 +76,7 @@ static bool allocate(struct queue *q, struct error *e)
     if (!q->scratch) {
         return false;
     }
+    q->part.x = mem_try_alloc((size_t)q->batch * c->n_embd * sizeof *q->part.x);
     q->logits = mem_try_alloc((size_t)q->o.max_running * c->n_vocab * sizeof *q->logits);
     return q->logits ||
            error_set(e, ERROR_MEMORY, "no memory for the logits of %u sequences", q->o.max_running);
@@ -294,7 +295,7 @@ static void show_figures(struct queue *q)
     f->n_answering = q->n_running - f->n_prefilling;
     f->n_free = pages_n_free(q->pages);
     f->n_cached = pages_n_cached(q->pages);
-    f->chunk_tokens = (uint32_t)q->pace[MODEL_PREFILL].tokens;
+    f->chunk_tokens = q->chunk_tokens;
     pthread_mutex_lock(&q->lock);
     q->shown = *f;
     pthread_mutex_unlock(&q->lock);
@@ -360,6 +361,7 @@ void queue_free(struct queue *q)
     pages_free(q->pages);
     model_pages_free(q->storage);
     free(q->logits);
+    free(q->part.x);
     free(q->top);
     sampler_room_free(q->room);
     free(q->waiting);

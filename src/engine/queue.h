@@ -1,14 +1,14 @@
 /* queue.h: many requests on one engine at once (continuous batching).
  *
  *   queue_submit ──► waiting ──► prefill ──────────► answering ──────────► finish
- *   (any thread)        ▲        a chunk a step       a token a step,
+ *   (any thread)        ▲        a part a step        a token a step,
  *                       │             │               all in one pass
  *                       └─ preempted ◄┴─────────────────┘
  *
  * queue_step, on one thread, is one step of all: at most one pass that decodes the next token of
- * every answer that is under way, and one chunk of the prompt whose turn it is. While others
- * answer, the chunk is as long as takes the time of their decode pass, as measured so far; so a
- * long prompt at most doubles the time between their tokens.
+ * every answer that is under way, and a part of the prompt whose turn it is: some layers of a chunk
+ * of its tokens. While others answer, the part takes about as long as their decode pass, as
+ * measured so far; so a long prompt at most doubles the time between their tokens.
  *
  * The same answer under any load. Tokens and log-probabilities of a request follow from its
  * options, the weights, the type of keys and values and the processor's kernels, to the bit:
@@ -50,7 +50,8 @@ struct queue_options {
      * pages that have been used take memory. */
     uint32_t n_pages;
     uint32_t max_running;  /* 0: QUEUE_MAX_RUNNING, or the engine's batch size where that is less */
-    uint32_t chunk_tokens; /* of a step, for tests; 0: as measured */
+    uint32_t chunk_tokens; /* of a prompt at once, for tests; 0: as measured */
+    uint32_t chunk_layers; /* of them in a step, for tests; 0: as measured */
     bool no_reuse;         /* nothing is kept for later requests */
 };
 

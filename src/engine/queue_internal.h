@@ -55,9 +55,11 @@ struct sequence {
     struct answer_figures figures;
 };
 
-/* How many tokens a chunk may have to take as long as a decode pass, for either phase. */
+/* What a part of a chunk took last, for either phase, and how many tokens a chunk should have. */
 struct pace {
-    double tokens;
+    double tokens;  /* 0: not known yet */
+    double layer_s; /* of a layer of a chunk of layer_tokens; 0: not known yet */
+    uint32_t layer_tokens;
 };
 
 struct queue {
@@ -73,6 +75,9 @@ struct queue {
     uint32_t n_waiting, waiting_room;
     struct sequence *running[QUEUE_MAX_RUNNING];
     uint32_t n_running;
+    struct sequence *chunk_of; /* whose chunk is under way; NULL: nobody's */
+    uint32_t chunk_tokens;     /* its length */
+    struct model_part part;
     struct pace pace[2]; /* by enum model_phase */
     double decode_s;     /* of a pass, as of late; 0: none yet */
     struct sampler_room *room;

@@ -88,6 +88,7 @@ static void give_back(struct queue *q, struct sequence *s)
     sequence_publish(q, s);
     pages_release(q->pages, &s->table);
     s->cache.n_tokens = 0;
+    q->chunk_of = q->chunk_of == s ? NULL : q->chunk_of;
 }
 
 void order_remove(struct queue *q, struct sequence *s)
@@ -200,19 +201,7 @@ static bool admit_before_others(struct queue *q, struct sequence *s)
     return true;
 }
 
-/* One prompt at a time, so that the next may find its beginning in the tree; but whoever goes
- * before does so in the middle of a prompt as well. */
-void order_admit(struct queue *q)
-{
-    for (;;) {
-        struct sequence *s = first_of(q->waiting, q->n_waiting), *filling = order_filling(q);
-        if (!s || (filling && is_before(filling, s)) || !admit_before_others(q, s)) {
-            return;
-        }
-    }
-}
-
-struct sequence *order_filling(struct queue *q)
+static struct sequence *first_filling(const struct queue *q)
 {
     struct sequence *best = NULL;
     for (uint32_t i = 0; i < q->n_running; i++) {
@@ -222,6 +211,24 @@ struct sequence *order_filling(struct queue *q)
         }
     }
     return best;
+}
+
+/* One prompt at a time, so that the next may find its beginning in the tree; but whoever goes
+ * before does so in the middle of a prompt as well. */
+void order_admit(struct queue *q)
+{
+    for (;;) {
+        struct sequence *s = first_of(q->waiting, q->n_waiting), *filling = first_filling(q);
+        if (!s || (filling && is_before(filling, s)) || !admit_before_others(q, s)) {
+            return;
+        }
+    }
+}
+
+/* A chunk that was begun is ended first. */
+struct sequence *order_filling(struct queue *q)
+{
+    return q->chunk_of ? q->chunk_of : first_filling(q);
 }
 
 uint32_t order_answering(struct queue *q, struct sequence *out[QUEUE_MAX_RUNNING])

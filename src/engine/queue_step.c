@@ -1,7 +1,7 @@
-/* One step: a decode pass of all answers that are under way, then a chunk of a prompt.
+/* One step: a decode pass of all answers that are under way, then a part of a prompt.
  *
- * Which sequences are in a pass, and how long the chunk is, decides about time alone: every row has
- * the bits that it has by itself (model.h). */
+ * Which sequences are in a pass, and how much of a prompt it computes, decides about time alone:
+ * every row has the bits that it has by itself (model.h). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +10,20 @@
 #include "engine/queue_internal.h"
 
 enum {
-    FIRST_CHUNK = 32, /* before anything was measured */
+    FIRST_CHUNK = 64, /* before anything was measured */
     CHUNK_STEP = 16,  /* the least, and what chunks are a multiple of */
+    FINE = 4, /* layers that should fit into a step, so that little of its time is left over */
 };
-/* Of the time of a decode pass, what a chunk may take: measurements waver, and twice the time
- * between tokens is the most that is promised. */
+/* Of the time of a decode pass, what a part of a chunk may take: measurements waver, and twice the
+ * time between tokens is the most that is promised. */
 static const double share_of_decode = 0.8;
 
-/* ---- how long a chunk may be ----------------------------------------------------------------- */
+/* ---- how long a step may be ------------------------------------------------------------------ */
 
+/* A pass over few tokens costs hardly less than one over a hundred where weights are unpacked for
+ * matrix units. So chunks beside answers are not cut to the length that takes the time of a decode
+ * pass, but run some of their layers in each step; they are cut as well where a layer takes too
+ * long. */
 static uint32_t chunk_tokens(const struct queue *q, enum model_phase phase, bool beside)
 {
     double n = q->pace[phase].tokens;
@@ -34,15 +39,37 @@ static uint32_t chunk_tokens(const struct queue *q, enum model_phase phase, bool
                           : (uint32_t)n / CHUNK_STEP * CHUNK_STEP;
 }
 
-/* A pass of n tokens took so long. Its time is a line over n that does not begin at zero, so the
- * next guess by proportion is nearer than this one, and longer ones are approached in steps. The
- * rest of a prompt, shorter than was allowed, says nothing about more. */
-static void learn(struct queue *q, enum model_phase phase, uint32_t n, bool rest, double seconds)
+static uint32_t chunk_layers(const struct queue *q, enum model_phase phase, bool beside)
 {
-    double ratio = q->decode_s * share_of_decode / (seconds > 1e-9 ? seconds : 1e-9);
-    if (q->decode_s > 0 && (!rest || ratio < 1)) {
-        ratio = ratio < 1.5 ? ratio : 1.5;
-        q->pace[phase].tokens = fmax(n * ratio, CHUNK_STEP);
+    const struct pace *p = &q->pace[phase];
+    uint32_t all = q->engine->model->config.n_layers;
+    if (q->o.chunk_layers) {
+        return q->o.chunk_layers;
+    }
+    if (!beside) {
+        return all;
+    }
+    if (p->layer_s <= 0 || q->decode_s <= 0) {
+        return 1;
+    }
+    double layer_s = p->layer_s * q->chunk_tokens / p->layer_tokens;
+    double n = q->decode_s * share_of_decode / layer_s;
+    return n < 1 ? 1 : n < all ? (uint32_t)n : all;
+}
+
+/* n_layers layers of the chunk took so long. By proportion, and longer chunks in steps: the time is
+ * a line over the tokens that does not begin at zero. */
+static void learn(struct queue *q, enum model_phase phase, uint32_t n_layers, double seconds)
+{
+    struct pace *p = &q->pace[phase];
+    double layer_s = seconds / n_layers;
+    bool again = p->layer_tokens == q->chunk_tokens;
+    p->layer_s = again ? (p->layer_s + layer_s) / 2 : layer_s;
+    p->layer_tokens = q->chunk_tokens;
+    if (q->decode_s > 0) {
+        double fits = q->decode_s * share_of_decode / fmax(p->layer_s, 1e-9);
+        double ratio = fits < 1 ? fits : fits > FINE ? fmin(fits / FINE, 2) : 1;
+        p->tokens = fmax(q->chunk_tokens * ratio, CHUNK_STEP);
     }
 }
 
@@ -207,34 +234,61 @@ static void begin_answers(struct queue *q, struct sequence *s)
     }
 }
 
-/* A chunk of given tokens, or of generated ones that are computed again. */
-static void fill(struct queue *q, struct sequence *s, bool beside)
+/* The next chunk of given tokens, or of generated ones that are computed again. */
+static void begin_chunk(struct queue *q, struct sequence *s, enum model_phase phase, bool beside)
 {
-    struct error why = {0};
-    uint32_t at = s->cache.n_tokens, n_prompt = (uint32_t)s->request->o.n_prompt;
-    enum model_phase phase = at < n_prompt ? MODEL_PREFILL : MODEL_DECODE;
-    uint32_t end = phase == MODEL_PREFILL ? n_prompt : sequence_fill_end(s), left = end - at;
-    uint32_t n = chunk_tokens(q, phase, beside);
-    n = n < left ? n : left;
-    bool wants_logits = at + n == s->n_tokens;
-    double start_s = time_now_s();
-    if (!forward(q, s, phase, n, wants_logits ? 1 : 0, q->logits, &why)) {
-        sequence_finish(q, s, FINISH_ERROR, -1, &why);
-        return;
-    }
-    double seconds = time_now_s() - start_s;
-    learn(q, phase, n, n == left, seconds);
+    uint32_t n_prompt = (uint32_t)s->request->o.n_prompt, n = chunk_tokens(q, phase, beside);
+    uint32_t end = phase == MODEL_PREFILL ? n_prompt : sequence_fill_end(s);
+    uint32_t left = end - s->cache.n_tokens;
+    q->chunk_of = s;
+    q->chunk_tokens = n < left ? n : left;
+    q->part.layer = 0;
+}
+
+static void end_chunk(struct queue *q, struct sequence *s, bool has_logits)
+{
+    uint32_t n = q->chunk_tokens, at = s->cache.n_tokens - n;
+    q->chunk_of = NULL;
     q->figures.n_prefilled += n;
-    q->figures.prefill_s += seconds;
-    s->figures.stats.prefill_s += phase == MODEL_PREFILL ? seconds : 0;
     if (at < s->n_done) {
         s->figures.n_recomputed += s->n_done - at < n ? s->n_done - at : n;
     }
     sequence_publish(q, s);
-    if (wants_logits) {
+    if (has_logits) {
         begin_answers(q, s);
     } else if (s->cache.n_tokens == sequence_fill_end(s)) {
         s->state = SEQUENCE_ANSWERING;
+    }
+}
+
+/* Some layers of a chunk, beside answers; else all of it. */
+static void fill(struct queue *q, struct sequence *s, bool beside)
+{
+    struct error why = {0};
+    const struct engine *en = q->engine;
+    uint32_t at = s->cache.n_tokens, n_all = en->model->config.n_layers;
+    enum model_phase phase = at < (uint32_t)s->request->o.n_prompt ? MODEL_PREFILL : MODEL_DECODE;
+    if (q->chunk_of != s) {
+        begin_chunk(q, s, phase, beside);
+    }
+    uint32_t n = q->chunk_tokens, first = q->part.layer;
+    bool wants_logits = at + n == s->n_tokens;
+    double start_s = time_now_s();
+    q->part.n_layers = chunk_layers(q, phase, beside);
+    if (!model_forward_part(en->model, &s->cache, q->scratch, en->pool, en->kernels, phase,
+                            s->tokens + at, n, wants_logits ? 1 : 0, q->logits, &q->part, &why)) {
+        sequence_finish(q, s, FINISH_ERROR, -1, &why);
+        return;
+    }
+    double seconds = time_now_s() - start_s;
+    bool whole = q->part.layer == 0;
+    q->figures.prefill_s += seconds;
+    s->figures.stats.prefill_s += phase == MODEL_PREFILL ? seconds : 0;
+    if (!whole || first == 0) { /* the last part has the head in it, and less of the last layer */
+        learn(q, phase, whole ? n_all : q->part.layer - first, seconds);
+    }
+    if (whole) {
+        end_chunk(q, s, wants_logits);
     }
 }
 

@@ -267,14 +267,32 @@ static void finish(const struct pass *f, struct place p)
     }
 }
 
+/* The residual stream is all that goes from layer to layer. */
+static void move_x(const struct pass *f, struct place p, bool back)
+{
+    size_t n_embd = f->m->config.n_embd, begin, end;
+    pool_share(f->n_tokens, 1, p.index, p.n_threads, &begin, &end);
+    float *x = f->s->x + begin * n_embd, *kept = f->x_kept + begin * n_embd;
+    memcpy(back ? x : kept, back ? kept : x, (end - begin) * n_embd * sizeof *x);
+}
+
 static void run_thread(void *context, int index, int n_threads)
 {
     const struct pass *f = context;
     struct place p = {index, n_threads};
+    uint32_t n_layers = f->m->config.n_layers, end = f->end_layer ? f->end_layer : n_layers;
     pass_embed(f, p);
     pass_barrier(f, p);
-    for (uint32_t l = 0; l < f->m->config.n_layers; l++) {
+    if (f->begin_layer > 0) {
+        move_x(f, p, true);
+        pass_barrier(f, p);
+    }
+    for (uint32_t l = f->begin_layer; l < end; l++) {
         run_layer(f, p, l);
+    }
+    if (end < n_layers) {
+        move_x(f, p, false); /* a layer ends with a barrier */
+        return;
     }
     if (f->n_wanted > 0) {
         pass_stage(f, p, MODEL_STAGE_HEAD);
@@ -412,11 +430,12 @@ static bool check_writes_text(const struct model *m, struct error *e)
                      "and, with a classification head, `lllm classify`");
 }
 
-bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
-                   struct pool *pool, const struct kernels *kernels, enum model_phase phase,
-                   const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
-                   struct error *e)
+bool model_forward_part(const struct model *m, struct model_cache *cache, struct model_scratch *s,
+                        struct pool *pool, const struct kernels *kernels, enum model_phase phase,
+                        const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
+                        struct model_part *part, struct error *e)
 {
+    uint32_t n_layers = m->config.n_layers, begin = part->layer;
     if (!check_writes_text(m, e)) {
         return false;
     }
@@ -428,6 +447,7 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                          "the context is full: it holds %u tokens, and %u were to be added to %u",
                          cache->capacity, n_tokens, cache->n_tokens);
     }
+    uint32_t end = part->n_layers < n_layers - begin ? begin + part->n_layers : n_layers;
     struct pass f = {.m = m,
                      .s = s,
                      .pool = pool,
@@ -439,13 +459,27 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                      .logits = logits,
                      .cache = cache,
                      .adapters = cache->adapters,
-                     .adapted = cache->adapters != NULL};
+                     .adapted = cache->adapters != NULL,
+                     .begin_layer = begin,
+                     .end_layer = end,
+                     .x_kept = part->x};
     pass_choose_units(&f, phase);
     if (!pass_run(&f, cache->capacity, e)) {
         return false;
     }
-    cache->n_tokens += n_tokens;
+    part->layer = end < n_layers ? end : 0;
+    cache->n_tokens += end < n_layers ? 0 : n_tokens;
     return true;
+}
+
+bool model_forward(const struct model *m, struct model_cache *cache, struct model_scratch *s,
+                   struct pool *pool, const struct kernels *kernels, enum model_phase phase,
+                   const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
+                   struct error *e)
+{
+    struct model_part all = {.n_layers = m->config.n_layers};
+    return model_forward_part(m, cache, s, pool, kernels, phase, tokens, n_tokens, n_logits, logits,
+                              &all, e);
 }
 
 bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,

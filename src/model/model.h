@@ -263,6 +263,21 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                    const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
                    struct error *e);
 
+/* model_forward in parts, for whoever has other passes to run meanwhile: each call runs the next
+ * n_layers (at least 1) layers of the pass, the last one, after which `layer` is 0 again, appends to
+ * the cache and writes the logits. The bits are those of model_forward. From the first part to the
+ * last the arguments stay the same, the cache's table and tokens included; a pass that is given up
+ * leaves nothing but `layer`. */
+struct model_part {
+    uint32_t layer;    /* the next to run; 0: a pass begins */
+    uint32_t n_layers; /* of the next part */
+    float *x;          /* [n_tokens, n_embd] between parts */
+};
+bool model_forward_part(const struct model *m, struct model_cache *cache, struct model_scratch *s,
+                        struct pool *pool, const struct kernels *kernels, enum model_phase phase,
+                        const int32_t *tokens, uint32_t n_tokens, uint32_t n_logits, float *logits,
+                        struct model_part *part, struct error *e);
+
 /* One generated token for each of n sequences at once, so that weights are read once for all:
  * tokens[i] goes to caches[i], which are distinct and of one capacity; logits: [n, n_vocab] f32. A
  * row has the bits that model_forward gives it in MODEL_DECODE. n <= max_tokens and

@@ -97,6 +97,10 @@ struct pass {
     struct model_cache *const *joint;
     const struct model_adapters *adapters; /* of all tokens, where they are one sequence */
     bool adapted;                          /* some token has adapters */
+    /* Of a pass in parts: the layers [begin_layer, end_layer), 0: all to the end, and where x waits
+     * before the first and behind the last of them. */
+    uint32_t begin_layer, end_layer;
+    float *x_kept; /* [n_tokens, n_embd] */
 };
 
 struct model_pages {

@@ -39,8 +39,12 @@ bool client_event(void *context, const struct queue_event *event)
     c->logprobs[c->n][0] = event->logprob;
     c->logprobs[c->n][1] = event->sampled_logprob;
     assert_true(event->n_top <= CLIENT_TOP && event->n_sampled_top <= CLIENT_TOP);
-    memcpy(c->top[c->n][0], event->top, event->n_top * sizeof *event->top);
-    memcpy(c->top[c->n][1], event->sampled_top, event->n_sampled_top * sizeof *event->top);
+    for (size_t i = 0; i < event->n_top; i++) {
+        c->top[c->n][0][i] = event->top[i];
+    }
+    for (size_t i = 0; i < event->n_sampled_top; i++) {
+        c->top[c->n][1][i] = event->sampled_top[i];
+    }
     c->n++;
     if (c->n == c->cancel_at) {
         assert_true(queue_cancel(c->queue, c->id));

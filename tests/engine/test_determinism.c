@@ -36,16 +36,16 @@ static bool soak;
 
 struct way {
     int n_threads;
-    uint32_t max_running, chunk_tokens;
+    uint32_t max_running, chunk_tokens, chunk_layers;
     bool no_reuse, few_pages, noise, one_by_one;
 };
 
-static const struct way alone = {1, 1, 512, true, false, false, true};
+static const struct way alone = {1, 1, 512, 99, .no_reuse = true, .one_by_one = true};
 static const struct way usual_ways[] = {
-    {2, 7, 16, false, false, false, false},
-    {1, 32, 512, false, true, true, false},
-    {2, 32, 16, true, true, false, false},
-    {2, 7, 0, false, false, true, false},
+    {2, 7, 16, 99, .noise = false},
+    {1, 32, 512, 1, .few_pages = true, .noise = true},
+    {2, 32, 16, 1, .no_reuse = true, .few_pages = true},
+    {2, 7, 0, 0, .noise = true}, /* as measured */
 };
 
 static struct {
@@ -97,20 +97,23 @@ struct prompt_of {
     uint32_t n, max_tokens;
 };
 
-/* Two texts that prompts begin with, of more than a page and of less, and then their own. */
-static void make_prompts(struct prompt_of *p, uint32_t n, size_t n_vocab)
+/* Two texts that prompts begin with, of more than a page and of less, and then their own. Short
+ * ones for the reference, which is slow. */
+static void make_prompts(struct prompt_of *p, uint32_t n, size_t n_vocab, bool brief)
 {
-    static const uint32_t shared[] = {PAGE + 40, 50, 0};
+    static const uint32_t shared[2][3] = {{PAGE + 40, 50, 0}, {20, 9, 0}};
     for (uint32_t i = 0; i < n; i++) {
         struct rng r;
-        uint32_t begin = shared[i % 3];
+        uint32_t begin = shared[brief][i % 3];
         rng_seed(&r, 1000 + i % 3);
         for (uint32_t k = 0; k < begin; k++) {
             p[i].ids[k] = (int32_t)rng_below(&r, n_vocab);
         }
         rng_seed(&r, i);
-        p[i].n = begin + 1 + (uint32_t)rng_below(&r, i % 5 == 0 ? PAGE : 40);
-        p[i].max_tokens = 4 + (uint32_t)rng_below(&r, i % 4 == 0 ? 60 : 16);
+        /* Every other ends where a page does, nearly: its answer needs another one. */
+        uint32_t own = 1 + (uint32_t)rng_below(&r, brief ? 9 : 40);
+        p[i].n = begin + (i % 2 == 0 && !brief ? PAGE - 2 - begin % PAGE - i % 5 : own);
+        p[i].max_tokens = 6 + (uint32_t)rng_below(&r, i % 4 == 0 && !brief ? 60 : 16);
         for (uint32_t k = begin; k < p[i].n; k++) {
             p[i].ids[k] = (int32_t)rng_below(&r, n_vocab);
         }
@@ -154,6 +157,7 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
                     &e);
     struct queue_options o = {.max_running = way->max_running,
                               .chunk_tokens = way->chunk_tokens,
+                              .chunk_layers = way->chunk_layers,
                               .no_reuse = way->no_reuse,
                               .n_pages = way->few_pages ? CONTEXT / PAGE + 2 : 0};
     struct queue *q = en ? queue_new(en, &o, &e) : NULL;
@@ -215,25 +219,27 @@ static void compare(const struct client *want, const struct client *got, uint32_
     }
 }
 
-static void all_ways(const char *model, enum model_kv_type kv, uint32_t n, size_t n_vocab)
+static void all_ways(const char *model, enum model_kv_type kv, uint32_t n, size_t n_vocab,
+                     bool brief)
 {
     struct prompt_of *p = mem_zalloc(n * sizeof *p);
     struct client *want = mem_zalloc((n + N_FORKS) * sizeof *want);
     struct client *got = mem_zalloc((n + N_FORKS) * sizeof *got);
-    make_prompts(p, n, n_vocab);
+    make_prompts(p, n, n_vocab, brief);
     run_way(model, kv, &alone, p, n, want);
     for (size_t i = 0; i < sizeof usual_ways / sizeof *usual_ways; i++) {
         run_way(model, kv, &usual_ways[i], p, n, got);
         compare(want, got, n + N_FORKS - 1, model, &usual_ways[i]);
     }
-    for (uint32_t bits = 0; soak && bits < 48; bits++) {
+    for (uint32_t bits = 0; soak && bits < 24; bits++) {
         static const uint32_t at_once[] = {1, 7, 32};
         struct way w = {.n_threads = 1 + (bits & 1),
                         .chunk_tokens = bits & 2 ? 16 : 512,
+                        .chunk_layers = bits % 5 ? 99 : 1,
                         .no_reuse = bits & 4,
-                        .few_pages = bits & 8,
+                        .few_pages = bits % 3 == 0,
                         .noise = true,
-                        .max_running = at_once[bits / 16]};
+                        .max_running = at_once[bits / 8]};
         run_way(model, kv, &w, p, n, got);
         compare(want, got, n + N_FORKS - 1, model, &w);
     }
@@ -264,9 +270,11 @@ static void on_every_rung(const char *source, uint32_t n, bool with_reference, s
         }
         last = name;
         for (size_t t = 0; t < N_TYPES; t++) {
-            /* The reference is slow. */
-            uint32_t n_here = i == 0 && !soak ? 3 : n;
-            all_ways(paths[t], kvs[(i + t) % 3], n_here, n_vocab);
+            /* Every other format of a rung is for soak. */
+            uint32_t n_here = i > 0 ? n : soak ? 16 : 3;
+            if (soak || (i + t) % 2 == 0) {
+                all_ways(paths[t], kvs[(i + t / 2) % 3], n_here, n_vocab, i == 0);
+            }
         }
     }
     cpu_set_mask("all", NULL);

@@ -430,11 +430,45 @@ static void test_priority_preempts(void **state)
     engine_close(en);
 }
 
+/* An answer that gives way while its own text is in the tree as part of somebody's prompt, which
+ * was perhaps computed in another way. */
+static void test_a_known_answer(void **state)
+{
+    (void)state;
+    enum { N_PROMPT = 90, N_ANSWER = 80 };
+    struct engine *en = open_random(0, 0);
+    struct client *c = mem_zalloc(4 * sizeof *c);
+    int32_t prompt[N_PROMPT + N_ANSWER];
+    random_prompt(prompt, N_PROMPT, 12);
+    struct queue *q = open_queue(en, &(struct queue_options){.max_running = 1});
+    struct request_options r = long_request(&c[0], prompt, N_PROMPT, N_ANSWER, 1);
+    client_submit(q, &r);
+    client_run(q);
+    memcpy(prompt + N_PROMPT, c[0].tokens, N_ANSWER * sizeof *prompt);
+    struct request_options known = long_request(&c[1], prompt, N_PROMPT + N_ANSWER, 5, 1);
+    client_submit(q, &known);
+    client_run(q);
+    r.context = &c[2];
+    client_submit(q, &r);
+    while (c[2].n < N_ANSWER / 2) {
+        queue_step(q);
+    }
+    struct request_options other = long_request(&c[3], prompt + 7, 20, 5, 1);
+    other.priority = 1;
+    client_submit(q, &other);
+    client_run(q);
+    assert_int_equal(c[2].figures.n_preempted, 1);
+    assert_true(client_same(&c[0], &c[2]));
+    queue_free(q);
+    free(c);
+    engine_close(en);
+}
+
 /* Pages for one context and a half: whoever is last in line gives way. */
 static void test_pages_run_out(void **state)
 {
     (void)state;
-    enum { N = 6, N_ALONE = N };
+    enum { N = 6 };
     struct engine *en = open_random(0, 0);
     struct client *alone = mem_zalloc(N * sizeof *alone), *c = mem_zalloc(N * sizeof *c);
     int32_t prompt[N][100];
@@ -645,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_priority_preempts),
+        cmocka_unit_test(test_a_known_answer),
         cmocka_unit_test(test_pages_run_out),
         cmocka_unit_test(test_cancelling),
         cmocka_unit_test(test_an_early_end),
