@@ -26,6 +26,7 @@ struct bench {
     struct model_cache cache;
     struct model_scratch *scratch;
     int32_t tokens[N_TOKENS], types[N_TOKENS];
+    bool in_parts;
 };
 
 static void bench_open(struct bench *b, const struct row_model *r, int n_threads, uint32_t capacity)
@@ -64,6 +65,29 @@ static bool writes_text(const struct bench *b)
     return !b->model->config.bidirectional;
 }
 
+/* Layer by layer, with a pass of another sequence between them. */
+static bool forward_in_parts(struct bench *b, const struct kernels *kernels, uint32_t at,
+                             uint32_t n, float *logits, struct error *e)
+{
+    const struct model_config *c = &b->model->config;
+    struct model_cache other;
+    float *x = mem_array((size_t)n * c->n_embd, sizeof *x),
+          *row = mem_array(c->n_vocab, sizeof *row);
+    struct model_part part = {.n_layers = 1, .x = x};
+    bool ok = model_cache_init(&other, c, MODEL_KV_F32, b->cache.capacity, e);
+    do {
+        ok = ok && model_forward_part(b->model, &b->cache, b->scratch, b->pool, kernels,
+                                      MODEL_PREFILL, b->tokens + at, n, n, logits, &part, e);
+        other.n_tokens = 0;
+        ok = ok && model_forward(b->model, &other, b->scratch, b->pool, kernels, MODEL_DECODE,
+                                 b->tokens + 2, 5, 1, row, e);
+    } while (ok && part.layer > 0);
+    model_cache_free(&other);
+    free(row);
+    free(x);
+    return ok;
+}
+
 /* Logits of a decoder or hidden states of an encoder: [N_TOKENS, width]. */
 static float *run(struct bench *b, const struct kernels *kernels, uint32_t step, size_t *width)
 {
@@ -80,8 +104,10 @@ static float *run(struct bench *b, const struct kernels *kernels, uint32_t step,
     }
     for (uint32_t at = 0; ok && writes_text(b) && at < N_TOKENS; at += step) {
         uint32_t n = N_TOKENS - at < step ? N_TOKENS - at : step;
-        ok = model_forward(b->model, &b->cache, b->scratch, b->pool, kernels, MODEL_PREFILL,
-                           b->tokens + at, n, n, out + at * *width, &e);
+        float *logits = out + at * *width;
+        ok = b->in_parts ? forward_in_parts(b, kernels, at, n, logits, &e)
+                         : model_forward(b->model, &b->cache, b->scratch, b->pool, kernels,
+                                         MODEL_PREFILL, b->tokens + at, n, n, logits, &e);
     }
     if (!ok) {
         fail_msg("%s: %s", c->arch->name, e.message);
@@ -110,7 +136,7 @@ static void for_all(void (*test)(struct row_model *r))
 
 static void bits(struct row_model *r)
 {
-    static const uint32_t steps[] = {N_TOKENS, 1, 4, 7};
+    static const uint32_t steps[] = {N_TOKENS, 1, 4, 7, N_TOKENS, 7};
     struct bench first, b;
     size_t width;
     bench_open(&first, r, 1, 32);
@@ -118,11 +144,13 @@ static void bits(struct row_model *r)
         bench_open(&b, r, threads, 32);
         for (size_t rung = 0; kernels_at(rung); rung++) {
             float *want = run(&first, kernels_at(rung), N_TOKENS, &width);
-            for (size_t s = 0; s < (writes_text(&b) ? 4 : 1); s++) {
+            for (size_t s = 0; s < (writes_text(&b) ? 6 : 1); s++) {
+                b.in_parts = s > 3;
                 float *have = run(&b, kernels_at(rung), steps[s], &width);
                 if (memcmp(want, have, N_TOKENS * width * sizeof *have) != 0) {
-                    fail_msg("%s, kernels %s: %d threads in steps of %u give other bits",
-                             r->config.arch->name, kernels_at(rung)->name, threads, steps[s]);
+                    fail_msg("%s, kernels %s: %d threads in steps of %u%s give other bits",
+                             r->config.arch->name, kernels_at(rung)->name, threads, steps[s],
+                             b.in_parts ? ", layer by layer," : "");
                 }
                 free(have);
             }
