@@ -57,6 +57,28 @@ class Bench(WithStarter):
             first = next(r for r in report["rows"] if r["test"] == test)
             self.assertEqual(report[test], {k: first[k] for k in report[test]})
 
+    def test_crowd(self):
+        """A prompt among answers, and one whose beginning is known."""
+        done = run("bench", "starter", "--crowd", "3", "--prefill", "128", "--reps", "1",
+                   "--threads", "1", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        report = json.loads(done.stdout)
+        arrival, prefix = report["arrival"], report["prefix"]
+        self.assertEqual((arrival["answers"], arrival["prompt"], prefix["tokens"]), (3, 128, 32))
+        self.spread(arrival["gap_ms"], 64)
+        self.spread(arrival["gap_beside_prompt_ms"], arrival["gap_beside_prompt_ms"]["n"])
+        self.assertAlmostEqual(arrival["gap_ratio"], arrival["gap_beside_prompt_ms"]["median"] /
+                               arrival["gap_ms"]["median"], places=5)
+        self.spread(arrival["first_token_s"], 1)
+        self.spread(prefix["first_token_ms"], 1)
+        self.spread(prefix["first_token_again_ms"], 1)
+        done = run("bench", "starter", "--crowd", "3", "--prefill", "63")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("at least 64", done.stderr)
+        done = run("bench", "starter", "--crowd", "3", "--prefill", "600", "--context-size", "512")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("needs a context of", done.stderr)
+
     def test_stages_only_on_demand(self):
         report = json.loads(run("bench", "starter", *SMALL, "--json").stdout)
         self.assertNotIn("stages", report["prefill"])
