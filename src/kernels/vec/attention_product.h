@@ -26,6 +26,9 @@ static inline struct ahead ahead_of(const void *from, size_t size_bytes, size_t 
  * all places for lines that are under way, and what the arithmetic loads would wait. */
 VEC_INLINE void fetch(struct ahead *f)
 {
+    if (f->n_lines == 0) {
+        return;
+    }
     size_t n = f->per_step < f->n_lines ? f->per_step : f->n_lines;
     f->n_lines -= n;
     for (; n != 0; n--, f->at += LINE) {
