@@ -213,41 +213,62 @@ const struct lang_table *lang_derive(struct langs *s, uint32_t id)
 
 /* ---- searching ---- */
 
-/* The states that can be reached, in the order of their distance. */
+/* The states that can be reached, in the order of their distance. Most searches end after a few:
+ * the tables begin small. */
 struct search {
     struct langs *s;
     uint32_t *queue, *parent; /* parent: index in the queue */
     uint8_t *byte;            /* that leads there from the parent */
-    size_t n;
+    size_t n, capacity;
     uint32_t *slots; /* index + 1 in the queue by id */
     size_t mask;
 };
 
-static bool search_add(struct search *q, uint32_t id, uint32_t parent, uint8_t byte)
+static size_t search_slot(const struct search *q, uint32_t id)
 {
     size_t i = (id * 0x9E3779B1u >> 8) & q->mask;
-    for (; q->slots[i]; i = (i + 1) & q->mask) {
-        if (q->queue[q->slots[i] - 1] == id) {
-            return true;
-        }
+    while (q->slots[i] && q->queue[q->slots[i] - 1] != id) {
+        i = (i + 1) & q->mask;
+    }
+    return i;
+}
+
+static void search_grow(struct search *q)
+{
+    q->capacity = q->capacity ? 4 * q->capacity : 16;
+    q->queue = mem_resize(q->queue, q->capacity * sizeof *q->queue);
+    q->parent = mem_resize(q->parent, q->capacity * sizeof *q->parent);
+    q->byte = mem_resize(q->byte, q->capacity);
+    q->mask = 4 * q->capacity - 1;
+    free(q->slots);
+    q->slots = mem_array(q->mask + 1, sizeof *q->slots);
+    for (size_t i = 0; i < q->n; i++) {
+        q->slots[search_slot(q, q->queue[i])] = (uint32_t)i + 1;
+    }
+}
+
+static bool search_add(struct search *q, uint32_t id, uint32_t parent, uint8_t byte)
+{
+    if (q->slots[search_slot(q, id)]) {
+        return true;
     }
     if (q->n >= LANG_MAX_SEARCH) {
         return false;
     }
+    if (q->n == q->capacity) {
+        search_grow(q);
+    }
     q->queue[q->n] = id;
     q->parent[q->n] = parent;
     q->byte[q->n] = byte;
-    q->slots[i] = (uint32_t)++q->n;
+    q->slots[search_slot(q, id)] = (uint32_t)++q->n;
     return true;
 }
 
 static void search_begin(struct search *q, struct langs *s, struct lang from)
 {
-    *q = (struct search){.s = s, .mask = (1 << 16) - 1};
-    q->queue = mem_alloc(LANG_MAX_SEARCH * sizeof *q->queue);
-    q->parent = mem_alloc(LANG_MAX_SEARCH * sizeof *q->parent);
-    q->byte = mem_alloc(LANG_MAX_SEARCH);
-    q->slots = mem_array(q->mask + 1, sizeof *q->slots);
+    *q = (struct search){.s = s};
+    search_grow(q);
     search_add(q, from.id, 0, 0);
 }
 
@@ -369,15 +390,6 @@ struct counting {
     uint64_t sum;
 };
 
-static size_t counting_slot(const struct search *q, uint32_t id)
-{
-    size_t i = (id * 0x9E3779B1u >> 8) & q->mask;
-    while (q->slots[i] && q->queue[q->slots[i] - 1] != id) {
-        i = (i + 1) & q->mask;
-    }
-    return q->slots[i] ? q->slots[i] - 1 : SIZE_MAX;
-}
-
 bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
 {
     limit = limit < LANG_MAX_SEARCH ? limit : LANG_MAX_SEARCH;
@@ -404,27 +416,27 @@ bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
         if (top->at < t->n && top->sum < limit) {
             struct lang next = {t->next[top->at]};
             enum lang_answer dead = next.id ? lang_is_empty(s, next) : LANG_YES;
-            size_t index = dead == LANG_NO ? counting_slot(&q, next.id) : 0;
+            size_t index = dead == LANG_NO ? q.slots[search_slot(&q, next.id)] : 0;
             if (dead == LANG_UNDECIDED) {
                 ok = false;
             } else if (dead == LANG_YES) {
                 top->at++;
-            } else if (index == SIZE_MAX) {
+            } else if (index == 0) {
                 ok = search_add(&q, next.id, 0, 0);
                 if (ok) {
                     counts[q.n - 1] = COUNT_OPEN;
                     stack[depth++] = (struct counting){.id = next.id};
                 }
-            } else if (counts[index] & COUNT_OPEN) {
+            } else if (counts[index - 1] & COUNT_OPEN) {
                 top->sum = limit; /* a circle, and all that lives ends */
             } else {
-                top->sum += n_ways(t, (uint16_t)top->at) * (counts[index] & ~COUNT_KNOWN);
+                top->sum += n_ways(t, (uint16_t)top->at) * (counts[index - 1] & ~COUNT_KNOWN);
                 top->at++;
             }
         } else {
             uint64_t sum = top->sum + s->nodes[top->id].ends;
             sum = sum < limit ? sum : limit;
-            counts[counting_slot(&q, top->id)] = COUNT_KNOWN | sum;
+            counts[q.slots[search_slot(&q, top->id)] - 1] = COUNT_KNOWN | sum;
             depth--;
             if (depth == 0) {
                 *n = sum;
