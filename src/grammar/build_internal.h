@@ -157,6 +157,7 @@ bool array_lives(const struct build *b, const struct array_frame *f);
 /* Makes the languages of the keys: once `lives` is known. */
 void object_prepare(struct build *b, struct object_frame *f);
 
+enum { OBJECT_WORD_USED = 1 }; /* a word of an object's cell: the keys that families have used up */
 void object_begin(const struct object_frame *f, struct frame_words *w);
 /* What may be read at the beginning, brace included (`opening`), or behind a value. s: the store,
  * which may be a copy of the builder's. */

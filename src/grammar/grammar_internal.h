@@ -72,7 +72,11 @@ struct thread {
     uint32_t lang, cell, text;
 };
 
-enum { PLACE_DEAD = 0, PLACE_TOO_COMPLEX = 1, PLACE_FIRST = 2 };
+/* PLACE_UNKNOWN: behind TEXT_ANY, a place that depends on the key that was said. */
+enum { PLACE_DEAD = 0, PLACE_TOO_COMPLEX = 1, PLACE_UNKNOWN = 2, PLACE_FIRST = 3 };
+/* For space_exit: the text of a lexeme that is not looked at. Places behind it are those behind any
+ * text, as far as they do not depend on it. */
+enum { TEXT_ANY = 1 };
 
 struct place {
     uint32_t threads, n_threads;
@@ -132,7 +136,7 @@ struct space {
     size_t n_found, found_capacity;
     struct memo seen;
     size_t work;
-    bool found_complete, too_complex;
+    bool found_complete, too_complex, unknown;
     bool gave_up; /* a place was too complex since somebody cleared this */
     struct buf text;
 };

@@ -127,9 +127,10 @@ static const struct own *own_of(struct space *s, struct lang l)
     return &s->own[index - 1];
 }
 
-/* Tokens below a node of the vocabulary whose bytes have led to a place. Returns the steps taken.
- */
-static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_t *mask)
+/* Tokens below a node of the vocabulary whose bytes have led to a place. Returns the steps taken;
+ * *unknown is set where it met PLACE_UNKNOWN. */
+static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_t *mask,
+                         bool *unknown)
 {
     const struct grammar_vocab *v = s->vocab;
     uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at), end = v->nodes[node].end;
@@ -139,6 +140,7 @@ static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_
         const struct vocab_node *n = &v->nodes[i];
         uint32_t next = space_step(s, at[n->depth - 1], n->byte);
         if (next < PLACE_FIRST) {
+            *unknown = *unknown || next == PLACE_UNKNOWN;
             i = n->end;
             continue;
         }
@@ -175,16 +177,21 @@ static size_t mask_thread(struct space *s, struct thread t, uint32_t *mask)
     uint32_t n_borders = own->n_borders;
     for (uint32_t i = 0; i < n_borders; i++) {
         const struct vocab_node *n = &v->nodes[borders[i].node];
-        uint32_t text = 0;
-        if (t.text && s->langs->nodes[borders[i].lang.id].has_far_marks) {
-            text = space_text(s, t.text, node_bytes(v, borders[i].node), n->depth);
+        bool said = t.text && s->langs->nodes[borders[i].lang.id].has_far_marks, unknown = false;
+        /* What comes behind a key hardly ever depends on the key within one token. */
+        uint32_t place = space_exit(s, borders[i].lang, t.cell, said ? TEXT_ANY : 0);
+        if (place >= PLACE_FIRST) {
+            set_tokens(v, mask, n->token);
+            steps += walk_place(s, borders[i].node, place, mask, &unknown);
         }
-        uint32_t place = space_exit(s, borders[i].lang, t.cell, text);
-        if (place < PLACE_FIRST) {
-            continue;
+        if (unknown || place == PLACE_UNKNOWN) {
+            uint32_t text = space_text(s, t.text, node_bytes(v, borders[i].node), n->depth);
+            place = space_exit(s, borders[i].lang, t.cell, text);
+            if (place >= PLACE_FIRST) {
+                set_tokens(v, mask, n->token);
+                steps += walk_place(s, borders[i].node, place, mask, &unknown);
+            }
         }
-        set_tokens(v, mask, n->token);
-        steps += walk_place(s, borders[i].node, place, mask);
     }
     return steps;
 }

@@ -8,7 +8,7 @@
 
 /* Words of a cell: how many members there are, the language of the keys that families have used up
  * (an alternative of their spellings), and a bit for each declared member that is there. */
-enum { WORD_COUNT, WORD_USED, WORD_BITS };
+enum { WORD_COUNT, WORD_USED = OBJECT_WORD_USED, WORD_BITS };
 enum { MAX_KEY_BYTES = 4 << 20 }; /* of all members of an object; bounds recursion over groups */
 
 static bool has_bit(const uint32_t *bits, uint32_t i)

@@ -251,6 +251,7 @@ static uint32_t frame_cell(struct space *s, uint32_t node, const struct frame_wo
 }
 
 enum { FEW_WORDS = 64 };
+#define KEY_UNKNOWN UINT32_MAX /* in place of the keys that were used: behind TEXT_ANY */
 
 /* A frame has read a mark. */
 static void follow_mark(struct space *s, uint32_t cell, uint32_t mark, uint32_t text)
@@ -271,6 +272,9 @@ static void follow_mark(struct space *s, uint32_t cell, uint32_t mark, uint32_t 
         }
         value = object_next(b->objects[n->a], s->langs, state_of(s, cell), mark, s->text.data,
                             s->text.len, &w);
+        if (mark >= MARK_FAMILY && text == TEXT_ANY) {
+            w.at[OBJECT_WORD_USED] = KEY_UNKNOWN;
+        }
         uint32_t made = frame_cell(s, node, &w, next);
         if (made) {
             enter(s, value, made);
@@ -331,6 +335,10 @@ static void read_frame(struct space *s, uint32_t cell)
     const struct build *b = s->grammar->b;
     const struct build_node *n = &b->nodes[s->cells[cell].node];
     bool records = n->kind == NODE_OBJECT && b->objects[n->a]->records;
+    if (records && state_of(s, cell).words[OBJECT_WORD_USED] == KEY_UNKNOWN) {
+        s->unknown = true;
+        return;
+    }
     if (!s->cells[cell].lexeme) {
         struct lang l = n->kind == NODE_OBJECT
                             ? object_lexeme(b->objects[n->a], s->langs, state_of(s, cell), false)
@@ -512,7 +520,7 @@ static void join_threads(struct space *s)
 static void begin_place(struct space *s)
 {
     s->n_items = s->n_found = s->work = 0;
-    s->found_complete = s->too_complex = false;
+    s->found_complete = s->too_complex = s->unknown = false;
     memo_clear(&s->seen);
 }
 
@@ -539,6 +547,9 @@ static uint32_t finish_place(struct space *s)
     if (s->too_complex || s->n_found > GRAMMAR_MAX_THREADS || s->langs->failed) {
         s->gave_up = true;
         return PLACE_TOO_COMPLEX;
+    }
+    if (s->unknown) {
+        return PLACE_UNKNOWN;
     }
     return make_place(s, s->found, (uint32_t)s->n_found, s->found_complete);
 }
@@ -591,14 +602,15 @@ uint32_t space_step_text(struct space *s, uint32_t place, const uint8_t *bytes, 
 uint32_t space_exit(struct space *s, struct lang l, uint32_t cell, uint32_t text)
 {
     uint64_t key = UINT64_C(1) << 63 | (uint64_t)l.id << 32 | cell;
-    uint32_t place = text ? 0 : memo_get(&s->exits, key);
+    bool keeps = text <= TEXT_ANY;
+    uint32_t place = keeps ? memo_get(&s->exits, key) : 0;
     if (place) {
         return place - 1;
     }
     begin_place(s);
     follow_end(s, l.id, cell, text);
     place = finish_place(s);
-    if (!text && place != PLACE_TOO_COMPLEX) {
+    if (keeps && place != PLACE_TOO_COMPLEX) {
         memo_put(&s->exits, key, place + 1);
     }
     return place;
@@ -698,7 +710,7 @@ struct space *space_new(struct grammar *g, struct grammar_vocab *v, struct error
     s->texts[0] = s->texts[1] = (struct text_cell){0};
     s->n_texts = 2;
     s->places = build_grown(NULL, 0, &s->places_capacity, sizeof *s->places);
-    s->places[PLACE_DEAD] = s->places[PLACE_TOO_COMPLEX] = (struct place){0};
+    memset(s->places, 0, PLACE_FIRST * sizeof *s->places);
     s->n_places = PLACE_FIRST;
     buf_init(&s->text, SIZE_MAX / 4);
     s->base_bytes = space_memory(s);
@@ -790,7 +802,8 @@ static uint32_t move_cell(struct space_moving *m, uint32_t cell)
             memcpy(words, m->from->words + c->words, c->n_words * sizeof *words);
         }
         if (m->from->grammar->b->nodes[c->node].kind == NODE_OBJECT) {
-            words[1] = lang_move(&m->langs, (struct lang){words[1]}).id;
+            struct lang used = {words[OBJECT_WORD_USED]};
+            words[OBJECT_WORD_USED] = lang_move(&m->langs, used).id;
         }
         below = make_cell(m->to, c->node, c->value, words, c->n_words, below);
         free(words);
