@@ -45,7 +45,7 @@ class Answers(program.TemporaryFolder):
         a = self.answer(text, "--json-format", "--temp", "0")
         self.assertEqual(json.loads(a["content"]), {"name": "Anna Walker", "age": 36, "city": "Cork"})
         for seed in range(4):
-            a = self.answer("Hello", "--json-format", "--temp", "1.5", "--seed", seed, "--max-tokens", 400)
+            a = self.answer("Hello", "--json-format", "--temp", "1.5", "--seed", seed, "--max-tokens", 150)
             if a["finish_reason"] == "stop":
                 self.assertIsInstance(json.loads(a["content"]), dict)
             else:
