@@ -104,6 +104,9 @@ struct object_member {
 struct object_family {
     struct lang keys; /* what is between the quotes, spelled LANG_JSON; members are subtracted */
     struct node value;
+    /* 0, or a number up to that of families: of those that have the same one, at least one member
+     * must be there. */
+    uint32_t demand;
 };
 struct object_options {
     const struct object_member *members;

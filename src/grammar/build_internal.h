@@ -80,15 +80,16 @@ struct object_part { /* a member, sorted by key */
 
 struct object_frame {
     struct object_part *parts;
-    uint32_t n_parts, n_words; /* words: 32 members each */
+    uint32_t n_parts, n_words; /* words: 32 members or demands each */
     struct object_group *groups;
     uint32_t n_groups;
     struct {
         struct lang keys; /* without those of the members */
         uint32_t value;
         bool lives;
+        uint32_t demand; /* as in struct object_family: its bit is behind those of the members */
     } * families;
-    uint32_t n_families;
+    uint32_t n_families, n_demands;
     uint32_t min, max;
     struct lang blank;
     bool in_order, records; /* records: keys of families have to be remembered */

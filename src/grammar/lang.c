@@ -607,6 +607,31 @@ struct lang lang_repeat(struct langs *s, struct lang a, uint32_t min, uint32_t m
                                      .c = max})};
 }
 
+struct lang lang_multiple_state(struct langs *s, uint32_t remainder, uint32_t modulus,
+                                uint32_t n_places, uint32_t n_left)
+{
+    uint64_t rest = remainder; /* with zeros at the places that do not come */
+    for (uint32_t i = 0; i < (n_left < n_places ? n_left : n_places); i++) {
+        rest = rest * 10 % modulus;
+    }
+    return (struct lang){intern(s, (struct lang_node){.kind = LANG_IS_MULTIPLE,
+                                                      .has_empty = rest == 0,
+                                                      .ends = rest == 0,
+                                                      .has_cuts = true,
+                                                      .rank = 1,
+                                                      .a = remainder,
+                                                      .b = modulus,
+                                                      .c = n_places << 8 | n_left})};
+}
+
+struct lang lang_multiples(struct langs *s, uint32_t modulus, uint32_t places)
+{
+    if (modulus == 0 || modulus > LANG_MAX_MODULUS || places > LANG_MAX_PLACES) {
+        return langs_fail(s, "multiples of a number with so many figures cannot be followed");
+    }
+    return lang_multiple_state(s, 0, modulus, places, places + 1);
+}
+
 struct lang lang_optional(struct langs *s, struct lang a)
 {
     return lang_or(s, a, lang_empty());
@@ -670,6 +695,9 @@ struct lang lang_move(struct lang_moving *m, struct lang l)
             break;
         case LANG_IS_MARK:
             made = lang_mark(m->to, n->a);
+            break;
+        case LANG_IS_MULTIPLE:
+            made = lang_multiple_state(m->to, n->a, n->b, n->c >> 8, n->c & 255);
             break;
         default: { /* OR, AND */
             struct lang *parts = mem_array(n->b, sizeof *parts);

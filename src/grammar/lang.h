@@ -111,6 +111,12 @@ struct lang lang_minus(struct langs *s, struct lang a, struct lang b); /* in a a
 struct lang lang_repeat(struct langs *s, struct lang a, uint32_t min, uint32_t max);
 struct lang lang_optional(struct langs *s, struct lang a);
 
+/* Figures, with or without a point, that are a multiple of modulus / 10^places: leading zeros may
+ * be there, so cut it with what numbers look like. modulus from 1 to LANG_MAX_MODULUS, places up to
+ * LANG_MAX_PLACES. A state for each remainder, made when it is met. */
+enum { LANG_MAX_MODULUS = 1 << 24, LANG_MAX_PLACES = 60 };
+struct lang lang_multiples(struct langs *s, uint32_t modulus, uint32_t places);
+
 /* Any of many texts: a tree by their beginnings, so that a thousand cost what they spell. */
 struct lang_word {
     const char *text;

@@ -14,6 +14,8 @@ enum lang_kind {
     LANG_IS_NOT,    /* a; of NONE: all texts */
     LANG_IS_REPEAT, /* from b to c times a */
     LANG_IS_MARK,   /* number a */
+    LANG_IS_MULTIPLE, /* figures that, behind a remainder of a, make a multiple of b; c: places that
+                       * count, and how many of them are still to come (lang_multiple_places) */
 };
 
 enum { LANG_FAR_MARK = 1 << 23 };
@@ -67,6 +69,11 @@ static inline const struct lang_node *lang_node(const struct langs *s, struct la
 {
     return &s->nodes[l.id];
 }
+
+/* A state of lang_multiples; n_left: places still to come, n_places + 1 in front of the point, so
+ * that places are told from figures before them. */
+struct lang lang_multiple_state(struct langs *s, uint32_t remainder, uint32_t modulus,
+                                uint32_t n_places, uint32_t n_left);
 
 /* A copy with the same ids, without the states' tables. */
 struct langs *langs_copy(const struct langs *s);

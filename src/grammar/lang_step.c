@@ -169,6 +169,31 @@ static const struct lang_table *derive_set(struct langs *s, uint32_t id, struct 
     return keep(s, id, p, next);
 }
 
+/* Long division: a figure behind remainder r leaves (10 r + figure) mod b. Behind the places that
+ * count nothing but zeros may follow. */
+static const struct lang_table *derive_multiple(struct langs *s, uint32_t id, struct partition *p)
+{
+    uint32_t remainder = s->nodes[id].a, modulus = s->nodes[id].b;
+    uint32_t n_places = s->nodes[id].c >> 8, n_left = s->nodes[id].c & 255;
+    struct lang next[12] = {lang_none()}; /* other bytes, the figures, the point */
+    p->n = 12;
+    for (uint32_t figure = 0; figure < 10; figure++) {
+        uint32_t after = (uint32_t)((10 * (uint64_t)remainder + figure) % modulus);
+        p->of_byte['0' + figure] = (uint8_t)(1 + figure);
+        if (n_left == 0) {
+            next[1 + figure] = figure ? lang_none() : (struct lang){id};
+        } else {
+            next[1 + figure] = lang_multiple_state(s, after, modulus, n_places,
+                                                   n_left > n_places ? n_left : n_left - 1);
+        }
+    }
+    p->of_byte['.'] = 11;
+    if (n_left > n_places) {
+        next[11] = lang_multiple_state(s, remainder, modulus, n_places, n_places);
+    }
+    return keep(s, id, p, next);
+}
+
 const struct lang_table *lang_derive(struct langs *s, uint32_t id)
 {
     if (s->failed) {
@@ -195,6 +220,8 @@ const struct lang_table *lang_derive(struct langs *s, uint32_t id)
         return derive_many(s, id, &p);
     case LANG_IS_REPEAT:
         return derive_repeat(s, id, &p);
+    case LANG_IS_MULTIPLE:
+        return derive_multiple(s, id, &p);
     case LANG_IS_NOT: {
         const struct lang_table *t = lang_derive(s, s->nodes[id].a);
         if (!t) {

@@ -119,7 +119,14 @@ struct node build_object(struct build *b, const struct object_options *o)
     }
     struct object_frame *f = build_alloc(b, sizeof *f);
     f->n_parts = (uint32_t)o->n_members;
-    f->n_words = (f->n_parts + 31) / 32;
+    for (size_t i = 0; i < o->n_families; i++) {
+        uint32_t demand = o->families[i].demand;
+        f->n_demands = demand > f->n_demands ? demand : f->n_demands;
+    }
+    if (f->n_demands > o->n_families) {
+        return build_fail(b, ERROR_USAGE, "a demand of an object has a number above its families");
+    }
+    f->n_words = (f->n_parts + f->n_demands + 31) / 32;
     f->parts = build_alloc(b, (o->n_members + 1) * sizeof *f->parts);
     f->required = build_alloc(b, (f->n_words + 1) * sizeof *f->required);
     f->n_families = (uint32_t)o->n_families;
@@ -146,6 +153,10 @@ struct node build_object(struct build *b, const struct object_options *o)
     for (uint32_t i = 0; i < f->n_families; i++) {
         f->families[i].keys = o->families[i].keys;
         f->families[i].value = o->families[i].value.id;
+        f->families[i].demand = o->families[i].demand;
+    }
+    for (uint32_t i = 0; i < f->n_demands; i++) {
+        set_bit(f->required, f->n_parts + i);
     }
     b->objects =
         build_grown(b->objects, b->n_objects, &b->objects_capacity, sizeof(struct object_frame *));
@@ -189,6 +200,16 @@ bool object_lives(struct build *b, struct object_frame *f)
             n_living += n;
         }
     }
+    for (uint32_t demand = 1; demand <= f->n_demands; demand++) {
+        bool lives = false;
+        for (uint32_t i = 0; i < f->n_families; i++) {
+            lives = lives || (f->families[i].demand == demand && f->families[i].lives);
+        }
+        if (!lives) {
+            return false;
+        }
+    }
+    n_required += f->n_demands;
     return f->min <= f->max && n_required <= f->max && (endless || n_living >= f->min);
 }
 
@@ -344,10 +365,10 @@ static uint32_t count_bits(uint32_t x)
 
 /* What is known about a place between members. */
 struct offer {
-    uint32_t n_missing;
-    uint32_t *offered, *missing; /* bits */
-    bool may_end, family;
-    uint32_t room[]; /* of both */
+    uint32_t n_missing, n_demands;  /* the latter: demands among the missing */
+    uint32_t *offered, *missing;    /* bits */
+    bool may_end, family, demanded; /* families may come; those that must */
+    uint32_t room[];                /* of both */
 };
 
 /* Whether member i may come: it lives, is not there, and it fits with what it needs. */
@@ -405,7 +426,8 @@ static void keep_order(const struct object_frame *f, struct offer *o, struct fra
         }
     }
     free(behind);
-    o->family = o->family && o->n_missing == 0;
+    o->demanded = o->demanded && o->n_missing == o->n_demands;
+    o->family = o->family && o->n_missing == o->n_demands;
 }
 
 static struct offer *offer_new(const struct object_frame *f, struct frame_state at)
@@ -435,6 +457,10 @@ static struct offer *offer_new(const struct object_frame *f, struct frame_state 
     uint64_t with_one_more = (uint64_t)at.words[WORD_COUNT] + o->n_missing + 1;
     o->may_end = o->n_missing == 0 && at.words[WORD_COUNT] >= f->min;
     o->family = f->records && (f->max == LANG_INFINITE || with_one_more <= f->max);
+    for (uint32_t i = f->n_parts; i < f->n_parts + f->n_demands; i++) {
+        o->n_demands += has_bit(o->missing, i);
+    }
+    o->demanded = f->records && o->n_demands; /* it is counted among the missing */
     if (f->in_order) {
         keep_order(f, o, at);
     }
@@ -449,8 +475,10 @@ struct lang object_lexeme(const struct object_frame *f, struct langs *s, struct 
     struct lang used = {at.words[WORD_USED]};
     struct lang *families = mem_array(f->n_families + 1, sizeof *families);
     size_t n = 0;
-    for (uint32_t i = 0; o->family && i < f->n_families; i++) {
-        if (f->families[i].lives) {
+    for (uint32_t i = 0; i < f->n_families; i++) {
+        uint32_t demand = f->families[i].demand;
+        bool must = demand && has_bit(o->missing, f->n_parts + demand - 1);
+        if (f->families[i].lives && (must ? o->demanded : o->family)) {
             families[n++] = lang_concat(s, lang_minus(s, f->families[i].keys, used),
                                         key_end(f, s, MARK_FAMILY + i));
         }
@@ -532,5 +560,9 @@ uint32_t object_next(const struct object_frame *f, struct langs *s, struct frame
     struct lang spelled = lang_spelled(s, key.data ? key.data : "", key.len, LANG_JSON);
     w->at[WORD_USED] = lang_or(s, (struct lang){at.words[WORD_USED]}, spelled).id;
     buf_free(&key);
+    uint32_t demand = f->families[mark - MARK_FAMILY].demand;
+    if (demand) {
+        set_bit(w->at + WORD_BITS, f->n_parts + demand - 1);
+    }
     return f->families[mark - MARK_FAMILY].value;
 }
