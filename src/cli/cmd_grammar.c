@@ -149,7 +149,8 @@ static int run(const void *options, const struct string_list *arguments)
     struct grammar *g = constrain_grammar(&o.form, &e);
     double ms = (time_now_s() - start_s) * 1e3;
     if (!g && e.code == ERROR_NONE) {
-        return cli_usage("grammar", "give a grammar: a FILE, --regex, --choices or --json-format");
+        return cli_usage("grammar", "give a grammar: a FILE, --regex, --choices, --json-format "
+                                    "or --json-schema");
     }
     if (!g) {
         return e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
@@ -192,6 +193,7 @@ const struct command cmd_grammar = {
         "text it says how large the grammar is. Tokens (<think>) match no text here.",
     .examples = "  lllm grammar json.gbnf --text '{\"a\": 1}'\n"
                 "  lllm grammar --regex '\\d{4}-\\d{2}' --text 2026-1\n"
+                "  lllm grammar --json-schema person.json --text '{\"name\": \"Ada\"}'\n"
                 "  echo '[1, 2' | lllm grammar --json-format -f - --json\n",
     .options = table,
     .options_bytes = sizeof(struct grammar_options),

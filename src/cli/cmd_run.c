@@ -498,6 +498,7 @@ const struct command cmd_run = {
                 "  lllm run mistral-7b.gguf --plan --memory 6G\n"
                 "  lllm run \"Is fire hot?\" --choices yes,no\n"
                 "  lllm run \"A cat as JSON\" --json-format --max-tokens 200\n"
+                "  lllm run \"Describe Ada Lovelace.\" --json-schema person.json\n"
                 "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),

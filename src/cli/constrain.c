@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/input.h"
+#include "grammar/schema.h"
 
 static struct grammar *read_gbnf(const char *path, struct error *e)
 {
@@ -13,6 +14,27 @@ static struct grammar *read_gbnf(const char *path, struct error *e)
     struct grammar *g = NULL;
     if (input_read(path, GRAMMAR_MAX_TEXT_BYTES, &text, &why)) {
         g = grammar_parse_gbnf(text.data ? text.data : "", text.len, &why);
+        if (!g) {
+            error_prefix(&why, "%s: ", input_name(path));
+        }
+    }
+    if (!g && e) {
+        *e = why;
+    }
+    buf_free(&text);
+    return g;
+}
+
+static struct grammar *read_schema(const char *path, struct error *e)
+{
+    struct buf text;
+    buf_init(&text, SCHEMA_MAX_TEXT_BYTES);
+    struct error why = {0};
+    struct grammar *g = NULL;
+    if (input_read(path, SCHEMA_MAX_TEXT_BYTES, &text, &why)) {
+        json_t *schema = schema_read(text.data ? text.data : "", text.len, &why);
+        g = schema ? grammar_json_schema(schema, NULL, &why) : NULL;
+        json_decref(schema);
         if (!g) {
             error_prefix(&why, "%s: ", input_name(path));
         }
@@ -49,16 +71,19 @@ static struct grammar *read_choices(const char *list, struct error *e)
 
 struct grammar *constrain_grammar(const struct constrain_options *o, struct error *e)
 {
-    int n = (o->grammar != NULL) + (o->regex != NULL) + (o->choices != NULL) + o->json_format;
+    int n = (o->grammar != NULL) + (o->regex != NULL) + (o->choices != NULL) + o->json_format +
+            (o->json_schema != NULL);
     if (n > 1) {
-        error_set(e, ERROR_USAGE,
-                  "--grammar, --regex, --choices and --json-format each say what the answer looks "
-                  "like; leave all but one away");
+        error_set(
+            e, ERROR_USAGE,
+            "--grammar, --regex, --choices, --json-format and --json-schema each say what the "
+            "answer looks like; leave all but one away");
         return NULL;
     }
     return o->grammar       ? read_gbnf(o->grammar, e)
            : o->regex       ? grammar_parse_regex(o->regex, strlen(o->regex), e)
            : o->choices     ? read_choices(o->choices, e)
            : o->json_format ? grammar_json(true, NULL, e)
+           : o->json_schema ? read_schema(o->json_schema, e)
                             : NULL;
 }

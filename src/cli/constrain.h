@@ -9,6 +9,7 @@ struct constrain_options {
     const char *grammar; /* a file, or "-" */
     const char *regex, *choices;
     bool json_format;
+    const char *json_schema; /* a file, or "-" */
 };
 
 /* Rows of an option table; of is the offset of a struct constrain_options. */
@@ -40,9 +41,19 @@ struct constrain_options {
          0,                                                                                        \
          0,                                                                                        \
          0},                                                                                       \
+        {"json-format",                                                                            \
+         0,                                                                                        \
+         OPTION_FLAG,                                                                              \
+         NULL,                                                                                     \
+         "the answer is a JSON object",                                                            \
+         (of) + offsetof(struct constrain_options, json_format),                                   \
+         0,                                                                                        \
+         0,                                                                                        \
+         0},                                                                                       \
     {                                                                                              \
-        "json-format", 0, OPTION_FLAG, NULL, "the answer is a JSON object",                        \
-            (of) + offsetof(struct constrain_options, json_format), 0, 0, 0                        \
+        "json-schema", 0, OPTION_STRING, "FILE",                                                   \
+            "the answer is JSON that this JSON Schema (draft 2020-12) allows (-: standard input)", \
+            (of) + offsetof(struct constrain_options, json_schema), 0, 0, 0                        \
     }
 
 /* The grammar that is asked for: NULL without an error where none is, and ERROR_USAGE where there

@@ -66,11 +66,30 @@ class Answers(program.TemporaryFolder):
         self.assertEqual(json.loads(done.stdout)["finish_reason"], "constraint")
         self.assertIn("too ambiguous", done.stderr)
 
+    def test_json_schema(self):
+        schema = {"type": "object", "properties": {"name": {"type": "string", "pattern": "^[A-Z][a-z]{1,8}$"},
+                  "age": {"type": "integer", "minimum": 0, "maximum": 130}, "likes": {"type": "array", "items":
+                  {"enum": ["tea", "milk"]}, "uniqueItems": True}}, "required": ["name", "age"],
+                  "additionalProperties": False}
+        path = self.write("person.json", json.dumps(schema))
+        for seed in range(3):
+            a = self.answer("Hello", "--json-schema", path, "--temp", "1.5", "--seed", seed, "--max-tokens", 400)
+            person = json.loads(a["content"])
+            self.assertLessEqual({"name", "age"}, set(person))
+            self.assertLessEqual(set(person), {"name", "age", "likes"})
+            self.assertTrue(re.fullmatch("[A-Z][a-z]{1,8}", person["name"]))
+            self.assertTrue(0 <= person["age"] <= 130 and person["age"] == int(person["age"]))
+            self.assertEqual(len(set(person.get("likes", []))), len(person.get("likes", [])))
+
     def test_refusals(self):
         cases = [(2, ("--regex", "a", "--choices", "b"), "all but one"),
                  (1, ("--regex", "a(?=b)"), "(at byte 1)"),
                  (1, ("--grammar", self.write("bad.gbnf", "root ::= (")), "not closed"),
                  (1, ("--grammar", self.write("token.gbnf", "root ::= <nope>")), "<nope>"),
+                 (1, ("--json-schema", self.write("bad.json", '{"items": {"minLength": -1}}')),
+                  "bad.json: #/items/minLength: must be a whole number"),
+                 (1, ("--json-schema", self.write("worse.json", '{"items": ')), "worse.json: the schema is no JSON"),
+                 (2, ("--json-schema", "x", "--json-format"), "all but one"),
                  (1, ("--grammar", self.folder / "none"), "none")]
         for status, options, words in cases:
             with self.subTest(options=options):
@@ -108,6 +127,9 @@ class Window(program.TemporaryFolder):
         self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
         done = run("grammar", "--json-format", "-f", "-", stdin='{"a": 1}')
         self.assertEqual(done.stdout, "accepted\n")
+        done = run("grammar", "--json-schema", "-", "--text", '{"a": 1, "a": 2}', stdin='{"maxProperties": 2}')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("refused at byte 11", done.stdout)
 
     def test_usage(self):
         for arguments in ((), ("a", "b"), ("--regex", "a", "--text", "x", "-f", "y")):

@@ -1,0 +1,165 @@
+/* schema_branches.c: alternatives of what a value may be, joined and multiplied. */
+#include "grammar/schema_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+uint32_t atom_type(enum atom_kind kind)
+{
+    return kind <= NUMBER_SET   ? TYPE_NUMBER
+           : kind <= STRING_SET ? TYPE_STRING
+           : kind <= OBJECT_MAX ? TYPE_OBJECT
+                                : TYPE_ARRAY;
+}
+
+/* False, once, where alternatives become too many. */
+static bool may_work(struct compiler *c, uint32_t n)
+{
+    c->work += n;
+    if (c->work > SCHEMA_MAX_WORK || n > SCHEMA_MAX_BRANCHES) {
+        return schema_fail_at(
+            c, ERROR_LIMIT, c->active ? schema_get(c, literal_schema(c->active->l))->pointer : "#",
+            "this has too many alternatives once all of its parts are taken together; make them "
+            "fewer, or disjoint by type or by a property with a \"const\"");
+    }
+    return !c->failed;
+}
+
+void branch_add_atom(struct compiler *c, struct branch *b, uint32_t atom)
+{
+    if (!(b->types & atom_type(atom_get(c, atom)->kind))) {
+        return;
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->atoms[i] == atom) {
+            return;
+        }
+    }
+    if (b->n == b->capacity) {
+        uint32_t capacity = b->capacity ? 2 * b->capacity : 8;
+        uint32_t *atoms = arena_alloc(c->arena, capacity * sizeof *atoms);
+        if (b->n) {
+            memcpy(atoms, b->atoms, b->n * sizeof *atoms);
+        }
+        b->atoms = atoms;
+        b->capacity = capacity;
+    }
+    b->atoms[b->n++] = atom;
+}
+
+/* Atoms about types that are not allowed any more say nothing. */
+static void drop_atoms(struct compiler *c, struct branch *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (b->types & atom_type(atom_get(c, b->atoms[i])->kind)) {
+            b->atoms[n++] = b->atoms[i];
+        }
+    }
+    b->n = n;
+}
+
+void branches_add(struct compiler *c, struct branches *to, const struct branch *b)
+{
+    if (to->n == to->capacity) {
+        uint32_t capacity = to->capacity ? 2 * to->capacity : 2;
+        struct branch *v = arena_alloc(c->arena, capacity * sizeof *v);
+        if (to->n) {
+            memcpy(v, to->v, to->n * sizeof *v);
+        }
+        to->v = v;
+        to->capacity = capacity;
+    }
+    to->v[to->n++] = *b;
+}
+
+void branches_join(struct compiler *c, struct branches *to, const struct branches *from)
+{
+    if (may_work(c, to->n + from->n)) {
+        for (uint32_t i = 0; i < from->n; i++) {
+            branches_add(c, to, &from->v[i]);
+        }
+    }
+}
+
+static void add_evaluated(struct compiler *c, struct evaluated *to, const struct evaluated *from)
+{
+    to->keys = lang_or(c->langs, to->keys, from->keys);
+    to->names = list_join(c, to->names, from->names);
+    to->all_keys = to->all_keys || from->all_keys;
+    to->all_items = to->all_items || from->all_items;
+    to->n_items = to->n_items > from->n_items ? to->n_items : from->n_items;
+    to->contained = list_join(c, to->contained, from->contained);
+}
+
+/* b AND with; atoms of b are its own. */
+static void branch_and(struct compiler *c, struct branch *b, const struct branch *with)
+{
+    b->types &= with->types;
+    drop_atoms(c, b);
+    for (uint32_t i = 0; i < with->n; i++) {
+        branch_add_atom(c, b, with->atoms[i]);
+    }
+    add_evaluated(c, &b->evaluated, &with->evaluated);
+}
+
+static struct branch branch_copy(struct compiler *c, const struct branch *b)
+{
+    struct branch copy = *b;
+    copy.capacity = b->n + 4;
+    copy.atoms = arena_alloc(c->arena, copy.capacity * sizeof *copy.atoms);
+    if (b->n) {
+        memcpy(copy.atoms, b->atoms, b->n * sizeof *copy.atoms);
+    }
+    return copy;
+}
+
+void branches_product(struct compiler *c, struct branches *to, const struct branches *from)
+{
+    if (from->n == 1 && to->n == 1) { /* the usual case: nothing is copied, nothing pruned */
+        branch_and(c, &to->v[0], &from->v[0]);
+        to->n = to->v[0].types != 0;
+        return;
+    }
+    struct branches product = {0};
+    if (!may_work(c, to->n * from->n)) {
+        to->n = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < to->n; i++) {
+        for (uint32_t j = 0; j < from->n && !c->failed; j++) {
+            struct branch b = branch_copy(c, &to->v[i]);
+            branch_and(c, &b, &from->v[j]);
+            if (b.types) {
+                branch_prune(c, &b, c->levels);
+            }
+            if (b.types) {
+                branches_add(c, &product, &b);
+            }
+        }
+    }
+    *to = product;
+}
+
+struct branches branches_types(struct compiler *c, uint32_t types)
+{
+    struct branches all = {0};
+    if (types) {
+        struct branch b = {.types = types};
+        branches_add(c, &all, &b);
+    }
+    return all;
+}
+
+struct branches branches_true(struct compiler *c)
+{
+    return branches_types(c, TYPE_ALL);
+}
+
+struct branches branches_atom(struct compiler *c, uint32_t type, bool only, struct atom a,
+                              uint32_t schema, const char *keyword)
+{
+    struct branches all = branches_types(c, only ? type : TYPE_ALL);
+    branch_add_atom(c, &all.v[0], atom_intern(c, a, schema, keyword));
+    return all;
+}

@@ -1,0 +1,273 @@
+/* schema_number.c: numbers by their figures: comparison with a bound and division by a number, as
+ * languages of texts without exponent. A language says something about texts that are numbers; that
+ * they are is said beside it (plain_number in struct compiler). */
+#include "grammar/schema_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* |value| = 0.DIGITS * 10^point, no zero at either end of the digits; no digits: zero. */
+struct decimal {
+    bool negative;
+    int n, point;
+    char digits[40];
+};
+
+static struct decimal decimal_of(const json_t *v)
+{
+    char text[64];
+    if (json_is_integer(v)) {
+        snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+    } else { /* the shortest text that reads as the same double: what people wrote */
+        for (int precision = 1; precision <= 17; precision++) {
+            snprintf(text, sizeof text, "%.*e", precision - 1, json_real_value(v));
+            if (strtod(text, NULL) == json_real_value(v)) {
+                break;
+            }
+        }
+    }
+    struct decimal d = {.negative = text[0] == '-'};
+    bool behind = false;
+    for (const char *p = text + d.negative; *p; p++) {
+        if (*p == 'e') {
+            d.point += atoi(p + 1);
+            break;
+        }
+        if (*p == '.') {
+            behind = true;
+        } else if (d.n || *p != '0') {
+            d.digits[d.n++] = *p;
+            d.point += !behind;
+        } else {
+            d.point -= behind;
+        }
+    }
+    while (d.n && d.digits[d.n - 1] == '0') {
+        d.n--;
+    }
+    d.negative = d.negative && d.n;
+    return d;
+}
+
+/* ---- parts ---- */
+
+static struct lang digit_range(struct compiler *c, int first, int last)
+{
+    return first > last ? lang_none()
+                        : lang_byte_range(c->langs, (uint8_t)('0' + first), (uint8_t)('0' + last));
+}
+
+static struct lang digits(struct compiler *c, uint32_t min, uint32_t max)
+{
+    return lang_repeat(c->langs, digit_range(c, 0, 9), min, max);
+}
+
+static struct lang text_lang(struct compiler *c, const char *text, size_t n)
+{
+    return lang_text(c->langs, text, n);
+}
+
+static struct lang then(struct compiler *c, struct lang a, struct lang b)
+{
+    return lang_concat(c->langs, a, b);
+}
+
+static void also(struct compiler *c, struct lang *to, struct lang more)
+{
+    *to = lang_or(c->langs, *to, more);
+}
+
+/* Any figures behind the point, or no point. */
+static struct lang any_fraction(struct compiler *c)
+{
+    struct lang l = then(c, text_lang(c, ".", 1), digits(c, 1, LANG_INFINITE));
+    return lang_optional(c->langs, l);
+}
+
+/* A whole number of at most so many figures. */
+static struct lang whole_number(struct compiler *c, uint32_t max)
+{
+    struct lang more =
+        then(c, digit_range(c, 1, 9), digits(c, 0, max == LANG_INFINITE ? LANG_INFINITE : max - 1));
+    return lang_or(c->langs, text_lang(c, "0", 1), more);
+}
+
+/* With a point: no more figures than a double tells apart (15), so that a reader that takes it for
+ * one finds the same: 9007199254740993.5 is a whole number there. */
+static struct lang with_point(struct compiler *c, uint32_t max)
+{
+    struct lang all = then(c, text_lang(c, "0.", 2), digits(c, 1, max < 15 ? max : 15));
+    for (uint32_t n = 1; n < 15 && n <= max; n++) {
+        struct lang whole = then(c, digit_range(c, 1, 9), digits(c, n - 1, n - 1));
+        struct lang behind = digits(c, 1, max < 15 - n ? max : 15 - n);
+        also(c, &all, then(c, whole, then(c, text_lang(c, ".", 1), behind)));
+    }
+    return all;
+}
+
+struct lang number_plain(struct compiler *c)
+{
+    uint32_t max = c->o.bounds.unbounded    ? LANG_INFINITE
+                   : c->o.bounds.max_digits ? c->o.bounds.max_digits
+                                            : 1;
+    struct lang whole = whole_number(c, max);
+    struct lang all = c->o.bounds.unbounded ? then(c, whole, any_fraction(c))
+                                            : lang_or(c->langs, whole, with_point(c, max));
+    return then(c, lang_optional(c->langs, text_lang(c, "-", 1)), all);
+}
+
+/* The bound's figures on both sides of the point; never a leading or trailing zero too many. */
+struct figures {
+    char *whole, *fraction;
+    size_t n_whole, n_fraction;
+};
+
+static struct figures figures_of(struct compiler *c, const struct decimal *d)
+{
+    struct figures f = {0};
+    f.n_whole = d->point > 0 && d->n ? (size_t)d->point : 1;
+    f.n_fraction = d->n > d->point ? (size_t)(d->n - d->point) : 0;
+    f.n_fraction = d->n ? f.n_fraction : 0;
+    f.whole = arena_alloc(c->arena, f.n_whole + 1);
+    f.fraction = arena_alloc(c->arena, f.n_fraction + 1);
+    memset(f.whole, '0', f.n_whole);
+    memset(f.fraction, '0', f.n_fraction);
+    for (int i = 0; i < d->n; i++) {
+        if (i < d->point) {
+            f.whole[i] = d->digits[i];
+        } else {
+            f.fraction[i - d->point] = d->digits[i];
+        }
+    }
+    return f;
+}
+
+/* Texts of figures that begin like [text, n] and have a smaller (larger) one at the first place
+ * where they differ; then `tail(i)` figures, or any number of them. */
+static struct lang differing(struct compiler *c, const char *text, size_t n, bool larger,
+                             bool same_length)
+{
+    struct lang all = lang_none();
+    for (size_t i = 0; i < n; i++) {
+        int digit = text[i] - '0';
+        struct lang here = larger ? digit_range(c, digit + 1, 9) : digit_range(c, 0, digit - 1);
+        if (here.id != lang_none().id) {
+            uint32_t rest = (uint32_t)(n - 1 - i);
+            struct lang l =
+                then(c, here, same_length ? digits(c, rest, rest) : digits(c, 0, LANG_INFINITE));
+            also(c, &all, then(c, text_lang(c, text, i), l));
+        }
+    }
+    return all;
+}
+
+/* Magnitudes equal to, larger than and smaller than the bound's. */
+static struct lang magnitude_equal(struct compiler *c, const struct figures *f)
+{
+    struct lang zeros = lang_repeat(c->langs, text_lang(c, "0", 1), 0,
+                                    c->o.bounds.unbounded ? LANG_INFINITE : c->o.bounds.max_digits);
+    struct lang point = text_lang(c, ".", 1), whole = text_lang(c, f->whole, f->n_whole);
+    if (f->n_fraction) {
+        return then(c, whole,
+                    then(c, point, then(c, text_lang(c, f->fraction, f->n_fraction), zeros)));
+    }
+    struct lang behind = then(c, point, then(c, text_lang(c, "0", 1), zeros));
+    return then(c, whole, lang_optional(c->langs, behind));
+}
+
+static struct lang magnitude_larger(struct compiler *c, const struct figures *f)
+{
+    struct lang longer =
+        then(c, digit_range(c, 1, 9), digits(c, (uint32_t)f->n_whole, LANG_INFINITE));
+    also(c, &longer, differing(c, f->whole, f->n_whole, true, true));
+    struct lang all = then(c, longer, any_fraction(c));
+    struct lang fraction = differing(c, f->fraction, f->n_fraction, true, false);
+    struct lang beyond = then(c, digits(c, 0, LANG_INFINITE),
+                              then(c, digit_range(c, 1, 9), digits(c, 0, LANG_INFINITE)));
+    also(c, &fraction, then(c, text_lang(c, f->fraction, f->n_fraction), beyond));
+    struct lang whole = text_lang(c, f->whole, f->n_whole);
+    also(c, &all, then(c, whole, then(c, text_lang(c, ".", 1), fraction)));
+    return all;
+}
+
+static struct lang magnitude_smaller(struct compiler *c, const struct figures *f)
+{
+    struct lang shorter = differing(c, f->whole, f->n_whole, false, true);
+    if (f->n_whole > 1) {
+        also(c, &shorter, text_lang(c, "0", 1));
+        also(c, &shorter, then(c, digit_range(c, 1, 9), digits(c, 0, (uint32_t)f->n_whole - 2)));
+    }
+    struct lang all = then(c, shorter, any_fraction(c));
+    if (f->n_fraction) {
+        struct lang whole = text_lang(c, f->whole, f->n_whole);
+        struct lang fraction = differing(c, f->fraction, f->n_fraction, false, false);
+        for (size_t i = 1; i < f->n_fraction; i++) {
+            also(c, &fraction, text_lang(c, f->fraction, i));
+        }
+        also(c, &all, whole);
+        also(c, &all, then(c, whole, then(c, text_lang(c, ".", 1), fraction)));
+    }
+    return all;
+}
+
+struct lang number_compare(struct compiler *c, const json_t *bound, bool less, bool equal,
+                           bool more)
+{
+    struct decimal d = decimal_of(bound);
+    struct figures f = figures_of(c, &d);
+    struct lang minus = text_lang(c, "-", 1), same = magnitude_equal(c, &f), all = lang_none();
+    struct lang any = then(c, digits(c, 1, LANG_INFINITE), any_fraction(c));
+    struct lang sign = d.n ? d.negative ? minus : lang_empty() : lang_optional(c->langs, minus);
+    if (equal) {
+        also(c, &all, then(c, sign, same));
+    }
+    if (d.n == 0) { /* signs tell all but zero */
+        struct lang nonzero = magnitude_larger(c, &f);
+        also(c, &all, more ? nonzero : lang_none());
+        also(c, &all, less ? then(c, minus, nonzero) : lang_none());
+        return all;
+    }
+    struct lang beyond = then(c, sign, magnitude_larger(c, &f)),
+                within = then(c, sign, magnitude_smaller(c, &f)),
+                other = then(c, d.negative ? lang_empty() : minus, any);
+    /* On the other side of zero, and between zero and the bound, with either sign of zero. */
+    also(c, &all, (d.negative ? more : less) ? lang_or(c->langs, within, other) : lang_none());
+    also(c, &all, (d.negative ? less : more) ? beyond : lang_none());
+    return all;
+}
+
+struct lang number_equal(struct compiler *c, const json_t *v)
+{
+    return number_compare(c, v, false, true, false);
+}
+
+struct lang number_integer(struct compiler *c)
+{
+    struct lang zeros = lang_repeat(c->langs, text_lang(c, "0", 1), 1, LANG_INFINITE);
+    struct lang behind = lang_optional(c->langs, then(c, text_lang(c, ".", 1), zeros));
+    return then(c, lang_optional(c->langs, text_lang(c, "-", 1)),
+                then(c, digits(c, 1, LANG_INFINITE), behind));
+}
+
+/* The divisor is modulus / 10^places. */
+struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor)
+{
+    struct decimal d = decimal_of(divisor);
+    uint64_t modulus = 0;
+    int places = d.n > d.point ? d.n - d.point : 0;
+    for (int i = 0; i < d.n || i < d.point; i++) {
+        modulus = 10 * modulus + (i < d.n ? (uint64_t)(d.digits[i] - '0') : 0);
+        if (modulus > SCHEMA_MAX_REMAINDERS) {
+            break;
+        }
+    }
+    if (modulus > SCHEMA_MAX_REMAINDERS || places > 60) {
+        schema_fail(c, ERROR_UNSUPPORTED, schema, "multipleOf",
+                    "divisors whose figures make a number above %d cannot be held",
+                    SCHEMA_MAX_REMAINDERS);
+        return lang_none();
+    }
+    return then(c, lang_optional(c->langs, text_lang(c, "-", 1)),
+                lang_multiples(c->langs, (uint32_t)modulus, (uint32_t)places));
+}

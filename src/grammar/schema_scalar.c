@@ -1,0 +1,221 @@
+/* schema_scalar.c: the texts of numbers and strings that a branch allows. */
+#include "grammar/schema_internal.h"
+
+#include <string.h>
+
+/* ---- sets of values ---- */
+
+static struct lang set_numbers(struct compiler *c, struct value_set *set)
+{
+    if (!set->has_numbers) {
+        for (uint32_t i = 0; i < set->n; i++) {
+            if (json_is_number(set->values[i])) {
+                set->numbers = lang_or(c->langs, set->numbers, number_equal(c, set->values[i]));
+            }
+        }
+        set->has_numbers = true;
+    }
+    return set->numbers;
+}
+
+static struct lang set_strings(struct compiler *c, struct value_set *set)
+{
+    if (!set->has_strings) {
+        struct lang_word *words = arena_alloc(c->arena, (set->n + 1) * sizeof *words);
+        size_t n = 0;
+        for (uint32_t i = 0; i < set->n; i++) {
+            const json_t *v = set->values[i];
+            if (json_is_string(v)) {
+                words[n++] =
+                    (struct lang_word){json_string_value(v), json_string_length(v), lang_empty()};
+            }
+        }
+        set->strings = lang_words(c->langs, words, n, c->spelling);
+        set->has_strings = true;
+    }
+    return set->strings;
+}
+
+/* ---- branches ---- */
+
+struct lang branch_numbers(struct compiler *c, const struct branch *b)
+{
+    struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts);
+    size_t n = 0;
+    bool is_plain = false;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        if (a->kind == NUMBER_LANG) {
+            parts[n++] = (struct lang){a->a};
+        } else if (a->kind == NUMBER_SET) {
+            struct lang l = set_numbers(c, table_at(&c->sets, a->a));
+            is_plain = is_plain || !a->b; /* its texts are numbers as they stand */
+            parts[n++] = a->b ? lang_not(c->langs, l) : l;
+        }
+    }
+    if (n == 0) {
+        return c->number;
+    }
+    if (!is_plain) {
+        parts[n++] = c->plain_number;
+    }
+    return lang_and_all(c->langs, parts, n);
+}
+
+struct lang branch_strings(struct compiler *c, const struct branch *b)
+{
+    struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts);
+    size_t n = 0;
+    bool is_content = false;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        if (a->kind == STRING_LANG) {
+            parts[n++] = (struct lang){a->a};
+            is_content = true;
+        } else if (a->kind == STRING_SET) {
+            struct lang l = set_strings(c, table_at(&c->sets, a->a));
+            is_content = is_content || !a->b;
+            parts[n++] = a->b ? lang_not(c->langs, l) : l;
+        }
+    }
+    if (!is_content) {
+        parts[n++] = c->content;
+    }
+    return lang_and_all(c->langs, parts, n);
+}
+
+struct lang goal_strings(struct compiler *c, uint32_t goal)
+{
+    struct goal *g = goal_get(c, goal);
+    if (g->asked) {
+        schema_fail(c, ERROR_UNSUPPORTED, literal_schema(g->literals[0]), NULL,
+                    "which names are allowed depends on this schema itself");
+        return lang_none();
+    }
+    g->asked = true;
+    const struct branches *all = goal_branches(c, goal);
+    struct lang l = lang_none();
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (all->v[i].types & TYPE_STRING) {
+            l = lang_or(c->langs, l, branch_strings(c, &all->v[i]));
+        }
+    }
+    g->asked = false;
+    return l;
+}
+
+/* ---- patterns ---- */
+
+static struct lang regex_once(struct compiler *c, const char *pattern, size_t n, bool search,
+                              struct error *e)
+{
+    struct pattern entry = {0};
+    char *content = arena_alloc(c->arena, n + 1);
+    content[0] = (char)search;
+    memcpy(content + 1, pattern, n);
+    uint32_t id = schema_intern(c, &c->patterns, &entry, content, n + 1);
+    struct pattern *kept = table_at(&c->patterns, id);
+    if (!kept->made) {
+        struct regex_options o = {.spelling = c->spelling, .search = search};
+        kept->l = lang_regex(c->langs, pattern, n, &o, e);
+        kept->made = true;
+    }
+    return kept->l;
+}
+
+struct lang string_pattern(struct compiler *c, uint32_t schema, const char *keyword,
+                           const char *pattern, size_t n)
+{
+    struct error e = {0};
+    struct lang l = regex_once(c, pattern, n, true, &e);
+    if (e.code != ERROR_NONE) {
+        char quoted[UTF8_QUOTE_BYTES];
+        schema_fail(c, e.code, schema, keyword, "%s: %s", utf8_quote(quoted, pattern, n),
+                    e.message);
+    }
+    return l;
+}
+
+struct lang string_regex(struct compiler *c, uint32_t schema, const char *keyword,
+                         const char *pattern, size_t n)
+{
+    struct error e = {0};
+    struct lang l = regex_once(c, pattern, n, false, &e);
+    if (e.code != ERROR_NONE) {
+        schema_fail(c, e.code, schema, keyword, "%s", e.message);
+    }
+    return l;
+}
+
+/* ---- finitely many values ---- */
+
+struct finite {
+    struct lang *values;
+    uint32_t max, n;
+};
+
+static bool finite_add(struct finite *f, struct lang l)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (lang_same(f->values[i], l)) {
+            return true;
+        }
+    }
+    if (f->n == f->max) {
+        return false;
+    }
+    f->values[f->n++] = l;
+    return true;
+}
+
+static bool finite_type(struct compiler *c, struct finite *f, const struct branch *b, bool strings)
+{
+    enum atom_kind kind = strings ? STRING_SET : NUMBER_SET;
+    const struct value_set *set = NULL;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        if (a->kind == kind && !a->b) {
+            set = table_at(&c->sets, a->a);
+        }
+    }
+    struct lang all = strings ? branch_strings(c, b) : branch_numbers(c, b);
+    for (uint32_t i = 0; set && i < set->n; i++) {
+        const json_t *v = set->values[i];
+        if (strings ? !json_is_string(v) : !json_is_number(v)) {
+            continue;
+        }
+        struct lang one = strings ? lang_spelled(c->langs, json_string_value(v),
+                                                 json_string_length(v), c->spelling)
+                                  : number_equal(c, v);
+        if (lang_are_disjoint(c->langs, one, all) != LANG_YES &&
+            !finite_add(f, strings ? lang_json_quoted(c->langs, one) : one)) {
+            return false;
+        }
+    }
+    return set != NULL;
+}
+
+bool goal_values(struct compiler *c, uint32_t goal, struct lang *values, uint32_t max, uint32_t *n)
+{
+    static const struct {
+        uint32_t type;
+        const char *text;
+    } words[] = {{TYPE_NULL, "null"}, {TYPE_FALSE, "false"}, {TYPE_TRUE, "true"}};
+    struct finite f = {values, max, 0};
+    const struct branches *all = goal_branches(c, goal);
+    bool finite = true;
+    for (uint32_t i = 0; i < all->n && finite && !c->failed; i++) {
+        struct branch b = all->v[i];
+        branch_prune(c, &b, 2);
+        for (int j = 0; j < 3; j++) {
+            finite = finite &&
+                     (!(b.types & words[j].type) ||
+                      finite_add(&f, lang_text(c->langs, words[j].text, strlen(words[j].text))));
+        }
+        finite = finite && !(b.types & (TYPE_OBJECT | TYPE_ARRAY));
+        finite = finite && (!(b.types & TYPE_NUMBER) || finite_type(c, &f, &b, false));
+        finite = finite && (!(b.types & TYPE_STRING) || finite_type(c, &f, &b, true));
+    }
+    *n = f.n;
+    return finite;
+}

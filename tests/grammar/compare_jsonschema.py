@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Random schemas, and those of the test suite, against the jsonschema package.
+
+    compare_jsonschema.py SCHEMA_LINES DATA [--count N] [--seed K]
+
+For each schema: instances that it may or may not allow are accepted by the grammar exactly where
+jsonschema finds them valid, and what a blind model says under the grammar's masks is valid. Skipped
+(exit code 77) without the package. LLLM_SOAK=1: many more."""
+import argparse
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+from fractions import Fraction
+
+try:
+    import jsonschema
+    from jsonschema import Draft202012Validator
+except ImportError:
+    print("# no package jsonschema: skipped")
+    sys.exit(77)
+
+
+
+def multiple_of(validator, divisor, instance, schema):
+    """Exact: the package divides doubles, by which 51372451372910195 is a multiple of 1.5."""
+    if validator.is_type(instance, "number") and Fraction(repr(instance)) % Fraction(repr(divisor)):
+        yield jsonschema.ValidationError("no multiple")
+
+
+Validator = jsonschema.validators.extend(Draft202012Validator, {"multipleOf": multiple_of})
+NAMES = ["a", "b", "ab", "x-a", "kind"]
+TEXTS = ["", "a", "b", "ab", "aab", "x-a", "kind", "é", "\U0001f4a9", "a\"b", "1"]
+NUMBERS = [0, 1, -1, 2, 3, 5, 6, 10, 12, 0.5, -0.5, 1.5, 2.0, -3, 7, 100, 99.75, -12]
+PATTERNS = ["^a", "b$", "^x-", "a+b", "^[ab]*$", "^.{2}$", "[^a]"]
+
+
+class Schemas:
+    """Schemas of a few keywords each, nested some levels."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.defs = 0
+
+    def some(self, pool, most=3):
+        return self.rng.sample(pool, self.rng.randint(1, min(most, len(pool))))
+
+    def value(self, depth):
+        kind = self.rng.randint(0, 8 if depth else 6)
+        if kind < 2:
+            return self.rng.choice(TEXTS)
+        if kind < 4:
+            return self.rng.choice(NUMBERS)
+        if kind < 7:
+            return self.rng.choice([None, True, False])
+        if kind == 7:
+            return [self.value(depth - 1) for _ in range(self.rng.randint(0, 3))]
+        return {name: self.value(depth - 1) for name in self.rng.sample(NAMES, self.rng.randint(0, 3))}
+
+    def scalar_keywords(self, s):
+        rng = self.rng
+        kind = rng.randint(0, 8)
+        if kind == 0:
+            s["type"] = rng.choice(["string", "number", "integer", "null", "boolean", "object", "array"])
+        elif kind == 1:
+            s["type"] = self.some(["string", "number", "integer", "null", "boolean", "object", "array"])
+        elif kind == 2:
+            s["enum"] = [self.value(1) for _ in range(rng.randint(1, 4))]
+        elif kind == 3:
+            s["const"] = self.value(2)
+        elif kind == 4:
+            s[rng.choice(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"])] = rng.choice(NUMBERS)
+        elif kind == 5:
+            s["multipleOf"] = rng.choice([1, 2, 3, 0.5, 7, 1.5])
+        elif kind == 6:
+            s[rng.choice(["minLength", "maxLength"])] = rng.randint(0, 3)
+        elif kind == 7:
+            s["pattern"] = rng.choice(PATTERNS)
+
+    def part_keywords(self, s, depth):
+        rng = self.rng
+        kind = rng.randint(0, 12)
+        if kind < 3:
+            s["properties"] = {name: self.schema(depth - 1) for name in self.some(NAMES)}
+        elif kind == 3:
+            s["additionalProperties"] = rng.choice([False, self.schema(depth - 1)])
+        elif kind == 4:
+            s["patternProperties"] = {p: self.schema(depth - 1) for p in self.some(PATTERNS, 2)}
+        elif kind == 5:
+            s["required"] = self.some(NAMES, 2)
+        elif kind == 6:
+            s[rng.choice(["minProperties", "maxProperties"])] = rng.randint(0, 3)
+        elif kind == 7:
+            s["dependentRequired"] = {rng.choice(NAMES): self.some(NAMES, 2)}
+        elif kind == 8:
+            s["items"] = self.schema(depth - 1)
+        elif kind == 9:
+            s["prefixItems"] = [self.schema(depth - 1) for _ in range(rng.randint(1, 2))]
+        elif kind == 10:
+            s["contains"] = self.schema(depth - 1)
+            if rng.random() < 0.5:
+                s[rng.choice(["minContains", "maxContains"])] = rng.randint(0, 2)
+        elif kind == 11:
+            s[rng.choice(["minItems", "maxItems"])] = rng.randint(0, 3)
+        else:
+            s["propertyNames"] = {rng.choice(["pattern", "pattern"]): rng.choice(PATTERNS)}
+
+    def schema(self, depth):
+        rng = self.rng
+        if rng.random() < 0.05:
+            return rng.choice([True, True, False])
+        s = {}
+        for _ in range(rng.randint(1, 2)):
+            if depth > 0 and rng.random() < 0.6:
+                self.part_keywords(s, depth)
+            else:
+                self.scalar_keywords(s)
+        if depth > 0 and rng.random() < 0.35:
+            kind = rng.randint(0, 7)
+            if kind < 3:
+                s[["anyOf", "oneOf", "allOf"][kind]] = [self.schema(depth - 1) for _ in range(rng.randint(1, 3))]
+            elif kind == 3:
+                s["not"] = self.schema(depth - 1)
+            elif kind == 4:
+                s["if"], s["then"] = self.schema(depth - 1), self.schema(depth - 1)
+                if rng.random() < 0.5:
+                    s["else"] = self.schema(depth - 1)
+            elif kind == 5:
+                s["dependentSchemas"] = {rng.choice(NAMES): self.schema(depth - 1)}
+            elif kind == 6:
+                s["unevaluatedProperties"] = rng.choice([False, self.schema(depth - 1)])
+            else:
+                s["unevaluatedItems"] = rng.choice([False, self.schema(depth - 1)])
+        if depth > 1 and rng.random() < 0.1:
+            s["$defs"] = {"d": self.schema(depth - 1)}
+            s.setdefault("properties", {})["a"] = {"$ref": "#/$defs/d" if depth == self.depth else "#"}
+        return s
+
+    def root(self, depth):
+        self.depth = depth
+        return self.schema(depth)
+
+
+def is_valid(schema, value):
+    try:
+        return Validator(schema).is_valid(value)
+    except RecursionError:
+        return None
+    except Exception as e:  # a reference that the package cannot resolve
+        return None
+
+
+def spelled(rng, value):
+    kind = rng.randint(0, 2)
+    if kind == 0:
+        return json.dumps(value, separators=(",", ":"))
+    return json.dumps(value) if kind == 1 else json.dumps(value, ensure_ascii=False)
+
+
+class Program:
+    def __init__(self, path, vocabulary):
+        self.process = subprocess.Popen([path] + ([vocabulary] if vocabulary else []), text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+
+    def ask(self, question):
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"schema_lines ended at {json.dumps(question['schema'])}")
+        return json.loads(line)
+
+
+def check(program, rng, schema, values, walks, figures, annotates=True):
+    texts = [spelled(rng, v) for v in values]
+    answer = program.ask({"schema": schema, "texts": texts, "walks": walks, "seed": rng.randint(1, 1 << 30),
+                          "format_annotates": annotates})
+    wrong = []
+    if "error" in answer:
+        nothing = "nothing satisfies" in answer["error"] or "no value satisfies" in answer["error"]
+        figures["nothing" if nothing else "refused"] += 1
+        figures["why"].setdefault(answer["error"].split(": ", 1)[-1][:60], schema)
+        if nothing and re.match(r"#(/\w+)?:", answer["error"]) and any(is_valid(schema, v) for v in values):
+            wrong.append(("nothing", answer["error"]))
+        return wrong
+    figures["held"] += 1
+    for value, text, accepted in zip(values, texts, answer["accepted"]):
+        valid = is_valid(schema, value)
+        figures["instances"] += valid is not None
+        figures["valid"] += bool(valid)
+        if valid is not None and valid != accepted:
+            wrong.append((text, "valid" if valid else "invalid"))
+    for text in answer["walks"]:
+        if text is None:
+            figures["unfinished"] += 1
+        elif isinstance(text, dict):
+            wrong.append((json.dumps(text), "stuck"))
+        else:
+            value = json.loads(text)
+            figures["walks"] += 1
+            if is_valid(schema, value) is False:
+                wrong.append((text, "said"))
+    return wrong
+
+
+def suite_groups(data):
+    for path in sorted((data / "jsonschema/tests/draft2020-12").glob("*.json")):
+        for group in json.loads(path.read_text(encoding="utf-8")):
+            schema = group["schema"]
+            if isinstance(schema, dict) and "localhost" in json.dumps(schema):
+                continue
+            yield path.stem, group
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("program")
+    p.add_argument("data", type=pathlib.Path)
+    p.add_argument("--count", type=int, default=20000 if os.environ.get("LLLM_SOAK") else 600)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--walks", type=int, default=2)
+    args = p.parse_args()
+    data = pathlib.Path(os.environ.get("LLLM_TEST_DATA", args.data))
+    vocabulary = data / "tokenizers/ggml-vocab-gpt-2.gguf"
+    program = Program(args.program, str(vocabulary) if vocabulary.exists() else None)
+    failures = 0
+    rng = random.Random(args.seed)
+
+    def report(name, schema, wrong):
+        nonlocal failures
+        failures += bool(wrong)
+        for text, what in wrong[:3]:
+            print(f"# {name}: {json.dumps(schema)}: {text} is {what}")
+
+    def fresh():
+        return {"held": 0, "nothing": 0, "refused": 0, "instances": 0, "valid": 0, "walks": 0,
+                "unfinished": 0, "why": {}}
+
+    figures = fresh()
+    for name, group in suite_groups(data):
+        values = [t["data"] for t in group["tests"]]
+        # The package's verdict counts here, so that walks are judged by it alone.
+        wrong = check(program, rng, group["schema"], [], 3 * args.walks, figures)
+        report(f"{name}: {group['description']}", group["schema"], wrong)
+    print(f"# suite: {figures['held']} held, {figures['walks']} answers of a blind model valid, "
+          f"{figures['unfinished']} not finished")
+    figures = fresh()
+    for i in range(args.count):
+        s = Schemas(rng)
+        schema = s.root(rng.randint(0, 3))
+        values = [s.value(3) for _ in range(12)]
+        report(f"random {i}", schema, check(program, rng, schema, values, args.walks, figures))
+        if failures > 10:
+            break
+    print(f"# random: {figures['held']} held, {figures['nothing']} empty, {figures['refused']} refused; "
+          f"{figures['instances']} instances compared, {figures['valid']} of them valid; "
+          f"{figures['walks']} answers valid, {figures['unfinished']} not finished")
+    if os.environ.get("LLLM_VERBOSE"):
+        for why, schema in figures["why"].items():
+            print(f"#   {why}: {json.dumps(schema)[:300]}")
+    program.process.stdin.close()
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,499 @@
+/* test_schema.c: what the test suite does not say: sentences with their pointers, bounds, keys in
+ * disguise, figures against exact arithmetic, depth, alternatives without end, strict mode. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "grammar/grammar.h"
+#include "grammar/schema.h"
+
+static struct grammar *compile(const char *schema, const struct schema_options *o, struct error *e)
+{
+    *e = (struct error){0};
+    json_t *v = schema_read(schema, strlen(schema), e);
+    struct grammar *g = v ? grammar_json_schema(v, o, e) : NULL;
+    json_decref(v);
+    return g;
+}
+
+static bool accepts(struct grammar *g, const char *text)
+{
+    struct grammar_verdict v;
+    struct error e = {0};
+    size_t n = strlen(text);
+    return grammar_check_text(g, text, n, &v, &e) && v.complete && v.n_good == n;
+}
+
+/* texts: those that are accepted, NULL, those that are not, NULL. */
+static void check_with(const struct schema_options *o, const char *schema, const char *const *texts)
+{
+    struct error e;
+    struct grammar *g = compile(schema, o, &e);
+    if (!g) {
+        fail_msg("%s: %s", schema, e.message);
+    }
+    for (int wanted = 1; wanted >= 0; wanted--) {
+        for (; *texts; texts++) {
+            if (accepts(g, *texts) != (bool)wanted) {
+                fail_msg("%s: %s is %saccepted", schema, *texts, wanted ? "not " : "");
+            }
+        }
+        texts++;
+    }
+    grammar_free(g);
+}
+
+#define CHECK(schema, ...) check_with(NULL, schema, (const char *const[]){__VA_ARGS__, NULL})
+
+static void test_sentences(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *begins;
+    } rows[] = {
+        {"3", "#: a schema is an object, true or false"},
+        {"{\"properties\": {\"a/b\": {\"items\": 3}}}", "#/properties/a~1b/items: a schema is"},
+        {"{\"type\": \"strin\"}", "#/type: \"strin\" is none of"},
+        {"{\"minLength\": -1}", "#/minLength: must be a whole number"},
+        {"{\"allOf\": []}", "#/allOf: must be a list of at least one schema"},
+        {"{\"multipleOf\": 0}", "#/multipleOf: must be a number above 0"},
+        {"{\"required\": [1]}", "#/required: must be a list of names"},
+        {"{\"items\": {\"pattern\": \"(a\"}}", "#/items/pattern: \"(a\""},
+        {"{\"pattern\": \"(?=a)b\"}", "#/pattern: \"(?=a)b\""},
+        {"{\"patternProperties\": {\"(\": true}}", "#/patternProperties: \"(\""},
+        {"{\"$ref\": \"#/$defs/x\"}", "#/$ref: \"#/$defs/x\" leads to nothing"},
+        {"{\"$ref\": \"#x\"}", "#/$ref: there is no anchor \"#x\""},
+        {"{\"$ref\": \"http://x.org/y\"}", "#/$ref: \"http://x.org/y\" is no schema that is known"},
+        {"{\"$ref\": \"#\"}", "#/$ref: more than"},
+        {"{\"allOf\": [{\"$ref\": \"#\"}]}", "#: this schema leads back to itself"},
+        {"{\"not\": {\"$ref\": \"#\"}}", "#"},
+        {"{\"format\": \"colour\"}", "#/format: \"colour\" is no format"},
+        {"{\"format\": \"colour\", \"type\": \"integer\"}", "#/format: \"colour\" is no format"},
+        {"{\"items\": {\"uniqueItems\": true}}", "#/items/uniqueItems: that items differ"},
+        {"{\"not\": {\"uniqueItems\": true}, \"type\": \"array\"}",
+         "#/not/uniqueItems: that items must"},
+        {"{\"multipleOf\": 0.123456789}", "#/multipleOf: divisors"},
+        {"{\"additionalItems\": false}", "#/additionalItems: is no keyword of draft 2020-12"},
+        {"{\"properties\": {\"a\": {\"nullable\": true}}}",
+         "#/properties/a/nullable: is no keyword"},
+        {"{\"items\": [true]}", "#/items: a schema is an object"},
+        {"{\"$schema\": \"http://x.org/s\"}", "#/$schema: \"http://x.org/s\" is no dialect"},
+        {"{\"$id\": \"a#b\"}", "#/$id: an address with a fragment"},
+        {"{\"$defs\": {\"a\": {\"$id\": \"http://x/\"}, \"b\": {\"$id\": \"http://x/\"}}}",
+         "#/$defs/b/$id: a second schema with this address"},
+        {"{\"$defs\": {\"a\": {\"$anchor\": \"x\"}, \"b\": {\"$anchor\": \"x\"}}}",
+         "#/$defs/b/$anchor: there are two anchors"},
+        {"false", "#: nothing satisfies"},
+        {"{\"type\": \"string\", \"not\": {\"format\": \"double\"}}", "#/not: nothing satisfies"},
+        {"{\"type\": \"string\", \"minLength\": 5, \"maxLength\": 3}",
+         "#/maxLength: nothing satisfies"},
+        {"{\"type\": \"integer\", \"minimum\": 1.2, \"maximum\": 1.8}",
+         "#/maximum: nothing satisfies"},
+        {"{\"properties\": {\"a\": {\"type\": \"string\", \"enum\": [1, 2]}}}",
+         "#/properties/a/enum: nothing satisfies"},
+        {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\"}}, \"required\": "
+         "[\"a\"], "
+         "\"allOf\": [{\"properties\": {\"a\": {\"type\": \"null\"}}}]}",
+         "#/allOf: nothing satisfies"},
+        {"{\"type\": \"object\", \"properties\": {\"a\": {\"$ref\": \"#\"}}, \"required\": "
+         "[\"a\"]}",
+         "#: nothing satisfies"},
+        {"{\"type\": \"string\", \"pattern\": \"^a\", \"allOf\": [{\"pattern\": \"^b\"}]}",
+         "#/allOf: nothing satisfies"},
+        {"{", "the schema is no JSON"},
+        {"{\"a\": 1, \"a\": 2}", "the schema is no JSON: duplicate object key"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct error e;
+        struct grammar *g = compile(rows[i].schema, NULL, &e);
+        if (g || strncmp(e.message, rows[i].begins, strlen(rows[i].begins)) != 0) {
+            fail_msg("%s: %s", rows[i].schema, g ? "accepted" : e.message);
+        }
+        assert_int_not_equal(e.code, ERROR_NONE);
+    }
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    /* Any order, none twice, whatever their spelling. */
+    CHECK("{\"properties\": {\"foo\": {\"type\": \"integer\"}, \"b\": {}}, \"required\": [\"b\"]}",
+          "{\"b\": null, \"foo\": 1}", "{\"f\\u006fo\": 1, \"b\": 2}", "{\"x\": {}, \"b\": 2}",
+          "{\"b\":{\"b\":1}}", NULL, "{\"foo\": \"1\", \"b\": 2}",
+          "{\"f\\u006fo\": \"1\", \"b\": 2}", "{\"foo\": 1}", "{\"b\": 1, \"b\": 2}",
+          "{\"b\": 1, \"\\u0062\": 2}", "{\"b\": 1, \"x\": 2, \"x\": 3}",
+          "{\"b\": 1, \"x\": 2, \"\\u0078\": 3}", "{\"b\": {\"y\": 1, \"y\": 1}}");
+    CHECK("{\"properties\": {\"\\ud83d\\ude00\": {\"const\": 1}}, \"additionalProperties\": false}",
+          "{\"\xf0\x9f\x98\x80\": 1}", "{\"\\uD83D\\uDE00\": 1}", "{}", NULL,
+          "{\"\\uD83D\\uDE00\": 2}", "{\"\\uD83D\": 1}");
+    /* One member of a class must be there: the opposite of patternProperties. */
+    CHECK("{\"type\": \"object\", \"not\": {\"patternProperties\": {\"^x\": {\"type\": "
+          "\"string\"}}}, "
+          "\"maxProperties\": 2}",
+          "{\"x\": 1}", "{\"x1\": \"\", \"x2\": 1}", "{\"a\": 1, \"xx\": null}", NULL, "{}",
+          "{\"a\": 1}", "{\"x\": \"\"}", "{\"a\": 1, \"b\": 1, \"x\": 1}", "{\"a\": 1, \"b\": 1}");
+    CHECK("{\"dependentRequired\": {\"a\": [\"b\"], \"b\": [\"c\"]}, \"maxProperties\": 3}",
+          "{\"a\": 1, \"c\": 1, \"b\": 1}", "{\"c\": 1}", NULL, "{\"a\": 1, \"b\": 1}",
+          "{\"a\": 1, \"b\": 1, \"x\": 1, \"c\": 1}", "{\"x\": 1, \"y\": 1, \"b\": 1, \"c\": 1}");
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    char blanks[64] = "[";
+    memset(blanks + 1, ' ', 40);
+    strcpy(blanks + 41, "1]");
+    CHECK("{\"type\": \"array\", \"items\": {\"type\": \"integer\"}}", "[ 1 ]", "[\n  1,\n  2\n]",
+          "[12345678901234567890]", "[1.0]", NULL, blanks, "[123456789012345678901]", "[1e2]",
+          "[01]", "[-]", "[1.]", "[+1]");
+    CHECK("{\"format\": \"int32\"}", "2147483647", "-2147483648", "1.0", "\"x\"", NULL,
+          "2147483648", "-2147483649", "1.5");
+    CHECK("{\"format\": \"int64\"}", "9223372036854775807", "-9223372036854775808", NULL,
+          "9223372036854775808", "-9223372036854775809");
+    CHECK("{\"format\": \"date\"}", "7", "1e5", "\"2024-02-29\"", NULL, "\"2023-02-29\"");
+    struct schema_options o;
+    schema_options_defaults(&o);
+    o.bounds.unbounded = true;
+    check_with(&o, "{\"items\": {\"type\": \"integer\"}}",
+               (const char *const[]){blanks, "[123456789012345678901.000]", NULL, "[1.5]", NULL});
+    CHECK("{\"type\": \"number\"}", "1e5", "-0.5E-3", NULL, "1e", "1e5555", ".5");
+    o.bounds.unbounded = false;
+    o.in_order = true;
+    check_with(&o, "{\"properties\": {\"a\": {}, \"b\": {}}, \"required\": [\"b\"]}",
+               (const char *const[]){"{\"a\": 1, \"b\": 2}", "{\"b\": 2}", "{\"b\": 2, \"c\": 1}",
+                                     NULL, "{\"b\": 1, \"a\": 2}", NULL});
+}
+
+/* A decimal of at most six figures, value * 10^-places. */
+static long random_decimal(struct rng *r, int *places, char *text, size_t n)
+{
+    static const long ranges[] = {10, 100, 1000, 100000};
+    *places = (int)rng_below(r, 4);
+    long scale = *places == 0 ? 1 : *places == 1 ? 10 : *places == 2 ? 100 : 1000;
+    long v = (long)rng_below(r, (uint64_t)ranges[rng_below(r, 4)]);
+    bool minus = rng_below(r, 2);
+    if (*places) {
+        snprintf(text, n, "%s%ld.%0*ld", minus ? "-" : "", v / scale, *places, v % scale);
+    } else {
+        snprintf(text, n, "%s%ld", minus ? "-" : "", v);
+    }
+    return (minus ? -v : v) * (1000 / scale);
+}
+
+/* Comparison and division of figures against whole numbers of thousandths. */
+static void test_figures(void **state)
+{
+    (void)state;
+    struct rng r;
+    rng_seed(&r, 5);
+    int n = getenv("LLLM_SOAK") ? 5000 : 150;
+    for (int i = 0; i < n; i++) {
+        static const char *const keywords[] = {"minimum",          "maximum",    "exclusiveMinimum",
+                                               "exclusiveMaximum", "multipleOf", "const"};
+        char bound[32], schema[160];
+        int places;
+        uint32_t kind = (uint32_t)rng_below(&r, 6);
+        long b = random_decimal(&r, &places, bound, sizeof bound);
+        if (kind == 4) { /* a divisor above 0: every remainder is a state, so a small one */
+            static const long units[] = {1, 10, 100, 1000};
+            b = (long)(1 + rng_below(&r, 99)) * units[rng_below(&r, 4)];
+            snprintf(bound, sizeof bound, "%ld.%03ld", b / 1000, b % 1000);
+        }
+        snprintf(schema, sizeof schema, "{\"%s\": %s, \"type\": \"number\"}", keywords[kind],
+                 bound);
+        struct error e;
+        struct grammar *g = compile(schema, NULL, &e);
+        if (!g) {
+            fail_msg("%s: %s", schema, e.message);
+        }
+        for (int j = 0; j < 100; j++) {
+            char text[32];
+            long v = random_decimal(&r, &places, text, sizeof text);
+            if (j == 0 || rng_below(&r, 4) == 0) { /* near the bound, or a multiple of it */
+                v = kind == 4 ? (long)rng_below(&r, 50) * b : b + (long)rng_below(&r, 3) - 1;
+                long a = v < 0 ? -v : v;
+                snprintf(text, sizeof text, "%s%ld.%03ld%s", v < 0 ? "-" : "", a / 1000, a % 1000,
+                         rng_below(&r, 2) ? "" : "00");
+            }
+            bool valid = kind == 0   ? v >= b
+                         : kind == 1 ? v <= b
+                         : kind == 2 ? v > b
+                         : kind == 3 ? v < b
+                         : kind == 4 ? v % b == 0
+                                     : v == b;
+            if (accepts(g, text) != valid) {
+                fail_msg("%s: %s is %svalid", schema, text, valid ? "" : "in");
+            }
+        }
+        grammar_free(g);
+    }
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    enum { DEEP = 100000 };
+    static const char open[] = "{\"items\":";
+    struct buf b;
+    struct error e = {0};
+    buf_init(&b, 1 << 24);
+    for (int i = 0; i < DEEP; i++) {
+        buf_append_str(&b, open);
+    }
+    buf_append_str(&b, "{}");
+    for (int i = 0; i < DEEP; i++) {
+        buf_append_char(&b, '}');
+    }
+    assert_null(schema_read(b.data, b.len, &e));
+    assert_non_null(strstr(e.message, "no JSON"));
+    buf_free(&b);
+
+    json_t *deep = json_object(), *value = json_array();
+    for (int i = 0; i < 10000; i++) { /* freeing is recursive in jansson */
+        json_t *outer = json_object(), *list = json_array();
+        json_object_set_new(outer, "items", deep);
+        json_array_append_new(list, value);
+        deep = outer;
+        value = list;
+    }
+    assert_null(grammar_json_schema(deep, NULL, &e));
+    assert_non_null(strstr(e.message, "nested more than"));
+    json_t *constant = json_pack("{s:O}", "const", value);
+    assert_null(grammar_json_schema(constant, NULL, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    json_decref(constant);
+    json_decref(value);
+    json_decref(deep);
+
+    /* A chain of references, and one of schemas about the same value. */
+    for (int kind = 0; kind < 2; kind++) {
+        json_t *schema = json_object(), *defs = json_object();
+        for (int i = 0; i < 5000; i++) {
+            char name[32], next[48];
+            snprintf(name, sizeof name, "d%d", i);
+            snprintf(next, sizeof next, "#/$defs/d%d", i + 1);
+            json_object_set_new(defs, name,
+                                kind ? json_pack("{s:[{s:s}]}", "allOf", "$ref", next)
+                                     : json_pack("{s:s}", "$ref", next));
+        }
+        json_object_set_new(defs, "d5000", json_true());
+        json_object_set_new(schema, "$defs", defs);
+        json_object_set_new(schema, "$ref", json_string("#/$defs/d0"));
+        assert_null(grammar_json_schema(schema, NULL, &e));
+        assert_int_equal(e.code, ERROR_LIMIT);
+        json_decref(schema);
+    }
+    /* Recursion costs what it says: 2,000 levels of a tree. */
+    struct grammar *g = compile("{\"type\": \"array\", \"items\": {\"$ref\": \"#\"}}", NULL, &e);
+    assert_non_null(g);
+    char *text = mem_zalloc(4001);
+    memset(text, '[', 2000);
+    memset(text + 2000, ']', 2000);
+    assert_true(accepts(g, text));
+    text[3999] = '[';
+    assert_false(accepts(g, text));
+    free(text);
+    grammar_free(g);
+}
+
+/* 2^n alternatives: a sentence, soon. */
+static void test_alternatives(void **state)
+{
+    (void)state;
+    struct buf b;
+    struct error e;
+    buf_init(&b, 1 << 20);
+    buf_append_str(&b, "{\"allOf\": [");
+    for (int i = 0; i < 30; i++) {
+        buf_printf(&b, "%s{\"anyOf\": [{\"required\": [\"a%d\"]}, {\"required\": [\"b%d\"]}]}",
+                   i ? "," : "", i, i);
+    }
+    buf_append_str(&b, "]}");
+    clock_t begin = clock();
+    assert_null(compile(b.data, NULL, &e));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_int_equal(strncmp(e.message, "#", 1), 0);
+    assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 20);
+    buf_free(&b);
+    /* A hundred alternatives with a discriminator are a hundred. */
+    buf_append_str(&b, "{\"oneOf\": [");
+    for (int i = 0; i < 100; i++) {
+        buf_printf(
+            &b,
+            "%s{\"type\": \"object\", \"properties\": {\"kind\": {\"const\": \"k%d\"}, \"v\": "
+            "{\"type\": \"integer\", \"minimum\": %d}}, \"required\": [\"kind\", \"v\"]}",
+            i ? "," : "", i, i);
+    }
+    buf_append_str(&b, "]}");
+    begin = clock();
+    struct grammar *g = compile(b.data, NULL, &e);
+    if (!g) {
+        fail_msg("%s", e.message);
+    }
+    assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 20);
+    assert_true(accepts(g, "{\"v\": 77, \"kind\": \"k77\"}"));
+    assert_false(accepts(g, "{\"v\": 76, \"kind\": \"k77\"}"));
+    grammar_free(g);
+    buf_free(&b);
+}
+
+/* What docs/json-schema.md measures: a hundred properties of all kinds. */
+static void test_hundred(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {
+        "{\"enum\": [\"red\", \"green\", \"blue\"]}",
+        "{\"type\": \"integer\", \"minimum\": 0, \"maximum\": 1000}",
+        "{\"type\": \"string\", \"minLength\": 1, \"maxLength\": 100}",
+        "{\"type\": \"string\", \"pattern\": \"^[A-Z]{2}[0-9]{4}$\"}",
+        "{\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"maxItems\": 10}",
+        ("{\"type\": \"object\", \"properties\": {\"lat\": {\"type\": \"number\", \"minimum\": "
+         "-90, "
+         "\"maximum\": 90}, \"lon\": {\"type\": \"number\"}}, \"required\": [\"lat\", \"lon\"]}"),
+        "{\"type\": \"string\", \"format\": \"date-time\"}",
+        "{\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}",
+        "{\"type\": \"boolean\"}",
+        "{\"type\": \"number\"}",
+    };
+    struct buf schema, text;
+    buf_init(&schema, 1 << 20);
+    buf_init(&text, 1 << 20);
+    buf_append_str(&schema,
+                   "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {");
+    for (int i = 0; i < 100; i++) {
+        buf_printf(&schema, "%s\"property_%d\": %s", i ? ", " : "", i, kinds[i % 10]);
+    }
+    buf_append_str(&schema, "}, \"required\": [");
+    for (int i = 0; i < 50; i++) {
+        buf_printf(&schema, "%s\"property_%d\"", i ? ", " : "", i);
+    }
+    buf_append_str(&schema, "]}");
+    struct error e = {0};
+    json_t *v = schema_read(schema.data, schema.len, &e);
+    double best = 1e9;
+    struct grammar *g = NULL;
+    for (int i = 0; i < 5; i++) {
+        grammar_free(g);
+        clock_t begin = clock();
+        g = grammar_json_schema(v, NULL, &e);
+        double s = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        best = s < best ? s : best;
+    }
+    print_message("# a schema of 100 properties compiles in %.1f ms\n", 1000 * best);
+    assert_true(best < 1); /* sanitizers and loaded machines included */
+    static const char *const values[] = {"\"red\"",
+                                         "7",
+                                         "\"x\"",
+                                         "\"AB1234\"",
+                                         "[]",
+                                         "{\"lat\": 89.5, \"lon\": 1e3}",
+                                         "\"2024-02-29T00:00:00Z\"",
+                                         "null",
+                                         "true",
+                                         "1.5e-3"};
+    for (int missing = -1; missing < 50; missing += 7) {
+        buf_clear(&text);
+        buf_append_char(&text, '{');
+        for (int i = 99; i >= 0; i--) {
+            if (i != missing) {
+                buf_printf(&text, "\"property_%d\": %s%s", i, values[i % 10],
+                           i && !(i == 1 && missing == 0) ? ", " : "");
+            }
+        }
+        buf_append_char(&text, '}');
+        assert_int_equal(accepts(g, text.data), missing < 0);
+    }
+    grammar_free(g);
+    json_decref(v);
+    buf_free(&schema);
+    buf_free(&text);
+}
+
+static void test_strict(void **state)
+{
+    (void)state;
+    struct error e;
+    struct schema_options o;
+    schema_options_defaults(&o);
+    o.strict = true;
+    assert_null(compile(
+        "{\"type\": \"object\", \"properties\": {\"a\": {}}, \"required\": [\"a\"]}", &o, &e));
+    assert_non_null(strstr(e.message, "#/additionalProperties: must be there and false"));
+    assert_null(
+        compile("{\"type\": \"object\", \"properties\": {\"a\": {}, \"b\": {}}, \"required\": "
+                "[\"a\"], \"additionalProperties\": false}",
+                &o, &e));
+    assert_non_null(strstr(e.message, "#/required: must name \"b\" too"));
+    check_with(&o,
+               "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}}, "
+               "\"required\": [\"a\"], \"additionalProperties\": false}",
+               (const char *const[]){"{\"a\": 1}", NULL, "{}", "{\"a\": 1, \"b\": 1}", NULL});
+
+    static const struct {
+        const char *format, *text, *error;
+        bool free_text;
+    } rows[] = {
+        {"{\"type\": \"text\"}", NULL, NULL, true},
+        {"{\"type\": \"json_object\"}", "{\"a\": []}", NULL, false},
+        {"{\"type\": \"json_schema\", \"json_schema\": {\"name\": \"x\", \"schema\": {\"type\": "
+         "\"boolean\"}}}",
+         "true", NULL, false},
+        {"{\"type\": \"json_schema\", \"json_schema\": {\"strict\": true, \"schema\": {\"type\": "
+         "\"object\"}}}",
+         NULL, "response_format: #/additionalProperties", false},
+        {"{\"type\": \"json_schema\"}", NULL, "response_format: \"type\" is text", false},
+        {"{}", NULL, "response_format: \"type\" is text", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *format = json_loads(rows[i].format, 0, NULL);
+        bool free_text;
+        e = (struct error){0};
+        struct grammar *g = grammar_response_format(format, NULL, &free_text, &e);
+        assert_int_equal(free_text, rows[i].free_text);
+        assert_int_equal(g != NULL, rows[i].text != NULL);
+        assert_true(!g || accepts(g, rows[i].text));
+        assert_true(!rows[i].error ||
+                    strncmp(e.message, rows[i].error, strlen(rows[i].error)) == 0);
+        assert_int_equal(e.code != ERROR_NONE, rows[i].error != NULL);
+        grammar_free(g);
+        json_decref(format);
+    }
+}
+
+static void test_arrays(void **state)
+{
+    (void)state;
+    CHECK("{\"items\": {\"enum\": [\"a\", 1, null]}, \"uniqueItems\": true, \"minItems\": 2}",
+          "[\"a\", 1]", "[null, \"\\u0061\", 1.0]", NULL, "[\"a\", \"\\u0061\"]", "[1, 1.0]", "[1]",
+          "[1, \"a\", null, 1]");
+    CHECK("{\"prefixItems\": [{\"enum\": [1, 2]}, {\"enum\": [2, 3]}], \"items\": false, "
+          "\"uniqueItems\": true}",
+          "[]", "[2]", "[1, 2]", "[2, 3]", NULL, "[2, 2]", "[2, 2.0]", "[1, 2, 3]");
+    /* Counted in two ways at once. */
+    CHECK("{\"type\": \"array\", \"contains\": {\"type\": \"integer\"}, \"minContains\": 2, "
+          "\"allOf\": "
+          "[{\"contains\": {\"minimum\": 5}, \"maxContains\": 1}]}",
+          "[1, 7]", "[1, 2, 5.5]", "[ 9 , 1]", NULL, "[1, 2]", "[7, 8]", "[5.5, 1]", "[]");
+    CHECK(
+        "{\"type\": \"array\", \"contains\": {\"const\": 1}, \"minContains\": 3, \"maxItems\": 4}",
+        "[1, 1, 1]", "[1, 2, 1, 1]", NULL, "[1, 1]", "[1, 2, 2, 1, 1]", "[1, 1, 2, 2]");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentences),    cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_arrays),       cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_alternatives), cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_hundred),
+    };
+    return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
+}
