@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "cli/chat_input.h"
+#include "grammar/schema.h"
 
-enum { MAX_STOP = 64, MAX_TOP_LOGPROBS = 100 };
+enum { MAX_STOP = 64, MAX_TOP_LOGPROBS = 100, MAX_GRAMMARS = 256 };
 
 static bool is_blank(const char *text, size_t n)
 {
@@ -99,7 +100,9 @@ static bool read_stop(const json_t *v, struct arena *arena, struct batch_request
 struct reading {
     struct arena *arena;
     struct batch_request *r;
+    struct batch_grammars *grammars;
     const char *system;
+    const char *form; /* the field that says what the answer looks like */
 };
 
 static bool read_prompt(const json_t *v, struct reading *in, struct error *e)
@@ -168,6 +171,127 @@ static bool read_stream(const json_t *v, struct reading *in, struct error *e)
            error_set(e, ERROR_UNSUPPORTED, "\"stream\" must be false: answers are written whole");
 }
 
+/* ---- what the answer looks like -------------------------------------------------------------- */
+
+void batch_grammars_free(struct batch_grammars *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        free(g->items[i].text);
+        grammar_free(g->items[i].grammar);
+    }
+    free(g->items);
+    *g = (struct batch_grammars){0};
+}
+
+static struct grammar *make_choices(const json_t *v, struct error *e)
+{
+    size_t n = json_array_size(v);
+    const char **texts = mem_array(n + 1, sizeof *texts);
+    bool ok = n > 0;
+    for (size_t i = 0; ok && i < n; i++) {
+        const json_t *text = json_array_get(v, i);
+        texts[i] = json_string_value(text);
+        ok = texts[i] && strlen(texts[i]) == json_string_length(text);
+    }
+    struct grammar *g = NULL;
+    if (ok) {
+        g = grammar_choices(texts, n, e);
+    } else {
+        error_set(e, ERROR_INPUT, "must be an array of texts without zero bytes");
+    }
+    free(texts);
+    return g;
+}
+
+static struct grammar *make_parsed(const json_t *v, bool regex, struct error *e)
+{
+    const char *text = json_string_value(v);
+    size_t n = json_string_length(v);
+    if (!text) {
+        error_set(e, ERROR_INPUT, "must be a text");
+        return NULL;
+    }
+    return regex ? grammar_parse_regex(text, n, e) : grammar_parse_gbnf(text, n, e);
+}
+
+/* NULL without an error: any text. */
+static struct grammar *make_grammar(const char *field, const json_t *v, struct error *e)
+{
+    bool free_text = false;
+    return strcmp(field, "response_format") == 0 ? grammar_response_format(v, NULL, &free_text, e)
+           : strcmp(field, "json_schema") == 0   ? grammar_json_schema(v, NULL, e)
+           : strcmp(field, "choices") == 0       ? make_choices(v, e)
+                                                 : make_parsed(v, strcmp(field, "regex") == 0, e);
+}
+
+/* The one that was made for an earlier line, or a new one. */
+static bool find_grammar(const char *field, const json_t *v, struct reading *in, struct error *e)
+{
+    struct batch_grammars *all = in->grammars;
+    struct error why = {0};
+    json_t *key = json_pack("[s, O]", field, v);
+    char *text = json_dumps(key, JSON_COMPACT);
+    json_decref(key);
+    for (size_t i = 0; text && i < all->n; i++) {
+        if (strcmp(all->items[i].text, text) == 0) {
+            in->r->grammar = grammar_hold(all->items[i].grammar);
+            free(text);
+            return true;
+        }
+    }
+    in->r->grammar = make_grammar(field, v, &why);
+    if (!in->r->grammar && why.code != ERROR_NONE) {
+        free(text);
+        return error_set(e, why.code, "\"%s\": %s", field, why.message);
+    }
+    if (in->r->grammar && text && all->n < MAX_GRAMMARS) {
+        all->items = mem_resize(all->items, (all->n + 1) * sizeof *all->items);
+        all->items[all->n++] = (struct batch_grammar){text, grammar_hold(in->r->grammar)};
+    } else {
+        free(text);
+    }
+    return true;
+}
+
+static bool read_form(const char *field, const json_t *v, struct reading *in, struct error *e)
+{
+    if (in->form) {
+        return error_set(e, ERROR_INPUT, "both \"%s\" and \"%s\" say what the answer looks like",
+                         in->form, field);
+    }
+    in->form = field;
+    grammar_free(in->r->grammar); /* of the options */
+    in->r->grammar = NULL;
+    return find_grammar(field, v, in, e);
+}
+
+static bool read_response_format(const json_t *v, struct reading *in, struct error *e)
+{
+    return read_form("response_format", v, in, e);
+}
+
+static bool read_json_schema(const json_t *v, struct reading *in, struct error *e)
+{
+    return read_form("json_schema", v, in, e);
+}
+
+static bool read_gbnf(const json_t *v, struct reading *in, struct error *e)
+{
+    return read_form("grammar", v, in, e);
+}
+
+static bool read_regex(const json_t *v, struct reading *in, struct error *e)
+{
+    return read_form("regex", v, in, e);
+}
+
+static bool read_choices(const json_t *v, struct reading *in, struct error *e)
+{
+    return read_form("choices", v, in, e);
+}
+
+/* ---- a line ---------------------------------------------------------------------------------- */
+
 static bool pass_over(const json_t *v, struct reading *in, struct error *e)
 {
     (void)v;
@@ -191,6 +315,11 @@ static const struct {
     {"top_logprobs", read_top_logprobs},
     {"n", read_n},
     {"stream", read_stream},
+    {"response_format", read_response_format},
+    {"json_schema", read_json_schema},
+    {"grammar", read_gbnf},
+    {"regex", read_regex},
+    {"choices", read_choices},
     /* What changes no answer here. */
     {"id", pass_over},
     {"custom_id", pass_over},
@@ -274,13 +403,15 @@ static bool read_json(const struct batch_line *line, struct reading *in, struct 
 }
 
 bool batch_request_read(const struct batch_lines *b, size_t index, const struct batch_defaults *d,
-                        struct arena *arena, struct batch_request *r, struct error *e)
+                        struct batch_grammars *grammars, struct arena *arena,
+                        struct batch_request *r, struct error *e)
 {
     const struct batch_line *line = &b->items[index];
-    struct reading in = {.arena = arena, .r = r, .system = d->system};
+    struct reading in = {.arena = arena, .r = r, .grammars = grammars, .system = d->system};
     *r = (struct batch_request){.sampling = d->sampling, .max_tokens = d->max_tokens};
     r->sampling.seed += index;
     r->tools = d->tools ? json_incref(d->tools) : NULL;
+    r->grammar = d->grammar ? grammar_hold(d->grammar) : NULL;
     r->n_stop = d->n_stop;
     r->stop = arena_alloc(arena, (d->n_stop + 1) * sizeof *r->stop);
     if (d->n_stop) {
@@ -313,5 +444,6 @@ void batch_request_free(struct batch_request *r)
     json_decref(r->id);
     json_decref(r->messages);
     json_decref(r->tools);
+    grammar_free(r->grammar);
     *r = (struct batch_request){0};
 }

@@ -6,6 +6,7 @@
 
 #include "cli/input.h"
 #include "engine/sampling.h"
+#include "grammar/grammar.h"
 
 struct batch_line {
     const char *text;
@@ -30,8 +31,20 @@ void batch_lines_free(struct batch_lines *b);
 /* FNV-1a (Fowler, Noll and Vo), 64 bits, of a line: whether it is the one of before. */
 uint64_t batch_line_digest(const struct batch_line *line);
 
+/* Grammars by the text that they were made of, so that lines with the same one share it. */
+struct batch_grammar {
+    char *text;
+    struct grammar *grammar;
+};
+struct batch_grammars {
+    struct batch_grammar *items;
+    size_t n;
+};
+void batch_grammars_free(struct batch_grammars *g);
+
 /* What holds for all lines that do not say otherwise. */
 struct batch_defaults {
+    struct grammar *grammar;  /* of the answers; NULL: any text; borrowed */
     struct sampling sampling; /* of line i (from 0) the seed is this one's + i */
     const char *system;       /* NULL: none */
     json_t *tools;            /* NULL: none; borrowed */
@@ -41,10 +54,11 @@ struct batch_defaults {
 };
 
 struct batch_request {
-    json_t *id;         /* a text or a number of the caller's, or NULL */
-    const char *prompt; /* NULL where there are messages */
-    json_t *messages;   /* always there: of a prompt, the conversation that asks it */
-    json_t *tools;      /* or NULL */
+    json_t *id;              /* a text or a number of the caller's, or NULL */
+    const char *prompt;      /* NULL where there are messages */
+    json_t *messages;        /* always there: of a prompt, the conversation that asks it */
+    json_t *tools;           /* or NULL */
+    struct grammar *grammar; /* or NULL; held */
     struct sampling sampling;
     uint32_t max_tokens;
     const char **stop;
@@ -54,12 +68,15 @@ struct batch_request {
 };
 
 /* Takes a line apart: {"prompt" or "messages", "id" (or "custom_id"), "system", "tools",
- * "max_tokens", "stop", "seed", "logprobs", "top_logprobs" and what sampling_from_json knows}; a
- * line of OpenAI's batch files has them in "body". A field that is not known is an error, so that
- * nothing is passed over silently. What was read lives in the arena, JSON until batch_request_free,
- * which is due after an error too (the id may be known then). */
+ * "max_tokens", "stop", "seed", "logprobs", "top_logprobs", what the answer looks like (one of
+ * "response_format" as in OpenAI's API, "json_schema", "grammar" (GBNF), "regex", "choices") and
+ * what sampling_from_json knows}; a line of OpenAI's batch files has them in "body". A field that
+ * is not known is an error, so that nothing is passed over silently. What was read lives in the
+ * arena, JSON and the grammar until batch_request_free, which is due after an error too (the id may
+ * be known then). */
 bool batch_request_read(const struct batch_lines *b, size_t index, const struct batch_defaults *d,
-                        struct arena *arena, struct batch_request *r, struct error *e);
+                        struct batch_grammars *grammars, struct arena *arena,
+                        struct batch_request *r, struct error *e);
 void batch_request_free(struct batch_request *r);
 
 #endif

@@ -3,12 +3,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/progress.h"
 #include "cli/answer.h"
 #include "cli/batch_input.h"
 #include "cli/batch_output.h"
 #include "cli/chat_input.h"
 #include "cli/cli.h"
+#include "cli/constrain.h"
 #include "cli/models.h"
 #include "cli/output.h"
 #include "cli/sampling_options.h"
@@ -24,6 +26,7 @@ struct batch_options {
     bool prompts, raw, thinking, no_thinking, force;
     uint32_t max_tokens, parallel;
     struct string_list stop;
+    struct constrain_options form;
 };
 
 #define FIELD(field) offsetof(struct batch_options, field)
@@ -54,6 +57,7 @@ static const struct option table[] = {
      1 << 24, 0},
     {"stop", 0, OPTION_STRINGS, "TEXT", "end answers before this text (may be repeated)",
      FIELD(stop), 0, 0, 0},
+    CONSTRAIN_ROWS(FIELD(form)),
     {"system", 0, OPTION_STRING, "TEXT", "the system message", FIELD(system), 0, 0, 0},
     {"tools", 0, OPTION_STRING, "FILE",
      "tools that the model may call, a JSON array of their definitions", FIELD(tools), 0, 0, 0},
@@ -75,6 +79,7 @@ struct batch {
     struct queue *queue;
     struct batch_lines lines;
     struct batch_defaults defaults;
+    struct batch_grammars grammars;
     struct batch_output *output;
     struct arena *arena;
     uint64_t *digests; /* [lines.n] */
@@ -182,6 +187,9 @@ static void put_answer(struct job *j, const struct generation_stats *s)
                         json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)s->n_prompt,
                                   "completion_tokens", (json_int_t)s->n_generated));
     json_object_set_new(result, "seed", json_integer((json_int_t)j->request.sampling.seed));
+    if (s->reason == FINISH_CONSTRAINT && s->why) {
+        json_object_set_new(result, "why", term_json_text(s->why, strlen(s->why)));
+    }
     if (j->logprobs) {
         json_object_set(result, "logprobs", j->logprobs);
     }
@@ -304,7 +312,8 @@ static bool submit(struct job *j, struct error *e)
         .how = {.sampling = r->sampling,
                 .max_tokens = r->max_tokens,
                 .stop = r->stop,
-                .n_stop = r->n_stop},
+                .n_stop = r->n_stop,
+                .grammar = r->grammar},
         .parsers = j->parser ? &j->parser : NULL,
         .logprobs = r->logprobs,
         .n_top = r->n_top,
@@ -324,7 +333,8 @@ static void start(struct batch *b, size_t index)
     j->index = index;
     j->arena = arena_new();
     buf_init(&j->text, TEXT_MAX_BYTES);
-    bool ok = batch_request_read(&b->lines, index, &b->defaults, j->arena, &j->request, &e);
+    bool ok =
+        batch_request_read(&b->lines, index, &b->defaults, &b->grammars, j->arena, &j->request, &e);
     j->logprobs = ok && j->request.logprobs ? json_array() : NULL;
     if (ok && make_prompt(j, &e) && submit(j, &e)) {
         j->next = b->jobs;
@@ -396,6 +406,26 @@ static void answer_all(struct batch *b)
 /* ---- the run --------------------------------------------------------------------------------- */
 
 /* What must be the same for a journal's answers to be this run's. */
+static json_t *text_or_null(const char *text)
+{
+    return text ? term_json_text(text, strlen(text)) : json_null();
+}
+
+/* What the options say about the form of answers; of a grammar its text counts, not its name. */
+static json_t *describe_form(const struct constrain_options *o)
+{
+    char digest[17] = "";
+    struct buf text;
+    buf_init(&text, TEXT_MAX_BYTES);
+    if (o->grammar && file_read(o->grammar, TEXT_MAX_BYTES, &text, NULL)) {
+        struct batch_line line = {.text = text.data ? text.data : "", .n = text.len};
+        snprintf(digest, sizeof digest, "%016llx", (unsigned long long)batch_line_digest(&line));
+    }
+    buf_free(&text);
+    return json_pack("[s, o, o, b]", digest, text_or_null(o->regex), text_or_null(o->choices),
+                     (int)o->json_format);
+}
+
 static json_t *describe_run(const struct batch *b)
 {
     struct stat file;
@@ -411,15 +441,14 @@ static json_t *describe_run(const struct batch *b)
         json_array_append_new(stop, term_json_text(o->stop.items[i], strlen(o->stop.items[i])));
     }
     const char *template = b->raw ? NULL : prompter_template(engine_prompter(b->engine));
-    return json_pack("{s:o, s:I, s:i, s:s, s:o, s:o, s:o?, s:O?, s:I, s:o, s:b, s:i}", "model",
+    return json_pack("{s:o, s:I, s:i, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:i, s:o}", "model",
                      term_json_text(b->source.name, strlen(b->source.name)), "bytes", bytes,
                      "context", (int)engine_context_size(b->engine), "kv_type",
                      model_kv_name(engine_kv_type(b->engine)), "sampling", sampling_json(&how),
-                     "template",
-                     template ? term_json_text(template, strlen(template)) : json_null(), "system",
-                     o->system ? term_json_text(o->system, strlen(o->system)) : NULL, "tools",
+                     "template", text_or_null(template), "system", text_or_null(o->system), "tools",
                      b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop", stop,
-                     "json", (int)b->lines.json, "thinking", (int)thinking_of(o));
+                     "json", (int)b->lines.json, "thinking", (int)thinking_of(o), "form",
+                     describe_form(&o->form));
 }
 
 static json_t *figures_json(const struct batch *b, double seconds)
@@ -563,6 +592,10 @@ static int run_batch(struct batch *b, const struct string_list *arguments, size_
         !batch_lines_read(&b->lines, arguments, first, file, format, &e)) {
         return cli_fail(&e);
     }
+    b->defaults.grammar = constrain_grammar(&o->form, &e);
+    if (!b->defaults.grammar && e.code != ERROR_NONE) {
+        return e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
+    }
     b->defaults.system = o->system;
     b->defaults.max_tokens = o->max_tokens;
     b->defaults.stop = o->stop.items;
@@ -639,6 +672,8 @@ static int run(const void *options, const struct string_list *arguments)
     batch_output_close(b.output);
     batch_lines_free(&b.lines);
     json_decref(b.defaults.tools);
+    grammar_free(b.defaults.grammar);
+    batch_grammars_free(&b.grammars);
     free(b.digests);
     engine_close(b.engine);
     models_release(&b.source);
@@ -656,9 +691,11 @@ const struct command cmd_batch = {
         "the one that it would be alone. Prompts are lines of text or of JSON:\n"
         "  {\"prompt\": \"...\"} or {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}]}\n"
         "with, where they differ from the options, \"id\", \"system\", \"tools\", \"max_tokens\",\n"
-        "\"stop\", \"seed\", \"logprobs\", \"top_logprobs\" and the samplers' fields "
-        "(\"temperature\",\n"
-        "\"top_k\", \"logit_bias\", ... as in llama.cpp's server); lines of OpenAI's batch files\n"
+        "\"stop\", \"seed\", \"logprobs\", \"top_logprobs\", \"response_format\" (or "
+        "\"json_schema\",\n"
+        "\"grammar\", \"regex\", \"choices\") and the samplers' fields (\"temperature\", "
+        "\"top_k\",\n"
+        "\"logit_bias\", ... as in llama.cpp's server); lines of OpenAI's batch files\n"
         "(\"custom_id\", \"body\") will do. Results are in the order of the prompts:\n"
         "  {\"prompt\": \"...\", \"content\": \"...\", \"finish_reason\": \"stop\", \"usage\": "
         "{...}, ...}\n"

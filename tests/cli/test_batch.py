@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import time
@@ -72,6 +73,36 @@ class Answers(unittest.TestCase):
             likely = [t["logprob"] for t in token["top"]]
             self.assertEqual(likely, sorted(likely, reverse=True))
 
+    def test_forms_of_answers(self):
+        schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 12},
+                                                   "age": {"type": "integer", "maximum": 99}},
+                  "required": ["name", "age"], "additionalProperties": False}
+        forms = [{"response_format": {"type": "json_schema",
+                                      "json_schema": {"name": "p", "schema": schema}}},
+                 {"json_schema": schema}, {"choices": ["yes", "no"]}, {"regex": "[a-c]{3}"},
+                 {"grammar": 'root ::= "x" [0-9]'}, {"response_format": {"type": "text"}}] * 2
+        lines = [{"prompt": f"Anna is 36. {i}", "max_tokens": 120, **form}
+                 for i, form in enumerate(forms)]
+        done = batch("--seed", 1, "--parallel", 3, stdin="\n".join(map(json.dumps, lines)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answers = rows(done.stdout)
+        for i, a in enumerate(answers):
+            kind = i % 6
+            if kind < 2:
+                person = json.loads(a["content"])
+                self.assertEqual(sorted(person), ["age", "name"])
+                self.assertIsInstance(person["age"], int)
+            elif kind < 5:
+                self.assertRegex(a["content"], ["^(yes|no)$", "^[a-c]{3}$", "^x[0-9]$"][kind - 2])
+        option = batch("--choices", "yes,no", stdin='a\nb')
+        self.assertTrue(all(a["content"] in ("yes", "no") for a in rows(option.stdout)))
+        wrong = [{"regex": "("}, {"regex": 3}, {"choices": []}, {"grammar": "root"},
+                 {"json_schema": {"type": "what"}}, {"choices": ["a"], "regex": "a"}]
+        done = batch(stdin="\n".join(json.dumps({"prompt": "x", **w}) for w in wrong))
+        self.assertEqual(done.returncode, 1)
+        for w, a in zip(wrong, rows(done.stdout)):
+            self.assertIn(f'"{list(w)[0]}"', a["error"])
+
     def test_bad_lines_are_named_and_the_rest_done(self):
         bad = {2: "not JSON", 3: '{"prompt": 3}', 4: '{"prompt": "x", "top_q": 1}',
                5: '{"prompt": "x", "temperature": -1}', 6: '{"temperature": 1}', 7: "[1]",
@@ -91,6 +122,34 @@ class Answers(unittest.TestCase):
             self.assertIn("error", answers[line - 1], bad[line])
             self.assertIn(f"lllm: line {line}: {answers[line - 1]['error']}\n", done.stderr)
         self.assertIn("16 of 18 prompts have no answer", done.stderr)
+
+    def test_damaged_lines(self):
+        chance = random.Random(4)
+        seeds = [json.dumps(x).encode() for x in (
+            {"id": "a", "prompt": "What is a GPU?", "temperature": 0, "stop": ["a", "b"],
+             "logit_bias": {"5": 1, "6": False}, "samplers": ["top_k"], "regex": "a|b"},
+            {"messages": [{"role": "user", "content": "x"}], "seed": 7, "top_logprobs": 2},
+            {"custom_id": "z", "body": {"messages": [{"role": "user", "content": "2+2?"}],
+                                        "tools": [{"type": "function", "function": {"name": "f"}}],
+                                        "json_schema": {"enum": [1, "b"]}}})]
+        lines = []
+        for i in range(300):
+            line = bytearray(chance.choice(seeds))
+            for _ in range(chance.randrange(4)):
+                at = chance.randrange(len(line))
+                if chance.random() < 0.5:
+                    line[at] = chance.randrange(256)
+                else:
+                    del line[at:at + chance.randint(1, 8)]
+            lines.append(bytes(line).replace(b"\n", b" ").replace(b"\r", b" "))
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"\n".join(lines))
+            file.flush()
+            done = batch("--input", file.name, "--format", "jsonl", "-n", 1, "--parallel", 8)
+        answers = rows(done.stdout)
+        self.assertEqual([a["line"] for a in answers], list(range(1, 301)))
+        self.assertTrue(all(("error" in a) != ("content" in a) for a in answers))
+        self.assertGreater(sum("content" in a for a in answers), 60)
 
     def test_text_lines(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -432,6 +433,64 @@ static void test_json(void **state)
     arena_free(arena);
 }
 
+/* What a file recommends; out of range, or of another type, it is left alone. */
+static void recommend(void (*fill)(struct gguf_writer *w), struct sampling *s)
+{
+    char path[] = "/tmp/lllm-sampling-XXXXXX";
+    struct error e = {0};
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    struct gguf_writer *w = gguf_writer_new();
+    gguf_writer_string(w, "general.architecture", "llama", 5);
+    fill(w);
+    assert_true(gguf_writer_commit(w, path, &e));
+    gguf_writer_free(w);
+    struct gguf *g = gguf_open(path, &e);
+    assert_non_null(g);
+    sampling_recommended(g, s);
+    gguf_close(g);
+    unlink(path);
+}
+
+static void fill_good(struct gguf_writer *w)
+{
+    gguf_writer_f32(w, "general.sampling.temp", 0.6f);
+    gguf_writer_i32(w, "general.sampling.top_k", 20);
+    gguf_writer_f32(w, "general.sampling.xtc_probability", 0.5f);
+    gguf_writer_i32(w, "general.sampling.penalty_last_n", -1);
+    gguf_writer_i32(w, "general.sampling.mirostat", 2);
+    gguf_writer_f32(w, "general.sampling.mirostat_tau", 4);
+    gguf_writer_string(w, "general.sampling.sequence", "eikt", 4);
+}
+
+static void fill_bad(struct gguf_writer *w)
+{
+    gguf_writer_f32(w, "general.sampling.temp", NAN);
+    gguf_writer_i32(w, "general.sampling.top_k", -3);
+    gguf_writer_f32(w, "general.sampling.top_p", 1.5f);
+    gguf_writer_string(w, "general.sampling.min_p", "0.3", 3);
+    gguf_writer_u64(w, "general.sampling.penalty_last_n", UINT64_MAX);
+    gguf_writer_string(w, "general.sampling.sequence", "ktk", 3);
+}
+
+static void test_recommended(void **state)
+{
+    (void)state;
+    struct sampling s, before;
+    sampling_defaults(&s);
+    recommend(fill_good, &s);
+    assert_true(s.temperature == 0.6f && s.top_k == 20 && s.top_p == 0.95f);
+    assert_true(s.xtc_probability == 0.5f && s.repeat_last_n == SAMPLING_ALL);
+    assert_true(s.mirostat == 2 && s.mirostat_tau == 4 && s.n_order == 3);
+    assert_int_equal(s.order[0], SAMPLER_PENALTIES); /* the letter of infill is passed over */
+    assert_int_equal(s.order[1], SAMPLER_TOP_K);
+    sampling_defaults(&s);
+    before = s;
+    recommend(fill_bad, &s);
+    assert_memory_equal(&before, &s, sizeof s);
+}
+
 static void test_checks(void **state)
 {
     (void)state;
@@ -477,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_logprobs_after),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_recommended),
         cmocka_unit_test(test_checks),
     };
     return cmocka_run_group_tests_name("sampling", tests, NULL, NULL);
