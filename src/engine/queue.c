@@ -135,6 +135,11 @@ static bool check_request(const struct queue *q, const struct request_options *o
     if (o->n_prompt == 0) {
         return error_set(e, ERROR_USAGE, "the prompt is empty");
     }
+    for (uint32_t i = 0; i < o->adapters.n; i++) {
+        if (!model_adapter_fits(o->adapters.uses[i].adapter, q->engine->model)) {
+            return error_set(e, ERROR_USAGE, "an adapter of the request belongs to another model");
+        }
+    }
     if (o->n_prompt > q->capacity) {
         double mib = (double)q->figures.page_bytes / (1 << 20);
         return error_set(e, ERROR_LIMIT,
@@ -193,6 +198,7 @@ static struct request *new_request(struct queue *q, const struct request_options
     r->o = *o;
     r->o.prompt = memcpy(prompt, o->prompt, o->n_prompt * sizeof *prompt);
     r->o.n_answers = o->n_answers ? o->n_answers : 1;
+    r->o.cache_key ^= model_adapters_key(&o->adapters);
     r->submitted_s = time_now_s();
     r->stop = mem_array(o->how.n_stop + 1, sizeof *r->stop);
     for (size_t i = 0; i < o->how.n_stop; i++) {

@@ -100,17 +100,19 @@ typedef bool queue_event_fn(void *context, const struct queue_event *event);
 struct request_options {
     const int32_t *prompt; /* [n_prompt] at least one token */
     size_t n_prompt;
-    /* how.parser is not looked at; how.cancelled (may be NULL) is polled at each step. */
+    /* how.parser and how.draft are not looked at; how.cancelled (may be NULL) is polled at each
+     * step. */
     struct generation_options how;
     /* 0 counts as 1. Answer i has the seed how.sampling.seed + i, and is what a request with that
      * seed would be given; the prompt is computed once, and its pages are shared. */
     uint32_t n_answers;
     struct chat_parser *const *parsers; /* [n_answers] or NULL: where the text goes instead */
     int32_t priority;                   /* higher ones first */
+    struct model_adapters adapters;     /* n = 0: none; they must last until the last event */
     bool logprobs;                      /* of chosen tokens */
     uint32_t n_top;                     /* ... and of so many of the likeliest */
-    /* Requests share pages only with those of the same key: what changes keys and values beside
-     * the tokens has one of its own. 0: the plain model. */
+    /* Requests share pages only with those of the same key and the same adapters: what else changes
+     * keys and values beside the tokens has a key of its own. 0: the plain model. */
     uint64_t cache_key;
     queue_event_fn *event;
     void *context;

@@ -113,6 +113,13 @@ void queue_trim(struct queue *q)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
+/* A file does not say which adapters made it. */
+static bool check_plain(const struct session *s, struct error *e)
+{
+    return !s->cache.adapters ||
+           error_set(e, ERROR_UNSUPPORTED, "a session with adapters is not saved or restored");
+}
+
 bool session_save(const struct session *s, const char *path, struct error *e)
 {
     struct source from = {.storage = s->cache.pages, .table = s->cache.table, .n_full = UINT32_MAX};
@@ -122,12 +129,15 @@ bool session_save(const struct session *s, const char *path, struct error *e)
         return error_set(e, ERROR_USAGE, "the session is empty: there is nothing to save to %s",
                          path);
     }
+    if (!check_plain(s, e)) {
+        return false;
+    }
     return saved_write(s->engine, &t, source_page, &from, path, e);
 }
 
 bool session_restore(struct session *s, const char *path, struct error *e)
 {
-    struct saved *file = saved_open(s->engine, 0, path, e);
+    struct saved *file = check_plain(s, e) ? saved_open(s->engine, 0, path, e) : NULL;
     if (!file) {
         return false;
     }
@@ -137,6 +147,7 @@ bool session_restore(struct session *s, const char *path, struct error *e)
                         "%s has %u tokens and the context holds %u: choose a higher --context-size",
                         path, t->n_tokens, s->cache.capacity);
     if (ok) {
+        session_truncate(s, 0);
         for (uint32_t i = 0; i < model_pages_for(t->n_tokens); i++) {
             memcpy(model_page_data(s->cache.pages, s->cache.table[i]), saved_page(file, i),
                    saved_page_bytes(file));

@@ -121,8 +121,10 @@ static void equip(struct queue *q, struct sequence *s)
         s->tokens = mem_alloc(s->room * sizeof *s->tokens);
         memcpy(s->tokens, o->prompt, s->n_tokens * sizeof *s->tokens);
         page_table_init(&s->table, pages_for(q->pages, q->capacity));
-        s->cache = (struct model_cache){
-            .pages = q->storage, .table = s->table.pages, .capacity = q->capacity};
+        s->cache = (struct model_cache){.pages = q->storage,
+                                        .table = s->table.pages,
+                                        .capacity = q->capacity,
+                                        .adapters = o->adapters.n > 0 ? &o->adapters : NULL};
     }
 }
 

@@ -4,6 +4,8 @@
  * added with one rounding: a row's bits depend on the row alone (kernels.h), so neither neighbours
  * with other adapters nor the threads' shares change them. Each thread multiplies by all of a, for
  * the rows of b that are its own: that is little beside the matrix, and cheaper than a barrier. */
+#include <string.h>
+
 #include "model/adapter_parts.h"
 #include "model/pass.h"
 
@@ -65,6 +67,26 @@ bool pass_check_adapters(const struct model *m, const struct model_adapters *ada
 bool model_adapter_fits(const struct model_adapter *a, const struct model *m)
 {
     return a->model == m;
+}
+
+/* splitmix64's way to mix (base/rng.h). */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+uint64_t model_adapters_key(const struct model_adapters *adapters)
+{
+    uint64_t key = 0;
+    for (uint32_t i = 0; adapters && i < adapters->n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &adapters->uses[i].strength, sizeof bits);
+        key = mix(key + 0x9e3779b97f4a7c15u + adapters->uses[i].adapter->serial);
+        key = mix(key + 0x9e3779b97f4a7c15u + bits);
+    }
+    return key;
 }
 
 bool model_adapters_same(const struct model_adapters *a, const struct model_adapters *b)

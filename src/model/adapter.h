@@ -68,6 +68,9 @@ struct model_adapters {
         float strength; /* 1: as it was trained */
     } uses[MODEL_MAX_ADAPTERS];
 };
+/* The same number for alike ones and, in this process, another for others (but one in 2^64); 0:
+ * none. It never comes back for adapters that were loaded later. */
+uint64_t model_adapters_key(const struct model_adapters *adapters);
 /* Whether two sequences (NULL: without) compute alike. */
 bool model_adapters_same(const struct model_adapters *a, const struct model_adapters *b);
 

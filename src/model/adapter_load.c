@@ -2,6 +2,7 @@
  * row has for them: each must have a place, as in load.c, because one that was skipped would change
  * the answers without a word. */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -356,9 +357,12 @@ static bool bind_pair(void *context, const struct pair *p, struct error *e)
 
 struct model_adapter *model_adapter_load(const struct model *m, struct gguf *g, struct error *e)
 {
+    static atomic_uint_fast64_t n_loaded; /* nothing but names come of it */
     struct model_adapter *a = mem_zalloc(sizeof *a);
-    *a = (struct model_adapter){
-        .model = m, .gguf = g, .parts = mem_array(m->n_matrices + 1, sizeof *a->parts)};
+    *a = (struct model_adapter){.model = m,
+                                .gguf = g,
+                                .serial = atomic_fetch_add(&n_loaded, 1) + 1,
+                                .parts = mem_array(m->n_matrices + 1, sizeof *a->parts)};
     struct model_adapter_facts facts; /* what is wrong with the file itself is told first */
     if (!model_adapter_describe(g, &facts, e) || !check_architecture(m, g, e) ||
         !for_each_pair(g, bind_pair, a, e)) {

@@ -1,0 +1,241 @@
+/* Adapters by session and by request: company with other ones changes no bit, and nothing that was
+ * computed with some is taken for others. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "engine/saved.h"
+#include "engine_models.h"
+#include "queue_client.h"
+
+enum { RANK = 3, N_LOGITS = N_ROWS };
+
+static void must(bool ok, const struct error *e)
+{
+    if (!ok) {
+        fail_msg("%s", e->message);
+    }
+}
+
+static const float *numbers(struct arena *a, struct rng *r, size_t n)
+{
+    float *x = arena_alloc(a, n * sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)rng_normal(r) / 2;
+    }
+    return x;
+}
+
+/* A random adapter for all queries, values and second matrices; what it holds is the arena's. */
+static struct model_adapter *make_adapter(const struct engine *en, uint64_t seed, struct arena *a)
+{
+    struct error e = {0};
+    struct rng r;
+    const struct model *m = engine_model(en);
+    struct gguf_writer *w = gguf_writer_new();
+    rng_seed(&r, seed);
+    gguf_writer_string(w, "general.type", "adapter", 7);
+    gguf_writer_string(w, "adapter.type", "lora", 4);
+    gguf_writer_string(w, "general.architecture", "llama", 5);
+    gguf_writer_f32(w, "adapter.lora.alpha", 4);
+    for (uint32_t l = 0; l < m->config.n_layers; l++) {
+        const struct model_linear *all[] = {&m->layers[l].q, &m->layers[l].v, &m->layers[l].down};
+        for (size_t i = 0; i < 3; i++) {
+            const struct kernel_weights *x = &all[i]->w;
+            uint64_t dims_a[2] = {x->n_in, RANK}, dims_b[2] = {RANK, x->n_rows};
+            char name[128];
+            snprintf(name, sizeof name, "%s.lora_a", all[i]->name);
+            must(gguf_writer_tensor(w, name, TENSOR_F32, 2, dims_a, numbers(a, &r, RANK * x->n_in),
+                                    &e),
+                 &e);
+            snprintf(name, sizeof name, "%s.lora_b", all[i]->name);
+            must(gguf_writer_tensor(w, name, TENSOR_F32, 2, dims_b,
+                                    numbers(a, &r, RANK * x->n_rows), &e),
+                 &e);
+        }
+    }
+    struct gguf *g = gguf_open_writer(w, NULL, NULL, &e);
+    must(g != NULL, &e);
+    struct model_adapter *x = model_adapter_load(m, g, &e);
+    must(x != NULL, &e);
+    gguf_writer_free(w);
+    return x;
+}
+
+static void test_sessions(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct arena *arena = arena_new();
+    struct engine *en =
+        engine_model_open(&(struct engine_model){0}, &(struct engine_options){.n_threads = 2});
+    struct model_adapter *x = make_adapter(en, 1, arena);
+    struct model_adapters one = {.n = 1, .uses = {{x, 1}}}, half = {.n = 1, .uses = {{x, 0.5f}}};
+    struct session *s = session_new(en, &e), *fresh = session_new(en, &e);
+    static const int32_t prompt[] = {1, 40, 41, 42, 43, 44};
+    float plain[N_LOGITS], adapted[N_LOGITS];
+    uint32_t reused = 99;
+    must(session_prefill(s, prompt, 6, NULL, NULL, NULL, &e), &e);
+    memcpy(plain, session_logits(s), sizeof plain);
+    session_adapt(s, NULL); /* as it was: nothing is lost */
+    assert_int_equal(session_count(s), 6);
+    session_adapt(s, &one);
+    assert_int_equal(session_count(s), 0);
+    must(session_prefill(s, prompt, 6, &reused, NULL, NULL, &e), &e);
+    assert_int_equal(reused, 0);
+    memcpy(adapted, session_logits(s), sizeof plain);
+    assert_memory_not_equal(adapted, plain, sizeof plain);
+    session_adapt(s, &one);
+    assert_int_equal(session_count(s), 6);
+    assert_false(session_save(s, "/tmp/never-written", &e));
+    assert_int_equal(e.code, ERROR_UNSUPPORTED);
+    session_adapt(s, &half);
+    assert_int_equal(session_count(s), 0);
+    must(session_prefill(s, prompt, 6, NULL, NULL, NULL, &e), &e);
+    assert_memory_not_equal(session_logits(s), adapted, sizeof plain);
+    assert_memory_not_equal(session_logits(s), plain, sizeof plain);
+    session_adapt(s, &(struct model_adapters){0});
+    must(session_prefill(s, prompt, 6, NULL, NULL, NULL, &e), &e);
+    assert_memory_equal(session_logits(s), plain, sizeof plain);
+    /* Two that decode together. */
+    session_adapt(fresh, &one);
+    must(session_prefill(fresh, prompt, 6, NULL, NULL, NULL, &e), &e);
+    assert_memory_equal(session_logits(fresh), adapted, sizeof plain);
+    must(sessions_decode((struct session *[]){s, fresh}, 2, (int32_t[]){50, 51}, &e), &e);
+    struct session *alone = session_new(en, &e);
+    session_adapt(alone, &one);
+    must(session_prefill(alone, prompt, 6, NULL, NULL, NULL, &e), &e);
+    must(session_decode(alone, 51, &e), &e);
+    assert_memory_equal(session_logits(fresh), session_logits(alone), sizeof plain);
+    session_free(alone);
+    session_free(fresh);
+    session_free(s);
+    model_adapter_free(x);
+    engine_close(en);
+    arena_free(arena);
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new();
+    struct engine *en = engine_model_open(&(struct engine_model){0}, NULL);
+    struct model_adapter *x = make_adapter(en, 1, arena), *y = make_adapter(en, 1, arena);
+    struct model_adapters sets[] = {{.n = 0},
+                                    {.n = 1, .uses = {{x, 1}}},
+                                    {.n = 1, .uses = {{y, 1}}},
+                                    {.n = 1, .uses = {{x, 0.5f}}},
+                                    {.n = 2, .uses = {{x, 1}, {y, 1}}},
+                                    {.n = 2, .uses = {{y, 1}, {x, 1}}}};
+    enum { N = sizeof sets / sizeof *sets };
+    assert_true(model_adapters_key(NULL) == 0 && model_adapters_key(&sets[0]) == 0);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t k = 0; k < N; k++) {
+            bool same = model_adapters_key(&sets[i]) == model_adapters_key(&sets[k]);
+            assert_int_equal(same, i == k);
+            assert_int_equal(model_adapters_same(&sets[i], &sets[k]), i == k);
+        }
+    }
+    /* Another adapter at the same address is another one. */
+    uint64_t before = model_adapters_key(&sets[2]);
+    model_adapter_free(y);
+    for (int i = 0; i < 8; i++) {
+        y = make_adapter(en, 1, arena);
+        struct model_adapters again = {.n = 1, .uses = {{y, 1}}};
+        assert_true(model_adapters_key(&again) != before);
+        model_adapter_free(y);
+    }
+    model_adapter_free(x);
+    engine_close(en);
+    arena_free(arena);
+}
+
+/* The same prompt, again and again, with different adapters in one queue: each answer is what it is
+ * alone, with prefixes reused by requests with the same adapters and by no others. */
+static void test_requests(void **state)
+{
+    (void)state;
+    enum { N = 9 };
+    struct error e = {0};
+    struct arena *arena = arena_new();
+    struct engine *en = engine_model_open(&(struct engine_model){.n_context = 256},
+                                          &(struct engine_options){.n_threads = 2});
+    struct model_adapter *x = make_adapter(en, 1, arena), *y = make_adapter(en, 2, arena);
+    struct model_adapters sets[] = {{.n = 0},
+                                    {.n = 1, .uses = {{x, 1}}},
+                                    {.n = 1, .uses = {{y, 1}}},
+                                    {.n = 2, .uses = {{x, 0.5f}, {y, -1}}}};
+    int32_t prompt[150];
+    for (size_t i = 0; i < 150; i++) {
+        prompt[i] = (int32_t)((i * 37 + i * i * 11 + 5) % N_TOKENS);
+    }
+    struct client *alone = mem_array(4, sizeof *alone), *all = mem_array(N, sizeof *all);
+    for (size_t i = 0; i < 4; i++) {
+        struct queue *q = queue_new(en, &(struct queue_options){0}, &e);
+        must(q != NULL, &e);
+        struct request_options r = client_request(&alone[i], prompt, 150);
+        r.adapters = sets[i];
+        r.how.max_tokens = 20;
+        r.how.ignore_end = true;
+        client_submit(q, &r);
+        client_run(q);
+        assert_int_equal(alone[i].n, 20);
+        for (size_t k = 0; k < i; k++) {
+            assert_false(client_same(&alone[i], &alone[k]));
+        }
+        queue_free(q);
+    }
+    struct queue *q = queue_new(en, &(struct queue_options){.chunk_tokens = 16}, &e);
+    must(q != NULL, &e);
+    size_t n_reused = 0;
+    for (int round = 0; round < 2; round++) {
+        memset(all, 0, N * sizeof *all);
+        for (size_t i = 0; i < N; i++) {
+            struct request_options r = client_request(&all[i], prompt, 150);
+            r.adapters = sets[i % 4];
+            r.how.max_tokens = 20;
+            r.how.ignore_end = true;
+            client_submit(q, &r);
+        }
+        client_run(q);
+        for (size_t i = 0; i < N; i++) {
+            assert_true(client_same(&all[i], &alone[i % 4]));
+            n_reused += all[i].figures.stats.n_reused;
+        }
+    }
+    assert_true(n_reused >= N * 128); /* at least the whole second round */
+    struct engine *other = engine_model_open(&(struct engine_model){0}, NULL);
+    struct queue *wrong = queue_new(other, &(struct queue_options){0}, &e);
+    struct request_options r = client_request(&all[0], prompt, 5);
+    r.adapters = sets[1];
+    must(wrong != NULL, &e);
+    assert_int_equal(queue_submit(wrong, &r, &e), 0);
+    assert_non_null(strstr(e.message, "another model"));
+    queue_free(wrong);
+    engine_close(other);
+    queue_free(q);
+    free(alone);
+    free(all);
+    model_adapter_free(x);
+    model_adapter_free(y);
+    engine_close(en);
+    arena_free(arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_requests),
+    };
+    return cmocka_run_group_tests_name("adapted", tests, NULL, NULL);
+}
