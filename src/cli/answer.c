@@ -233,6 +233,10 @@ void answer_print_figures(const struct answer *a, double load_s, FILE *stream)
     fprintf(stream, " | %s token%s", term_count(s->n_generated, text),
             s->n_generated == 1 ? "" : "s");
     print_rate(stream, answer_decode_rate(s));
+    if (s->n_drafts) {
+        fprintf(stream, " | %u of %u drafts kept (%.0f %%)", s->n_drafts_kept, s->n_drafts,
+                100.0 * s->n_drafts_kept / s->n_drafts);
+    }
     fprintf(stream, "%s%s\n", s->reason == FINISH_CANCELLED ? " | interrupted" : "",
             term_style(stream, TERM_PLAIN));
 }

@@ -242,6 +242,23 @@ struct gguf *models_open_to_write(const struct model_source *s, struct error *e)
     return open_gguf(s, hf_open_to_write, e);
 }
 
+static struct engine *open_engine(const struct model_source *s, const struct engine_options *how,
+                                  struct error *e)
+{
+    struct engine *en = NULL;
+    if (s->path && hf_is_folder(s->path)) {
+        struct gguf *g = hf_open(s->path, e);
+        en = g ? engine_open_gguf(g, s->path, how, e) : NULL;
+    } else {
+        en = s->path ? engine_open(s->path, how, e)
+                     : engine_open_memory(s->data, s->size_bytes, s->name, how, e);
+    }
+    if (!en) {
+        models_name_in_error(e, s->path ? s->path : s->name);
+    }
+    return en;
+}
+
 struct engine_options models_engine_options(const struct common_options *o)
 {
     return (struct engine_options){
@@ -258,18 +275,17 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
                                   struct error *e)
 {
     struct engine_options how = models_engine_options(o);
-    struct engine *en = NULL;
-    if (s->path && hf_is_folder(s->path)) {
-        struct gguf *g = hf_open(s->path, e);
-        en = g ? engine_open_gguf(g, s->path, &how, e) : NULL;
-    } else {
-        en = s->path ? engine_open(s->path, &how, e)
-                     : engine_open_memory(s->data, s->size_bytes, s->name, &how, e);
-    }
-    if (!en) {
-        models_name_in_error(e, s->path ? s->path : s->name);
-    }
-    return en;
+    return open_engine(s, &how, e);
+}
+
+struct engine *models_open_draft(const struct model_source *s, const struct engine *beside,
+                                 struct error *e)
+{
+    struct engine_options how = {
+        .pool = engine_pool(beside),
+        .most_context = engine_context_size(beside),
+    };
+    return open_engine(s, &how, e);
 }
 
 static int by_name(const void *a, const void *b)

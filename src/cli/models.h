@@ -40,6 +40,10 @@ struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
 struct gguf *models_open_to_write(const struct model_source *s, struct error *e);
 /* What the common options say to the engine. */
 struct engine_options models_engine_options(const struct common_options *o);
+/* A draft model: on the threads of `beside`, which must outlive it, with as much of its context as
+ * it was trained for. */
+struct engine *models_open_draft(const struct model_source *s, const struct engine *beside,
+                                 struct error *e);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
 

@@ -153,7 +153,8 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
     }
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
     en->kernels = kernels_select();
-    en->pool = en->prompter ? pool_new(o->n_threads, e) : NULL;
+    en->borrows_pool = o->pool != NULL;
+    en->pool = !en->prompter ? NULL : o->pool ? o->pool : pool_new(o->n_threads, e);
     return en->pool && (!o->huge_pages || move_weights(en, name, e));
 }
 
@@ -223,7 +224,7 @@ void engine_close(struct engine *en)
     if (en) {
         tokens_free(en->tokens);
         model_scratch_free(en->scratch);
-        pool_free(en->pool);
+        pool_free(en->borrows_pool ? NULL : en->pool);
         prompter_free(en->prompter);
         tokenizer_free(en->tokenizer);
         model_free(en->model);

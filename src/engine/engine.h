@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "engine/draft.h"
 #include "engine/prompter.h"
 #include "engine/sampling.h"
 #include "grammar/grammar.h"
@@ -25,7 +26,8 @@
 
 struct engine_options {
     int n_threads;         /* 0: one per processor */
-    uint32_t context_size; /* 0: what the model was trained for, at most 4096 unless asked */
+    uint32_t context_size; /* 0: what the model was trained for, at most most_context */
+    uint32_t most_context; /* 0: 4096 */
     uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
     /* What sessions keep keys and values as; encoders, which forget a text at once, take f32. */
     enum model_kv_type kv_type;
@@ -34,7 +36,9 @@ struct engine_options {
      * which is a limit besides any other. A model that needs more is refused before it is loaded.
      */
     uint64_t memory_bytes;
-    bool huge_pages; /* move the weights there (gguf_move_tensors), where the system has them */
+    bool huge_pages;   /* move the weights there (gguf_move_tensors), where the system has them */
+    struct pool *pool; /* threads of another engine, which must outlive this one and never run at
+                          the same time; NULL: its own */
 };
 #define ENGINE_MEMORY_ANY UINT64_MAX /* no limit: nothing is refused */
 
@@ -196,6 +200,7 @@ struct generation_options {
     /* Where the answer goes instead of `text`: control tokens reach it as such, and it is told the
      * end. Borrowed; may be NULL. It stopping is the same as text returning false. */
     struct chat_parser *parser;
+    struct draft *draft; /* borrowed; NULL: every token is computed when it is its turn */
     /* May be NULL: polled between chunks of the prompt and between tokens. */
     engine_cancelled_fn *cancelled;
     void *cancelled_context;
@@ -203,6 +208,7 @@ struct generation_options {
 
 struct generation_stats {
     uint32_t n_prompt, n_reused, n_generated;
+    uint32_t n_drafts, n_drafts_kept; /* proposed, and what was drawn (draft.h) */
     double prefill_s, first_token_s, decode_s;
     enum finish_reason reason;
     const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */

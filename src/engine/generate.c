@@ -199,6 +199,8 @@ static bool run(struct generation *g, struct session *s, const int32_t *prompt, 
         return true;
     }
     g->stats.n_prompt = (uint32_t)n_prompt;
+    struct draft *d = g->o->draft;
+    struct draft_stats before = d ? draft_stats(d) : (struct draft_stats){0};
     for (bool goes_on = true, first = true; goes_on; first = false) {
         int32_t id;
         uint32_t n = s->cache.n_tokens;
@@ -206,11 +208,17 @@ static bool run(struct generation *g, struct session *s, const int32_t *prompt, 
         if (first) {
             g->stats.first_token_s = time_now_s() - start_s;
         }
-        if (goes_on && !session_decode(s, id, e)) {
+        if (goes_on && !(d ? draft_decode(d, s, id, e) : session_decode(s, id, e))) {
             return false;
         }
     }
     generation_end(g);
+    if (d) {
+        draft_end(d);
+        struct draft_stats after = draft_stats(d);
+        g->stats.n_drafts = (uint32_t)(after.n_proposed - before.n_proposed);
+        g->stats.n_drafts_kept = (uint32_t)(after.n_kept - before.n_kept);
+    }
     g->stats.decode_s = time_now_s() - start_s - g->stats.first_token_s;
     return true;
 }

@@ -11,6 +11,7 @@ struct engine {
     struct tokenizer *tokenizer;
     struct prompter *prompter;
     struct pool *pool;
+    bool borrows_pool;
     const struct kernels *kernels;
     struct memory_plan plan;
     struct gguf_move move; /* where huge pages were asked for */
@@ -39,7 +40,21 @@ struct session {
     uint32_t n_given;
     float *joint_logits; /* [n_joint, n_vocab] of the sessions that it led, or NULL */
     size_t n_joint;
+    /* Behind the timeline, n_ahead positions have been computed for drafts, which stand in tokens;
+     * their logits are the rows of joint_logits from ahead_row on. */
+    uint32_t n_ahead, ahead_row;
 };
+
+/* session.c. Appends n tokens, at most batch_size, as given or generated ones; their last logits
+ * are at session_logits. */
+bool session_append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
+                    struct error *e);
+/* session_decode, and behind it n drafts (n + 1 at most batch_size and what the context has room
+ * for) that are not part of the timeline. */
+bool session_decode_ahead(struct session *s, int32_t token, const int32_t *drafts, uint32_t n,
+                          struct error *e);
+/* session_decode without computing anything, where the token is the next draft; else false. */
+bool session_take_ahead(struct session *s, int32_t token);
 
 /* stream.c: bytes of an answer on their way out. Holds back what may turn out to be part of a stop
  * string or of a character. */

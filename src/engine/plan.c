@@ -77,7 +77,8 @@ static bool choose_sizes(const struct model_config *c, const struct engine_optio
     uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : ENGINE_BATCH;
     *p = (struct memory_plan){0};
     if (context == 0) {
-        context = c->n_context < DEFAULT_CONTEXT ? c->n_context : DEFAULT_CONTEXT;
+        uint32_t most = o->most_context ? o->most_context : DEFAULT_CONTEXT;
+        context = c->n_context < most ? c->n_context : most;
     }
     if (context > MODEL_MAX_CONTEXT) {
         return error_set(e, ERROR_LIMIT, "the context size is %u, and must be at most %d", context,
@@ -87,7 +88,7 @@ static bool choose_sizes(const struct model_config *c, const struct engine_optio
         return error_set(e, ERROR_LIMIT, "the batch size is %u, and must be at most %d", batch,
                          ENGINE_MAX_BATCH);
     }
-    int n_threads = o->n_threads ? o->n_threads : cpu_count();
+    int n_threads = o->pool ? pool_threads(o->pool) : o->n_threads ? o->n_threads : cpu_count();
     *p = (struct memory_plan){
         .context_size = context,
         .batch_size = batch < context ? batch : context,

@@ -55,6 +55,7 @@ void session_clock(struct session *s, struct model_clock *clock)
 
 void session_truncate(struct session *s, uint32_t n_tokens)
 {
+    s->n_ahead = 0;
     if (n_tokens < s->cache.n_tokens) {
         s->cache.n_tokens = n_tokens;
         s->n_given = s->n_given < n_tokens ? s->n_given : n_tokens;
@@ -90,7 +91,14 @@ static bool append(struct session *s, enum model_phase phase, const int32_t *tok
     }
     memcpy(s->tokens + at, tokens, n * sizeof *tokens);
     note_phase(s, phase);
+    s->n_ahead = 0;
     return true;
+}
+
+bool session_append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
+                    struct error *e)
+{
+    return append(s, phase, tokens, n, 1, s->logits, e);
 }
 
 static bool check_length(const struct session *s, size_t n, struct error *e)
@@ -157,6 +165,51 @@ static bool reserve_joint(struct session *s, size_t n, struct error *e)
     return true;
 }
 
+bool session_decode_ahead(struct session *s, int32_t token, const int32_t *drafts, uint32_t n,
+                          struct error *e)
+{
+    if (n == 0) {
+        return session_decode(s, token, e);
+    }
+    const struct engine *en = s->engine;
+    uint32_t at = s->cache.n_tokens;
+    int32_t tokens[MODEL_MAX_JOINT];
+    if (n >= MODEL_MAX_JOINT) {
+        return error_set(e, ERROR_USAGE, "%u drafts are to be computed; 1 to %d can", n,
+                         MODEL_MAX_JOINT - 1);
+    }
+    tokens[0] = token;
+    memcpy(tokens + 1, drafts, n * sizeof *drafts);
+    s->n_ahead = 0;
+    model_scratch_clock(en->scratch, s->clock);
+    if (!reserve_joint(s, n + 1, e) ||
+        !model_forward(en->model, &s->cache, en->scratch, en->pool, en->kernels, MODEL_DECODE,
+                       tokens, n + 1, n + 1, s->joint_logits, e)) {
+        return false;
+    }
+    memcpy(s->tokens + at, tokens, (n + 1) * sizeof *tokens);
+    memcpy(s->logits, s->joint_logits, en->model->config.n_vocab * sizeof *s->logits);
+    s->cache.n_tokens = at + 1;
+    note_phase(s, MODEL_DECODE);
+    s->n_ahead = n;
+    s->ahead_row = 1;
+    return true;
+}
+
+bool session_take_ahead(struct session *s, int32_t token)
+{
+    size_t n_vocab = s->engine->model->config.n_vocab;
+    if (s->n_ahead == 0 || s->tokens[s->cache.n_tokens] != token) {
+        return false;
+    }
+    memcpy(s->logits, s->joint_logits + s->ahead_row * n_vocab, n_vocab * sizeof *s->logits);
+    s->cache.n_tokens++;
+    s->n_ahead--;
+    s->ahead_row++;
+    note_phase(s, MODEL_DECODE);
+    return true;
+}
+
 bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *tokens,
                      struct error *e)
 {
@@ -166,6 +219,7 @@ bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *t
                          MODEL_MAX_JOINT);
     }
     struct session *lead = sessions[0];
+    lead->n_ahead = 0; /* its rows are needed here */
     const struct engine *en = lead->engine;
     size_t n_vocab = en->model->config.n_vocab;
     for (size_t i = 0; i < n; i++) {
@@ -180,6 +234,7 @@ bool sessions_decode(struct session *const *sessions, size_t n, const int32_t *t
     for (size_t i = 0; i < n; i++) {
         struct session *s = sessions[i];
         s->tokens[s->cache.n_tokens - 1] = tokens[i];
+        s->n_ahead = 0;
         memcpy(s->logits, lead->joint_logits + i * n_vocab, n_vocab * sizeof *s->logits);
         note_phase(s, MODEL_DECODE);
     }

@@ -264,10 +264,10 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                    struct error *e);
 
 /* model_forward in parts, for whoever has other passes to run meanwhile: each call runs the next
- * n_layers (at least 1) layers of the pass, the last one, after which `layer` is 0 again, appends to
- * the cache and writes the logits. The bits are those of model_forward. From the first part to the
- * last the arguments stay the same, the cache's table and tokens included; a pass that is given up
- * leaves nothing but `layer`. */
+ * n_layers (at least 1) layers of the pass, the last one, after which `layer` is 0 again, appends
+ * to the cache and writes the logits. The bits are those of model_forward. From the first part to
+ * the last the arguments stay the same, the cache's table and tokens included; a pass that is given
+ * up leaves nothing but `layer`. */
 struct model_part {
     uint32_t layer;    /* the next to run; 0: a pass begins */
     uint32_t n_layers; /* of the next part */
