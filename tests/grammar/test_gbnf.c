@@ -141,7 +141,7 @@ static void random_grammars(void **state)
     struct rng r;
     rng_seed(&r, 21);
     size_t n_followed = 0, n_left = 0, n_empty = 0, n_too_complex = 0;
-    for (size_t round = 0; round < rounds(600); round++) {
+    for (size_t round = 0; round < (getenv("LLLM_SOAK") ? 6000 : 600); round++) {
         struct rules rules;
         struct buf text;
         struct error e = {.code = ERROR_NONE};
