@@ -25,6 +25,11 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
         return false;
     }
     b->items = mem_array(b->texts.n + 1, sizeof *b->items);
+    if (file && b->texts.n && b->texts.items[0].n >= 3 &&
+        memcmp(b->texts.items[0].text, "\xEF\xBB\xBF", 3) == 0) { /* a byte order mark */
+        b->texts.items[0].text += 3;
+        b->texts.items[0].n -= 3;
+    }
     for (size_t i = 0; i < b->texts.n; i++) {
         struct input_text t = b->texts.items[i];
         if (!is_blank(t.text, t.n)) {

@@ -215,9 +215,8 @@ static bool tell(struct batch_output *o, struct error *e)
         any = true;
     }
     if (any && fflush(stdout) != 0) {
-        int reason = errno;
-        cli_output_failed(reason);
-        return error_set(e, ERROR_IO, "standard output cannot be written: %s", strerror(reason));
+        cli_output_failed(errno);
+        return error_set(e, ERROR_CANCELLED, "standard output takes no more");
     }
     return true;
 }

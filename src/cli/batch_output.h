@@ -29,7 +29,8 @@ struct batch_output *batch_output_open(const char *path, bool whole, size_t n, c
 /* How many are there already, and which. */
 size_t batch_output_count(const struct batch_output *o);
 bool batch_output_has(const struct batch_output *o, size_t index);
-/* Takes the result of a prompt. */
+/* Takes the result of a prompt. ERROR_CANCELLED where standard output takes no more: that has been
+ * said, or nobody wants to hear it. */
 bool batch_output_put(struct batch_output *o, size_t index, json_t *result, struct error *e);
 /* How many results have an "error". */
 size_t batch_output_errors(const struct batch_output *o);

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/adapters.h"
 #include "cli/answer.h"
 #include "cli/batch_input.h"
 #include "cli/batch_output.h"
@@ -25,7 +26,7 @@ struct batch_options {
     const char *model, *input, *output, *format, *system, *tools, *chat_template;
     bool prompts, raw, thinking, no_thinking, force;
     uint32_t max_tokens, parallel;
-    struct string_list stop;
+    struct string_list stop, lora;
     struct constrain_options form;
 };
 
@@ -61,6 +62,9 @@ static const struct option table[] = {
     {"system", 0, OPTION_STRING, "TEXT", "the system message", FIELD(system), 0, 0, 0},
     {"tools", 0, OPTION_STRING, "FILE",
      "tools that the model may call, a JSON array of their definitions", FIELD(tools), 0, 0, 0},
+    {"lora", 0, OPTION_STRINGS, "FILE[=X]",
+     "a LoRA adapter, a GGUF file or a PEFT folder, X times as strong (may be repeated)",
+     FIELD(lora), 0, 0, 0},
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
      FIELD(chat_template), 0, 0, 0},
@@ -80,6 +84,7 @@ struct batch {
     struct batch_lines lines;
     struct batch_defaults defaults;
     struct batch_grammars grammars;
+    struct adapter_list adapters;
     struct batch_output *output;
     struct arena *arena;
     uint64_t *digests; /* [lines.n] */
@@ -317,6 +322,7 @@ static bool submit(struct job *j, struct error *e)
         .parsers = j->parser ? &j->parser : NULL,
         .logprobs = r->logprobs,
         .n_top = r->n_top,
+        .adapters = j->batch->adapters.use,
         .event = on_event,
         .context = j,
     };
@@ -411,19 +417,34 @@ static json_t *text_or_null(const char *text)
     return text ? term_json_text(text, strlen(text)) : json_null();
 }
 
-/* What the options say about the form of answers; of a grammar its text counts, not its name. */
-static json_t *describe_form(const struct constrain_options *o)
+/* Of a file its text counts, not its name. */
+static json_t *file_digest(const char *path)
 {
-    char digest[17] = "";
     struct buf text;
+    json_t *digest = json_null();
     buf_init(&text, TEXT_MAX_BYTES);
-    if (o->grammar && file_read(o->grammar, TEXT_MAX_BYTES, &text, NULL)) {
+    if (path && file_read(path, TEXT_MAX_BYTES, &text, NULL)) {
         struct batch_line line = {.text = text.data ? text.data : "", .n = text.len};
-        snprintf(digest, sizeof digest, "%016llx", (unsigned long long)batch_line_digest(&line));
+        digest = json_sprintf("%016llx", (unsigned long long)batch_line_digest(&line));
     }
     buf_free(&text);
-    return json_pack("[s, o, o, b]", digest, text_or_null(o->regex), text_or_null(o->choices),
-                     (int)o->json_format);
+    return digest;
+}
+
+/* What the options say about the form of answers. */
+static json_t *describe_form(const struct constrain_options *o)
+{
+    return json_pack("[o, o, o, b, o]", file_digest(o->grammar), text_or_null(o->regex),
+                     text_or_null(o->choices), (int)o->json_format, file_digest(o->json_schema));
+}
+
+static json_t *texts_json(const struct string_list *list)
+{
+    json_t *texts = json_array();
+    for (size_t i = 0; i < list->n; i++) {
+        json_array_append_new(texts, text_or_null(list->items[i]));
+    }
+    return texts;
 }
 
 static json_t *describe_run(const struct batch *b)
@@ -436,19 +457,16 @@ static json_t *describe_run(const struct batch *b)
         bytes = (json_int_t)file.st_size;
     }
     how.seed = 0;
-    json_t *stop = json_array();
-    for (size_t i = 0; i < o->stop.n; i++) {
-        json_array_append_new(stop, term_json_text(o->stop.items[i], strlen(o->stop.items[i])));
-    }
     const char *template = b->raw ? NULL : prompter_template(engine_prompter(b->engine));
-    return json_pack("{s:o, s:I, s:i, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:i, s:o}", "model",
-                     term_json_text(b->source.name, strlen(b->source.name)), "bytes", bytes,
-                     "context", (int)engine_context_size(b->engine), "kv_type",
+    return json_pack("{s:o, s:I, s:i, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:i, s:o, s:o}",
+                     "model", term_json_text(b->source.name, strlen(b->source.name)), "bytes",
+                     bytes, "context", (int)engine_context_size(b->engine), "kv_type",
                      model_kv_name(engine_kv_type(b->engine)), "sampling", sampling_json(&how),
                      "template", text_or_null(template), "system", text_or_null(o->system), "tools",
-                     b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop", stop,
-                     "json", (int)b->lines.json, "thinking", (int)thinking_of(o), "form",
-                     describe_form(&o->form));
+                     b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop",
+                     texts_json(&o->stop), "json", (int)b->lines.json, "thinking",
+                     (int)thinking_of(o), "form", describe_form(&o->form), "lora",
+                     texts_json(&o->lora));
 }
 
 static json_t *figures_json(const struct batch *b, double seconds)
@@ -551,6 +569,9 @@ static bool prepare(struct batch *b, struct error *e)
         term_message("%s has no chat template: continuing the texts as with --raw", b->source.name);
     }
     b->raw = o->raw || !has_template;
+    if (!adapters_open(&o->lora, b->engine, &b->adapters, e)) {
+        return false;
+    }
     struct queue_options how = {.max_running = o->parallel};
     b->queue = queue_new(b->engine, &how, e);
     return b->queue != NULL;
@@ -607,7 +628,7 @@ static int run_batch(struct batch *b, const struct string_list *arguments, size_
     answer_catch_interrupt(true);
     answer_all(b);
     if (b->failure.code != ERROR_NONE) {
-        return cli_fail(&b->failure);
+        return b->failure.code == ERROR_CANCELLED ? CLI_FAILED : cli_fail(&b->failure);
     }
     return finish(b, &e);
 }
@@ -675,6 +696,7 @@ static int run(const void *options, const struct string_list *arguments)
     grammar_free(b.defaults.grammar);
     batch_grammars_free(&b.grammars);
     free(b.digests);
+    adapters_close(&b.adapters);
     engine_close(b.engine);
     models_release(&b.source);
     arena_free(b.arena);

@@ -77,6 +77,16 @@ class Adapters(unittest.TestCase):
         self.assertNotEqual(both, first)
         self.assertEqual(self.answer("--lora", self.first, "--lora", f"{self.second}=0"), first)
 
+    def test_batch(self):
+        how = ["--temp", "0", "--max-tokens", "12"]
+        question = "What is a GPU?"
+        for lora in ([], ["--lora", self.first], ["--lora", f"{self.first}=2"]):
+            alone = run("run", "starter", question, "-q", *how, *lora)
+            done = run("batch", "starter", *how, *lora, "--prompts", question, "x", question)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            answers = [json.loads(line)["content"] for line in done.stdout.splitlines()]
+            self.assertEqual([answers[0], answers[2]], [alone.stdout] * 2)
+
     def test_refusals(self):
         self.assertIn("there is no adapter", self.refused("--lora", "/nowhere/x.gguf"))
         self.assertIn("must be a number", self.refused("--lora", f"{self.first}=strong"))

@@ -94,6 +94,11 @@ class Answers(unittest.TestCase):
                 self.assertIsInstance(person["age"], int)
             elif kind < 5:
                 self.assertRegex(a["content"], ["^(yes|no)$", "^[a-c]{3}$", "^x[0-9]$"][kind - 2])
+        with tempfile.NamedTemporaryFile("w") as file:
+            json.dump(schema, file)
+            file.flush()
+            held = batch("--json-schema", file.name, "-n", 120, stdin="a\nb")
+        self.assertTrue(all("age" in json.loads(a["content"]) for a in rows(held.stdout)))
         option = batch("--choices", "yes,no", stdin='a\nb')
         self.assertTrue(all(a["content"] in ("yes", "no") for a in rows(option.stdout)))
         wrong = [{"regex": "("}, {"regex": 3}, {"choices": []}, {"grammar": "root"},
@@ -160,6 +165,8 @@ class Answers(unittest.TestCase):
             self.assertEqual([(a["line"], a["prompt"]) for a in rows(done.stdout)],
                              [(3, "{What is RAM?"), (4, "What is a GPU?\ufffd")])
             self.assertIn("line 3: not JSON", batch("--input", path).stderr)
+            path.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\n')  # with a byte order mark
+            self.assertEqual(rows(batch("--input", path, "-n", 1).stdout)[0]["prompt"], "a")
             path.write_text("\n\n")
             done = batch("--input", path)
             self.assertEqual(done.returncode, 1)
@@ -184,6 +191,22 @@ class Answers(unittest.TestCase):
             self.assertIn(words, done.stderr)
         self.assertEqual(run("batch").returncode, 2)
         self.assertEqual(run("batch", "no-such-model", "--prompts", "a").returncode, 1)
+
+    def test_output_that_fails(self):
+        how = [LLLM, "batch", "starter", "-q", "-n", "1", "--prompts", *PROMPTS]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(how, stdout=full, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertIn("cannot be written", done.stderr)
+        reader, writer = os.pipe()
+        os.close(reader)  # who goes away need not be told
+        done = subprocess.run(how, stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        done = batch("--output", "/nonexistent/x.json", "--prompts", "a")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("/nonexistent/x.json", done.stderr)
 
     def test_silent_when_piped(self):
         done = batch("-q", "-n", 2, "--prompts", "a")
