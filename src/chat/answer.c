@@ -273,6 +273,14 @@ static bool ends_with(const char *text, const char *end)
     return m && n >= m && memcmp(text + n - m, end, m) == 0;
 }
 
+const char *chat_reasoning_opened(const struct chat_format *f, const char *prompt_end, size_t n)
+{
+    char *end = mem_strndup(prompt_end ? prompt_end : "", n);
+    bool opened = f->reasoning && ends_with(end, f->reasoning->open);
+    free(end);
+    return opened ? f->reasoning->close : NULL;
+}
+
 struct chat_parser *chat_parser_new(struct chat_format f, const struct chat_parser_options *o,
                                     chat_event_fn *event, void *context)
 {

@@ -62,6 +62,16 @@ const char *chat_calls_name(const struct chat_calls *c)
     return c->name;
 }
 
+const char *chat_reasoning_open(const struct chat_reasoning *r)
+{
+    return r ? r->open : NULL;
+}
+
+const char *chat_reasoning_close(const struct chat_reasoning *r)
+{
+    return r ? r->close : NULL;
+}
+
 const char *chat_reasoning_name(const struct chat_reasoning *r)
 {
     return r ? r->name : "none";

@@ -50,6 +50,11 @@ struct chat_format chat_format_detect(const char *template_source, chat_probe_fn
 bool chat_format_find(const char *calls, const char *reasoning, struct chat_format *out);
 const char *chat_calls_name(const struct chat_calls *c);
 const char *chat_reasoning_name(const struct chat_reasoning *r); /* "none" for NULL */
+/* Its marks; NULL for NULL. */
+const char *chat_reasoning_open(const struct chat_reasoning *r);
+const char *chat_reasoning_close(const struct chat_reasoning *r);
+/* The mark that ends reasoning, where the prompt whose end this is has opened it; else NULL. */
+const char *chat_reasoning_opened(const struct chat_format *f, const char *prompt_end, size_t n);
 /* The rows, for tests and lists; NULL past the last. */
 const struct chat_calls *chat_calls_at(size_t i);
 const struct chat_reasoning *chat_reasoning_at(size_t i);

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/term.h"
+#include "grammar/tool_call.h"
 
 enum { ANSWER_MAX_BYTES = 1 << 28 };
 
@@ -142,17 +143,50 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
     return true;
 }
 
+/* Calls in the model's own way of writing them, with arguments that the tools' schemas allow. */
+static struct grammar *grammar_of_calls(const struct answer *a,
+                                        const struct prompt_request *request,
+                                        const struct prompt *prompt, struct error *e)
+{
+    static const char *const words[] = {"none", "auto", "required"};
+    const struct chat_format *f = &prompt->format;
+    struct tool_call_options o = {
+        .tools = request->tools,
+        .calls = chat_calls_name(f->calls),
+        .choice = TOOL_CHOICE_NAMED,
+        .name = a->tool_choice,
+        .parallel = true,
+        .reasoning_open = chat_reasoning_open(f->reasoning),
+        .reasoning_close = chat_reasoning_close(f->reasoning),
+        .thinking = chat_reasoning_opened(f, prompt->end, prompt->n_end) != NULL,
+    };
+    for (int i = 0; i < 3; i++) {
+        o.choice = strcmp(a->tool_choice, words[i]) == 0 ? (enum tool_choice)i : o.choice;
+    }
+    return grammar_tool_call(&o, e);
+}
+
 bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
                  const struct prompt_request *request, const struct prompt *prompt,
                  const struct generation_options *how, struct error *e)
 {
     struct generation_options parsed = *how;
+    struct grammar *calls = NULL;
+    if (a->tool_choice && request->tools) {
+        if (!(calls = grammar_of_calls(a, request, prompt, e))) {
+            return false;
+        }
+        parsed.grammar = calls;
+    } else {
+        parsed.grammar_behind = chat_reasoning_opened(&prompt->format, prompt->end, prompt->n_end);
+    }
     chat_message_free(a->message);
     a->message = chat_message_new();
     a->n_calls = 0;
     parsed.parser = prompter_parser(p, prompt, request, how->sampling.seed, on_event, a);
     bool ok = answer_generate(a, s, &prompt->tokens, &parsed, e);
     chat_parser_free(parsed.parser);
+    grammar_free(calls);
     return ok;
 }
 

@@ -18,6 +18,7 @@ void answer_forget_interrupt(void);
 struct answer {
     FILE *stream;                 /* where the content goes as it comes; NULL: nowhere */
     bool show_reasoning;          /* what a model thinks before it answers goes there too, dimmed */
+    const char *tool_choice;      /* "none", "auto", "required", a tool's name; NULL: as it comes */
     struct buf text;              /* the content, all of it */
     struct chat_message *message; /* the same with reasoning and calls, after answer_chat */
     uint32_t n_calls;

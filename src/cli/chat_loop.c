@@ -346,6 +346,7 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     start_anew(&t);
     answer_init(&t.answer, stdout);
     t.answer.show_reasoning = chat->show_reasoning;
+    t.answer.tool_choice = chat->tool_choice;
     answer_catch_interrupt(false);
     struct line_reader *reader = line_reader_new(">>> ");
     t.at_terminal = line_reader_is_terminal(reader);

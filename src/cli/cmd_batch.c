@@ -318,7 +318,9 @@ static bool submit(struct job *j, struct error *e)
                 .max_tokens = r->max_tokens,
                 .stop = r->stop,
                 .n_stop = r->n_stop,
-                .grammar = r->grammar},
+                .grammar = r->grammar,
+                .grammar_behind =
+                    chat_reasoning_opened(&j->prompt.format, j->prompt.end, j->prompt.n_end)},
         .parsers = j->parser ? &j->parser : NULL,
         .logprobs = r->logprobs,
         .n_top = r->n_top,

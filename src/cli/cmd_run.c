@@ -25,7 +25,7 @@ struct run_options {
     bool lookup, raw, interactive, ignore_eos, thinking, no_thinking, plan;
     uint32_t max_tokens;
     struct string_list stop, lora;
-    const char *model, *prompt, *file, *system, *tools, *chat_template, *draft;
+    const char *model, *prompt, *file, *system, *tools, *chat_template, *draft, *tool_choice;
     struct constrain_options form;
 };
 
@@ -40,6 +40,10 @@ static const struct option table[] = {
     {"tools", 0, OPTION_STRING, "FILE",
      "tools that the model may call, a JSON array of their definitions; its calls are printed",
      FIELD(tools), 0, 0, 0},
+    {"tool-choice", 0, OPTION_STRING, "WORD",
+     "hold the answer to the form of calls: none, auto (words or calls), required, or the name of "
+     "one of --tools (default: as the model likes)",
+     FIELD(tool_choice), 0, 0, 0},
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (listed below) or a file, in place of the model's",
      FIELD(chat_template), 0, 0, 0},
@@ -281,6 +285,7 @@ static int answer_once(const struct run *r, const char *name, struct engine *en,
     bool json = r->o->common.json;
     answer_init(&a, json ? NULL : stdout);
     a.show_reasoning = shows_reasoning(r->o);
+    a.tool_choice = r->o->tool_choice;
     answer_catch_interrupt(true);
     struct generation_options how = generation_of(r);
     how.spm_start = raw && !*r->prompt;
@@ -346,6 +351,7 @@ static int with_engine(const struct run *r, const struct model_source *source, s
             .system = o->system,
             .tools = r->tools,
             .thinking = thinking_of(o),
+            .tool_choice = o->tool_choice,
             .show_reasoning = shows_reasoning(o),
             .how = generation_of(r),
             .adapters = &r->adapters.use,
@@ -472,6 +478,12 @@ static int check_usage(struct run *r, const struct string_list *arguments)
     if (o->raw && of_template) {
         return cli_usage("run", "--raw uses no chat template, so it does not go with %s",
                          of_template);
+    }
+    if (o->tool_choice && !o->tools) {
+        return cli_usage("run", "--tool-choice is about --tools, which is not given");
+    }
+    if (o->tool_choice && constrain_given(&o->form)) {
+        return cli_usage("run", "--tool-choice and another form of the answer do not go together");
     }
     if (o->thinking && o->no_thinking) {
         return cli_usage("run", "--thinking and --no-thinking contradict each other");

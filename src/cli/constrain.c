@@ -69,11 +69,20 @@ static struct grammar *read_choices(const char *list, struct error *e)
     return g;
 }
 
+static int count_given(const struct constrain_options *o)
+{
+    return (o->grammar != NULL) + (o->regex != NULL) + (o->choices != NULL) + o->json_format +
+           (o->json_schema != NULL);
+}
+
+bool constrain_given(const struct constrain_options *o)
+{
+    return count_given(o) > 0;
+}
+
 struct grammar *constrain_grammar(const struct constrain_options *o, struct error *e)
 {
-    int n = (o->grammar != NULL) + (o->regex != NULL) + (o->choices != NULL) + o->json_format +
-            (o->json_schema != NULL);
-    if (n > 1) {
+    if (count_given(o) > 1) {
         error_set(
             e, ERROR_USAGE,
             "--grammar, --regex, --choices, --json-format and --json-schema each say what the "

@@ -56,6 +56,7 @@ struct constrain_options {
             (of) + offsetof(struct constrain_options, json_schema), 0, 0, 0                        \
     }
 
+bool constrain_given(const struct constrain_options *o); /* any of them */
 /* The grammar that is asked for: NULL without an error where none is, and ERROR_USAGE where there
  * are two. */
 struct grammar *constrain_grammar(const struct constrain_options *o, struct error *e);

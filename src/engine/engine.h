@@ -197,6 +197,9 @@ struct generation_options {
     /* The answer is one of its texts (grammar.h), and over where nothing can follow; end tokens
      * end it in any case. Borrowed; NULL: any text. */
     struct grammar *grammar;
+    /* The grammar holds behind this text, for models that think first: the mark that ends their
+     * reasoning (chat_reasoning_opened). Borrowed; NULL: from the beginning. */
+    const char *grammar_behind;
     /* Where the answer goes instead of `text`: control tokens reach it as such, and it is told the
      * end. Borrowed; may be NULL. It stopping is the same as text returning false. */
     struct chat_parser *parser;

@@ -100,7 +100,9 @@ bool generation_begin(struct generation *g, const struct engine *en,
                              .o = o,
                              .sampler = sampler_new(&o->sampling, t, room),
                              .constraint = constraint,
+                             .free = constraint && o->grammar_behind && *o->grammar_behind,
                              .at_start = true};
+    buf_init(&g->recent, MAX_PIECE_BYTES);
     stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
                 o->parser ? (void *)o->parser : context);
     buf_init(&g->piece, MAX_PIECE_BYTES);
@@ -112,8 +114,23 @@ void generation_free(struct generation *g)
     if (g->sampler) {
         sampler_free(g->sampler);
         constraint_free(g->constraint);
+        buf_free(&g->recent);
         stream_free(&g->stream);
         buf_free(&g->piece);
+    }
+}
+
+/* Marks may be tokens or text, and cut anywhere. */
+static void watch_for_mark(struct generation *g, int32_t id)
+{
+    const char *mark = g->o->grammar_behind;
+    size_t n = strlen(mark);
+    tokenizer_append_piece(g->engine->tokenizer, id, true, &g->recent);
+    if (g->recent.len > 0 && memmem(g->recent.data, g->recent.len, mark, n)) {
+        g->free = false;
+    } else if (g->recent.len >= n) {
+        memmove(g->recent.data, g->recent.data + g->recent.len - (n - 1), n - 1);
+        g->recent.len = n - 1;
     }
 }
 
@@ -133,15 +150,16 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
                      bool full, int32_t *id)
 {
     const struct tokenizer *t = g->engine->tokenizer;
-    const uint32_t *allowed = g->constraint ? constraint_mask(g->constraint) : NULL;
-    if (g->constraint && !allowed) {
+    bool held = g->constraint && !g->free;
+    const uint32_t *allowed = held ? constraint_mask(g->constraint) : NULL;
+    if (held && !allowed) {
         *id = TOKENIZER_NO_TOKEN;
         g->stats.reason = FINISH_CONSTRAINT;
         g->stats.why = constraint_reason(g->constraint);
         return false;
     }
     *id = sampler_next(g->sampler, logits, tokens, n, allowed);
-    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || g->constraint)) {
+    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || held)) {
         g->stats.reason = FINISH_STOP;
         if (g->o->parser && tokenizer_is_control(t, *id)) {
             put_control(g, *id);
@@ -158,8 +176,11 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
         g->stats.reason = FINISH_CANCELLED;
         return false;
     }
-    if (g->constraint && !go_on(g, *id)) {
+    if (held && !go_on(g, *id)) {
         return false;
+    }
+    if (g->free) {
+        watch_for_mark(g, *id);
     }
     if (g->stats.n_generated == g->o->max_tokens || full) {
         g->stats.reason = FINISH_LENGTH;

@@ -82,6 +82,8 @@ struct generation {
     const struct generation_options *o; /* borrowed */
     struct sampler *sampler;
     struct constraint *constraint; /* or NULL */
+    bool free;                     /* the text behind which it holds has not come yet */
+    struct buf recent;             /* while free: as much of the text as its mark may be in */
     struct stream stream;
     struct buf piece;
     struct generation_stats stats; /* n_generated, reason and stop */

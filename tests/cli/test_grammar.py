@@ -66,6 +66,32 @@ class Answers(program.TemporaryFolder):
         self.assertEqual(json.loads(done.stdout)["finish_reason"], "constraint")
         self.assertIn("too ambiguous", done.stderr)
 
+    def test_tool_choice(self):
+        """Calls that the tools' schemas allow, words, or the one tool that is named."""
+        tools = [{"type": "function", "function": {"name": name, "parameters": {
+                  "type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}, "days": {"type": "integer",
+                  "minimum": 1, "maximum": 9}}, "required": ["city", "days"], "additionalProperties": False}}}
+                 for name in ("weather", "trains")]
+        path = self.write("tools.json", json.dumps(tools))
+        for choice, names in (("required", {"weather", "trains"}), ("trains", {"trains"})):
+            for seed in range(3):
+                a = self.answer("Tell me a story.", "--tools", path, "--tool-choice", choice, "--temp", "1.5",
+                                "--seed", seed, "--max-tokens", "300", "--stop", "\n\n\n")
+                self.assertTrue(a["tool_calls"], a)
+                for call in a["tool_calls"]:
+                    self.assertIn(call["function"]["name"], names)
+                    arguments = json.loads(call["function"]["arguments"])
+                    self.assertEqual(set(arguments), {"city", "days"})
+                    self.assertIn(arguments["city"], ("Oslo", "Rome"))
+                    self.assertIn(arguments["days"], range(1, 10))
+        a = self.answer("What's the weather in Oslo?", "--tools", path, "--tool-choice", "none", "--max-tokens", "60")
+        self.assertFalse(a.get("tool_calls"))
+        for wrong, status in ((("--tool-choice", "auto"), 2), (("--tools", path, "--tool-choice", "nobody"), 1),
+                              (("--tools", path, "--tool-choice", "auto", "--json-format"), 2)):
+            done = run("run", "x", *wrong, home=self.folder / "home")
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
     def test_json_schema(self):
         schema = {"type": "object", "properties": {"name": {"type": "string", "pattern": "^[A-Z][a-z]{1,8}$"},
                   "age": {"type": "integer", "minimum": 0, "maximum": 130}, "likes": {"type": "array", "items":

@@ -17,7 +17,7 @@ STATIC = pathlib.Path(os.environ.get("LLLM_STATIC") or "/nowhere")
 EMULATOR = os.environ.get("LLLM_EMULATOR", "").split()
 STARTER = pathlib.Path(__file__).resolve().parents[2] / "models" / "starter" / "starter.gguf"
 QUESTION = "What is machine learning?"
-LARGEST_BYTES = 4_000_000
+LARGEST_BYTES = 5_000_000
 
 
 def run(*arguments, through=None, timeout=120, environment=None):
