@@ -160,6 +160,7 @@ static struct grammar *grammar_of_calls(const struct answer *a,
         .reasoning_close = chat_reasoning_close(f->reasoning),
         .thinking = chat_reasoning_opened(f, prompt->end, prompt->n_end) != NULL,
     };
+    schema_options_defaults(&o.schema);
     for (int i = 0; i < 3; i++) {
         o.choice = strcmp(a->tool_choice, words[i]) == 0 ? (enum tool_choice)i : o.choice;
     }

@@ -7,13 +7,13 @@
 enum lang_kind {
     LANG_IS_NONE,
     LANG_IS_EMPTY,
-    LANG_IS_SET,    /* one byte of sets[a] */
-    LANG_IS_CONCAT, /* a, then b; a is no concatenation, so that chains lean to the right */
-    LANG_IS_OR,     /* args[a .. a + b), sorted by id */
-    LANG_IS_AND,    /* likewise */
-    LANG_IS_NOT,    /* a; of NONE: all texts */
-    LANG_IS_REPEAT, /* from b to c times a */
-    LANG_IS_MARK,   /* number a */
+    LANG_IS_SET,      /* one byte of sets[a] */
+    LANG_IS_CONCAT,   /* a, then b; a is no concatenation, so that chains lean to the right */
+    LANG_IS_OR,       /* args[a .. a + b), sorted by id */
+    LANG_IS_AND,      /* likewise */
+    LANG_IS_NOT,      /* a; of NONE: all texts */
+    LANG_IS_REPEAT,   /* from b to c times a */
+    LANG_IS_MARK,     /* number a */
     LANG_IS_MULTIPLE, /* figures that, behind a remainder of a, make a multiple of b; c: places that
                        * count, and how many of them are still to come (lang_multiple_places) */
 };

@@ -264,7 +264,8 @@ static void test_cpu_mask(void **state)
     assert_true(cpu_set_mask("-avx2", &e)); /* AVX-512 stands on AVX2 */
     assert_int_equal(cpu_features(), 0);
     assert_true(cpu_set_mask("all,-avx512", &e));
-    assert_int_equal(cpu_features(), all & ~(unsigned)(CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16));
+    assert_int_equal(cpu_features(),
+                     all & ~(unsigned)(CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16));
     assert_true(cpu_set_mask("", &e));
     assert_int_equal(cpu_features(), all);
     assert_false(cpu_set_mask("-all", &e));

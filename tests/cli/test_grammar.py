@@ -4,6 +4,7 @@ grammar`."""
 import json
 import re
 import unittest
+from pathlib import Path
 
 import program
 from program import run
@@ -84,6 +85,11 @@ class Answers(program.TemporaryFolder):
                     self.assertEqual(set(arguments), {"city", "days"})
                     self.assertIn(arguments["city"], ("Oslo", "Rome"))
                     self.assertIn(arguments["days"], range(1, 10))
+        for choice in ("auto", "required", "calculator"):
+            a = self.answer("What is 23 * 47?", "--tools", Path(__file__).resolve().parents[2] / "examples/tools.json",
+                            "--tool-choice", choice, "--temp", "0")
+            self.assertEqual([json.loads(c["function"]["arguments"]) for c in a["tool_calls"]],
+                             [{"expression": "23 * 47"}])
         a = self.answer("What's the weather in Oslo?", "--tools", path, "--tool-choice", "none", "--max-tokens", "60")
         self.assertFalse(a.get("tool_calls"))
         for wrong, status in ((("--tool-choice", "auto"), 2), (("--tools", path, "--tool-choice", "nobody"), 1),
