@@ -279,7 +279,7 @@ static const struct safetensors_tensor *other_half(const struct opened *o, const
 {
     char other[SAFETENSORS_MAX_NAME_BYTES + 1];
     snprintf(other, sizeof other, "%s", name);
-    char *mark = NULL;
+    char *mark = other;
     for (char *at = other; (at = strstr(at, ".lora_")); at++) {
         mark = at + sizeof ".lora_" - 1; /* the last one: a module may be called so */
     }
