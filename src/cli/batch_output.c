@@ -98,6 +98,7 @@ static bool read_journal(struct batch_output *o, const struct buf *text, const j
                          bool seed_given, uint64_t *seed, size_t *good, struct error *e)
 {
     const char *at = text->data, *end = text->data + text->len;
+    size_t n_answers = 0, n_fit = 0;
     for (const char *newline; (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1) {
         json_t *line = json_loadb(at, (size_t)(newline - at), JSON_ALLOW_NUL, NULL);
         if (at == text->data) {
@@ -112,17 +113,27 @@ static bool read_journal(struct batch_output *o, const struct buf *text, const j
             json_int_t i = json_is_integer(index) ? json_integer_value(index) : -1;
             char digest[DIGEST_BYTES];
             bool ok = i >= 0 && result;
+            n_answers += ok;
             if (ok && (size_t)i < o->n && !o->results[i]) {
                 const char *was = json_string_value(json_object_get(line, "prompt"));
                 print_digest(o, (size_t)i, digest);
-                ok = was && (strcmp(was, digest) != 0 || keep(o, (size_t)i, result));
+                bool fits = was && strcmp(was, digest) == 0;
+                n_fit += fits;
+                ok = was && (!fits || keep(o, (size_t)i, result));
             }
             json_decref(line);
             if (!ok) {
-                return true; /* torn: what follows is not trusted either */
+                break; /* torn: what follows is not trusted either */
             }
         }
         *good = (size_t)(newline + 1 - text->data);
+    }
+    if (n_answers > 0 && n_fit == 0) {
+        *good = 0;
+        return error_set(e, ERROR_INPUT,
+                         "%s holds %zu answers to other prompts; give another --output, or --force "
+                         "to begin anew",
+                         o->journal_path, n_answers);
     }
     return true;
 }

@@ -65,6 +65,7 @@ static const struct option table[] = {
     {"lora", 0, OPTION_STRINGS, "FILE[=X]",
      "a LoRA adapter, a GGUF file or a PEFT folder, X times as strong (may be repeated)",
      FIELD(lora), 0, 0, 0},
+    KV_TYPE_OPTION("f16"),
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
      FIELD(chat_template), 0, 0, 0},
@@ -111,6 +112,12 @@ struct job {
     uint64_t id;
     bool over;
 };
+
+static void init(void *options)
+{
+    struct batch_options *o = options;
+    o->common.kv_type = MODEL_KV_F16;
+}
 
 /* ---- results --------------------------------------------------------------------------------- */
 
@@ -419,9 +426,13 @@ static json_t *text_or_null(const char *text)
     return text ? term_json_text(text, strlen(text)) : json_null();
 }
 
-/* Of a file its text counts, not its name. */
+/* Of a file its text counts, not its name. What came from standard input is gone: no later run has
+ * the same. */
 static json_t *file_digest(const char *path)
 {
+    if (path && strcmp(path, "-") == 0) {
+        return json_sprintf("standard input at %.6f", time_now_s());
+    }
     struct buf text;
     json_t *digest = json_null();
     buf_init(&text, TEXT_MAX_BYTES);
@@ -460,15 +471,15 @@ static json_t *describe_run(const struct batch *b)
     }
     how.seed = 0;
     const char *template = b->raw ? NULL : prompter_template(engine_prompter(b->engine));
-    return json_pack("{s:o, s:I, s:i, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:i, s:o, s:o}",
-                     "model", term_json_text(b->source.name, strlen(b->source.name)), "bytes",
-                     bytes, "context", (int)engine_context_size(b->engine), "kv_type",
-                     model_kv_name(engine_kv_type(b->engine)), "sampling", sampling_json(&how),
-                     "template", text_or_null(template), "system", text_or_null(o->system), "tools",
-                     b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop",
-                     texts_json(&o->stop), "json", (int)b->lines.json, "thinking",
-                     (int)thinking_of(o), "form", describe_form(&o->form), "lora",
-                     texts_json(&o->lora));
+    return json_pack(
+        "{s:o, s:I, s:s, s:i, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:i, s:o, s:o}", "model",
+        term_json_text(b->source.name, strlen(b->source.name)), "bytes", bytes, "kernels",
+        engine_kernels_name(b->engine), "context", (int)engine_context_size(b->engine), "kv_type",
+        model_kv_name(engine_kv_type(b->engine)), "sampling", sampling_json(&how), "template",
+        text_or_null(template), "system", text_or_null(o->system), "tools", b->defaults.tools,
+        "max_tokens", (json_int_t)o->max_tokens, "stop", texts_json(&o->stop), "json",
+        (int)b->lines.json, "thinking", (int)thinking_of(o), "form", describe_form(&o->form),
+        "lora", texts_json(&o->lora));
 }
 
 static json_t *figures_json(const struct batch *b, double seconds)
@@ -734,6 +745,7 @@ const struct command cmd_batch = {
                 "  grep . questions.txt | lllm batch starter --system \"Answer briefly.\"\n",
     .options = table,
     .options_bytes = sizeof(struct batch_options),
+    .init = init,
     .uses_engine = true,
     .samples = true,
     .run = run,

@@ -73,6 +73,7 @@ static bool plan_memory(struct engine *en, const struct engine_options *o, const
         return false;
     }
     en->kv_type = en->plan.kv_type;
+    en->memory_bytes = o->memory_bytes;
     en->context_size = en->plan.context_size;
     en->batch_size = en->plan.batch_size;
     log_write(LOG_INFO, "%s takes up to %s of memory: %s", name,

@@ -1,5 +1,6 @@
 #include "engine/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/progress.h"
@@ -78,6 +79,18 @@ struct sampler_room *generation_room(const struct engine *en)
     return en->tokenizer ? sampler_room_new(tokenizer_count(en->tokenizer)) : NULL;
 }
 
+/* All tokens but those that end an answer: what is to be in a form must come to its mark. */
+static uint32_t *all_but_ends(const struct tokenizer *t)
+{
+    uint32_t n = tokenizer_count(t);
+    uint32_t *mask = mem_array(n / 32 + 1, sizeof *mask);
+    memset(mask, 0, (n / 32 + 1) * sizeof *mask);
+    for (uint32_t id = 0; id < n; id++) {
+        mask[id / 32] |= (uint32_t)!tokenizer_is_end(t, (int32_t)id) << id % 32;
+    }
+    return mask;
+}
+
 bool generation_begin(struct generation *g, const struct engine *en,
                       const struct generation_options *o, struct sampler_room *room,
                       generation_text_fn *text, void *context, struct error *e)
@@ -103,6 +116,7 @@ bool generation_begin(struct generation *g, const struct engine *en,
                              .free = constraint && o->grammar_behind && *o->grammar_behind,
                              .at_start = true};
     buf_init(&g->recent, MAX_PIECE_BYTES);
+    g->no_end = g->free ? all_but_ends(t) : NULL;
     stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
                 o->parser ? (void *)o->parser : context);
     buf_init(&g->piece, MAX_PIECE_BYTES);
@@ -115,23 +129,36 @@ void generation_free(struct generation *g)
         sampler_free(g->sampler);
         constraint_free(g->constraint);
         buf_free(&g->recent);
+        free(g->no_end);
         stream_free(&g->stream);
         buf_free(&g->piece);
     }
 }
 
-/* Marks may be tokens or text, and cut anywhere. */
-static void watch_for_mark(struct generation *g, int32_t id)
+/* The mark may be a token or text, and cut anywhere. What stands behind it in its last token must
+ * begin the form, unless it is blank, which parsers leave out there. */
+static bool watch_for_mark(struct generation *g, int32_t id)
 {
     const char *mark = g->o->grammar_behind;
     size_t n = strlen(mark);
     tokenizer_append_piece(g->engine->tokenizer, id, true, &g->recent);
-    if (g->recent.len > 0 && memmem(g->recent.data, g->recent.len, mark, n)) {
+    const char *found = g->recent.len > 0 ? memmem(g->recent.data, g->recent.len, mark, n) : NULL;
+    if (found) {
+        const char *rest = found + n, *end = g->recent.data + g->recent.len;
         g->free = false;
+        while (rest < end && strchr(" \t\r\n", *rest)) {
+            rest++;
+        }
+        if (rest < end && !constraint_accept_bytes(g->constraint, rest, (size_t)(end - rest))) {
+            g->stats.reason = FINISH_CONSTRAINT;
+            g->stats.why = "the token that ended the reasoning went on with other text";
+            return false;
+        }
     } else if (g->recent.len >= n) {
         memmove(g->recent.data, g->recent.data + g->recent.len - (n - 1), n - 1);
         g->recent.len = n - 1;
     }
+    return true;
 }
 
 /* Whether anything can follow this token, which is among the allowed ones. */
@@ -151,7 +178,7 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
 {
     const struct tokenizer *t = g->engine->tokenizer;
     bool held = g->constraint && !g->free;
-    const uint32_t *allowed = held ? constraint_mask(g->constraint) : NULL;
+    const uint32_t *allowed = held ? constraint_mask(g->constraint) : g->free ? g->no_end : NULL;
     if (held && !allowed) {
         *id = TOKENIZER_NO_TOKEN;
         g->stats.reason = FINISH_CONSTRAINT;
@@ -159,7 +186,7 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
         return false;
     }
     *id = sampler_next(g->sampler, logits, tokens, n, allowed);
-    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || held)) {
+    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || g->constraint)) {
         g->stats.reason = FINISH_STOP;
         if (g->o->parser && tokenizer_is_control(t, *id)) {
             put_control(g, *id);
@@ -179,8 +206,8 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
     if (held && !go_on(g, *id)) {
         return false;
     }
-    if (g->free) {
-        watch_for_mark(g, *id);
+    if (g->free && !watch_for_mark(g, *id)) {
+        return false;
     }
     if (g->stats.n_generated == g->o->max_tokens || full) {
         g->stats.reason = FINISH_LENGTH;

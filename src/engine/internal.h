@@ -14,6 +14,7 @@ struct engine {
     bool borrows_pool;
     const struct kernels *kernels;
     struct memory_plan plan;
+    uint64_t memory_bytes; /* of the options */
     struct gguf_move move; /* where huge pages were asked for */
     bool moves;
     uint32_t context_size, batch_size;
@@ -84,6 +85,7 @@ struct generation {
     struct constraint *constraint; /* or NULL */
     bool free;                     /* the text behind which it holds has not come yet */
     struct buf recent;             /* while free: as much of the text as its mark may be in */
+    uint32_t *no_end;              /* while free: a mask of all tokens but those that end answers */
     struct stream stream;
     struct buf piece;
     struct generation_stats stats; /* n_generated, reason and stop */

@@ -14,11 +14,27 @@
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-/* Pages for max_running whole contexts, within a quarter of the machine's memory, and for one in
- * any case. */
-static uint32_t usual_pages(uint32_t context_pages, uint32_t max_running, uint64_t page_bytes)
+/* What the engine's limit and the machine leave for keys and values beside all else of the plan and
+ * the logits of those who answer together. */
+static uint64_t room_for_pages(const struct engine *en, uint32_t max_running)
+{
+    struct engine_options how = {.memory_bytes = en->memory_bytes};
+    struct sysmem machine;
+    sysmem_read("", &machine);
+    uint64_t room = memory_plan_room(&how, &machine);
+    uint64_t taken = en->plan.total_bytes - en->plan.kv_bytes +
+                     (uint64_t)max_running * en->model->config.n_vocab * sizeof(float);
+    return room == SYSMEM_UNKNOWN ? room : room > taken ? room - taken : 0;
+}
+
+/* Pages for max_running whole contexts, within what there is room for and a quarter of the
+ * machine's memory, and for one in any case: that is in the plan. */
+static uint32_t usual_pages(const struct engine *en, uint32_t context_pages, uint32_t max_running,
+                            uint64_t page_bytes)
 {
     uint64_t n = (uint64_t)context_pages * max_running;
+    uint64_t fit = room_for_pages(en, max_running) / page_bytes;
+    n = n < fit ? n : fit;
     long n_system = sysconf(_SC_PHYS_PAGES), system_bytes = sysconf(_SC_PAGESIZE);
     if (n_system > 0 && system_bytes > 0) {
         uint64_t most = (uint64_t)n_system / 4 * (uint64_t)system_bytes / page_bytes;
@@ -46,7 +62,7 @@ static bool choose_sizes(struct queue *q, const struct queue_options *o, struct 
                          q->o.max_running, most, QUEUE_MAX_RUNNING);
     }
     if (!o->n_pages) {
-        q->o.n_pages = usual_pages(context_pages, q->o.max_running, page_bytes);
+        q->o.n_pages = usual_pages(en, context_pages, q->o.max_running, page_bytes);
     }
     if (q->o.n_pages < context_pages) {
         double mib = (double)page_bytes / (1 << 20);

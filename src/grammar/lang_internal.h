@@ -81,7 +81,7 @@ size_t langs_memory(const struct langs *s); /* bytes */
 size_t langs_count(const struct langs *s);
 /* From now on at most so much work, then the store fails. */
 void langs_set_work(struct langs *s, uint64_t work);
-enum { LANGS_COMPILE_WORK = 400 << 20, LANGS_STEP_WORK = 64 << 20 };
+enum { LANGS_COMPILE_WORK = 400 << 20, LANGS_STEP_WORK = 8 << 20 };
 
 /* The table of derivatives, made where it is not there; NULL where the store has failed. What it
  * leads to may be empty where it has_cuts: lang_step looks. */

@@ -248,6 +248,43 @@ static struct node argument_node(struct writer *w, const json_t *parameters, con
     return build_sequence(w->b, parts, 4);
 }
 
+/* False, with a sentence, where what tags hold would not be all that the schema asks for. */
+static bool check_tagged(struct writer *w, const json_t *parameters, const json_t *properties,
+                         const json_t *required)
+{
+    const char *type = json_string_value(json_object_get(parameters, "type")), *key;
+    json_t *one;
+    size_t i;
+    if (!json_is_object(parameters) || (properties && !json_is_object(properties)) ||
+        (required && !json_is_array(required))) {
+        return error_set(w->e, ERROR_INPUT,
+                         "#: parameters are an object, with \"properties\" that are one and "
+                         "\"required\" that is an array");
+    }
+    if (json_object_get(parameters, "type") && (!type || strcmp(type, "object") != 0)) {
+        return error_set(w->e, ERROR_UNSUPPORTED,
+                         "#/type: the arguments of a call in tags are an object");
+    }
+    json_array_foreach(required, i, one)
+    {
+        const char *name = json_string_value(one);
+        if (!name || !json_object_get(properties, name)) {
+            return error_set(w->e, ERROR_UNSUPPORTED,
+                             "#/required/%zu: \"%.60s\" is not among the properties, and a call in "
+                             "tags has no others",
+                             i, name ? name : "");
+        }
+    }
+    json_object_foreach((json_t *)properties, key, one)
+    {
+        if (strpbrk(key, "<>\n")) {
+            return error_set(w->e, ERROR_UNSUPPORTED,
+                             "#/properties: the key \"%.60s\" cannot be written in a tag", key);
+        }
+    }
+    return true;
+}
+
 /* Arguments in tags come in the order of the schema, those that are not required if at all. */
 static struct node tagged_arguments(struct writer *w, const json_t *parameters)
 {
@@ -273,6 +310,9 @@ static struct node tagged_arguments(struct writer *w, const json_t *parameters)
     }
     json_t *properties = json_object_get(parameters, "properties");
     json_t *required = json_object_get(parameters, "required");
+    if (!check_tagged(w, parameters, properties, required)) {
+        return build_none();
+    }
     struct node *parts = mem_array(json_object_size(properties) + 1, sizeof *parts);
     size_t n = 0, i;
     json_object_foreach(properties, key, one)
