@@ -148,7 +148,6 @@ static struct grammar *grammar_of_calls(const struct answer *a,
                                         const struct prompt_request *request,
                                         const struct prompt *prompt, struct error *e)
 {
-    static const char *const words[] = {"none", "auto", "required"};
     const struct chat_format *f = &prompt->format;
     struct tool_call_options o = {
         .tools = request->tools,
@@ -161,9 +160,7 @@ static struct grammar *grammar_of_calls(const struct answer *a,
         .thinking = chat_reasoning_opened(f, prompt->end, prompt->n_end) != NULL,
     };
     schema_options_defaults(&o.schema);
-    for (int i = 0; i < 3; i++) {
-        o.choice = strcmp(a->tool_choice, words[i]) == 0 ? (enum tool_choice)i : o.choice;
-    }
+    tool_choice_word(a->tool_choice, &o.choice);
     return grammar_tool_call(&o, e);
 }
 

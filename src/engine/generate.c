@@ -146,14 +146,19 @@ static bool watch_for_mark(struct generation *g, int32_t id)
     if (found) {
         const char *rest = found + n, *end = g->recent.data + g->recent.len;
         g->free = false;
-        while (rest < end && strchr(" \t\r\n", *rest)) {
+        while (rest < end && memchr(" \t\r\n", *rest, 4)) {
             rest++;
         }
-        if (rest < end && !constraint_accept_bytes(g->constraint, rest, (size_t)(end - rest))) {
+        if (rest == end) {
+            return true;
+        }
+        if (!constraint_accept_bytes(g->constraint, rest, (size_t)(end - rest))) {
             g->stats.reason = FINISH_CONSTRAINT;
             g->stats.why = "the token that ended the reasoning went on with other text";
             return false;
         }
+        g->stats.reason = FINISH_STOP;
+        return constraint_state(g->constraint) != CONSTRAINT_CLOSED;
     } else if (g->recent.len >= n) {
         memmove(g->recent.data, g->recent.data + g->recent.len - (n - 1), n - 1);
         g->recent.len = n - 1;

@@ -453,19 +453,24 @@ struct grammar *grammar_tool_call(const struct tool_call_options *o, struct erro
     return build_finish(w.b, all, e);
 }
 
-bool tool_choice_read(const json_t *v, enum tool_choice *choice, const char **name, struct error *e)
+bool tool_choice_word(const char *word, enum tool_choice *choice)
 {
     static const char *const words[] = {"none", "auto", "required"};
-    const char *word = json_string_value(v);
-    *name = NULL;
-    *choice = TOOL_CHOICE_AUTO;
-    for (int i = 0; word && i < 3; i++) {
+    for (int i = 0; i < 3; i++) {
         if (strcmp(word, words[i]) == 0) {
             *choice = (enum tool_choice)i;
             return true;
         }
     }
-    if (!v || json_is_null(v)) {
+    return false;
+}
+
+bool tool_choice_read(const json_t *v, enum tool_choice *choice, const char **name, struct error *e)
+{
+    const char *word = json_string_value(v);
+    *name = NULL;
+    *choice = TOOL_CHOICE_AUTO;
+    if (!v || json_is_null(v) || (word && tool_choice_word(word, choice))) {
         return true;
     }
     const json_t *function = json_object_get(v, "function");

@@ -32,6 +32,8 @@ struct tool_call_options {
  * schema compiler refuses; sentences begin with the place in the tools: "tools/0: ...". */
 struct grammar *grammar_tool_call(const struct tool_call_options *o, struct error *e);
 
+/* "none", "auto" or "required"; false for other words, which may name a tool. */
+bool tool_choice_word(const char *word, enum tool_choice *choice);
 /* "none", "auto", "required" or {"type": "function", "function": {"name": "f"}}, as OpenAI's
  * tool_choice has it; NULL is auto. The name is borrowed. */
 bool tool_choice_read(const json_t *v, enum tool_choice *choice, const char **name,
