@@ -15,22 +15,12 @@
 
 #include <cmocka.h>
 
+#include "../sanitized.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/plan.h"
 #include "hf/hf.h"
 #include "tiny_model.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* A plan is an upper bound, and no more than this above what a full context takes: what a pass
  * never touches of its working memory, and what other models' vocabularies and programs take. */

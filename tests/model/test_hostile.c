@@ -15,21 +15,11 @@
 
 #include <cmocka.h>
 
+#include "../sanitized.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "row_model.h"
 #include "tiny_model.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 enum { N_TOKENS = 3, MOST_GROWTH_KIB = 64 << 10 };
 

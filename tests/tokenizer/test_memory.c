@@ -20,19 +20,9 @@
 
 #include <cmocka.h>
 
+#include "../sanitized.h"
 #include "base/file.h"
 #include "tokenizer/tokenizer_internal.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 enum { ALLOWANCE_BYTES = 64000000, MAX_SPELLING = TOKENIZER_MAX_SPELLING_BYTES };
 

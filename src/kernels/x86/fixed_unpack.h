@@ -237,56 +237,12 @@ VEC_INLINE void scales_of_halves(__m512 d, __m128i first, __m128i second, __m512
     to[1] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(first, second)));
 }
 
-VEC_INLINE void fixed_super_scales(uint32_t type, const uint8_t *p, struct fixed_scales *s)
+VEC_INLINE void scales_of_blocks(__m512 d, __m128i first, __m128i second, __m512 to[2])
 {
-    size_t n_bytes = super_bytes(type);
-    const uint8_t *next = p + n_bytes;
-    switch (type) {
-    case TENSOR_Q4_K:
-    case TENSOR_Q5_K: {
-        __m128i a = six_bits(p + 4), b = six_bits(next + 4);
-        __m512 d = half_of_super(p, n_bytes), dmin = half_of_super(p + 2, n_bytes);
-        s->scale[0] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(a, b)));
-        a = _mm_unpackhi_epi64(a, a);
-        b = _mm_unpackhi_epi64(b, b);
-        s->minimum[0] =
-            _mm512_mul_ps(vec_sub(vec_zero(), dmin), _mm512_cvtepi32_ps(lanes_of_bytes(a, b)));
-        return;
-    }
-    case TENSOR_IQ4_XS:
-        s->scale[0] = _mm512_mul_ps(
-            half_of_super(p, n_bytes),
-            _mm512_cvtepi32_ps(lanes_of_bytes(iq4_xs_scales(p), iq4_xs_scales(next))));
-        return;
-    case TENSOR_Q6_K:
-        scales_of_halves(half_of_super(p + 208, n_bytes), _mm_loadu_si128((const void *)(p + 192)),
-                         _mm_loadu_si128((const void *)(next + 192)), s->scale);
-        return;
-    case TENSOR_Q3_K:
-        scales_of_halves(half_of_super(p + 108, n_bytes), q3_k_scales(p + 96),
-                         q3_k_scales(next + 96), s->scale);
-        return;
-    default: { /* Q2_K */
-        __m128i a = _mm_loadu_si128((const void *)p), b = _mm_loadu_si128((const void *)next);
-        const __m128i four = _mm_set1_epi8(15);
-        scales_of_halves(half_of_super(p + 80, n_bytes), _mm_and_si128(a, four),
-                         _mm_and_si128(b, four), s->scale);
-        __m512 dmin = vec_sub(vec_zero(), half_of_super(p + 82, n_bytes));
-        scales_of_halves(dmin, _mm_and_si128(_mm_srli_epi16(a, 4), four),
-                         _mm_and_si128(_mm_srli_epi16(b, 4), four), s->minimum);
-        return;
-    }
-    }
+    to[0] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(lanes_of_bytes(first, second)));
 }
 
-VEC_INLINE void fixed_load_scales(uint32_t type, const uint8_t *p, struct fixed_scales *s)
-{
-    if (fixed_is_super(type)) {
-        fixed_super_scales(type, p, s);
-    } else {
-        fixed_block_scales(type, p, s);
-    }
-}
+#include "kernels/x86/fixed_scales.h"
 
 /* The chunk of a row: whole, or what is left of it and zeros. n_supers: how many halves of it are
  * not zeros. */
