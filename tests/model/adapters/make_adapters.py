@@ -16,12 +16,9 @@ enough for the script to fail when one use alone, or any of its matrices, hardly
 answers.
 """
 
-import argparse
 import json
 import pathlib
-import shutil
 import sys
-import tempfile
 
 import numpy as np
 import peft
@@ -169,28 +166,5 @@ def build(name, folder):
     return f"{name:18} {len(layers_of(model)):3} matrices  {size / 1024:6.1f} KiB"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true")
-    parser.add_argument("names", nargs="*")
-    arguments = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(1)
-    for name in arguments.names or ADAPTERS:
-        with tempfile.TemporaryDirectory() as made:
-            made = pathlib.Path(made)
-            line = build(name, made)
-            there = HERE / name
-            if arguments.check:
-                a, b = make_golden.read_rows(there), make_golden.read_rows(made)
-                print(name, "differs by", make_golden.difference([a], [b]))
-                continue
-            if there.is_dir():
-                shutil.rmtree(there)
-            shutil.copytree(made, there)
-        print(line, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    make_golden.main(__doc__, build, ADAPTERS, HERE)

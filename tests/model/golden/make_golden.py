@@ -517,19 +517,20 @@ def read_rows(folder):
     return ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * q / 65535
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(doc, build_one, known, here):
+    """Makes the folders of `known` in `here` anew, or those that are named, or compares with --check."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    for name in arguments.names or MODELS:
+    for name in arguments.names or known:
         with tempfile.TemporaryDirectory() as made:
             made = pathlib.Path(made)
-            line = build(name, made)
-            there = HERE / name
+            line = build_one(name, made)
+            there = here / name
             if arguments.check:
                 print(name, "differs by", difference([read_rows(there)], [read_rows(made)]))
                 continue
@@ -540,4 +541,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, build, MODELS, HERE)
