@@ -125,7 +125,8 @@ const char *constraint_reason(struct constraint *c);
 
 /* Bit id % 32 of word id / 32 is set for each token that may come next, the end tokens where the
  * text may end; [ceil(n_logits / 32)] words. Valid until c is changed or freed. NULL where there is
- * none: constraint_state says why. */
+ * none: constraint_state says why. Ways to read the text are looked at one by one: where a grammar
+ * is hopelessly ambiguous, all together may still pass a ceiling behind a token that is allowed. */
 const uint32_t *constraint_mask(struct constraint *c);
 /* Goes on with a token. False, and nothing has changed, where it is not allowed; false also where
  * the state is CONSTRAINT_TOO_COMPLEX from then on. */
