@@ -38,11 +38,9 @@ struct classification {
     const struct classify_options *o;
     const struct model_config *config;
     struct label_names names;
-    float *scores; /* [room, n_labels] */
-    size_t room;
 };
 
-static bool accept(void *context, const struct encode_job *job, struct error *e)
+static bool accept(void *context, struct encode_job *job, struct error *e)
 {
     struct classification *c = context;
     const struct model_config *config = engine_config(job->engine);
@@ -62,6 +60,8 @@ static bool accept(void *context, const struct encode_job *job, struct error *e)
     }
     c->config = config;
     label_names_init(&c->names, engine_model(job->engine));
+    job->how.kind = REQUEST_SCORES;
+    job->wants_spans = config->label_tokens;
     return true;
 }
 
@@ -163,7 +163,7 @@ static void tell_sequence(const struct classification *c, const struct encode_jo
 {
     size_t n = c->names.n, n_told = c->o->top && c->o->top < n ? c->o->top : n;
     struct label_score *ranked = mem_array(n, sizeof *ranked);
-    rank(c->scores, n, problem_of(c), ranked);
+    rank(t->numbers, n, problem_of(c), ranked);
     if (c->o->encode.common.json) {
         print_labels_json(c, job, t, ranked, n_told);
     } else {
@@ -217,7 +217,7 @@ static void tell_tokens(const struct classification *c, const struct encode_job 
                         const struct encoded *t)
 {
     struct entity_list found = {0};
-    entities_find(&found, &c->names, t->text->text, t->text->n, t->spans, t->n_tokens, c->scores,
+    entities_find(&found, &c->names, t->text->text, t->text->n, t->spans, t->n_tokens, t->numbers,
                   c->o->every_token);
     if (c->o->encode.common.json) {
         print_entities_json(c, job, t, &found);
@@ -230,19 +230,9 @@ static void tell_tokens(const struct classification *c, const struct encode_job 
 static bool each(void *context, const struct encode_job *job, const struct encoded *t,
                  struct error *e)
 {
-    struct classification *c = context;
-    bool label_tokens = engine_config(job->engine)->label_tokens;
-    size_t n_rows = label_tokens ? t->n_tokens : 1;
-    if (n_rows > c->room) {
-        free(c->scores);
-        c->scores = mem_try_alloc(n_rows * c->names.n * sizeof *c->scores);
-        c->room = c->scores ? n_rows : 0;
-        if (!c->scores) {
-            return error_set(e, ERROR_MEMORY, "no memory for the scores of %zu tokens", n_rows);
-        }
-    }
-    encoder_classify(job->encoder, t->slot, c->scores);
-    if (label_tokens) {
+    const struct classification *c = context;
+    (void)e;
+    if (c->config->label_tokens) {
         tell_tokens(c, job, t);
     } else {
         tell_sequence(c, job, t);
@@ -254,10 +244,9 @@ static int run(const void *options, const struct string_list *arguments)
 {
     const struct classify_options *o = options;
     struct classification c = {.o = o};
-    struct encode_calls calls = {.accept = accept, .each = each, .context = &c};
+    struct encode_calls calls = {.things = "texts", .accept = accept, .each = each, .context = &c};
     int status = encode_texts("classify", &o->encode, arguments, &calls);
     label_names_free(&c.names);
-    free(c.scores);
     return status;
 }
 

@@ -1,6 +1,5 @@
 /* cmd_embed.c: texts to vectors. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/encode_texts.h"
@@ -45,8 +44,6 @@ struct embedding {
     enum model_pooling pooling;
     bool told_one;
     uint32_t dimensions; /* 0: all */
-    float *vectors;      /* [room, n_embd] */
-    size_t room;
 };
 
 static const char *pooling_name(enum model_pooling pooling)
@@ -68,16 +65,16 @@ static json_t *vector_json(const float *v, size_t n)
     return list;
 }
 
-static void print(const struct embedding *m, const struct encode_job *job, const struct encoded *t,
-                  size_t n_rows, size_t n_embd)
+static void print(const struct embedding *m, const struct encode_job *job, const struct encoded *t)
 {
+    size_t n_rows = t->n_rows, n_embd = t->n_columns;
     if (!m->json) {
         if (m->pooling == MODEL_POOLING_NONE && m->told_one) {
             putchar('\n');
         }
         for (size_t r = 0; r < n_rows; r++) {
             for (size_t i = 0; i < n_embd; i++) {
-                printf(i ? " %.9g" : "%.9g", (double)m->vectors[r * n_embd + i]);
+                printf(i ? " %.9g" : "%.9g", (double)t->numbers[r * n_embd + i]);
             }
             putchar('\n');
         }
@@ -89,19 +86,25 @@ static void print(const struct embedding *m, const struct encode_job *job, const
     if (m->pooling == MODEL_POOLING_NONE) {
         vectors = json_array();
         for (size_t r = 0; r < n_rows; r++) {
-            json_array_append_new(vectors, vector_json(m->vectors + r * n_embd, n_embd));
+            json_array_append_new(vectors, vector_json(t->numbers + r * n_embd, n_embd));
         }
     } else {
-        vectors = vector_json(m->vectors, n_embd);
+        vectors = vector_json(t->numbers, n_embd);
     }
     json_object_set_new(result, "embedding", vectors);
     term_print_json(result, false);
 }
 
-static bool accept(void *context, const struct encode_job *job, struct error *e)
+static bool accept(void *context, struct encode_job *job, struct error *e)
 {
-    const struct embedding *m = context;
+    struct embedding *m = context;
     uint32_t n_embd = engine_config(job->engine)->n_embd;
+    if (!m->given) {
+        m->pooling = engine_pooling(job->engine);
+    }
+    job->how.kind = REQUEST_VECTOR;
+    job->how.vector = (struct vector_options){
+        .pooling = m->pooling, .dimensions = m->dimensions, .normalize = m->normalize};
     return m->dimensions <= n_embd ||
            error_set(e, ERROR_USAGE, "--dimensions is %u, and the vectors of %s have %u elements",
                      m->dimensions, job->source.name, n_embd);
@@ -111,22 +114,8 @@ static bool each(void *context, const struct encode_job *job, const struct encod
                  struct error *e)
 {
     struct embedding *m = context;
-    size_t n_embd = engine_config(job->engine)->n_embd;
-    if (!m->given) {
-        m->pooling = encoder_pooling(job->encoder);
-    }
-    size_t n_rows = m->pooling == MODEL_POOLING_NONE ? t->n_tokens : 1;
-    if (n_rows > m->room) {
-        free(m->vectors);
-        m->vectors = mem_try_alloc(n_rows * n_embd * sizeof *m->vectors);
-        m->room = m->vectors ? n_rows : 0;
-        if (!m->vectors) {
-            return error_set(e, ERROR_MEMORY, "no memory for %zu vectors of %zu elements", n_rows,
-                             n_embd);
-        }
-    }
-    encoder_embed(job->encoder, t->slot, m->pooling, m->dimensions, m->normalize, m->vectors);
-    print(m, job, t, n_rows, m->dimensions ? m->dimensions : n_embd);
+    (void)e;
+    print(m, job, t);
     m->told_one = true;
     return true;
 }
@@ -146,10 +135,8 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("embed", "--pooling is mean, cls, last or none, not \"%s\"", o->pooling);
     }
     m.pooling = poolings[i].pooling;
-    struct encode_calls calls = {.accept = accept, .each = each, .context = &m};
-    int status = encode_texts("embed", &o->encode, arguments, &calls);
-    free(m.vectors);
-    return status;
+    struct encode_calls calls = {.things = "texts", .accept = accept, .each = each, .context = &m};
+    return encode_texts("embed", &o->encode, arguments, &calls);
 }
 
 const struct command cmd_embed = {

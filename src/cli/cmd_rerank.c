@@ -3,18 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/progress.h"
-#include "cli/cli.h"
-#include "cli/input.h"
-#include "cli/models.h"
+#include "cli/encode_texts.h"
 #include "cli/term.h"
-#include "engine/engine.h"
 
 struct rerank_options {
-    struct common_options common;
-    const char *query, *documents, *query_prefix, *document_prefix;
+    struct encode_options encode; /* its file has the documents */
+    const char *query, *query_prefix, *document_prefix;
     uint32_t top, dimensions;
-    bool cut;
 };
 
 #define FIELD(field) offsetof(struct rerank_options, field)
@@ -22,12 +17,10 @@ struct rerank_options {
 static const struct option table[] = {
     {"query", 0, OPTION_STRING, "TEXT", "what is asked", FIELD(query), 0, 0, 0},
     {"documents", 'f', OPTION_STRING, "FILE",
-     "read the documents from a file, one a line (-: standard input)", FIELD(documents), 0, 0, 0},
+     "read the documents from a file, one a line (-: standard input)", FIELD(encode.file), 0, 0, 0},
     {"top", 0, OPTION_U32, "N", "tell the N best alone (0, the default: all)", FIELD(top), 0,
      UINT32_MAX, 0},
-    {"truncate", 0, OPTION_FLAG, NULL,
-     "cut the end off documents that are too long, which are errors otherwise", FIELD(cut), 0, 0,
-     0},
+    ENCODE_CUT_OPTION("documents"),
     {"query-prefix", 0, OPTION_STRING, "TEXT",
      "put in front of the query, where a model of vectors wants it (\"search_query: \")",
      FIELD(query_prefix), 0, 0, 0},
@@ -40,207 +33,149 @@ static const struct option table[] = {
 };
 
 struct verdict {
-    size_t index;
+    size_t index; /* of the document, from 0 */
     double score;
     float logit; /* of a cross-encoder */
-    bool failed; /* it was said why */
 };
 
 struct ranking {
     const struct rerank_options *o;
-    struct model_source source;
-    struct engine *engine;
-    struct encoder *encoder;
-    struct input_texts documents;
-    bool cross;   /* the model reads query and document together */
-    float *query; /* [width] else: its vector */
-    float *vector, *scores;
-    uint32_t width;
-    struct verdict *verdicts; /* [documents.n] */
-    /* The texts that are computed at once, from `first` on. */
-    struct token_list tokens, types;
-    uint32_t *lengths;
-    size_t *members; /* which documents they are */
-    size_t n_members;
+    bool cross;               /* the model reads query and document together */
+    float *query;             /* else: its vector */
+    struct verdict *verdicts; /* [n] */
+    size_t n, room;
+    json_t *errors; /* with --json */
 };
 
-/* A head with one score, or with two labels of which the second says yes; else vectors are
- * compared.
- */
-static bool choose_way(struct ranking *r, struct error *e)
+static bool prefixed_tokens(const struct encode_job *job, const char *prefix, const char *text,
+                            size_t n, struct token_list *tokens, struct error *e)
 {
-    const struct model_config *c = engine_config(r->engine);
-    r->cross = c->n_labels > 0 && !c->label_tokens;
-    if (c->n_labels > 2 || (c->n_labels && c->label_tokens)) {
+    struct buf whole;
+    buf_init(&whole, 2 * (size_t)INPUT_MAX_BYTES);
+    bool ok = buf_append_str(&whole, prefix ? prefix : "") && buf_append(&whole, text, n);
+    ok = ok ? engine_encode_tokens(job->engine, whole.data ? whole.data : "", whole.len,
+                                   job->options->cut, tokens, NULL, e)
+            : error_set(e, ERROR_LIMIT, "the text is too long with its prefix: shorten it");
+    buf_free(&whole);
+    return ok;
+}
+
+static bool embed_query(struct ranking *r, struct encode_job *job, struct error *e)
+{
+    struct token_list tokens = {0};
+    const char *query = r->o->query;
+    bool ok = engine_require_vocabulary(job->engine, e) &&
+              ((prefixed_tokens(job, r->o->query_prefix, query, strlen(query), &tokens, e) &&
+                encode_one(job, &tokens, &r->query, e)) ||
+               error_prefix(e, "the query: "));
+    token_list_free(&tokens);
+    return ok;
+}
+
+static bool accept(void *context, struct encode_job *job, struct error *e)
+{
+    struct ranking *r = context;
+    const struct model_config *c = engine_config(job->engine);
+    enum engine_judging judging = engine_judging(job->engine);
+    r->cross = judging == JUDGES_PAIRS;
+    if (judging == JUDGES_NOTHING) {
         return error_set(e, ERROR_UNSUPPORTED,
                          "%s labels texts with %u labels, so it does not say how well a document "
                          "answers",
-                         r->source.name, c->n_labels);
+                         job->source.name, c->n_labels);
     }
     if (r->cross && (r->o->query_prefix || r->o->document_prefix || r->o->dimensions)) {
         return error_set(e, ERROR_USAGE,
                          "%s judges query and document together: prefixes and --dimensions are for "
                          "models of vectors",
-                         r->source.name);
+                         job->source.name);
     }
     if (r->o->dimensions > c->n_embd) {
         return error_set(e, ERROR_USAGE,
                          "--dimensions is %u, and the vectors of %s have %u elements",
-                         r->o->dimensions, r->source.name, c->n_embd);
+                         r->o->dimensions, job->source.name, c->n_embd);
     }
-    r->width = r->o->dimensions ? r->o->dimensions : c->n_embd;
-    r->query = mem_array(c->n_embd, sizeof *r->query);
-    r->vector = mem_array(c->n_embd, sizeof *r->vector);
-    r->scores = mem_array(c->n_labels + 1, sizeof *r->scores);
+    job->how.kind = r->cross ? REQUEST_SCORES : REQUEST_VECTOR;
+    job->how.vector = (struct vector_options){
+        .pooling = engine_pooling(job->engine), .dimensions = r->o->dimensions, .normalize = true};
+    return r->cross || embed_query(r, job, e);
+}
+
+static bool document_tokens(void *context, const struct encode_job *job, const struct input_text *d,
+                            struct token_list *tokens, struct token_list *types, struct error *e)
+{
+    const struct ranking *r = context;
+    if (r->cross) {
+        return engine_encode_pair(job->engine, r->o->query, strlen(r->o->query), d->text, d->n,
+                                  job->options->cut, tokens, types, e);
+    }
+    return prefixed_tokens(job, r->o->document_prefix, d->text, d->n, tokens, e);
+}
+
+static bool judge(void *context, const struct encode_job *job, const struct encoded *t,
+                  struct error *e)
+{
+    struct ranking *r = context;
+    struct verdict v = {.index = t->index};
+    (void)e;
+    if (r->cross) {
+        v.logit = engine_pair_logit(job->engine, t->numbers);
+        v.score = 1 / (1 + exp(-(double)v.logit));
+    }
+    for (uint32_t i = 0; !r->cross && i < t->n_columns; i++) {
+        v.score += (double)r->query[i] * (double)t->numbers[i];
+    }
+    if (r->n == r->room) {
+        r->room = r->room ? 2 * r->room : 64;
+        r->verdicts = mem_resize(r->verdicts, r->room * sizeof *r->verdicts);
+    }
+    r->verdicts[r->n++] = v;
     return true;
 }
 
-static bool prefixed_tokens(struct ranking *r, const char *prefix, const char *text, size_t n,
-                            struct error *e)
+static void skip(void *context, const struct encode_job *job, size_t index, const struct error *why)
 {
-    struct buf whole;
-    buf_init(&whole, 2 * (size_t)INPUT_MAX_BYTES);
-    bool ok = buf_append_str(&whole, prefix ? prefix : "") && buf_append(&whole, text, n);
-    ok = ok && encoder_tokens(r->encoder, whole.data ? whole.data : "", whole.len, r->o->cut,
-                              &r->tokens, NULL, e);
-    buf_free(&whole);
-    return ok;
+    struct ranking *r = context;
+    if (!job->options->common.json) {
+        term_message("document %zu: %s", index + 1, why->message);
+        return;
+    }
+    json_array_append_new(r->errors, json_pack("{s:I, s:o}", "index", (json_int_t)index, "error",
+                                               term_json_text(why->message, strlen(why->message))));
 }
 
-static void embed(struct ranking *r, size_t slot, float *out)
-{
-    encoder_embed(r->encoder, slot, encoder_pooling(r->encoder), r->width, true, out);
-}
-
-static bool embed_query(struct ranking *r, struct error *e)
-{
-    if (r->cross) {
-        return true;
-    }
-    if (!prefixed_tokens(r, r->o->query_prefix, r->o->query, strlen(r->o->query), e)) {
-        return error_prefix(e, "the query: ");
-    }
-    uint32_t length = (uint32_t)r->tokens.n;
-    if (!encoder_run(r->encoder, r->tokens.ids, &length, 1, e)) {
-        return false;
-    }
-    embed(r, 0, r->query);
-    r->tokens.n = 0;
-    return true;
-}
-
-static double judge(struct ranking *r, size_t slot, float *logit)
-{
-    double score = 0;
-    *logit = 0;
-    if (!r->cross) {
-        embed(r, slot, r->vector);
-        for (uint32_t i = 0; i < r->width; i++) {
-            score += (double)r->query[i] * (double)r->vector[i];
-        }
-        return score;
-    }
-    encoder_classify(r->encoder, slot, r->scores);
-    *logit = engine_config(r->engine)->n_labels == 2 ? r->scores[1] - r->scores[0] : r->scores[0];
-    return 1 / (1 + exp(-(double)*logit));
-}
-
-/* Computes the last n_new of the gathered tokens aside where they no longer go with the others. */
-static bool flush(struct ranking *r, size_t n_tokens, struct error *e)
-{
-    if (r->n_members == 0) {
-        return true;
-    }
-    if (!encoder_run_pairs(r->encoder, r->tokens.ids, r->cross ? r->types.ids : NULL, r->lengths,
-                           r->n_members, e)) {
-        return false;
-    }
-    for (size_t i = 0; i < r->n_members; i++) {
-        struct verdict *v = &r->verdicts[r->members[i]];
-        v->score = judge(r, i, &v->logit);
-    }
-    r->tokens.n -= n_tokens;
-    memmove(r->tokens.ids, r->tokens.ids + n_tokens, r->tokens.n * sizeof *r->tokens.ids);
-    if (r->cross) {
-        r->types.n -= n_tokens;
-        memmove(r->types.ids, r->types.ids + n_tokens, r->types.n * sizeof *r->types.ids);
-    }
-    r->n_members = 0;
-    return true;
-}
-
-static bool document_tokens(struct ranking *r, const struct input_text *d, struct error *e)
-{
-    if (r->cross) {
-        return encoder_pair_tokens(r->encoder, r->o->query, strlen(r->o->query), d->text, d->n,
-                                   r->o->cut, &r->tokens, &r->types, e);
-    }
-    return prefixed_tokens(r, r->o->document_prefix, d->text, d->n, e);
-}
-
-static bool judge_all(struct ranking *r, size_t *n_failed, struct error *e)
-{
-    struct progress bar;
-    size_t most = encoder_batch_tokens(r->encoder), n = r->documents.n;
-    r->verdicts = mem_array(n, sizeof *r->verdicts);
-    r->lengths = mem_array(most, sizeof *r->lengths);
-    r->members = mem_array(most, sizeof *r->members);
-    progress_begin(&bar, "documents", n);
-    bool ok = embed_query(r, e);
-    for (size_t i = 0; ok && i < n; i++) {
-        struct error why = {0};
-        size_t before = r->tokens.n;
-        r->verdicts[i].index = i;
-        if (!document_tokens(r, &r->documents.items[i], &why)) {
-            r->verdicts[i].failed = true;
-            ++*n_failed;
-            progress_hide(&bar);
-            term_message("document %zu: %s", i + 1, why.message);
-            continue;
-        }
-        if (r->tokens.n > most) {
-            ok = flush(r, before, e);
-            before = 0;
-        }
-        r->members[r->n_members] = i;
-        r->lengths[r->n_members++] = (uint32_t)(r->tokens.n - before);
-        progress_update(&bar, i, NULL);
-    }
-    ok = ok && flush(r, r->tokens.n, e);
-    progress_end(&bar);
-    return ok;
-}
-
-/* Better ones first, equal ones in the order of the documents; those without a score last. */
+/* Better ones first, equal ones in the order of the documents; scores that are no numbers last. */
 static int compare(const void *a, const void *b)
 {
     const struct verdict *x = a, *y = b;
-    if (x->failed != y->failed) {
-        return x->failed ? 1 : -1;
+    if (isnan(x->score) != isnan(y->score)) {
+        return isnan(x->score) ? 1 : -1;
     }
-    if (x->score != y->score && !isnan(x->score) && !isnan(y->score)) {
+    if (x->score > y->score || x->score < y->score) {
         return x->score > y->score ? -1 : 1;
     }
     return x->index < y->index ? -1 : 1;
 }
 
-static void print_text(const struct ranking *r, size_t n)
+static void print_text(const struct ranking *r, const struct encode_job *job, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct verdict *v = &r->verdicts[i];
-        const struct input_text *d = &r->documents.items[v->index];
-        printf("%8.4f  %4zu  ", v->score, v->index + 1);
+        const struct input_text *d = &job->texts.items[v->index];
+        char number[24];
+        snprintf(number, sizeof number, "#%zu", v->index + 1);
+        printf("%8.4f  %-5s  ", v->score, number);
         term_print_escaped(stdout, d->text, d->n, 0);
         putchar('\n');
     }
 }
 
-static void print_json(const struct ranking *r, size_t n)
+static void print_json(const struct ranking *r, const struct encode_job *job, size_t n)
 {
     json_t *results = json_array();
     for (size_t i = 0; i < n; i++) {
         const struct verdict *v = &r->verdicts[i];
-        const struct input_text *d = &r->documents.items[v->index];
+        const struct input_text *d = &job->texts.items[v->index];
         json_t *one = json_pack("{s:I, s:o, s:o}", "index", (json_int_t)v->index, "score",
                                 isfinite(v->score) ? json_real(v->score) : json_null(), "document",
                                 term_json_text(d->text, d->n));
@@ -250,40 +185,33 @@ static void print_json(const struct ranking *r, size_t n)
         }
         json_array_append_new(results, one);
     }
-    term_print_json(json_pack("{s:o, s:o, s:s, s:o}", "model",
-                              term_json_text(r->source.name, strlen(r->source.name)), "query",
-                              term_json_text(r->o->query, strlen(r->o->query)), "scores",
-                              r->cross ? "cross-encoder" : "cosine", "results", results),
-                    false);
+    json_t *all = json_pack("{s:o, s:o, s:s, s:I, s:o}", "model",
+                            term_json_text(job->source.name, strlen(job->source.name)), "query",
+                            term_json_text(r->o->query, strlen(r->o->query)), "scores",
+                            r->cross ? "cross-encoder" : "cosine", "tokens",
+                            (json_int_t)job->n_tokens, "results", results);
+    if (json_array_size(r->errors)) {
+        json_object_set(all, "errors", r->errors);
+    }
+    if (job->interrupted) {
+        json_object_set_new(all, "interrupted", json_true());
+    }
+    term_print_json(all, false);
 }
 
-static bool rerank(struct ranking *r, const struct string_list *arguments, size_t *n_failed,
-                   struct error *e)
+static void print_ranking(void *context, const struct encode_job *job)
 {
-    const struct rerank_options *o = r->o;
-    if (!models_find(arguments->items[0], &r->source, e) ||
-        !(r->engine = models_open_engine(&r->source, &o->common, e)) ||
-        !engine_require_vocabulary(r->engine, e) || !choose_way(r, e) ||
-        !(r->encoder = encoder_new(r->engine, e)) ||
-        !input_texts(&r->documents, arguments, 1, o->documents, e)) {
-        return false;
+    struct ranking *r = context;
+    uint32_t top = r->o->top;
+    if (r->n) {
+        qsort(r->verdicts, r->n, sizeof *r->verdicts, compare);
     }
-    if (r->documents.n == 0) {
-        return error_set(e, ERROR_INPUT, "%s is empty: there are no documents",
-                         input_name(o->documents ? o->documents : "-"));
-    }
-    if (!judge_all(r, n_failed, e)) {
-        return false;
-    }
-    size_t n = r->documents.n - *n_failed;
-    qsort(r->verdicts, r->documents.n, sizeof *r->verdicts, compare);
-    n = o->top && o->top < n ? o->top : n;
-    if (o->common.json) {
-        print_json(r, n);
+    size_t n = top && top < r->n ? top : r->n;
+    if (job->options->common.json) {
+        print_json(r, job, n);
     } else {
-        print_text(r, n);
+        print_text(r, job, n);
     }
-    return true;
 }
 
 static int run(const void *options, const struct string_list *arguments)
@@ -295,27 +223,18 @@ static int run(const void *options, const struct string_list *arguments)
     if (!o->query || !*o->query) {
         return cli_usage("rerank", "--query says what is asked");
     }
-    if (o->documents && arguments->n > 1) {
-        return cli_usage("rerank",
-                         "--documents and an argument both give documents; leave one away");
-    }
-    struct ranking r = {.o = o};
-    struct error e = {0};
-    size_t n_failed = 0;
-    int status = rerank(&r, arguments, &n_failed, &e) ? CLI_DONE : cli_fail(&e);
-    status = status == CLI_DONE && n_failed ? CLI_FAILED : status;
-    input_texts_free(&r.documents);
-    token_list_free(&r.tokens);
-    token_list_free(&r.types);
+    struct ranking r = {.o = o, .errors = json_array()};
+    struct encode_calls calls = {.things = "documents",
+                                 .accept = accept,
+                                 .tokens = document_tokens,
+                                 .each = judge,
+                                 .skip = skip,
+                                 .end = print_ranking,
+                                 .context = &r};
+    int status = encode_texts("rerank", &o->encode, arguments, &calls);
+    json_decref(r.errors);
     free(r.verdicts);
-    free(r.lengths);
-    free(r.members);
     free(r.query);
-    free(r.vector);
-    free(r.scores);
-    encoder_free(r.encoder);
-    engine_close(r.engine);
-    models_release(&r.source);
     return status;
 }
 
@@ -324,12 +243,15 @@ const struct command cmd_rerank = {
     .summary = "documents by how well they answer a query",
     .arguments = "MODEL --query TEXT [DOCUMENT... | --documents FILE]",
     .description =
-        "Prints a line for each document, the best first: its score, its number, its text.\n"
+        "Prints a line for each document, the best first: its score, # with its number (the\n"
+        "first document or line is #1), its text. With --json there is one object, whose\n"
+        "\"results\" have an \"index\" that counts from 0, as clients of rerankers expect.\n"
         "A cross-encoder (a reranker: a model with a head of one score, or of no and yes)\n"
         "reads query and document together, and the score is its probability; it is exact\n"
         "and slow. Any other model turns each text into a vector, and the score is the\n"
         "cosine (lllm embed -h says which are made for it). A document that is too long is\n"
-        "said on standard error; the others go on, and the exit status is 1.",
+        "said on standard error (with --json in \"errors\"); the others go on, and the exit\n"
+        "status is 1. Ctrl-C ranks what has been judged until then.",
     .examples =
         "  lllm rerank minilm.gguf --query \"what do lynxes eat?\" --documents facts.txt\n"
         "  lllm rerank reranker.gguf --query \"opening hours\" -f pages.txt --top 3 --json\n"

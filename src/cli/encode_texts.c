@@ -4,7 +4,21 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "cli/answer.h"
 #include "cli/term.h"
+
+/* Texts on their way at once: enough for several passes of the queue. Results wait here for those
+ * before them. */
+enum { N_SLOTS = 4 * QUEUE_MAX_TEXTS };
+
+struct encode_slot {
+    bool over;
+    struct error error; /* code ERROR_NONE: there are numbers */
+    float *numbers;
+    uint32_t n_rows, n_columns;
+    size_t n_tokens;
+    struct span_list spans;
+};
 
 json_t *encode_json(const struct encode_job *job, const struct encoded *t)
 {
@@ -13,120 +27,196 @@ json_t *encode_json(const struct encode_job *job, const struct encoded *t)
                      term_json_text(t->text->text, t->text->n), "tokens", (json_int_t)t->n_tokens);
 }
 
+/* ---- results --------------------------------------------------------------------------------- */
+
 static bool name_line(const struct encode_job *job, size_t index, struct error *e)
 {
     return job->texts.lines ? error_prefix(e, "line %zu: ", index + 1) : false;
 }
 
-/* Computes what has been gathered and hands it out. */
-static bool flush(struct encode_job *job, const struct encode_calls *calls, struct error *e)
+/* A text that cannot be used, such as one that is too long: said in its place. */
+static void say_skipped(const struct encode_job *job, size_t index, const struct error *error)
 {
-    if (!encoder_run(job->encoder, job->tokens.ids, job->lengths, job->n_texts, e)) {
-        return name_line(job, job->first, e);
-    }
-    size_t start = 0;
-    for (size_t i = 0; i < job->n_texts; i++) {
-        struct encoded t = {.text = &job->texts.items[job->first + i],
-                            .index = job->first + i,
-                            .slot = i,
-                            .n_tokens = job->lengths[i],
-                            .spans = job->spans.spans + start};
-        if (!calls->each(calls->context, job, &t, e)) {
-            return name_line(job, t.index, e);
-        }
-        start += t.n_tokens;
-    }
-    job->first += job->n_texts;
-    job->n_texts = 0;
-    job->tokens.n -= start;
-    job->spans.n -= start;
-    memmove(job->tokens.ids, job->tokens.ids + start, job->tokens.n * sizeof *job->tokens.ids);
-    memmove(job->spans.spans, job->spans.spans + start, job->spans.n * sizeof *job->spans.spans);
-    return true;
-}
-
-/* A text that cannot be used, such as one that is too long: said in its place, and the others go
- * on. */
-static void skip(struct encode_job *job, struct error *why)
-{
-    const struct input_text *t = &job->texts.items[job->first];
+    const struct input_text *t = &job->texts.items[index];
+    struct error why = *error;
     if (job->options->common.json) {
         json_t *result = json_pack("{s:o, s:o}", "model",
                                    term_json_text(job->source.name, strlen(job->source.name)),
                                    "text", term_json_text(t->text, t->n));
         if (job->texts.lines) {
-            json_object_set_new(result, "line", json_integer((json_int_t)job->first + 1));
+            json_object_set_new(result, "line", json_integer((json_int_t)index + 1));
         }
-        json_object_set_new(result, "error", term_json_text(why->message, strlen(why->message)));
+        json_object_set_new(result, "error", term_json_text(why.message, strlen(why.message)));
         term_print_json(result, false);
     } else {
         cli_flush();
-        name_line(job, job->first, why);
-        term_message("%s", why->message);
+        name_line(job, index, &why);
+        term_message("%s", why.message);
     }
-    job->n_skipped++;
-    job->first++;
 }
 
-/* Gathers the next text; what was there before is computed first where both would be too much. */
-static bool gather(struct encode_job *job, const struct encode_calls *calls, struct error *e)
+static void slot_clear(struct encode_slot *slot)
 {
-    size_t before = job->tokens.n, index = job->first + job->n_texts;
-    const struct input_text *t = &job->texts.items[index];
-    struct error why = {0};
-    if (!encoder_tokens(job->encoder, t->text, t->n, job->options->cut, &job->tokens, &job->spans,
-                        &why)) {
-        if (job->n_texts > 0 && !flush(job, calls, e)) {
-            return false;
+    free(slot->numbers);
+    span_list_free(&slot->spans);
+    *slot = (struct encode_slot){0};
+}
+
+static bool tell(struct encode_job *job, struct error *e)
+{
+    const struct encode_calls *calls = job->calls;
+    size_t index = job->n_told;
+    struct encode_slot *slot = &job->slots[index % N_SLOTS];
+    bool ok = true;
+    if (slot->error.code == ERROR_NONE) {
+        struct encoded t = {.text = &job->texts.items[index],
+                            .index = index,
+                            .numbers = slot->numbers,
+                            .n_rows = slot->n_rows,
+                            .n_columns = slot->n_columns,
+                            .n_tokens = slot->n_tokens,
+                            .spans = slot->spans.spans};
+        job->n_tokens += slot->n_tokens;
+        ok = calls->each(calls->context, job, &t, e) || name_line(job, index, e);
+    } else {
+        job->n_skipped++;
+        if (calls->skip) {
+            calls->skip(calls->context, job, index, &slot->error);
+        } else {
+            say_skipped(job, index, &slot->error);
         }
-        if (why.code == ERROR_MEMORY) {
-            *e = why;
-            return name_line(job, index, e);
-        }
-        skip(job, &why);
-        return true;
     }
-    size_t length = job->tokens.n - before;
-    if (job->tokens.n > encoder_batch_tokens(job->encoder) && !flush(job, calls, e)) {
-        return false;
+    slot_clear(slot);
+    job->n_told++;
+    return ok;
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+static bool on_event(void *context, const struct queue_event *event)
+{
+    struct encode_slot *slot = context;
+    size_t n = (size_t)event->n_rows * event->n_columns;
+    slot->over = true;
+    if (event->error) {
+        slot->error = *event->error;
+    } else if (!event->numbers) {
+        error_set(&slot->error, ERROR_CANCELLED, "interrupted");
+    } else if (!(slot->numbers = mem_try_alloc(n * sizeof *slot->numbers))) {
+        error_set(&slot->error, ERROR_MEMORY, "no memory for %u vectors of %u elements",
+                  event->n_rows, event->n_columns);
+    } else {
+        memcpy(slot->numbers, event->numbers, n * sizeof *slot->numbers);
+        slot->n_rows = event->n_rows;
+        slot->n_columns = event->n_columns;
     }
-    job->lengths[job->n_texts++] = (uint32_t)length;
     return true;
 }
 
-static bool work(struct encode_job *job, const struct encode_calls *calls, struct error *e)
+static bool submit(struct encode_job *job, struct encode_slot *slot,
+                   const struct token_list *tokens, const struct token_list *types, struct error *e)
+{
+    struct request_options o = job->how;
+    o.prompt = tokens->ids;
+    o.n_prompt = slot->n_tokens = tokens->n;
+    o.types = types && types->n ? types->ids : NULL;
+    o.event = on_event;
+    o.context = slot;
+    return queue_submit(job->queue, &o, e) != 0;
+}
+
+bool encode_one(struct encode_job *job, const struct token_list *tokens, float **out,
+                struct error *e)
+{
+    struct encode_slot slot = {0};
+    if (!submit(job, &slot, tokens, NULL, e)) {
+        return false;
+    }
+    while (queue_step(job->queue)) {
+    }
+    if (slot.error.code != ERROR_NONE) {
+        *e = slot.error;
+        return false;
+    }
+    *out = slot.numbers;
+    return true;
+}
+
+static void start(struct encode_job *job, size_t index)
+{
+    const struct encode_calls *calls = job->calls;
+    const struct input_text *t = &job->texts.items[index];
+    struct encode_slot *slot = &job->slots[index % N_SLOTS];
+    struct token_list tokens = {0}, types = {0};
+    struct error why = {0};
+    bool ok = calls->tokens
+                  ? calls->tokens(calls->context, job, t, &tokens, &types, &why)
+                  : engine_encode_tokens(job->engine, t->text, t->n, job->options->cut, &tokens,
+                                         job->wants_spans ? &slot->spans : NULL, &why);
+    if (!ok || !submit(job, slot, &tokens, &types, &why)) {
+        slot->over = true;
+        slot->error = why;
+    }
+    token_list_free(&tokens);
+    token_list_free(&types);
+}
+
+static bool work(struct encode_job *job, struct error *e)
 {
     struct progress bar;
-    job->lengths = mem_array(encoder_batch_tokens(job->encoder), sizeof *job->lengths);
-    progress_begin(&bar, "texts", job->texts.n);
+    size_t next = 0, n = job->texts.n;
     bool ok = true;
-    while (ok && job->first + job->n_texts < job->texts.n) {
-        ok = gather(job, calls, e);
-        progress_update(&bar, job->first, NULL);
+    job->slots = mem_array(N_SLOTS, sizeof *job->slots);
+    progress_begin(&bar, job->calls->things, n);
+    while (ok && job->n_told < n && !answer_interrupted()) {
+        for (; next < n && next - job->n_told < N_SLOTS; next++) {
+            start(job, next);
+        }
+        queue_step(job->queue);
+        if (job->slots[job->n_told % N_SLOTS].over) {
+            progress_hide(&bar);
+        }
+        while (ok && job->n_told < next && job->slots[job->n_told % N_SLOTS].over) {
+            ok = tell(job, e);
+        }
+        progress_update(&bar, job->n_told, NULL);
     }
-    ok = ok && (job->n_texts == 0 || flush(job, calls, e));
     progress_end(&bar);
     return ok;
 }
 
-static bool open_job(struct encode_job *job, const struct string_list *arguments,
-                     const struct encode_calls *calls, struct error *e)
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static bool open_job(struct encode_job *job, const struct string_list *arguments, struct error *e)
 {
-    if (!models_find(arguments->items[0], &job->source, e)) {
-        return false;
-    }
-    job->engine = models_open_engine(&job->source, &job->options->common, e);
-    if (!job->engine || (calls->accept && !calls->accept(calls->context, job, e))) {
-        return false;
-    }
-    job->encoder = encoder_new(job->engine, e);
+    const struct encode_calls *calls = job->calls;
     const char *file = job->options->file;
-    if (!engine_require_vocabulary(job->engine, e) || !job->encoder ||
+    struct queue_options alone = {.max_running = 1}; /* nobody answers */
+    if (!models_find(arguments->items[0], &job->source, e) ||
+        !(job->engine = models_open_engine(&job->source, &job->options->common, e)) ||
+        !(job->queue = queue_new(job->engine, &alone, e)) ||
+        !calls->accept(calls->context, job, e) || !engine_require_vocabulary(job->engine, e) ||
         !input_texts(&job->texts, arguments, 1, file, e)) {
         return false;
     }
-    return job->texts.n > 0 || error_set(e, ERROR_INPUT, "%s is empty: there are no texts",
-                                         input_name(file ? file : "-"));
+    return job->texts.n > 0 || error_set(e, ERROR_INPUT, "%s is empty: there are no %s",
+                                         input_name(file ? file : "-"), calls->things);
+}
+
+static int finish(struct encode_job *job)
+{
+    const struct encode_calls *calls = job->calls;
+    job->interrupted = job->n_told < job->texts.n;
+    if (calls->end) {
+        calls->end(calls->context, job);
+    }
+    if (job->interrupted) {
+        cli_flush();
+        term_message("interrupted: %zu of %zu %s are done", job->n_told, job->texts.n,
+                     calls->things);
+        return CLI_INTERRUPTED;
+    }
+    return job->n_skipped > 0 ? CLI_FAILED : CLI_DONE;
 }
 
 int encode_texts(const char *verb, const struct encode_options *o,
@@ -136,18 +226,22 @@ int encode_texts(const char *verb, const struct encode_options *o,
         return cli_usage(verb, "%s needs a model", verb);
     }
     if (o->file && arguments->n > 1) {
-        return cli_usage(verb, "-f and an argument both give texts; leave one away");
+        return cli_usage(verb, "-f and an argument both give %s; leave one away", calls->things);
     }
-    struct encode_job job = {.options = o};
+    struct encode_job job = {.options = o, .calls = calls};
     struct error e = {0};
-    int status =
-        open_job(&job, arguments, calls, &e) && work(&job, calls, &e) ? CLI_DONE : cli_fail(&e);
-    status = status == CLI_DONE && job.n_skipped > 0 ? CLI_FAILED : status;
-    token_list_free(&job.tokens);
-    span_list_free(&job.spans);
-    free(job.lengths);
+    bool ok = open_job(&job, arguments, &e);
+    if (ok) {
+        answer_catch_interrupt(true);
+        ok = work(&job, &e);
+    }
+    int status = ok ? finish(&job) : cli_fail(&e);
+    queue_free(job.queue); /* tells the slots of texts that are left */
+    for (size_t i = 0; job.slots && i < N_SLOTS; i++) {
+        slot_clear(&job.slots[i]);
+    }
+    free(job.slots);
     input_texts_free(&job.texts);
-    encoder_free(job.encoder);
     engine_close(job.engine);
     models_release(&job.source);
     return status;

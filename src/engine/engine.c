@@ -33,10 +33,17 @@ static void tokens_free(struct engine_tokens *t)
     }
 }
 
+uint32_t engine_rows(const struct engine *en)
+{
+    bool whole = en->model->config.bidirectional;
+    uint32_t texts = en->context_size > ENCODER_BATCH ? en->context_size : ENCODER_BATCH;
+    return whole ? texts : en->batch_size;
+}
+
 struct model_scratch *engine_scratch(struct engine *en, struct error *e)
 {
     if (!en->scratch) {
-        en->scratch = model_scratch_new(&en->model->config, en->batch_size, en->context_size,
+        en->scratch = model_scratch_new(&en->model->config, engine_rows(en), en->context_size,
                                         pool_threads(en->pool), e);
     }
     return en->scratch;

@@ -131,51 +131,34 @@ bool session_restore(struct session *s, const char *path, struct error *e);
 void session_clock(struct session *s, struct model_clock *clock);
 const float *session_logits(const struct session *s); /* [n_vocab] */
 
-/* Whole texts to vectors and classes. An encoder has scratch memory of its own (and, for a causal
- * model, a KV cache) and serves one thread at a time; the engine must outlive it.
- *
- *   encoder_tokens for each text, encoder_run for as many as fit, then encoder_embed or
- *   encoder_classify for each */
-struct encoder;
-enum { ENCODER_BATCH = 512 }; /* tokens that are run at once, or those of a text if it has more */
-struct encoder *encoder_new(struct engine *en, struct error *e);
-void encoder_free(struct encoder *x);
-/* How many tokens are best run at once: texts may be gathered up to here, so that the weights are
- * read once for all of them. At least the context size. */
-uint32_t encoder_batch_tokens(const struct encoder *x);
+/* Whole texts that are to become vectors or scores: queue.h computes them (request_options.kind).
+ */
+enum { ENCODER_BATCH = 512 }; /* tokens that a bidirectional model takes at once, if not more */
 /* Appends the tokens of a text, nothing in it trusted, between what the vocabulary puts around a
  * whole text ([CLS] and [SEP], BOS, EOS). spans (may be NULL) is filled alike, with start == end
  * for what was put around. A text of more than engine_context_size tokens loses its end where `cut`
- * says so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. */
-bool encoder_tokens(const struct encoder *x, const char *text, size_t n, bool cut,
-                    struct token_list *out, struct span_list *spans, struct error *e);
+ * says so, else it is ERROR_LIMIT. A text without any token is ERROR_INPUT. From any thread. */
+bool engine_encode_tokens(const struct engine *en, const char *text, size_t n, bool cut,
+                          struct token_list *out, struct span_list *spans, struct error *e);
 /* The same for a query and a document that a model was trained to judge together: [CLS] query [SEP]
  * document [SEP] (RoBERTa's kin: two separators in between), with the token types 0 and 1 in
  * `types`. Of a pair that is too long the document loses its end where `cut` says so. */
-bool encoder_pair_tokens(const struct encoder *x, const char *query, size_t n_query,
-                         const char *document, size_t n_document, bool cut, struct token_list *out,
-                         struct token_list *types, struct error *e);
-/* Computes n_texts texts, whose tokens stand one after the other: text i has lengths[i], from 1 to
- * engine_context_size, in all at most encoder_batch_tokens. The result for a text has the same bits
- * for any number of threads and whatever the others are. */
-bool encoder_run(struct encoder *x, const int32_t *tokens, const uint32_t *lengths, size_t n_texts,
-                 struct error *e);
-/* With the types of the tokens; NULL: zeros. */
-bool encoder_run_pairs(struct encoder *x, const int32_t *tokens, const int32_t *types,
-                       const uint32_t *lengths, size_t n_texts, struct error *e);
+bool engine_encode_pair(const struct engine *en, const char *query, size_t n_query,
+                        const char *document, size_t n_document, bool cut, struct token_list *out,
+                        struct token_list *types, struct error *e);
 /* The pooling that the file asks for. Where it names none: the mean of a bidirectional model, the
  * last token's vector of a causal one. Never NONE or RANK. */
-enum model_pooling encoder_pooling(const struct encoder *x);
-/* Of a text of the last run. out: [n_embd], or [length, n_embd] with NONE: a vector for each token.
- * Of each the first `dimensions` elements (0: all), side by side in out, which has room for all:
- * for models whose first elements are a vector themselves (Kusupati et al., Matryoshka
- * representation learning, 2022). `normalize` gives each the Euclidean length 1 (a vector of zeros
- * stays). */
-void encoder_embed(const struct encoder *x, size_t text, enum model_pooling pooling,
-                   uint32_t dimensions, bool normalize, float *out);
-/* scores: [n_labels], or [length, n_labels] where config.label_tokens; before softmax. Only where
- * the model has a classification head (config.n_labels > 0). */
-void encoder_classify(struct encoder *x, size_t text, float *scores);
+enum model_pooling engine_pooling(const struct engine *en);
+/* How a model tells how well a document answers a query. */
+enum engine_judging {
+    JUDGES_PAIRS,   /* a head of one score, or of no and yes, for both texts together */
+    JUDGES_VECTORS, /* the cosine of their vectors */
+    JUDGES_NOTHING, /* a head that labels something else */
+};
+enum engine_judging engine_judging(const struct engine *en);
+/* Of a pair's scores ([n_labels], as they come): the logit of "it answers", of which the
+ * probability is 1 / (1 + exp(-logit)). */
+float engine_pair_logit(const struct engine *en, const float *scores);
 
 enum finish_reason {
     FINISH_STOP,

@@ -25,8 +25,10 @@ struct engine {
     struct engine_tokens *tokens; /* see engine_grammar_vocab */
 };
 
-/* For steps of batch_size tokens; process lifetime. NULL, with a sentence, when there is no memory.
- */
+/* The most tokens of a pass: batch_size, or, of a model that sees a whole text at once, those of a
+ * text or of several short ones. */
+uint32_t engine_rows(const struct engine *en);
+/* For such passes; process lifetime. NULL, with a sentence, when there is no memory. */
 struct model_scratch *engine_scratch(struct engine *en, struct error *e);
 
 struct session {

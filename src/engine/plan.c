@@ -127,10 +127,11 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
         p->scratch_bytes = scratch_of(c, p, p->batch_size);
         p->logits_bytes = times(c->n_vocab * logit_bytes + context * sizeof(int32_t), n);
     } else {
-        /* Texts are computed together; then there is a vector for each of their tokens. */
+        /* Texts are computed together. There is a vector for each of their tokens between the parts
+         * of a pass, behind it, and where each of them is asked for. */
         uint64_t tokens = context > ENCODER_BATCH ? context : ENCODER_BATCH;
         p->scratch_bytes = scratch_of(c, p, (uint32_t)tokens);
-        p->logits_bytes = tokens * c->n_embd * sizeof(float);
+        p->logits_bytes = 3 * tokens * c->n_embd * sizeof(float);
     }
     p->weights_bytes = h->weights_bytes;
     p->vocabulary_bytes = h->vocabulary_bytes;

@@ -47,12 +47,13 @@ static uint32_t usual_pages(const struct engine *en, uint32_t context_pages, uin
 static bool choose_sizes(struct queue *q, const struct queue_options *o, struct error *e)
 {
     const struct engine *en = q->engine;
-    uint64_t page_bytes = model_page_bytes(&en->model->config, en->kv_type);
-    uint32_t context_pages = model_pages_for(en->context_size);
+    q->has_pages = !en->model->config.bidirectional;
+    uint64_t page_bytes = q->has_pages ? model_page_bytes(&en->model->config, en->kv_type) : 0;
+    uint32_t context_pages = q->has_pages ? model_pages_for(en->context_size) : 0;
     q->o = *o;
     q->capacity = en->context_size;
     q->phases_differ = model_phases_differ(en->kernels);
-    q->batch = en->batch_size;
+    q->batch = engine_rows(en);
     uint32_t most = q->batch < QUEUE_MAX_RUNNING ? q->batch : QUEUE_MAX_RUNNING;
     q->o.max_running = o->max_running ? o->max_running : most;
     if (q->o.max_running > most) {
@@ -61,7 +62,9 @@ static bool choose_sizes(struct queue *q, const struct queue_options *o, struct 
                          "has tokens (--batch-size), and %d",
                          q->o.max_running, most, QUEUE_MAX_RUNNING);
     }
-    if (!o->n_pages) {
+    if (!q->has_pages) {
+        q->o.n_pages = 0;
+    } else if (!o->n_pages) {
         q->o.n_pages = usual_pages(en, context_pages, q->o.max_running, page_bytes);
     }
     if (q->o.n_pages < context_pages) {
@@ -84,18 +87,21 @@ static bool allocate(struct queue *q, struct error *e)
 {
     const struct engine *en = q->engine;
     const struct model_config *c = &en->model->config;
-    q->pages = pages_new(q->o.n_pages, MODEL_PAGE_POSITIONS);
+    q->pages = pages_new(q->has_pages ? q->o.n_pages : 1, MODEL_PAGE_POSITIONS);
     q->top = mem_array(2 * QUEUE_MAX_TOP, sizeof *q->top);
     q->room = generation_room(en);
-    q->storage = model_pages_new(c, en->kv_type, q->o.n_pages + 1, e);
-    q->scratch = q->storage ? engine_scratch(q->engine, e) : NULL;
+    q->storage = q->has_pages ? model_pages_new(c, en->kv_type, q->o.n_pages + 1, e) : NULL;
+    q->scratch = q->storage || !q->has_pages ? engine_scratch(q->engine, e) : NULL;
     if (!q->scratch) {
         return false;
     }
     q->part.x = mem_try_alloc((size_t)q->batch * c->n_embd * sizeof *q->part.x);
-    q->logits = mem_try_alloc((size_t)q->o.max_running * c->n_vocab * sizeof *q->logits);
-    return q->logits ||
-           error_set(e, ERROR_MEMORY, "no memory for the logits of %u sequences", q->o.max_running);
+    size_t n_logits = q->has_pages ? (size_t)q->o.max_running * c->n_vocab : 0;
+    q->logits = n_logits ? mem_try_alloc(n_logits * sizeof *q->logits) : NULL;
+    return (q->part.x && (q->logits || n_logits == 0)) ||
+           error_set(e, ERROR_MEMORY,
+                     "no memory for steps of %u tokens and the logits of %u sequences", q->batch,
+                     q->o.max_running);
 }
 
 struct queue *queue_new(struct engine *en, const struct queue_options *o, struct error *e)
@@ -126,6 +132,7 @@ static void free_request(struct request *r)
     }
     free(r->stop);
     free((void *)r->o.prompt);
+    free((void *)r->o.types);
     free(r->sequences);
     free(r);
 }
@@ -150,6 +157,14 @@ static bool check_request(const struct queue *q, const struct request_options *o
     uint32_t n_vocab = q->engine->model->config.n_vocab;
     if (o->n_prompt == 0) {
         return error_set(e, ERROR_USAGE, "the prompt is empty");
+    }
+    if (o->kind == REQUEST_ANSWER && !q->has_pages) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "the model is an encoder, which writes no text: it serves `lllm embed` "
+                         "and, with a classification head, `lllm classify`");
+    }
+    if (o->kind != REQUEST_ANSWER && !encode_check(q, o, e)) {
+        return false;
     }
     for (uint32_t i = 0; i < o->adapters.n; i++) {
         if (!model_adapter_fits(o->adapters.uses[i].adapter, q->engine->model)) {
@@ -190,7 +205,7 @@ static bool check_request(const struct queue *q, const struct request_options *o
 static bool keep_text(void *context, const char *bytes, size_t n)
 {
     struct sequence *s = context;
-    buf_append(&s->text, bytes, n);
+    buf_append(&s->event_text, bytes, n);
     return true;
 }
 
@@ -200,9 +215,13 @@ static bool begin_sequence(struct queue *q, struct request *r, uint32_t index, s
     struct sequence *s = &r->sequences[index];
     *s = (struct sequence){
         .request = r, .index = index, .how = r->o.how, .n_tokens = (uint32_t)r->o.n_prompt};
+    if (r->o.kind != REQUEST_ANSWER) {
+        encode_begin(q, s);
+        return true;
+    }
     s->how.sampling.seed += index;
     s->how.parser = r->o.parsers ? r->o.parsers[index] : NULL;
-    buf_init(&s->text, MAX_EVENT_BYTES);
+    buf_init(&s->event_text, MAX_EVENT_BYTES);
     return generation_begin(&s->generation, q->engine, &s->how, q->room, keep_text, s, e);
 }
 
@@ -213,7 +232,13 @@ static struct request *new_request(struct queue *q, const struct request_options
     int32_t *prompt = mem_array(o->n_prompt, sizeof *prompt);
     r->o = *o;
     r->o.prompt = memcpy(prompt, o->prompt, o->n_prompt * sizeof *prompt);
-    r->o.n_answers = o->n_answers ? o->n_answers : 1;
+    r->o.n_answers = o->n_answers && o->kind == REQUEST_ANSWER ? o->n_answers : 1;
+    if (o->kind != REQUEST_ANSWER && o->types) {
+        int32_t *types = mem_array(o->n_prompt, sizeof *types);
+        r->o.types = memcpy(types, o->types, o->n_prompt * sizeof *types);
+    } else {
+        r->o.types = NULL;
+    }
     r->o.cache_key ^= model_adapters_key(&o->adapters);
     r->submitted_s = time_now_s();
     r->stop = mem_array(o->how.n_stop + 1, sizeof *r->stop);
@@ -315,8 +340,8 @@ static void show_figures(struct queue *q)
         f->n_prefilling += q->running[i]->state == SEQUENCE_FILLING;
     }
     f->n_answering = q->n_running - f->n_prefilling;
-    f->n_free = pages_n_free(q->pages);
-    f->n_cached = pages_n_cached(q->pages);
+    f->n_free = q->has_pages ? pages_n_free(q->pages) : 0;
+    f->n_cached = q->has_pages ? pages_n_cached(q->pages) : 0;
     f->chunk_tokens = q->chunk_tokens;
     pthread_mutex_lock(&q->lock);
     q->shown = *f;
@@ -384,6 +409,9 @@ void queue_free(struct queue *q)
     model_pages_free(q->storage);
     free(q->logits);
     free(q->part.x);
+    free(q->hidden);
+    free(q->text_tokens);
+    free(q->text_types);
     free(q->top);
     sampler_room_free(q->room);
     free(q->waiting);

@@ -22,6 +22,13 @@
  * keep the texts of given tokens (of all tokens, where both arithmetics are the same) for later
  * requests with the same beginning, until they are needed: the least recently used go first.
  *
+ * A request may want numbers instead of an answer: the vector of a text, or the scores of the
+ * model's classification head (request_options.kind). It waits in the same line; when it is its
+ * turn, a step computes a part of its text and of those behind it that want numbers too, side by
+ * side: the weights are read once for all of them, and each row has the bits that it has alone. A
+ * model that sees a whole text at once (BERT) keeps no keys and values: its queue has no pages, and
+ * answers nothing else.
+ *
  * Order: higher priority first, then arrival. Nobody overtakes whoever is first in line, not even
  * with a request for which there would be room. A waiting request before which QUEUE_PATIENCE later
  * ones were admitted goes before all priorities, and stays there: so none waits for ever. A request
@@ -42,6 +49,7 @@ enum {
     QUEUE_MAX_ANSWERS = 1024,            /* of one request */
     QUEUE_MAX_TOP = 1024,                /* log-probabilities beside the chosen one */
     QUEUE_PATIENCE = 16,
+    QUEUE_MAX_TEXTS = 64, /* that want numbers, in a pass */
 };
 
 struct queue_options {
@@ -72,7 +80,9 @@ struct answer_figures {
     uint32_t n_recomputed; /* tokens that were computed again after preemption */
 };
 
-/* One for each token that is drawn, and a last one. */
+/* One for each token that is drawn, and a last one. A request that wants numbers has one, the last:
+ * FINISH_STOP with the numbers, or FINISH_CANCELLED or FINISH_ERROR without; stats.n_prompt is what
+ * its text had of tokens. */
 struct queue_event {
     uint64_t request;
     uint32_t answer; /* 0 .. n_answers - 1 */
@@ -86,6 +96,8 @@ struct queue_event {
     float logprob, sampled_logprob;
     const struct token_logprob *top, *sampled_top;
     size_t n_top, n_sampled_top;
+    const float *numbers; /* [n_rows, n_columns], or NULL */
+    uint32_t n_rows, n_columns;
     /* NULL but in the last event. An error is of this answer alone: stats.reason is FINISH_ERROR
      * then. */
     const struct answer_figures *finish;
@@ -95,11 +107,33 @@ struct queue_event {
  * may. Everything is borrowed for the call. False ends this answer (FINISH_CANCELLED). */
 typedef bool queue_event_fn(void *context, const struct queue_event *event);
 
-/* Prompt, stop strings and sampling are copied; what else is pointed to must last until the last
- * event. */
+/* What a request wants of its prompt. */
+enum request_kind {
+    REQUEST_ANSWER,
+    REQUEST_VECTOR, /* [1, dimensions], or [n_prompt, dimensions] without pooling */
+    /* [1, n_labels], or [n_prompt, n_labels] where config.label_tokens: before softmax. Only of
+     * models with a classification head. */
+    REQUEST_SCORES,
+};
+struct vector_options {
+    /* engine_pooling for what the file asks for; NONE: a vector for each token. Not RANK. */
+    enum model_pooling pooling;
+    /* The first elements of each vector, 0: all, for models whose first elements are a vector
+     * themselves (Kusupati et al., Matryoshka representation learning, 2022). */
+    uint32_t dimensions;
+    bool normalize; /* to the Euclidean length 1, of what dimensions leave; zeros stay zeros */
+};
+
+/* Prompt, types, stop strings and sampling are copied; what else is pointed to must last until the
+ * last event. */
 struct request_options {
     const int32_t *prompt; /* [n_prompt] at least one token */
     size_t n_prompt;
+    /* A text that is to become numbers is one of engine_encode_tokens or engine_encode_pair, and
+     * nothing of `how` but `cancelled`, of answers and log-probabilities is looked at. */
+    enum request_kind kind;
+    struct vector_options vector; /* of REQUEST_VECTOR */
+    const int32_t *types;         /* [n_prompt] of a pair's tokens, or NULL for zeros */
     /* how.parser and how.draft are not looked at; how.cancelled (may be NULL) is polled at each
      * step. */
     struct generation_options how;
@@ -120,7 +154,8 @@ struct request_options {
 
 /* From any thread. The id, above 0; 0 with an error where the request makes no sense or can never
  * fit: no token, ids outside the vocabulary, a prompt longer than the context, sampling out of
- * range. There are no events then. Otherwise each answer gets exactly one last event. */
+ * range, numbers that the model has not. There are no events then. Otherwise each answer gets
+ * exactly one last event. */
 uint64_t queue_submit(struct queue *q, const struct request_options *r, struct error *e);
 /* From any thread, at any time: its answers end (FINISH_CANCELLED) at the beginning of the next
  * step, wherever they are. False where there is no such request any more. */
@@ -145,6 +180,7 @@ struct queue_figures {
     uint64_t n_steps, n_finished, n_preempted;
     uint64_t n_prompt, n_reused;       /* tokens of prompts that were admitted, and not computed */
     uint64_t n_prefilled, n_generated; /* tokens */
+    uint64_t n_texts, n_text_tokens;   /* that became numbers, and their tokens computed so far */
     double prefill_s, decode_s;        /* time of passes */
     uint32_t chunk_tokens;             /* what a chunk beside answers is now */
 };

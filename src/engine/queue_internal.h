@@ -3,6 +3,7 @@
  *   queue.c        requests come and go; the only file that locks
  *   queue_order.c  who is next: admission, preemption, forks
  *   queue_step.c   passes, drawn tokens, events
+ *   queue_encode.c texts that become numbers
  *   queue_file.c   to a file and back
  *
  * A sequence is one answer with its timeline. All but what `lock` guards belongs to the thread of
@@ -20,7 +21,7 @@
 
 struct request {
     uint64_t id;
-    struct request_options o; /* prompt, stop and strings are its own */
+    struct request_options o; /* prompt, types, stop and strings are its own */
     char **stop;
     double submitted_s;
     atomic_bool cancelled;
@@ -37,9 +38,21 @@ enum sequence_state {
     SEQUENCE_OVER,
 };
 
+/* Of a sequence that wants numbers. */
+struct text_work {
+    enum model_pooling pooling;
+    bool each;      /* token has numbers of its own */
+    double *sums;   /* [n_embd] of a mean, so far; this and the following from the first turn on */
+    float *pooled;  /* [n_embd] */
+    float *numbers; /* [n_rows, n_columns] */
+    uint32_t n_rows, n_columns;
+    uint32_t n_chunk; /* its tokens in the pass that is under way; 0: it is not in it */
+};
+
 struct sequence {
     struct request *request;
-    uint32_t index; /* of the answer */
+    struct text_work *text; /* NULL: an answer */
+    uint32_t index;         /* of the answer */
     enum sequence_state state;
     struct page_table table;
     struct model_cache cache; /* through table.pages; n_tokens: how many are computed */
@@ -50,8 +63,8 @@ struct sequence {
     bool begun;                    /* was admitted before */
     struct generation_options how; /* its seed and parser */
     struct generation generation;
-    struct buf text; /* for the next event */
-    double first_s;  /* when the first token was drawn */
+    struct buf event_text; /* for the next event */
+    double first_s;        /* when the first token was drawn */
     struct answer_figures figures;
 };
 
@@ -67,16 +80,23 @@ struct queue {
     struct queue_options o; /* without zeros, but for chunk_tokens */
     uint32_t capacity, batch;
     bool phases_differ;
+    bool has_pages; /* else the model sees a text at once, and keeps nothing */
     struct pages *pages;
     struct model_pages *storage;   /* one page more than `pages` knows: queue_file.c */
     struct model_scratch *scratch; /* the engine's */
     float *logits;                 /* [max_running, n_vocab] */
     struct sequence **waiting;
     uint32_t n_waiting, waiting_room;
-    struct sequence *running[QUEUE_MAX_RUNNING];
+    struct sequence *running[QUEUE_MAX_RUNNING + QUEUE_MAX_TEXTS];
     uint32_t n_running;
-    struct sequence *chunk_of; /* whose chunk is under way; NULL: nobody's */
-    uint32_t chunk_tokens;     /* its length */
+    struct sequence *chunk_of; /* whose chunk is under way, the first of texts; NULL: nobody's */
+    uint32_t chunk_tokens;     /* its length, or that of all texts */
+    /* The texts that the pass under way computes side by side, and its memory: allocated for the
+     * first of all. */
+    struct sequence *texts[QUEUE_MAX_TEXTS];
+    uint32_t n_texts;
+    float *hidden;                     /* [batch, n_embd] */
+    int32_t *text_tokens, *text_types; /* [batch] */
     struct model_part part;
     struct pace pace[2]; /* by enum model_phase */
     double decode_s;     /* of a pass, as of late; 0: none yet */
@@ -114,7 +134,33 @@ void sequence_publish(struct queue *q, struct sequence *s);
 uint32_t sequence_fill_end(const struct sequence *s);
 uint64_t sequence_id(const struct sequence *s); /* of its request */
 
-/* queue_step.c */
+/* How many of the running ones are answers, which grow, and hold a row of logits each. */
+uint32_t order_n_answers(const struct queue *q);
+/* The running texts that are not computed to the end, the first in line first. */
+uint32_t order_texts(const struct queue *q, struct sequence *out[QUEUE_MAX_TEXTS]);
+
+/* queue_encode.c. What queue_submit asks, and what a text has from then on. */
+bool encode_check(const struct queue *q, const struct request_options *o, struct error *e);
+void encode_begin(struct queue *q, struct sequence *s);
+/* Memory for its numbers. */
+bool encode_equip(struct queue *q, struct sequence *s, struct error *e);
+/* Whether it may take what is computed already, and leave it for others: where its last token
+ * alone is looked at. */
+bool encode_shares(const struct queue *q, const struct sequence *s);
+/* How many tokens the next pass of texts has. */
+uint32_t encode_rows(const struct queue *q, bool beside);
+/* A part of a pass over the texts whose turn it is. */
+void encode_fill(struct queue *q, bool beside);
+/* Out of the pass that is under way, and of what it has computed: its pages are another's soon. */
+void encode_leave(struct queue *q, struct sequence *s);
+void encode_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
+                   const struct error *why);
+
+/* queue_step.c. How many tokens a chunk should have, how many of its layers a step; what they took.
+ * `beside`: others answer meanwhile. */
+uint32_t pace_tokens(const struct queue *q, enum model_phase phase, bool beside);
+uint32_t pace_layers(const struct queue *q, enum model_phase phase, bool beside);
+void pace_learn(struct queue *q, enum model_phase phase, uint32_t n_layers, double seconds);
 void queue_run_passes(struct queue *q);
 void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
                      int32_t end_token, const struct error *why);

@@ -77,7 +77,7 @@ uint32_t sequence_fill_end(const struct sequence *s)
 void sequence_publish(struct queue *q, struct sequence *s)
 {
     uint32_t n = s->cache.n_tokens, n_prompt = (uint32_t)s->request->o.n_prompt;
-    if (!q->o.no_reuse) {
+    if (!q->o.no_reuse && (!s->text || encode_shares(q, s))) {
         n = q->phases_differ && n > n_prompt ? n_prompt : n;
         pages_publish(q->pages, &s->table, s->request->o.cache_key, s->tokens, n);
     }
@@ -85,6 +85,9 @@ void sequence_publish(struct queue *q, struct sequence *s)
 
 static void give_back(struct queue *q, struct sequence *s)
 {
+    if (s->text) {
+        encode_leave(q, s);
+    }
     sequence_publish(q, s);
     pages_release(q->pages, &s->table);
     s->cache.n_tokens = 0;
@@ -164,28 +167,38 @@ static void begin_running(struct queue *q, struct sequence *s, uint32_t n_comput
     }
 }
 
-/* All its pages, and one more for each of the others, which grow too. */
+uint32_t order_n_answers(const struct queue *q)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->n_running; i++) {
+        n += q->running[i]->text == NULL;
+    }
+    return n;
+}
+
+/* All its pages, and one more for each of the answers, which grow too. */
 static bool admit(struct queue *q, struct sequence *s)
 {
-    if (q->n_running == q->o.max_running) {
+    uint32_t n_answers = order_n_answers(q);
+    if (!s->text && n_answers == q->o.max_running) {
         return false;
     }
     struct page_copy copy = {0};
-    uint32_t n_computed = 0;
+    uint32_t n_computed = 0, n_positions = q->has_pages ? sequence_fill_end(s) : 0;
     equip(q, s);
-    if (!q->o.no_reuse) {
+    if (!q->o.no_reuse && (!s->text || encode_shares(q, s))) {
         n_computed = pages_take(q->pages, &s->table, s->request->o.cache_key, s->tokens,
                                 may_share(q, s), &copy);
     }
-    uint32_t wanted = pages_for(q->pages, sequence_fill_end(s)) - s->table.n;
-    if (wanted + q->n_running > pages_available(q->pages)) {
+    uint32_t wanted = pages_for(q->pages, n_positions) - s->table.n;
+    if (wanted + (q->has_pages ? n_answers : 0) > pages_available(q->pages)) {
         pages_release(q->pages, &s->table);
         return false;
     }
     if (copy.n_positions) {
         model_page_copy(q->storage, copy.to, copy.from, copy.n_positions);
     }
-    pages_grow(q->pages, &s->table, sequence_fill_end(s));
+    pages_grow(q->pages, &s->table, n_positions);
     begin_running(q, s, n_computed);
     return true;
 }
@@ -215,13 +228,50 @@ static struct sequence *first_filling(const struct queue *q)
     return best;
 }
 
+uint32_t order_texts(const struct queue *q, struct sequence *out[QUEUE_MAX_TEXTS])
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < q->n_running; i++) {
+        struct sequence *s = q->running[i];
+        if (s->text) {
+            uint32_t at = n++;
+            for (; at > 0 && is_before(s, out[at - 1]); at--) {
+                out[at] = out[at - 1];
+            }
+            out[at] = s;
+        }
+    }
+    return n;
+}
+
+/* Whether the next pass of texts has room for s beside those that go before it. */
+static bool text_fits(const struct queue *q, const struct sequence *s)
+{
+    uint32_t n_texts = 0, n_rows = 0;
+    for (uint32_t i = 0; i < q->n_running; i++) {
+        const struct sequence *other = q->running[i];
+        if (other->text) {
+            n_texts++;
+            n_rows += is_before(other, s) ? other->n_tokens - other->cache.n_tokens : 0;
+        }
+    }
+    return n_texts < QUEUE_MAX_TEXTS && n_rows < encode_rows(q, n_texts < q->n_running);
+}
+
 /* One prompt at a time, so that the next may find its beginning in the tree; but whoever goes
- * before does so in the middle of a prompt as well. */
+ * before does so in the middle of a prompt as well, and texts join texts. */
 void order_admit(struct queue *q)
 {
     for (;;) {
         struct sequence *s = first_of(q->waiting, q->n_waiting), *filling = first_filling(q);
-        if (!s || (filling && is_before(filling, s)) || !admit_before_others(q, s)) {
+        bool joins = s && s->text && filling && filling->text;
+        if (!s || (filling && is_before(filling, s) && !joins) || (s->text && !text_fits(q, s))) {
+            return;
+        }
+        struct error why = {0};
+        if (s->text && !encode_equip(q, s, &why)) {
+            encode_finish(q, s, FINISH_ERROR, &why);
+        } else if (!admit_before_others(q, s)) {
             return;
         }
     }
@@ -267,12 +317,12 @@ uint32_t order_answering(struct queue *q, struct sequence *out[QUEUE_MAX_RUNNING
 
 uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QUEUE_MAX_RUNNING])
 {
-    uint32_t n = 0, n_prompt = (uint32_t)s->request->o.n_prompt;
-    while (q->n_running < q->o.max_running) {
+    uint32_t n = 0, n_prompt = (uint32_t)s->request->o.n_prompt, n_answers;
+    while ((n_answers = order_n_answers(q)) < q->o.max_running) {
         struct sequence *next = first_of(q->waiting, q->n_waiting);
         struct page_copy copy;
         if (!next || next->request != s->request || next->begun ||
-            pages_available(q->pages) < 1 + q->n_running) {
+            pages_available(q->pages) < 1 + n_answers) {
             break;
         }
         equip(q, next);

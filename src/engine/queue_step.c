@@ -24,7 +24,7 @@ static const double share_of_decode = 0.8;
  * matrix units. So chunks beside answers are not cut to the length that takes the time of a decode
  * pass, but run some of their layers in each step; they are cut as well where a layer takes too
  * long. */
-static uint32_t chunk_tokens(const struct queue *q, enum model_phase phase, bool beside)
+uint32_t pace_tokens(const struct queue *q, enum model_phase phase, bool beside)
 {
     double n = q->pace[phase].tokens;
     if (q->o.chunk_tokens) {
@@ -39,7 +39,7 @@ static uint32_t chunk_tokens(const struct queue *q, enum model_phase phase, bool
                           : (uint32_t)n / CHUNK_STEP * CHUNK_STEP;
 }
 
-static uint32_t chunk_layers(const struct queue *q, enum model_phase phase, bool beside)
+uint32_t pace_layers(const struct queue *q, enum model_phase phase, bool beside)
 {
     const struct pace *p = &q->pace[phase];
     uint32_t all = q->engine->model->config.n_layers;
@@ -59,7 +59,7 @@ static uint32_t chunk_layers(const struct queue *q, enum model_phase phase, bool
 
 /* n_layers layers of the chunk took so long. By proportion, and longer chunks in steps: the time is
  * a line over the tokens that does not begin at zero. */
-static void learn(struct queue *q, enum model_phase phase, uint32_t n_layers, double seconds)
+void pace_learn(struct queue *q, enum model_phase phase, uint32_t n_layers, double seconds)
 {
     struct pace *p = &q->pace[phase];
     double layer_s = seconds / n_layers;
@@ -80,17 +80,21 @@ static void tell(struct sequence *s, struct queue_event *event)
     const struct request *r = s->request;
     event->request = r->id;
     event->answer = s->index;
-    event->text = s->text.data ? s->text.data : "";
-    event->n_text = s->text.len;
+    event->text = s->event_text.data ? s->event_text.data : "";
+    event->n_text = s->event_text.len;
     if (r->o.event && !r->o.event(r->o.context, event)) {
         s->generation.stream.cancelled = true;
     }
-    buf_clear(&s->text);
+    buf_clear(&s->event_text);
 }
 
 void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
                      int32_t end_token, const struct error *why)
 {
+    if (s->text) {
+        encode_finish(q, s, reason, why);
+        return;
+    }
     double now_s = time_now_s();
     struct generation_stats *stats = &s->figures.stats;
     order_remove(q, s);
@@ -106,7 +110,7 @@ void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason rea
     tell(s, &(struct queue_event){.token = end_token, .finish = &s->figures, .error = why});
     q->figures.n_finished++;
     generation_free(&s->generation);
-    buf_free(&s->text);
+    buf_free(&s->event_text);
     page_table_free(&s->table);
     free(s->tokens);
     request_answer_over(q, s->request);
@@ -237,7 +241,7 @@ static void begin_answers(struct queue *q, struct sequence *s)
 /* The next chunk of given tokens, or of generated ones that are computed again. */
 static void begin_chunk(struct queue *q, struct sequence *s, enum model_phase phase, bool beside)
 {
-    uint32_t n_prompt = (uint32_t)s->request->o.n_prompt, n = chunk_tokens(q, phase, beside);
+    uint32_t n_prompt = (uint32_t)s->request->o.n_prompt, n = pace_tokens(q, phase, beside);
     uint32_t end = phase == MODEL_PREFILL ? n_prompt : sequence_fill_end(s);
     uint32_t left = end - s->cache.n_tokens;
     q->chunk_of = s;
@@ -274,7 +278,7 @@ static void fill(struct queue *q, struct sequence *s, bool beside)
     uint32_t n = q->chunk_tokens, first = q->part.layer;
     bool wants_logits = at + n == s->n_tokens;
     double start_s = time_now_s();
-    q->part.n_layers = chunk_layers(q, phase, beside);
+    q->part.n_layers = pace_layers(q, phase, beside);
     if (!model_forward_part(en->model, &s->cache, q->scratch, en->pool, en->kernels, phase,
                             s->tokens + at, n, wants_logits ? 1 : 0, q->logits, &q->part, &why)) {
         sequence_finish(q, s, FINISH_ERROR, -1, &why);
@@ -285,7 +289,7 @@ static void fill(struct queue *q, struct sequence *s, bool beside)
     q->figures.prefill_s += seconds;
     s->figures.stats.prefill_s += phase == MODEL_PREFILL ? seconds : 0;
     if (!whole || first == 0) { /* the last part has the head in it, and less of the last layer */
-        learn(q, phase, whole ? n_all : q->part.layer - first, seconds);
+        pace_learn(q, phase, whole ? n_all : q->part.layer - first, seconds);
     }
     if (whole) {
         end_chunk(q, s, wants_logits);
@@ -298,7 +302,9 @@ void queue_run_passes(struct queue *q)
     bool beside = decode(q);
     order_admit(q);
     struct sequence *s = order_filling(q);
-    if (s) {
+    if (s && s->text) {
+        encode_fill(q, beside);
+    } else if (s) {
         fill(q, s, beside);
     }
 }

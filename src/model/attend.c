@@ -48,11 +48,8 @@ static size_t choose(struct cut *cut, const struct model_config *c, size_t i)
 static void seen(const struct pass *f, const struct heads *h, size_t token, uint32_t *begin,
                  uint32_t *end)
 {
-    uint32_t origin = f->begins ? f->begins[token] : 0;
-    *end = f->joint                     ? f->joint[token]->n_tokens + 1
-           : f->begins                  ? f->ends[token] - origin
-           : f->m->config.bidirectional ? f->n_tokens
-                                        : f->position + (uint32_t)token + 1;
+    *end = f->m->config.bidirectional ? f->ends[token] - f->begins[token]
+                                      : (uint32_t)pass_position(f, token) + 1;
     *begin = h->window != 0 && *end > h->window ? *end - h->window : 0;
 }
 
@@ -300,7 +297,7 @@ static struct cut many_cut(const struct model_config *c, size_t n_tokens, int n_
     return cut;
 }
 
-static void attend_many(const struct pass *f, struct place p, const struct heads *h, uint32_t first)
+void attend_many(const struct pass *f, struct place p, const struct heads *h, uint32_t first)
 {
     const struct model_config *c = &f->m->config;
     struct cut cut = many_cut(c, f->n_tokens - first, p.n_threads);

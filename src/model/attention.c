@@ -68,6 +68,18 @@ void heads_keep(const struct pass *f, const struct heads *h, const struct model_
     keep(f, h, cache, head, f->s->v + at, true, n, position);
 }
 
+/* Rows of a head of all tokens, each sequence's to its own cache. */
+static void keep_all(const struct pass *f, const struct heads *h, size_t head, const float *from,
+                     bool values)
+{
+    size_t stride = (size_t)f->m->config.n_kv_heads * f->m->config.head_dim;
+    for (size_t t = 0, n; t < f->n_tokens; t += n) {
+        n = f->begins ? f->ends[t] - t : f->n_tokens;
+        keep(f, h, f->joint ? f->joint[t] : f->cache, head, from + t * stride, values, n,
+             pass_position(f, t));
+    }
+}
+
 static void prepare_key(const struct pass *f, const struct heads *h, size_t token, size_t head,
                         size_t n_heads)
 {
@@ -76,7 +88,7 @@ static void prepare_key(const struct pass *f, const struct heads *h, size_t toke
     heads_prepare(f, h, h->layer->k_norm, k, n_heads, token);
 }
 
-/* Keys and values of all tokens, prepared, and kept where there is one cache for them. With more
+/* Keys and values of all tokens, prepared, and kept where that is to be at once. With more
  * threads than heads, rows are dealt, and heads behind a barrier, unless somebody does that
  * `later`. Values are dealt in the opposite order, to even out the heads. */
 static void keys_and_values(const struct pass *f, struct place p, const struct heads *h,
@@ -84,7 +96,7 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
 {
     const struct model_config *c = &f->m->config;
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin, end;
-    bool whole = by_head(f, p), keeps = whole && f->cache;
+    bool whole = by_head(f, p), keeps = whole && pass_keeps_at_once(f);
     size_t grain = whole ? c->head_dim : ROW_GRAIN;
     pool_share(n_kv, grain, p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h->layer->k, begin, end, in, f->s->k, n_kv);
@@ -92,12 +104,12 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
         prepare_key(f, h, t, begin / c->head_dim, (end - begin) / c->head_dim);
     }
     for (size_t at = begin; keeps && at < end; at += c->head_dim) {
-        keep(f, h, f->cache, at / c->head_dim, f->s->k, false, f->n_tokens, f->position);
+        keep_all(f, h, at / c->head_dim, f->s->k, false);
     }
     pool_share(n_kv, grain, p.n_threads - 1 - p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h->layer->v, begin, end, in, f->s->v, n_kv);
     for (size_t at = begin; keeps && at < end; at += c->head_dim) {
-        keep(f, h, f->cache, at / c->head_dim, f->s->v, true, f->n_tokens, f->position);
+        keep_all(f, h, at / c->head_dim, f->s->v, true);
     }
     if (whole || later) {
         return;
@@ -107,8 +119,9 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
     for (size_t i = begin; i < end; i++) {
         size_t token = i / c->n_kv_heads, head = i % c->n_kv_heads;
         prepare_key(f, h, token, head, 1);
-        if (f->cache) {
-            heads_keep(f, h, f->cache, head, token, 1, f->position + token);
+        if (pass_keeps_at_once(f)) {
+            heads_keep(f, h, f->joint ? f->joint[token] : f->cache, head, token, 1,
+                       pass_position(f, token));
         }
     }
 }
@@ -227,6 +240,44 @@ static void attend_on_units(const struct pass *f, struct place p, const struct h
     }
 }
 
+/* ---- sequences side by side ---- */
+
+/* Each looks into its own cache, as if it were alone: its tokens are the first of a scratch that
+ * begins with them. What threads share in a pass over few tokens is not used, so that one may be
+ * ahead of another by a sequence. */
+static void attend_side_by_side(const struct pass *f, struct place p, const struct heads *h,
+                                bool on_units)
+{
+    const struct model_config *c = &f->m->config;
+    size_t n_q = (size_t)c->n_heads * c->head_dim, half = c->n_rot / 2;
+    for (uint32_t t = 0; t < f->n_tokens; t = f->ends[t]) {
+        struct model_scratch scratch = *f->s;
+        struct heads heads = *h;
+        scratch.q += t * n_q;
+        scratch.attended += t * n_q;
+        scratch.carry += 2 * (size_t)t;
+        if (h->rope) {
+            bool local = h->rope == &f->s->rope_local;
+            struct rope_table *rope = local ? &scratch.rope_local : &scratch.rope;
+            rope->cosines += t * half;
+            rope->sines += t * half;
+            heads.rope = rope;
+        }
+        struct pass alone = *f;
+        alone.s = &scratch;
+        alone.cache = f->joint[t];
+        alone.position = f->joint[t]->n_tokens;
+        alone.n_tokens = f->ends[t] - t;
+        alone.joint = NULL;
+        alone.begins = alone.ends = NULL;
+        if (on_units) {
+            attend_on_units(&alone, p, &heads, 0);
+        } else {
+            attend_many(&alone, p, &heads, 0);
+        }
+    }
+}
+
 bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct rows in,
                     uint32_t first)
 {
@@ -251,7 +302,9 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
-    if (f->joint) {
+    if (f->begins && !c->bidirectional) {
+        attend_side_by_side(f, p, &h, on_units);
+    } else if (f->joint && !c->bidirectional) {
         attend_joint(f, p, &h);
     } else if (on_units) {
         attend_on_units(f, p, &h, first);

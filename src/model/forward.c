@@ -345,7 +345,7 @@ static bool has_pages_for(const struct model_config *c, const struct model_cache
 static bool all_have_pages(const struct pass *f)
 {
     bool all = !f->cache || has_pages_for(&f->m->config, f->cache);
-    for (uint32_t t = 0; f->joint && t < f->n_tokens; t++) {
+    for (uint32_t t = 0; f->joint && !f->m->config.bidirectional && t < f->n_tokens; t++) {
         all = all && has_pages_for(&f->m->config, f->joint[t]);
     }
     return all;
@@ -361,7 +361,7 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
                          f->n_tokens, f->n_wanted, s->max_tokens);
     }
     if (pool_threads(f->pool) > s->n_threads ||
-        (!f->joint && (f->position + f->n_tokens) > capacity) ||
+        (!f->joint && !f->begins && (f->position + f->n_tokens) > capacity) ||
         (!f->m->config.bidirectional && capacity > s->capacity) ||
         !same_plan(&s->config, &f->m->config)) {
         return error_set(e, ERROR_USAGE,

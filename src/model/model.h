@@ -322,34 +322,42 @@ struct model_clock {
  * stage of each layer. Borrowed. */
 void model_scratch_clock(struct model_scratch *s, struct model_clock *clock);
 
-/* Runs one whole sequence from position 0 and writes what comes out of the last norm, before any
- * head: hidden: [n_tokens, n_embd] f32. types: [n_tokens] token types (segment ids) or NULL for
- * zeros; only encoders that have them look at them.
- *
- * A bidirectional model (config.bidirectional) takes the sequence at once: n_tokens is at most the
- * scratch's max_tokens, and cache is NULL. A causal model empties the cache, fills it in steps of
- * max_tokens, and needs room in it for n_tokens. The bits depend on neither threads nor steps. */
+/* Texts, or the next parts of them, of which hidden states are wanted, side by side in one pass,
+ * which reads the weights once for all. They stand one after the other in `tokens` and see nothing
+ * of each other: each row has the bits that it has alone. */
+struct model_texts {
+    uint32_t n;
+    const uint32_t *lengths; /* [n] tokens of each, at least one */
+    const int32_t *tokens;   /* [sum of lengths], at most the scratch's max_tokens */
+    const int32_t *types;    /* the same; NULL for zeros: only encoders with types look at them */
+    /* [n] distinct ones of one capacity. A causal model's tokens are given ones and go on where the
+     * caches end, as in model_forward. A bidirectional model takes whole texts and looks only at
+     * what they are adapted by; NULL: none. */
+    struct model_cache *const *caches;
+};
+/* What comes out of the last norm, before any head, to hidden: [sum of lengths, n_embd] f32 (NULL:
+ * it is not wanted), in parts as model_forward_part. ERROR_LIMIT where a cache is too small or the
+ * texts are too many tokens; none has changed then. */
+bool model_encode_part(const struct model *m, const struct model_texts *texts,
+                       struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
+                       float *hidden, struct model_part *part, struct error *e);
+
+/* All of one text: hidden: [n_tokens, n_embd] f32. Of a causal model the cache is emptied and
+ * filled in steps of the scratch's max_tokens; of a bidirectional one it may be NULL. */
 bool model_encode(const struct model *m, struct model_cache *cache, struct model_scratch *s,
                   struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
                   const int32_t *types, uint32_t n_tokens, float *hidden, struct error *e);
 
-/* Several sequences in one pass, which reads the weights once for all of them. They stand one after
- * the other in `tokens`, have lengths[n_sequences] tokens each (their sum at most the scratch's
- * max_tokens) and see nothing of each other: the bits are those of model_encode for each alone.
- * hidden: [sum of lengths, n_embd]. Bidirectional models only. */
-bool model_encode_batch(const struct model *m, struct model_scratch *s, struct pool *pool,
-                        const struct kernels *kernels, const int32_t *tokens, const int32_t *types,
-                        const uint32_t *lengths, uint32_t n_sequences, float *hidden,
-                        struct error *e);
-
-/* One vector of a sequence: hidden [n_tokens, n_embd] -> out [n_embd]. For NONE and RANK, the
- * vector that the model's head looks at: the first token's of a bidirectional model, the last
- * token's of a causal one. n_tokens > 0. */
-void model_pool(const struct model_config *c, enum model_pooling pooling, const float *hidden,
-                uint32_t n_tokens, float *out);
+/* One vector, out [n_embd], of a text of n_tokens > 0 whose hidden states come in runs: now those
+ * of tokens [first, first + n_rows), in order from 0 on. It is ready after the last run; with the
+ * same bits however it was cut. sums: [n_embd], kept from run to run, of the mean alone. For NONE
+ * and RANK, the vector that the model's head looks at: the first token's of a bidirectional model,
+ * the last token's of a causal one. */
+void model_pool_rows(const struct model_config *c, enum model_pooling pooling, const float *hidden,
+                     uint32_t first, uint32_t n_rows, uint32_t n_tokens, double *sums, float *out);
 
 /* Classification heads: config.n_labels > 0. config.label_tokens tells a head that labels every
- * token (entities) from one that labels a sequence by its pooled vector (model_pool with RANK).
+ * token (entities) from one that labels a sequence by its pooled vector (model_pool_rows with RANK).
  * hidden: [n_rows, n_embd] -> scores: [n_rows, n_labels], logits without softmax. */
 void model_classify(const struct model *m, struct model_scratch *s, const struct kernels *kernels,
                     const float *hidden, uint32_t n_rows, float *scores);

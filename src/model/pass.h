@@ -90,10 +90,11 @@ struct pass {
     float *hidden;                       /* [n_wanted, n_embd], or NULL */
     /* The cache to which the tokens go, at its end; NULL: to none (bidirectional), or see joint. */
     const struct model_cache *cache;
-    /* [n_tokens] the first token of each token's sequence and the one behind its last; NULL: all
-     * are one sequence, which begins at `position`. */
+    /* [n_tokens] the first token of each token's sequence in this pass and the one behind its last;
+     * NULL: all are one sequence, or each token is of another (joint). */
     const uint32_t *begins, *ends;
-    /* [n_tokens] the cache to which each token goes, at its end; NULL: all to one. */
+    /* [n_tokens] the cache to which each token goes, at its end, of a bidirectional model only what
+     * it is adapted by; NULL: all to one. */
     struct model_cache *const *joint;
     const struct model_adapters *adapters; /* of all tokens, where they are one sequence */
     bool adapted;                          /* some token has adapters */
@@ -135,9 +136,15 @@ static inline size_t pass_packed_cache_bytes(const struct model_scratch *s)
 /* Of a token in its sequence. */
 static inline uint64_t pass_position(const struct pass *f, size_t token)
 {
-    return f->joint    ? f->joint[token]->n_tokens
-           : f->begins ? token - f->begins[token]
-                       : (uint64_t)f->position + token;
+    uint64_t first = f->joint ? f->joint[token]->n_tokens : f->position;
+    return first + (f->begins ? token - f->begins[token] : f->joint ? 0 : token);
+}
+
+/* Whether new keys and values go to caches as soon as they are there. Those of a bidirectional
+ * model stay in the scratch; a single token's, among many sequences, are attend_joint's. */
+static inline bool pass_keeps_at_once(const struct pass *f)
+{
+    return f->cache || (f->begins && !f->m->config.bidirectional);
 }
 
 static inline const struct model_adapters *pass_adapters(const struct pass *f, size_t token)
@@ -220,7 +227,9 @@ bool attend_spreads(const struct pass *f, uint32_t first);
 bool attend_prepares_keys(const struct pass *f, uint32_t first);
 void attend_on_vectors(const struct pass *f, struct place p, const struct heads *h, uint32_t first,
                        bool prepares);
-/* The same for tokens of many sequences (f->joint), whose new keys and values it keeps. */
+/* Blocks of tokens, each with the same bits for any cut. */
+void attend_many(const struct pass *f, struct place p, const struct heads *h, uint32_t first);
+/* The same for single tokens of many sequences (f->joint), whose new keys and values it keeps. */
 void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/plan.h"
+#include "engine/queue.h"
 #include "hf/hf.h"
 #include "tiny_model.h"
 
@@ -92,20 +93,33 @@ static bool fill_sessions(struct engine *en, uint32_t n_sessions, struct error *
     return ok;
 }
 
+static bool note_numbers(void *context, const struct queue_event *event)
+{
+    *(bool *)context = *(bool *)context && event->numbers;
+    return true;
+}
+
+/* Passes as full as can be, and a vector for each token. */
 static bool fill_encoder(struct engine *en, struct error *e)
 {
-    struct encoder *x = encoder_new(en, e);
-    uint32_t n = x ? engine_context_size(en) : 0, count = x ? encoder_batch_tokens(x) / n : 0;
-    int32_t *tokens = make_tokens(en, n * count);
-    uint32_t *lengths = mem_array(count, sizeof *lengths);
-    for (uint32_t i = 0; i < count; i++) {
-        lengths[i] = n;
+    struct queue *q = queue_new(en, NULL, e);
+    uint32_t n = engine_context_size(en), count = n < ENCODER_BATCH ? ENCODER_BATCH / n : 1;
+    int32_t *tokens = make_tokens(en, n);
+    bool ok = true;
+    struct request_options r = {.prompt = tokens,
+                                .n_prompt = n,
+                                .kind = REQUEST_VECTOR,
+                                .vector = {.pooling = MODEL_POOLING_NONE},
+                                .event = note_numbers,
+                                .context = &ok};
+    for (uint32_t i = 0; q && i < count; i++) {
+        ok = queue_submit(q, &r, e) && ok;
     }
-    bool ok = x && encoder_run(x, tokens, lengths, count, e);
-    encoder_free(x);
-    free(lengths);
+    while (q && queue_step(q)) {
+    }
+    queue_free(q);
     free(tokens);
-    return ok;
+    return q && ok;
 }
 
 static int peak(char **argv)

@@ -83,12 +83,13 @@ static void encode(const struct model *m, const struct way *way, struct pool *po
     struct model_scratch *s = model_scratch_new(c, p->n, p->n, way->n_threads, &e);
     float *hidden = mem_array((size_t)p->n * c->n_embd, sizeof *hidden);
     float *pooled = mem_array(c->n_embd, sizeof *pooled);
+    double *sums = mem_array(c->n_embd, sizeof *sums);
     if (!s || !model_encode(m, NULL, s, pool, way->kernels, p->ids, p->types, p->n, hidden, &e)) {
         fail_msg("%s", e.message);
     }
     if (g->kind == GOLDEN_HIDDEN) {
         memcpy(out, hidden, (size_t)p->n * c->n_embd * sizeof *out);
-        model_pool(c, MODEL_POOLING_MEAN, hidden, p->n, pooled);
+        model_pool_rows(c, MODEL_POOLING_MEAN, hidden, 0, p->n, p->n, sums, pooled);
         for (size_t i = 0; i < c->n_embd; i++) {
             assert_true(fabs((double)pooled[i] - p->mean[i]) <
                         (way->kernels->prefill ? 2e-4 : 1e-5));
@@ -96,9 +97,10 @@ static void encode(const struct model *m, const struct way *way, struct pool *po
     } else if (g->kind == GOLDEN_TOKENS) {
         model_classify(m, s, way->kernels, hidden, p->n, out);
     } else {
-        model_pool(c, MODEL_POOLING_RANK, hidden, p->n, pooled);
+        model_pool_rows(c, MODEL_POOLING_RANK, hidden, 0, p->n, p->n, sums, pooled);
         model_classify(m, s, way->kernels, pooled, 1, out);
     }
+    free(sums);
     free(pooled);
     free(hidden);
     model_scratch_free(s);
@@ -220,47 +222,138 @@ static double compare(const struct golden *g, const struct golden_prompt *p, con
     return worst;
 }
 
-/* All prompts of an encoder in one pass, its weights read once: the bits of each alone. */
-static void check_batch(const struct model *m, const struct golden *g)
+/* All prompts side by side, their weights read once, on one rung. */
+struct side_by_side {
+    const struct model *m;
+    const struct kernels *k;
+    enum model_kv_type kv;
+    size_t n, n_tokens, longest;
+    int32_t *ids, *types; /* [n_tokens] */
+    float *alone, *together;
+};
+
+/* In two runs where a model goes from left to right, so many layers at a time. */
+static void encode_together(struct side_by_side *x, const struct golden *g, int n_threads,
+                            uint32_t n_layers)
 {
+    enum { MOST = 64 };
     struct error e = {0};
-    size_t n_embd = m->config.n_embd, n_tokens = 0;
-    uint32_t *lengths = mem_array(g->n_prompts, sizeof *lengths);
-    for (size_t i = 0; i < g->n_prompts; i++) {
-        lengths[i] = g->prompts[i].n;
-        n_tokens += lengths[i];
+    size_t n_embd = x->m->config.n_embd;
+    bool causal = !x->m->config.bidirectional;
+    struct model_cache caches[MOST] = {{0}}, *pointers[MOST];
+    uint32_t lengths[MOST];
+    struct pool *pool = pool_new(n_threads, &e);
+    struct model_scratch *s = model_scratch_new(&x->m->config, (uint32_t)x->n_tokens,
+                                                (uint32_t)x->longest, n_threads, &e);
+    int32_t *ids = mem_array(x->n_tokens, sizeof *ids);
+    int32_t *types = mem_array(x->n_tokens, sizeof *types);
+    float *rows = mem_array(x->n_tokens * n_embd, sizeof *rows);
+    float *kept = mem_array(x->n_tokens * n_embd, sizeof *kept);
+    assert_true(pool && s && x->n <= MOST);
+    for (size_t i = 0; i < x->n; i++) {
+        pointers[i] = &caches[i];
+        assert_true(!causal ||
+                    model_cache_init(&caches[i], &x->m->config, x->kv, (uint32_t)x->longest, &e));
     }
-    int32_t *ids = mem_array(n_tokens, sizeof *ids), *types = mem_array(n_tokens, sizeof *types);
-    float *together = mem_array(n_tokens * n_embd, sizeof *together);
-    float *alone = mem_array(n_tokens * n_embd, sizeof *alone);
-    struct pool *pool = pool_new(3, &e);
-    struct model_scratch *s =
-        model_scratch_new(&m->config, (uint32_t)n_tokens, (uint32_t)n_tokens, 3, &e);
-    assert_true(pool && s);
-    size_t at = 0;
-    for (size_t i = 0; i < g->n_prompts; at += g->prompts[i++].n) {
-        const struct golden_prompt *p = &g->prompts[i];
-        memcpy(ids + at, p->ids, p->n * sizeof *ids);
-        memset(types + at, 0, p->n * sizeof *types);
-        if (p->types) {
-            memcpy(types + at, p->types, p->n * sizeof *types);
+    for (int run = causal ? 0 : 1; run < 2; run++) {
+        size_t at = 0, from = 0;
+        for (size_t i = 0; i < x->n; from += g->prompts[i++].n) {
+            uint32_t n = g->prompts[i].n, half = causal ? n / 2 : 0; /* of one token: again */
+            size_t begin = run ? half : 0;
+            caches[i].n_tokens = (uint32_t)begin;
+            lengths[i] = run ? n - half : half ? half : 1;
+            memcpy(ids + at, x->ids + from + begin, lengths[i] * sizeof *ids);
+            memcpy(types + at, x->types + from + begin, lengths[i] * sizeof *types);
+            at += lengths[i];
         }
-        assert_true(model_encode(m, NULL, s, pool, kernels_select(), p->ids, p->types, p->n,
-                                 alone + at * n_embd, &e));
+        struct model_texts texts = {.n = (uint32_t)x->n,
+                                    .lengths = lengths,
+                                    .tokens = ids,
+                                    .types = types,
+                                    .caches = pointers};
+        struct model_part part = {.n_layers = n_layers, .x = kept};
+        do {
+            assert_true(model_encode_part(x->m, &texts, s, pool, x->k, rows, &part, &e));
+        } while (part.layer > 0);
+        at = from = 0;
+        for (size_t i = 0; i < x->n; from += g->prompts[i++].n) {
+            size_t behind = causal ? caches[i].n_tokens - lengths[i] : 0;
+            memcpy(x->together + (from + behind) * n_embd, rows + at * n_embd,
+                   lengths[i] * n_embd * sizeof *rows);
+            at += lengths[i];
+        }
     }
-    assert_true(model_encode_batch(m, s, pool, kernels_select(), ids, types, lengths,
-                                   (uint32_t)g->n_prompts, together, &e));
-    assert_memory_equal(together, alone, n_tokens * n_embd * sizeof *alone);
-    lengths[0] += 1; /* one token too many for the scratch */
-    assert_false(model_encode_batch(m, s, pool, kernels_select(), ids, types, lengths,
-                                    (uint32_t)g->n_prompts, together, &e));
+    uint32_t most[MOST];
+    memcpy(most, lengths, sizeof most);
+    most[0] = (uint32_t)x->n_tokens + 1; /* too many for the scratch */
+    struct model_texts texts = {
+        .n = 1, .lengths = most, .tokens = ids, .types = types, .caches = pointers};
+    struct model_part part = {.n_layers = n_layers, .x = kept};
+    assert_false(model_encode_part(x->m, &texts, s, pool, x->k, rows, &part, &e));
+    for (size_t i = 0; causal && i < x->n; i++) {
+        model_cache_free(&caches[i]);
+    }
     model_scratch_free(s);
     pool_free(pool);
-    free(alone);
-    free(together);
+    free(kept);
+    free(rows);
     free(types);
     free(ids);
-    free(lengths);
+}
+
+static void encode_alone(struct side_by_side *x, const struct golden *g)
+{
+    struct error e = {0};
+    struct pool *pool = pool_new(1, &e);
+    struct model_scratch *s =
+        model_scratch_new(&x->m->config, (uint32_t)x->longest, (uint32_t)x->longest, 1, &e);
+    struct model_cache cache;
+    bool causal = !x->m->config.bidirectional;
+    assert_true(pool && s);
+    assert_true(!causal ||
+                model_cache_init(&cache, &x->m->config, x->kv, (uint32_t)x->longest, &e));
+    for (size_t i = 0, at = 0; i < x->n; at += g->prompts[i++].n) {
+        assert_true(model_encode(x->m, causal ? &cache : NULL, s, pool, x->k, x->ids + at,
+                                 x->types + at, g->prompts[i].n,
+                                 x->alone + at * x->m->config.n_embd, &e));
+    }
+    if (causal) {
+        model_cache_free(&cache);
+    }
+    model_scratch_free(s);
+    pool_free(pool);
+}
+
+/* Every row has the bits that it has alone, whatever the other texts, the threads, the parts. */
+static void check_side_by_side(const struct model *m, const struct golden *g,
+                               const struct kernels *k, enum model_kv_type kv)
+{
+    struct side_by_side x = {.m = m, .k = k, .kv = kv, .n = g->n_prompts};
+    size_t n_embd = m->config.n_embd;
+    for (size_t i = 0; i < x.n; i++) {
+        x.n_tokens += g->prompts[i].n;
+        x.longest = g->prompts[i].n > x.longest ? g->prompts[i].n : x.longest;
+    }
+    x.ids = mem_array(x.n_tokens, sizeof *x.ids);
+    x.types = mem_array(x.n_tokens, sizeof *x.types);
+    x.alone = mem_array(x.n_tokens * n_embd, sizeof *x.alone);
+    x.together = mem_array(x.n_tokens * n_embd, sizeof *x.together);
+    for (size_t i = 0, at = 0; i < x.n; at += g->prompts[i++].n) {
+        memcpy(x.ids + at, g->prompts[i].ids, g->prompts[i].n * sizeof *x.ids);
+        if (g->prompts[i].types) {
+            memcpy(x.types + at, g->prompts[i].types, g->prompts[i].n * sizeof *x.types);
+        }
+    }
+    encode_alone(&x, g);
+    for (int n_threads = 1; n_threads <= 3; n_threads += 2) {
+        memset(x.together, 0, x.n_tokens * n_embd * sizeof *x.together);
+        encode_together(&x, g, n_threads, n_threads == 1 ? m->config.n_layers : 1);
+        assert_memory_equal(x.together, x.alone, x.n_tokens * n_embd * sizeof *x.alone);
+    }
+    free(x.together);
+    free(x.alone);
+    free(x.types);
+    free(x.ids);
 }
 
 static double tolerance_of(const struct model *m, const struct golden *g, const struct kernels *k,
@@ -490,7 +583,9 @@ static void test_folder(void **state)
         check_rounded(m, g, name);
     } else {
         check_texts(file, g);
-        check_batch(m, g);
+    }
+    for (size_t k = 0; kernels_at(k); k++) {
+        check_side_by_side(m, g, kernels_at(k), k % 2 ? MODEL_KV_F16 : MODEL_KV_F32);
     }
     check_import(folder, m, g);
     free(rows);

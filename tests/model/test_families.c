@@ -596,18 +596,30 @@ static void test_pooling_and_labels(void **state)
     (void)state;
     struct model_config c = {.n_embd = 2, .bidirectional = true};
     const float hidden[] = {1, 2, 4, 8, 16, 32};
+    double sums[2];
     float out[2];
-    model_pool(&c, MODEL_POOLING_MEAN, hidden, 3, out);
+    model_pool_rows(&c, MODEL_POOLING_MEAN, hidden, 0, 3, 3, sums, out);
     assert_true(out[0] == 7 && out[1] == 14);
-    model_pool(&c, MODEL_POOLING_CLS, hidden, 3, out);
+    model_pool_rows(&c, MODEL_POOLING_CLS, hidden, 0, 3, 3, sums, out);
     assert_true(out[0] == 1 && out[1] == 2);
-    model_pool(&c, MODEL_POOLING_LAST, hidden, 3, out);
+    model_pool_rows(&c, MODEL_POOLING_LAST, hidden, 0, 3, 3, sums, out);
     assert_true(out[0] == 16 && out[1] == 32);
-    model_pool(&c, MODEL_POOLING_RANK, hidden, 3, out);
+    model_pool_rows(&c, MODEL_POOLING_RANK, hidden, 0, 3, 3, sums, out);
     assert_true(out[0] == 1);
     c.bidirectional = false;
-    model_pool(&c, MODEL_POOLING_NONE, hidden, 3, out);
+    model_pool_rows(&c, MODEL_POOLING_NONE, hidden, 0, 3, 3, sums, out);
     assert_true(out[0] == 16);
+    static const float expected[][2] = {[MODEL_POOLING_MEAN] = {7, 14},
+                                        [MODEL_POOLING_CLS] = {1, 2},
+                                        [MODEL_POOLING_LAST] = {16, 32}};
+    for (uint32_t cut = 1; cut < 3; cut++) { /* in two runs */
+        for (enum model_pooling way = MODEL_POOLING_MEAN; way <= MODEL_POOLING_LAST; way++) {
+            out[0] = out[1] = 99;
+            model_pool_rows(&c, way, hidden, 0, cut, 3, sums, out);
+            model_pool_rows(&c, way, hidden + 2 * cut, cut, 3 - cut, 3, sums, out);
+            assert_memory_equal(out, expected[way], sizeof out);
+        }
+    }
 
     struct row_model r = row_model_of(model_arch_find("bert", 4), false);
     struct arena *a = arena_new();
