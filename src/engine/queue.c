@@ -14,8 +14,8 @@
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-/* What the engine's limit and the machine leave for keys and values beside all else of the plan and
- * the logits of those who answer together. */
+/* What the engine's limit and the machine leave for keys and values beside all else of the plan,
+ * the logits of those who answer together, and the rows between and behind the parts of a pass. */
 static uint64_t room_for_pages(const struct engine *en, uint32_t max_running)
 {
     struct engine_options how = {.memory_bytes = en->memory_bytes};
@@ -23,16 +23,18 @@ static uint64_t room_for_pages(const struct engine *en, uint32_t max_running)
     sysmem_read("", &machine);
     uint64_t room = memory_plan_room(&how, &machine);
     uint64_t taken = en->plan.total_bytes - en->plan.kv_bytes +
-                     (uint64_t)max_running * en->model->config.n_vocab * sizeof(float);
+                     (uint64_t)max_running * en->model->config.n_vocab * sizeof(float) +
+                     2 * (uint64_t)engine_rows(en) * en->model->config.n_embd * sizeof(float);
     return room == SYSMEM_UNKNOWN ? room : room > taken ? room - taken : 0;
 }
 
-/* Pages for max_running whole contexts, within what there is room for and a quarter of the
- * machine's memory, and for one in any case: that is in the plan. */
+/* Pages for max_running whole contexts, or for a pass of short texts, within what there is room for
+ * and a quarter of the machine's memory, and for one in any case: that is in the plan. */
 static uint32_t usual_pages(const struct engine *en, uint32_t context_pages, uint32_t max_running,
                             uint64_t page_bytes)
 {
     uint64_t n = (uint64_t)context_pages * max_running;
+    n = n > QUEUE_MAX_TEXTS ? n : QUEUE_MAX_TEXTS;
     uint64_t fit = room_for_pages(en, max_running) / page_bytes;
     n = n < fit ? n : fit;
     long n_system = sysconf(_SC_PHYS_PAGES), system_bytes = sysconf(_SC_PAGESIZE);

@@ -54,8 +54,8 @@ enum {
 
 struct queue_options {
     /* Pages of MODEL_PAGE_POSITIONS positions, at least those of one whole context. 0: of as many
-     * contexts as can be answered at once, but of at most a quarter of the machine's memory. Only
-     * pages that have been used take memory. */
+     * contexts as can be answered at once, and for a pass of short texts, but of at most a quarter
+     * of the machine's memory. Only pages that have been used take memory. */
     uint32_t n_pages;
     uint32_t max_running;  /* 0: QUEUE_MAX_RUNNING, or the engine's batch size where that is less */
     uint32_t chunk_tokens; /* of a prompt at once, for tests; 0: as measured */
