@@ -174,7 +174,7 @@ void queue_wake(struct queue *q); /* from any thread */
 
 /* As of the last step; from any thread. */
 struct queue_figures {
-    uint32_t n_waiting, n_prefilling, n_answering; /* answers */
+    uint32_t n_waiting, n_prefilling, n_answering; /* answers; of texts the first two */
     uint32_t n_pages, n_free, n_cached;            /* the others are held */
     uint64_t page_bytes;
     uint64_t n_steps, n_finished, n_preempted;

@@ -17,11 +17,22 @@ static const void *source_page(void *context, uint32_t i)
     return model_page_data(s->storage, i < s->n_full ? s->table[i] : s->spare);
 }
 
+static bool check_keeps(const struct queue *q, struct error *e)
+{
+    return q->has_pages ||
+           error_set(e, ERROR_UNSUPPORTED,
+                     "the model sees a text at once and keeps nothing of it: there is nothing to "
+                     "save or restore");
+}
+
 bool queue_save(struct queue *q, uint64_t cache_key, const int32_t *tokens, size_t n,
                 const char *path, uint32_t *n_saved, struct error *e)
 {
     struct page_table t;
     struct page_copy copy;
+    if (!check_keeps(q, e)) {
+        return false;
+    }
     uint32_t wanted = n < q->capacity ? (uint32_t)n : q->capacity;
     page_table_init(&t, pages_for(q->pages, q->capacity));
     uint32_t n_found = pages_take(q->pages, &t, cache_key, tokens, wanted, &copy);
@@ -82,7 +93,7 @@ static bool restore_pages(struct queue *q, const struct saved *file, uint32_t n,
 bool queue_restore(struct queue *q, uint64_t cache_key, const char *path, uint32_t *n_restored,
                    struct error *e)
 {
-    struct saved *file = saved_open(q->engine, cache_key, path, e);
+    struct saved *file = check_keeps(q, e) ? saved_open(q->engine, cache_key, path, e) : NULL;
     if (!file) {
         return false;
     }

@@ -10,10 +10,13 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
+import subprocess
+import time
 import unittest
 
-from program import TemporaryFolder, run
+from program import LLLM, TemporaryFolder, run
 
 GOLDEN = pathlib.Path(os.environ.get("LLLM_GOLDEN") or
                       pathlib.Path(__file__).resolve().parents[1] / "model" / "golden")
@@ -312,6 +315,45 @@ class Classify(Commands):
         self.assertIn("lllm embed", done.stderr)
 
 
+class Interrupted(TemporaryFolder):
+    """Ctrl-C ends the work with what is done."""
+
+    def catches_interrupt(self, pid):
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"^SigCgt:\s*(\w+)", status, re.M)[1], 16) & 1 << signal.SIGINT - 1
+
+    def interrupt(self, *arguments):
+        """Standard output and error of a run over 100,000 lines that is interrupted."""
+        path = self.folder / "many.txt"
+        path.write_text("".join(f"the movie {i} was good\n" for i in range(100000)))
+        result = self.folder / "out"
+        with open(result, "w") as out, subprocess.Popen(
+                [LLLM, *map(str, arguments), "-f", path], text=True, stdout=out,
+                stderr=subprocess.PIPE) as p:
+            while p.poll() is None and not self.catches_interrupt(p.pid):
+                time.sleep(0.02)
+            while p.poll() is None and arguments[0] == "embed" and not result.stat().st_size:
+                time.sleep(0.02)
+            p.send_signal(signal.SIGINT)
+            _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130, err)
+        self.assertRegex(err, r"\Alllm: interrupted: \d+ of 100000 (texts|documents) are done\n\Z")
+        return result.read_text(), int(err.split()[2])
+
+    def test_embed(self):
+        out, n = self.interrupt("embed", GOLDEN / "bert")
+        lines = out.splitlines()
+        self.assertEqual(len(lines), n)
+        self.assertLess(n, 100000)
+        self.assertTrue(out.endswith("\n"))
+        self.assertEqual(len({len(l.split()) for l in lines}), 1)
+
+    def test_rerank(self):
+        out, n = self.interrupt("rerank", GOLDEN / "bert-sequence", "--query", "x", "--json")
+        said = json.loads(out)
+        self.assertEqual((said["interrupted"], len(said["results"])), (True, n))
+
+
 class Rerank(unittest.TestCase):
     """Scores of pairs as transformers gives them, and cosines as embed's vectors have them."""
 
@@ -337,6 +379,20 @@ class Rerank(unittest.TestCase):
                 self.assertEqual(r["document"], self.documents[r["index"]])
             spread = [yes - no for no, yes in rows]
             self.assertGreater(max(spread) - min(spread), 0.02)  # else it would tell little
+
+    def test_numbers(self):
+        """Lines have the number from 1 behind a #, JSON has the index from 0."""
+        path = GOLDEN / "bert-sequence"
+        done = run("rerank", path, "--query", self.query, *self.documents)
+        said = json.loads(run("rerank", path, "--query", self.query, *self.documents,
+                              "--json").stdout)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), len(self.documents))
+        for line, r in zip(lines, said["results"]):
+            score, number, text = line.split(maxsplit=2)
+            self.assertEqual((number, text), (f"#{r['index'] + 1}", self.documents[r["index"]]))
+            self.assertAlmostEqual(float(score), r["score"], delta=1e-4)
+        self.assertGreater(said["tokens"], 0)
 
     def test_company_and_top(self):
         path = GOLDEN / "bert-sequence"
@@ -392,6 +448,12 @@ class Rerank(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("document 2: query and document have", done.stderr)
         self.assertEqual(len(done.stdout.splitlines()), 1)
+        done = run("rerank", path, "--query", "x", "a cat", long, "a dog", "--json")
+        said = json.loads(done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertEqual(sorted(r["index"] for r in said["results"]), [0, 2])
+        self.assertEqual([e["index"] for e in said["errors"]], [1])
+        self.assertIn("--truncate", said["errors"][0]["error"])
         self.assertEqual(run("rerank", path, "--query", "x", "a", long, "--truncate").returncode, 0)
         self.assertIn("the query has", run("rerank", path, "--query", long, "a").stderr)
         self.assertIn("prefixes", run("rerank", path, "--query", "x", "a", "--query-prefix",

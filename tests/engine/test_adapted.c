@@ -230,12 +230,85 @@ static void test_requests(void **state)
     arena_free(arena);
 }
 
+struct vectors {
+    float rows[30 * 64];
+    size_t n;
+};
+
+static bool keep_vectors(void *context, const struct queue_event *event)
+{
+    struct vectors *v = context;
+    v->n = (size_t)event->n_rows * event->n_columns;
+    assert_true(event->numbers && v->n <= sizeof v->rows / sizeof *v->rows);
+    memcpy(v->rows, event->numbers, v->n * sizeof *v->rows);
+    return true;
+}
+
+/* Vectors of one text with different adapters in one pass: what the model computes alone. */
+static void test_vectors(void **state)
+{
+    (void)state;
+    enum { N = 4, LENGTH = 30 };
+    struct error e = {0};
+    struct arena *arena = arena_new();
+    struct engine *en =
+        engine_model_open(&(struct engine_model){0}, &(struct engine_options){.n_threads = 2});
+    const struct model_config *c = engine_config(en);
+    struct model_adapter *x = make_adapter(en, 1, arena), *y = make_adapter(en, 2, arena);
+    struct model_adapters sets[N] = {{.n = 0},
+                                     {.n = 1, .uses = {{x, 1}}},
+                                     {.n = 1, .uses = {{y, 1}}},
+                                     {.n = 2, .uses = {{x, 0.5f}, {y, -1}}}};
+    int32_t tokens[LENGTH];
+    for (size_t i = 0; i < LENGTH; i++) {
+        tokens[i] = (int32_t)((i * 37 + 5) % N_TOKENS);
+    }
+    struct vectors *all = mem_array(N, sizeof *all), *alone = mem_array(N, sizeof *alone);
+    struct queue *q = queue_new(en, NULL, &e);
+    struct model_scratch *scratch = model_scratch_new(c, 64, 64, 2, &e);
+    must(q && scratch && (size_t)LENGTH * c->n_embd <= sizeof all->rows / sizeof *all->rows, &e);
+    for (size_t i = 0; i < N; i++) {
+        struct request_options r = {.prompt = tokens,
+                                    .n_prompt = LENGTH,
+                                    .kind = REQUEST_VECTOR,
+                                    .vector = {.pooling = MODEL_POOLING_NONE},
+                                    .adapters = sets[i],
+                                    .event = keep_vectors,
+                                    .context = &all[i]};
+        must(queue_submit(q, &r, &e) != 0, &e);
+    }
+    client_run(q);
+    for (size_t i = 0; i < N; i++) {
+        struct model_cache cache;
+        must(model_cache_init(&cache, c, engine_kv_type(en), 64, &e), &e);
+        cache.adapters = &sets[i];
+        must(model_encode(engine_model(en), &cache, scratch, engine_pool(en), kernels_select(),
+                          tokens, NULL, LENGTH, alone[i].rows, &e),
+             &e);
+        model_cache_free(&cache);
+        assert_int_equal(all[i].n, LENGTH * c->n_embd);
+        assert_memory_equal(all[i].rows, alone[i].rows, all[i].n * sizeof(float));
+        for (size_t k = 0; k < i; k++) {
+            assert_memory_not_equal(all[i].rows, all[k].rows, all[i].n * sizeof(float));
+        }
+    }
+    model_scratch_free(scratch);
+    queue_free(q);
+    free(all);
+    free(alone);
+    model_adapter_free(x);
+    model_adapter_free(y);
+    engine_close(en);
+    arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sessions),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_vectors),
     };
     return cmocka_run_group_tests_name("adapted", tests, NULL, NULL);
 }

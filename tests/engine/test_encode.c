@@ -576,6 +576,11 @@ static void test_refusals(void **state)
             r = w->r;
             r.kind = REQUEST_ANSWER;
             refused(q, w, &r, "writes no text");
+            struct error e = {0};
+            assert_false(queue_save(q, 0, w->tokens, 10, "/nowhere/x", NULL, &e));
+            assert_non_null(strstr(e.message, "keeps nothing"));
+            assert_false(queue_restore(q, 0, "/nowhere/x", NULL, &e));
+            queue_trim(q);
         } else {
             r = w->r;
             r.kind = REQUEST_SCORES;
