@@ -5,22 +5,15 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "base/utf8.h"
+#include "engine/draft_lookup.h"
+#include "engine/draft_model.h"
 #include "engine/draft_rule.h"
-#include "engine/internal.h"
 
 enum {
-    LEAST_MATCH = 2, /* tokens that must have been there before, in the same order */
-    MOST_MATCH = 8,
-    N_CLASSES = 4,       /* of matches, by length: the longer, the surer */
-    SHADOW_DRAFTS = 4,   /* looked at, but not computed, while lookup does not pay */
     TRIAL_DRAFTS = 3,    /* of a draft model of which nothing is known */
-    PREFILL_FROM = 33,   /* tokens that the draft model reads as a prompt */
     REFRESH_PASSES = 32, /* after so many passes with drafts, one without is measured */
     FIRST_PLAIN = 2,     /* passes to learn from how long one takes */
 };
-
-#define SURE 0.5f /* the least probability of a draft that is followed by another */
 
 enum source { NONE, LOOKUP, MODEL };
 
@@ -31,13 +24,11 @@ struct draft {
     size_t n_ids;            /* that both models have */
     struct draft_costs costs;
     uint32_t n_plain, n_since_plain; /* passes */
-    struct draft_odds by_match[N_CLASSES], by_model;
+    struct draft_odds by_match[LOOKUP_CLASSES], by_model;
     double model_s, model_drafts; /* what proposing took, and how many came of it, fading */
     struct draft_pause pause;     /* of the draft model */
     struct draft_stats stats;
-    /* What lookup would have proposed behind the first shadow_at tokens; n_shadow: 0: nothing. */
-    int32_t shadow[SHADOW_DRAFTS];
-    uint32_t shadow_at, n_shadow, n_shadow_right, shadow_class;
+    struct lookup_shadow shadow;
     /* The pass of the last proposal, whose outcome is not known yet. */
     enum source source;
     uint32_t class, n_proposed;
@@ -48,41 +39,9 @@ struct draft {
     double pass_s;
 };
 
-/* ---- vocabularies ---------------------------------------------------------------------------- */
-
-static bool same_vocabulary(const struct engine *en, const struct engine *model, struct error *e)
-{
-    const struct tokenizer *a = en->tokenizer, *b = model->tokenizer;
-    if (!a || !b) {
-        return (a == b && en->model->config.n_vocab == model->model->config.n_vocab) ||
-               error_set(e, ERROR_USAGE,
-                         "the draft model has another vocabulary than the model: of %u and %u "
-                         "tokens, and not both are named",
-                         model->model->config.n_vocab, en->model->config.n_vocab);
-    }
-    size_t n = tokenizer_count(a) < tokenizer_count(b) ? tokenizer_count(a) : tokenizer_count(b);
-    for (size_t i = 0; i < n; i++) {
-        struct gguf_string x = tokenizer_spelling(a, (int32_t)i);
-        struct gguf_string y = tokenizer_spelling(b, (int32_t)i);
-        if (x.len != y.len || memcmp(x.data, y.data, x.len) != 0) {
-            char shown[2][UTF8_QUOTE_BYTES];
-            return error_set(e, ERROR_USAGE,
-                             "the draft model has another vocabulary than the model: token %zu is "
-                             "%s there and %s here",
-                             i, utf8_quote(shown[0], y.data, y.len),
-                             utf8_quote(shown[1], x.data, x.len));
-        }
-    }
-    return true;
-}
-
 struct draft *draft_new(const struct engine *en, const struct draft_options *o, struct error *e)
 {
-    if (o->model && (!o->model->model->head.w.data || o->model->model->config.bidirectional)) {
-        error_set(e, ERROR_UNSUPPORTED, "the draft model is an encoder, which writes no text");
-        return NULL;
-    }
-    if (o->model && !same_vocabulary(en, o->model, e)) {
+    if (o->model && !draft_model_check(en, o->model, e)) {
         return NULL;
     }
     struct draft *d = mem_zalloc(sizeof *d);
@@ -117,131 +76,41 @@ struct draft_stats draft_stats(const struct draft *d)
 
 /* ---- lookup ---------------------------------------------------------------------------------- */
 
-/* How many of the last tokens stand in front of position `at` as well, at most MOST_MATCH. */
-static uint32_t match_at(const int32_t *tokens, uint32_t n, uint32_t at)
-{
-    uint32_t k = 0;
-    while (k < MOST_MATCH && k < at && tokens[at - 1 - k] == tokens[n - 1 - k]) {
-        k++;
-    }
-    return k;
-}
-
-/* The longest match, of equal ones the latest: *from is what followed it. Its length, or 0. */
-static uint32_t find_match(const int32_t *tokens, uint32_t n, uint32_t *from)
-{
-    uint32_t best = 0;
-    for (uint32_t at = n - 1; at >= LEAST_MATCH && best < MOST_MATCH; at--) {
-        uint32_t k = tokens[at - 1] == tokens[n - 1] ? match_at(tokens, n, at) : 0;
-        if (k > best) {
-            best = k;
-            *from = at;
-        }
-    }
-    return best < LEAST_MATCH ? 0 : best;
-}
-
-static uint32_t class_of(uint32_t match)
-{
-    return match >= MOST_MATCH ? 3 : match >= 4 ? 2 : match - LEAST_MATCH;
-}
-
-/* A match that reaches into the end repeats itself: text that goes in circles is continued so. */
-static void follow_match(const int32_t *tokens, uint32_t n, uint32_t from, uint32_t n_out,
-                         int32_t *out)
-{
-    for (uint32_t i = 0; i < n_out; i++) {
-        out[i] = from + i < n ? tokens[from + i] : out[from + i - n];
-    }
-}
-
-/* What came of proposals that were not computed: odds are learned while lookup does not pay. */
-static void judge_shadow(struct draft *d, const int32_t *tokens, uint32_t n)
-{
-    while (d->n_shadow > 0 && d->shadow_at + d->n_shadow_right < n) {
-        bool right = tokens[d->shadow_at + d->n_shadow_right] == d->shadow[d->n_shadow_right];
-        draft_odds_note(&d->by_match[d->shadow_class], right, !right);
-        d->n_shadow_right += right;
-        if (!right || d->n_shadow_right == d->n_shadow) {
-            d->n_shadow = 0;
-        }
-    }
-}
-
 static uint32_t look_up(struct draft *d, const int32_t *tokens, uint32_t n, uint32_t most,
                         int32_t *out)
 {
-    uint32_t from = 0, match = find_match(tokens, n, &from);
-    judge_shadow(d, tokens, n);
-    if (match == 0) {
+    struct lookup_match m = lookup_find(tokens, n);
+    lookup_shadow_judge(&d->shadow, tokens, n, d->by_match, NULL);
+    if (m.length == 0) {
         return 0;
     }
-    uint32_t class = class_of(match);
     uint32_t depth =
-        d->how.always ? most : draft_rule_depth(&d->costs, &d->by_match[class], 0, most);
-    follow_match(tokens, n, from, depth, out);
+        d->how.always ? most : draft_rule_depth(&d->costs, &d->by_match[m.class], 0, most);
+    lookup_follow(tokens, n, m.from, depth, out);
     if (depth > 0) {
         d->source = LOOKUP;
-        d->class = class;
-        d->n_shadow = 0;
-    } else if (d->n_shadow == 0) {
-        follow_match(tokens, n, from, SHADOW_DRAFTS, d->shadow);
-        d->shadow_at = n;
-        d->n_shadow = SHADOW_DRAFTS;
-        d->n_shadow_right = 0;
-        d->shadow_class = class;
+        d->class = m.class;
+        d->shadow.n = 0;
+    } else {
+        lookup_shadow_cast(&d->shadow, tokens, n, &m);
     }
     return depth;
 }
 
 /* ---- draft model ----------------------------------------------------------------------------- */
 
-/* Makes the draft model's timeline equal to the tokens; its last logits are those of the last. What
- * it computed as its own drafts stays where they were kept. */
-static bool follow(struct session *s, const int32_t *tokens, uint32_t n)
-{
-    uint32_t kept = 0, most = s->cache.n_tokens < n - 1 ? s->cache.n_tokens : n - 1;
-    while (kept < most && s->tokens[kept] == tokens[kept]) {
-        kept++;
-    }
-    session_truncate(s, kept);
-    for (uint32_t at = kept, step; at < n; at += step) {
-        step = n - at < s->engine->batch_size ? n - at : s->engine->batch_size;
-        enum model_phase phase = step < PREFILL_FROM ? MODEL_DECODE : MODEL_PREFILL;
-        if (!session_append(s, phase, tokens + at, step, NULL)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The likeliest next token, and whether it is worth going on behind it. */
-static int32_t likeliest(const struct draft *d, bool *sure)
-{
-    const struct engine *en = d->session->engine;
-    size_t n = en->model->config.n_vocab, best = 0;
-    float *p = d->probabilities;
-    memcpy(p, d->session->logits, n * sizeof *p);
-    en->kernels->softmax(p, n);
-    for (size_t i = 1; i < d->n_ids; i++) {
-        best = p[i] > p[best] ? i : best;
-    }
-    *sure = p[best] >= SURE || d->how.always;
-    return (int32_t)best;
-}
-
 static uint32_t write_ahead(struct draft *d, const int32_t *tokens, uint32_t n, uint32_t most,
                             int32_t *out)
 {
     struct session *s = d->session;
     uint32_t i = 0;
-    bool sure = true;
-    if (n >= s->cache.capacity || !follow(s, tokens, n)) {
+    if (n >= s->cache.capacity || !draft_model_follow(s, tokens, n)) {
         return 0;
     }
-    while (i < most && sure) {
-        int32_t id = likeliest(d, &sure);
-        if (!sure) {
+    while (i < most) {
+        float probability;
+        int32_t id = draft_model_likeliest(s, d->n_ids, d->probabilities, &probability);
+        if (probability < DRAFT_MODEL_SURE && !d->how.always) {
             break;
         }
         out[i++] = id;
@@ -348,7 +217,7 @@ void draft_outcome(struct draft *d, uint32_t n_kept, double pass_s)
 
 void draft_end(struct draft *d)
 {
-    d->n_shadow = 0;
+    d->shadow.n = 0;
     if (d->is_open) {
         d->is_open = false;
         d->stats.n_proposed += d->n_kept;

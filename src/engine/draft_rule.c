@@ -1,10 +1,12 @@
 #include "engine/draft_rule.h"
 
+#include <string.h>
+
 /* ---- costs ----------------------------------------------------------------------------------- */
 
 void draft_costs_note(struct draft_costs *c, uint32_t n, double pass_s)
 {
-    for (uint32_t i = 0; i <= DRAFT_RULE_MOST; i++) {
+    for (uint32_t i = 0; i < DRAFT_RULE_ROWS; i++) {
         if (++c->age[i] > DRAFT_COST_AGE && i > 0) {
             c->pass_s[i] = 0;
         }
@@ -16,13 +18,13 @@ void draft_costs_note(struct draft_costs *c, uint32_t n, double pass_s)
     c->age[n] = 0;
 }
 
-double draft_costs_of(const struct draft_costs *c, uint32_t n)
+double draft_costs_of(const struct draft_costs *c, uint32_t plain, uint32_t n)
 {
     uint32_t below = n, above = n;
     while (below > 0 && c->pass_s[below] <= 0) {
         below--;
     }
-    while (above < DRAFT_RULE_MOST && c->pass_s[above] <= 0) {
+    while (above < DRAFT_RULE_ROWS - 1 && c->pass_s[above] <= 0) {
         above++;
     }
     double low = c->pass_s[below], high = c->pass_s[above];
@@ -30,7 +32,7 @@ double draft_costs_of(const struct draft_costs *c, uint32_t n)
         return low;
     }
     if (high <= 0) {
-        return low + (n - below) * c->pass_s[0] / 4;
+        return low + (n - below) * c->pass_s[plain] / (4 * (plain + 1));
     }
     return low + (high - low) * (n - below) / (above - below);
 }
@@ -47,34 +49,78 @@ void draft_odds_note(struct draft_odds *o, uint32_t n_right, bool wrong)
     }
 }
 
+double draft_odds_share_from(const struct draft_odds *o, double usual)
+{
+    static const double weight = 3;
+    return (o->right + weight * usual) / (o->right + o->wrong + weight);
+}
+
 double draft_odds_share(const struct draft_odds *o)
 {
-    static const double right = 1.8, wrong = 1.2; /* before anything is known */
-    return (o->right + right) / (o->right + o->wrong + right + wrong);
+    return draft_odds_share_from(o, 0.6);
 }
 
 /* ---- the rule -------------------------------------------------------------------------------- */
 
-uint32_t draft_rule_depth(const struct draft_costs *c, const struct draft_odds *o, double draft_s,
-                          uint32_t most)
+/* Whose next draft is worth most: tokens, less those that would come in the time of proposing it.
+ * worth[i] is that of bid i's next draft. n_bids where none is worth anything. */
+static uint32_t best_bid(const struct draft_bid *bids, uint32_t n_bids, const double *worth,
+                         const uint32_t *taken, double plain_rate)
 {
-    static const double margin = 1.02; /* what is as good as plain is plain */
-    if (c->pass_s[0] <= 0) {
-        return 0;
-    }
-    double share = draft_odds_share(o), tokens = 1, power = 1;
-    double best_rate = margin / c->pass_s[0];
-    uint32_t best = 0;
-    for (uint32_t n = 1; n <= most && n <= DRAFT_RULE_MOST; n++) {
-        power *= share;
-        tokens += power;
-        double rate = tokens / (draft_costs_of(c, n) + n * draft_s);
-        if (rate > best_rate) {
-            best_rate = rate;
-            best = n;
+    uint32_t best = n_bids;
+    double most = 0;
+    for (uint32_t i = 0; i < n_bids; i++) {
+        double value = worth[i] - bids[i].draft_s * plain_rate;
+        if (taken[i] < bids[i].most && taken[i] < DRAFT_RULE_MOST && value > most) {
+            most = value;
+            best = i;
         }
     }
     return best;
+}
+
+uint32_t draft_rule_deal(const struct draft_costs *c, uint32_t plain, const struct draft_bid *bids,
+                         uint32_t n_bids, uint32_t most, uint32_t *depths)
+{
+    static const double margin = 1.02; /* what is as good as plain is plain */
+    uint32_t order[DRAFT_RULE_ROWS], taken[DRAFT_RULE_ROWS] = {0}, best_n = 0;
+    double worth[DRAFT_RULE_ROWS], tokens = plain + 1, draft_s = 0;
+    memset(depths, 0, n_bids * sizeof *depths);
+    if (c->pass_s[plain] <= 0) {
+        return 0;
+    }
+    double plain_rate = tokens / c->pass_s[plain], best_rate = margin * plain_rate;
+    for (uint32_t i = 0; i < n_bids; i++) {
+        worth[i] = bids[i].share;
+    }
+    for (uint32_t n = 1; n <= most && plain + n < DRAFT_RULE_ROWS; n++) {
+        uint32_t i = best_bid(bids, n_bids, worth, taken, plain_rate);
+        if (i == n_bids) {
+            break;
+        }
+        order[n - 1] = i;
+        taken[i]++;
+        tokens += worth[i];
+        draft_s += bids[i].draft_s;
+        worth[i] *= bids[i].share;
+        double rate = tokens / (draft_costs_of(c, plain, plain + n) + draft_s);
+        if (rate > best_rate) {
+            best_rate = rate;
+            best_n = n;
+        }
+    }
+    for (uint32_t n = 0; n < best_n; n++) {
+        depths[order[n]]++;
+    }
+    return best_n;
+}
+
+uint32_t draft_rule_depth(const struct draft_costs *c, const struct draft_odds *o, double draft_s,
+                          uint32_t most)
+{
+    struct draft_bid bid = {.share = draft_odds_share(o), .draft_s = draft_s, .most = most};
+    uint32_t depth;
+    return draft_rule_deal(c, 0, &bid, 1, most, &depth);
 }
 
 /* ---- pauses ---------------------------------------------------------------------------------- */

@@ -98,12 +98,16 @@ static bool allocate(struct queue *q, struct error *e)
         return false;
     }
     q->part.x = mem_try_alloc((size_t)q->batch * c->n_embd * sizeof *q->part.x);
-    size_t n_logits = q->has_pages ? (size_t)q->o.max_running * c->n_vocab : 0;
+    /* What answers leave of a pass is for drafts. Rows that are not used take no memory. */
+    uint32_t n_rows = q->batch < MODEL_MAX_JOINT ? q->batch : MODEL_MAX_JOINT;
+    size_t n_logits = q->has_pages ? (size_t)n_rows * c->n_vocab : 0;
     q->logits = n_logits ? mem_try_alloc(n_logits * sizeof *q->logits) : NULL;
-    return (q->part.x && (q->logits || n_logits == 0)) ||
-           error_set(e, ERROR_MEMORY,
-                     "no memory for steps of %u tokens and the logits of %u sequences", q->batch,
-                     q->o.max_running);
+    if (!q->part.x || (!q->logits && n_logits != 0)) {
+        return error_set(e, ERROR_MEMORY, "no memory for steps of %u tokens and the logits of %u",
+                         q->batch, n_rows);
+    }
+    q->drafts = queue_drafts_new(q, e);
+    return q->drafts != NULL;
 }
 
 struct queue *queue_new(struct engine *en, const struct queue_options *o, struct error *e)
@@ -194,6 +198,10 @@ static bool check_request(const struct queue *q, const struct request_options *o
                          "%u answers to one prompt were asked for; at most %d can "
                          "be",
                          o->n_answers, QUEUE_MAX_ANSWERS);
+    }
+    if (o->draft_model && !q->o.draft_model) {
+        return error_set(e, ERROR_USAGE,
+                         "the request asks for a draft model, and the queue has none");
     }
     if (o->n_top > QUEUE_MAX_TOP) {
         return error_set(e, ERROR_LIMIT,
@@ -407,6 +415,7 @@ void queue_free(struct queue *q)
     take_new(q);
     drop_cancelled(q, q->waiting, &q->n_waiting, true);
     drop_cancelled(q, q->running, &q->n_running, true);
+    queue_drafts_free(q->drafts);
     pages_free(q->pages);
     model_pages_free(q->storage);
     free(q->logits);

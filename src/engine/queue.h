@@ -49,7 +49,8 @@ enum {
     QUEUE_MAX_ANSWERS = 1024,            /* of one request */
     QUEUE_MAX_TOP = 1024,                /* log-probabilities beside the chosen one */
     QUEUE_PATIENCE = 16,
-    QUEUE_MAX_TEXTS = 64, /* that want numbers, in a pass */
+    QUEUE_MAX_TEXTS = 64,     /* that want numbers, in a pass */
+    QUEUE_DRAFT_SESSIONS = 4, /* answers for which a draft model writes ahead, at once */
 };
 
 struct queue_options {
@@ -61,6 +62,11 @@ struct queue_options {
     uint32_t chunk_tokens; /* of a prompt at once, for tests; 0: as measured */
     uint32_t chunk_layers; /* of them in a step, for tests; 0: as measured */
     bool no_reuse;         /* nothing is kept for later requests */
+    /* A model with the same tokens that writes ahead for requests that ask for it (draft.h), on
+     * QUEUE_DRAFT_SESSIONS sessions (or max_running where that is less), which the answers first in
+     * line have. Borrowed, on the threads of the queue's engine; NULL: none. */
+    struct engine *draft_model;
+    bool drafts_always; /* without the rule that decides how many pay, and sure or not: for tests */
 };
 
 struct queue;
@@ -134,8 +140,8 @@ struct request_options {
     enum request_kind kind;
     struct vector_options vector; /* of REQUEST_VECTOR */
     const int32_t *types;         /* [n_prompt] of a pair's tokens, or NULL for zeros */
-    /* how.parser and how.draft are not looked at; how.cancelled (may be NULL) is polled at each
-     * step. */
+    /* how.parser and how.draft (see `lookup`) are not looked at; how.cancelled (may be NULL) is
+     * polled at each step. */
     struct generation_options how;
     /* 0 counts as 1. Answer i has the seed how.sampling.seed + i, and is what a request with that
      * seed would be given; the prompt is computed once, and its pages are shared. */
@@ -143,8 +149,12 @@ struct request_options {
     struct chat_parser *const *parsers; /* [n_answers] or NULL: where the text goes instead */
     int32_t priority;                   /* higher ones first */
     struct model_adapters adapters;     /* n = 0: none; they must last until the last event */
-    bool logprobs;                      /* of chosen tokens */
-    uint32_t n_top;                     /* ... and of so many of the likeliest */
+    /* What may come is computed ahead, where that pays beside the other answers: what followed the
+     * same words earlier in the text, or what the queue's draft model says. Changes nothing but the
+     * time, and stats.n_drafts and n_drafts_kept. */
+    bool lookup, draft_model;
+    bool logprobs;  /* of chosen tokens */
+    uint32_t n_top; /* ... and of so many of the likeliest */
     /* Requests share pages only with those of the same key and the same adapters: what else changes
      * keys and values beside the tokens has a key of its own. 0: the plain model. */
     uint64_t cache_key;
@@ -182,6 +192,8 @@ struct queue_figures {
     uint64_t n_prefilled, n_generated; /* tokens */
     uint64_t n_texts, n_text_tokens;   /* that became numbers, and their tokens computed so far */
     double prefill_s, decode_s;        /* time of passes */
+    uint64_t n_drafts, n_drafts_kept;  /* tokens computed ahead, and what was drawn */
+    double draft_s;                    /* time of the draft model */
     uint32_t chunk_tokens;             /* what a chunk beside answers is now */
 };
 void queue_figures(struct queue *q, struct queue_figures *out);

@@ -5,6 +5,7 @@
  *   queue_step.c   passes, drawn tokens, events
  *   queue_encode.c texts that become numbers
  *   queue_file.c   to a file and back
+ *   queue_draft.c  what is computed ahead of the answers
  *
  * A sequence is one answer with its timeline. All but what `lock` guards belongs to the thread of
  * queue_step.
@@ -18,6 +19,7 @@
 #include "engine/internal.h"
 #include "engine/pages.h"
 #include "engine/queue.h"
+#include "engine/queue_draft.h"
 
 struct request {
     uint64_t id;
@@ -66,6 +68,7 @@ struct sequence {
     struct buf event_text; /* for the next event */
     double first_s;        /* when the first token was drawn */
     struct answer_figures figures;
+    struct sequence_drafts drafts;
 };
 
 /* What a part of a chunk took last, for either phase, and how many tokens a chunk should have. */
@@ -84,7 +87,8 @@ struct queue {
     struct pages *pages;
     struct model_pages *storage;   /* one page more than `pages` knows: queue_file.c */
     struct model_scratch *scratch; /* the engine's */
-    float *logits;                 /* [max_running, n_vocab] */
+    float *logits;                 /* of a pass: [batch or MODEL_MAX_JOINT, n_vocab] */
+    struct queue_drafts *drafts;
     struct sequence **waiting;
     uint32_t n_waiting, waiting_room;
     struct sequence *running[QUEUE_MAX_RUNNING + QUEUE_MAX_TEXTS];

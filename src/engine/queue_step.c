@@ -132,8 +132,9 @@ static void find_logprobs(struct queue *q, const struct sequence *s, const float
     }
 }
 
-/* The next token of an answer all of whose tokens are computed. */
-static void draw(struct queue *q, struct sequence *s, const float *logits)
+/* The next token of an answer all of whose tokens are computed. False where that ended it: s is no
+ * more. */
+static bool draw(struct queue *q, struct sequence *s, const float *logits)
 {
     struct generation *g = &s->generation;
     struct queue_event event = {0};
@@ -162,6 +163,28 @@ static void draw(struct queue *q, struct sequence *s, const float *logits)
     } else {
         sequence_finish(q, s, g->stats.reason, end_token, NULL);
     }
+    return goes_on;
+}
+
+/* The tokens of an answer whose next one was computed with drafts behind it, as long as they are
+ * what is drawn. Whoever cancels a request gets no more than he would have without drafts. */
+static void draw_run(struct queue *q, struct sequence *s, const struct decode_rows *rows,
+                     uint32_t i)
+{
+    size_t n_vocab = q->engine->model->config.n_vocab;
+    uint32_t n = rows->lengths[i] - 1, k = 0;
+    const float *logits = q->logits + rows->first[i] * n_vocab;
+    const int32_t *drafts = rows->tokens + rows->first[i] + 1;
+    s->cache.n_tokens -= n;
+    while (draw(q, s, logits + k * n_vocab) && k < n && !atomic_load(&s->request->cancelled)) {
+        bool right = s->tokens[s->cache.n_tokens] == drafts[k];
+        drafts_judge(q, s, rows, i, k, right);
+        if (!right) {
+            break;
+        }
+        s->cache.n_tokens++;
+        k++;
+    }
 }
 
 /* ---- passes ---------------------------------------------------------------------------------- */
@@ -174,23 +197,25 @@ static bool forward(struct queue *q, struct sequence *s, enum model_phase phase,
                          s->tokens + s->cache.n_tokens, n, n_logits, logits, e);
 }
 
-static bool decode_together(struct queue *q, struct sequence *const *members, uint32_t n)
+static bool decode_together(struct queue *q, struct sequence *const *members, uint32_t n,
+                            const struct decode_rows *rows)
 {
     const struct engine *en = q->engine;
     struct model_cache *caches[QUEUE_MAX_RUNNING];
-    int32_t tokens[QUEUE_MAX_RUNNING];
     if (n == 1) {
-        return forward(q, members[0], MODEL_DECODE, 1, 1, q->logits, NULL);
+        return model_forward(en->model, &members[0]->cache, q->scratch, en->pool, en->kernels,
+                             MODEL_DECODE, rows->tokens, rows->n_rows, rows->n_rows, q->logits,
+                             NULL);
     }
     for (uint32_t i = 0; i < n; i++) {
         caches[i] = &members[i]->cache;
-        tokens[i] = members[i]->tokens[members[i]->cache.n_tokens];
     }
-    return model_forward_joint(en->model, caches, n, q->scratch, en->pool, en->kernels, tokens,
-                               q->logits, NULL);
+    return model_forward_runs(en->model, caches, rows->lengths, n, q->scratch, en->pool,
+                              en->kernels, rows->tokens, q->logits, NULL);
 }
 
-/* What fails together is done one by one, so that the error is of the one who made it. */
+/* What fails together is done one by one and without drafts, so that the error is of the one who
+ * made it. */
 static void decode_alone(struct queue *q, struct sequence *s)
 {
     struct error why = {0};
@@ -205,25 +230,28 @@ static void decode_alone(struct queue *q, struct sequence *s)
 static bool decode(struct queue *q)
 {
     struct sequence *members[QUEUE_MAX_RUNNING];
-    size_t n_vocab = q->engine->model->config.n_vocab;
+    struct decode_rows rows;
     uint32_t n = order_answering(q, members);
     if (n == 0) {
         return false;
     }
+    drafts_propose(q, members, n, &rows);
     double start_s = time_now_s();
-    bool together = decode_together(q, members, n);
+    bool together = decode_together(q, members, n, &rows);
     double seconds = time_now_s() - start_s;
     q->figures.decode_s += seconds;
     if (together) {
         q->decode_s = q->decode_s > 0 ? (q->decode_s + seconds) / 2 : seconds;
+        drafts_timed(q, &rows, seconds);
     }
     for (uint32_t i = 0; i < n; i++) {
         if (together) {
-            draw(q, members[i], q->logits + i * n_vocab);
+            draw_run(q, members[i], &rows, i);
         } else {
             decode_alone(q, members[i]);
         }
     }
+    drafts_end(q, n, &rows);
     return true;
 }
 

@@ -11,7 +11,8 @@
  *
  * Many tokens: blocks of tokens are dealt, in shares of equal cost.
  *
- * Tokens of many sequences: heads of keys of a sequence are dealt, in shares of equal cost. */
+ * Tokens of many sequences: heads of keys of a sequence, with all its tokens, are dealt, in shares
+ * of equal cost. */
 #include <stdatomic.h>
 #include <string.h>
 
@@ -346,23 +347,35 @@ void attend_on_vectors(const struct pass *f, struct place p, const struct heads 
 
 /* ---- tokens of many sequences ---- */
 
-/* The new key and value of a head are kept; then all its queries look. */
+/* The token behind the last of the sequence that begins here. */
+static size_t run_end(const struct pass *f, size_t token)
+{
+    do {
+        token++;
+    } while (token < f->n_tokens && f->before[token] > 0);
+    return token;
+}
+
+/* The new keys and values of a head are kept; then all its queries look. */
 static void attend_head(const struct pass *f, struct place p, const struct heads *h, size_t token,
-                        size_t head)
+                        size_t token_end, size_t head)
 {
     const struct model_config *c = &f->m->config;
     const struct model_cache *cache = f->joint[token];
-    heads_keep(f, h, cache, head, token, 1, cache->n_tokens);
-    struct cut cut = cut_of(c, 1);
     struct kernel_query *queries = f->s->queries + (size_t)p.index * f->s->n_queries;
     float *own = f->s->own_q + (size_t)p.index * f->s->n_queries * c->head_dim;
-    for (size_t i = 0; i < cut.n_calls; i++) {
-        choose(&cut, c, head * cut.n_calls + i);
-        struct kernel_attention a = call_of(f, p);
-        look_into(&a, cache, h, head);
-        a.queries = queries;
-        a.n_queries = fill(f, h, &cut, token, token + 1, own, queries);
-        f->kernels->attention(&a);
+    heads_keep(f, h, cache, head, token, token_end - token, cache->n_tokens);
+    for (size_t next; token < token_end; token = next) {
+        next = token_end - token < ATTEND_SPREAD_TOKENS ? token_end : token + ATTEND_SPREAD_TOKENS;
+        struct cut cut = cut_of(c, next - token);
+        for (size_t i = 0; i < cut.n_calls; i++) {
+            choose(&cut, c, head * cut.n_calls + i);
+            struct kernel_attention a = call_of(f, p);
+            look_into(&a, cache, h, head);
+            a.queries = queries;
+            a.n_queries = fill(f, h, &cut, token, next, own, queries);
+            f->kernels->attention(&a);
+        }
     }
 }
 
@@ -376,12 +389,16 @@ void attend_joint(const struct pass *f, struct place p, const struct heads *h)
     cost *= c->n_kv_heads;
     uint64_t from = cost * (uint64_t)p.index / (uint64_t)p.n_threads;
     uint64_t until = cost * ((uint64_t)p.index + 1) / (uint64_t)p.n_threads;
-    for (size_t t = 0; t < f->n_tokens && so_far < until; t++) {
-        uint64_t here = cost_of(f, h, t, t + 1);
+    for (size_t t = 0, end; t < f->n_tokens && so_far < until; t = end) {
+        uint64_t here = 0;
+        end = run_end(f, t);
+        for (size_t i = t; i < end; i++) {
+            here += cost_of(f, h, i, i + 1);
+        }
         for (size_t head = 0; head < c->n_kv_heads; head++, so_far += here) {
             uint64_t middle = so_far + here / 2; /* to whom it belongs */
             if (middle >= from && middle < until) {
-                attend_head(f, p, h, t, head);
+                attend_head(f, p, h, t, end, head);
             }
         }
     }

@@ -482,34 +482,57 @@ bool model_forward(const struct model *m, struct model_cache *cache, struct mode
                               &all, e);
 }
 
-bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,
-                         struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
-                         const int32_t *tokens, float *logits, struct error *e)
+/* caches[i] has room for the tokens that it gets, and all are of one kind. */
+static bool check_joint(const struct model *m, struct model_cache *const *caches,
+                        const uint32_t *lengths, uint32_t n, struct error *e)
 {
-    if (!check_writes_text(m, e)) {
-        return false;
+    uint64_t n_rows = 0;
+    for (uint32_t i = 0; i < n && n_rows <= MODEL_MAX_JOINT; i++) {
+        n_rows += lengths[i] ? lengths[i] : MODEL_MAX_JOINT + 1;
     }
-    if (n < 1 || n > MODEL_MAX_JOINT) {
-        return error_set(e, ERROR_USAGE, "%u sequences are to go on together; 1 to %d can", n,
-                         MODEL_MAX_JOINT);
+    if (n < 1 || n_rows > MODEL_MAX_JOINT) {
+        return error_set(e, ERROR_USAGE,
+                         "%u sequences are to go on together; 1 to %d can, each with a token or "
+                         "more, and no more tokens than that",
+                         n, MODEL_MAX_JOINT);
     }
-    bool adapted = false;
     for (uint32_t i = 0; i < n; i++) {
-        adapted = adapted || caches[i]->adapters;
-        if (!pass_check_adapters(m, caches[i]->adapters, e)) {
+        const struct model_cache *c = caches[i];
+        if (!pass_check_adapters(m, c->adapters, e)) {
             return false;
         }
-        if (caches[i]->capacity != caches[0]->capacity) {
+        if (c->capacity != caches[0]->capacity) {
             return error_set(e, ERROR_USAGE,
                              "sequences with contexts of %u and %u tokens cannot "
                              "go on together",
-                             caches[0]->capacity, caches[i]->capacity);
+                             caches[0]->capacity, c->capacity);
         }
-        if (caches[i]->n_tokens == caches[i]->capacity) {
+        if (lengths[i] > c->capacity - c->n_tokens) {
             return error_set(e, ERROR_LIMIT,
-                             "the context is full: it holds %u tokens, and one more was to be "
-                             "added to sequence %u",
-                             caches[i]->capacity, i);
+                             "the context is full: it holds %u tokens, and %u were to be added to "
+                             "the %u of sequence %u",
+                             c->capacity, lengths[i], c->n_tokens, i);
+        }
+    }
+    return true;
+}
+
+bool model_forward_runs(const struct model *m, struct model_cache *const *caches,
+                        const uint32_t *lengths, uint32_t n, struct model_scratch *s,
+                        struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
+                        float *logits, struct error *e)
+{
+    struct model_cache *joint[MODEL_MAX_JOINT];
+    uint32_t before[MODEL_MAX_JOINT], n_rows = 0;
+    bool adapted = false;
+    if (!check_writes_text(m, e) || !check_joint(m, caches, lengths, n, e)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        adapted = adapted || caches[i]->adapters;
+        for (uint32_t k = 0; k < lengths[i]; k++) {
+            joint[n_rows] = caches[i];
+            before[n_rows++] = k;
         }
     }
     struct pass f = {.m = m,
@@ -517,17 +540,33 @@ bool model_forward_joint(const struct model *m, struct model_cache *const *cache
                      .pool = pool,
                      .kernels = kernels,
                      .tokens = tokens,
-                     .n_tokens = n,
-                     .n_wanted = n,
+                     .n_tokens = n_rows,
+                     .n_wanted = n_rows,
                      .logits = logits,
-                     .joint = caches,
+                     .joint = joint,
+                     .before = before,
                      .adapted = adapted};
     pass_choose_units(&f, MODEL_DECODE);
     if (!pass_run(&f, caches[0]->capacity, e)) {
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
-        caches[i]->n_tokens++;
+        caches[i]->n_tokens += lengths[i];
     }
     return true;
+}
+
+bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,
+                         struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
+                         const int32_t *tokens, float *logits, struct error *e)
+{
+    uint32_t lengths[MODEL_MAX_JOINT];
+    for (uint32_t i = 0; i < n && i < MODEL_MAX_JOINT; i++) {
+        lengths[i] = 1;
+    }
+    if (n > MODEL_MAX_JOINT) {
+        return error_set(e, ERROR_USAGE, "%u sequences are to go on together; 1 to %d can", n,
+                         MODEL_MAX_JOINT);
+    }
+    return model_forward_runs(m, caches, lengths, n, s, pool, kernels, tokens, logits, e);
 }

@@ -286,6 +286,13 @@ enum { MODEL_MAX_JOINT = 64 };
 bool model_forward_joint(const struct model *m, struct model_cache *const *caches, uint32_t n,
                          struct model_scratch *s, struct pool *pool, const struct kernels *kernels,
                          const int32_t *tokens, float *logits, struct error *e);
+/* The same with lengths[i] >= 1 generated tokens for caches[i], which stand one after the other in
+ * `tokens` and are `n_rows` in all, at most max_tokens and MODEL_MAX_JOINT; logits: [n_rows,
+ * n_vocab] f32. */
+bool model_forward_runs(const struct model *m, struct model_cache *const *caches,
+                        const uint32_t *lengths, uint32_t n, struct model_scratch *s,
+                        struct pool *pool, const struct kernels *kernels, const int32_t *tokens,
+                        float *logits, struct error *e);
 
 /* What an importance matrix wants to see: the inputs of each matrix. tensor_name: as in the file
  * ("blk.3.ffn_down.weight", "blk.3.ffn_up_exps.weight"); parts of a fused tensor are told once.

@@ -96,6 +96,8 @@ struct pass {
     /* [n_tokens] the cache to which each token goes, at its end, of a bidirectional model only what
      * it is adapted by; NULL: all to one. */
     struct model_cache *const *joint;
+    /* [n_tokens] where joint: how many tokens of the same sequence stand before it in the pass. */
+    const uint32_t *before;
     const struct model_adapters *adapters; /* of all tokens, where they are one sequence */
     bool adapted;                          /* some token has adapters */
     /* Of a pass in parts: the layers [begin_layer, end_layer), 0: all to the end, and where x waits
@@ -137,11 +139,11 @@ static inline size_t pass_packed_cache_bytes(const struct model_scratch *s)
 static inline uint64_t pass_position(const struct pass *f, size_t token)
 {
     uint64_t first = f->joint ? f->joint[token]->n_tokens : f->position;
-    return first + (f->begins ? token - f->begins[token] : f->joint ? 0 : token);
+    return first + (f->begins ? token - f->begins[token] : f->joint ? f->before[token] : token);
 }
 
 /* Whether new keys and values go to caches as soon as they are there. Those of a bidirectional
- * model stay in the scratch; a single token's, among many sequences, are attend_joint's. */
+ * model stay in the scratch; generated ones, of many sequences, are attend_joint's. */
 static inline bool pass_keeps_at_once(const struct pass *f)
 {
     return f->cache || (f->begins && !f->m->config.bidirectional);
@@ -229,7 +231,8 @@ void attend_on_vectors(const struct pass *f, struct place p, const struct heads 
                        bool prepares);
 /* Blocks of tokens, each with the same bits for any cut. */
 void attend_many(const struct pass *f, struct place p, const struct heads *h, uint32_t first);
-/* The same for single tokens of many sequences (f->joint), whose new keys and values it keeps. */
+/* The same for generated tokens of many sequences (f->joint), whose new keys and values it keeps.
+ */
 void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output

@@ -193,14 +193,19 @@ static void test_requests(void **state)
         }
         queue_free(q);
     }
-    struct queue *q = queue_new(en, &(struct queue_options){.chunk_tokens = 16}, &e);
+    /* Drafts of the model without adapters, in the same passes. */
+    struct engine *plain = engine_model_open(&(struct engine_model){.n_context = 256},
+                                             &(struct engine_options){.pool = engine_pool(en)});
+    struct queue_options how = {.chunk_tokens = 16, .draft_model = plain, .drafts_always = true};
+    struct queue *q = queue_new(en, &how, &e);
     must(q != NULL, &e);
-    size_t n_reused = 0;
+    size_t n_reused = 0, n_drafts = 0;
     for (int round = 0; round < 2; round++) {
         memset(all, 0, N * sizeof *all);
         for (size_t i = 0; i < N; i++) {
             struct request_options r = client_request(&all[i], prompt, 150);
             r.adapters = sets[i % 4];
+            r.draft_model = i % 3 > 0;
             r.how.max_tokens = 20;
             r.how.ignore_end = true;
             client_submit(q, &r);
@@ -209,9 +214,11 @@ static void test_requests(void **state)
         for (size_t i = 0; i < N; i++) {
             assert_true(client_same(&all[i], &alone[i % 4]));
             n_reused += all[i].figures.stats.n_reused;
+            n_drafts += all[i].figures.stats.n_drafts;
         }
     }
     assert_true(n_reused >= N * 128); /* at least the whole second round */
+    assert_true(n_drafts > 0);
     struct engine *other = engine_model_open(&(struct engine_model){0}, NULL);
     struct queue *wrong = queue_new(other, &(struct queue_options){0}, &e);
     struct request_options r = client_request(&all[0], prompt, 5);
@@ -222,6 +229,7 @@ static void test_requests(void **state)
     queue_free(wrong);
     engine_close(other);
     queue_free(q);
+    engine_close(plain);
     free(alone);
     free(all);
     model_adapter_free(x);

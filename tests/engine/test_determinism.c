@@ -1,8 +1,9 @@
 /* The same answer under any load: tokens and log-probabilities of requests at temperature 0.8, each
  * alone on one thread, with its prompt whole and nothing reused, against all together, with other
- * numbers of threads, chunks, prefixes that are there already, too few pages, and neighbours that
- * are cancelled. For each kind of weights and each rung of kernels; types of keys and values take
- * turns. LLLM_SOAK=1: 64 requests, all ways, and the starter model beside the small one. */
+ * numbers of threads, chunks, prefixes that are there already, too few pages, neighbours that are
+ * cancelled, and drafts by the model itself. For each kind of weights and each rung of kernels;
+ * types of keys and values take turns. LLLM_SOAK=1: 64 requests, all ways, and the starter model
+ * beside the small one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,19 +38,20 @@ static bool soak;
 struct way {
     int n_threads;
     uint32_t max_running, chunk_tokens, chunk_layers;
-    bool no_reuse, few_pages, noise, one_by_one;
+    bool no_reuse, few_pages, noise, one_by_one, drafts;
 };
 
 static const struct way alone = {1, 1, 512, 99, .no_reuse = true, .one_by_one = true};
 static const struct way usual_ways[] = {
     {2, 7, 16, 99, .noise = false},
     {1, 32, 512, 1, .few_pages = true, .noise = true},
-    {2, 32, 16, 1, .no_reuse = true, .few_pages = true},
+    {2, 32, 16, 1, .no_reuse = true, .few_pages = true, .drafts = true},
+    {1, 7, 512, 99, .noise = true, .drafts = true},
     {2, 7, 0, 0, .noise = true}, /* as measured */
 };
 
 static struct {
-    size_t n_preempted, n_reused, n_cancelled, n_compared;
+    size_t n_preempted, n_reused, n_cancelled, n_compared, n_drafts, n_kept;
 } seen;
 
 /* ---- models ---------------------------------------------------------------------------------- */
@@ -150,17 +152,21 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
                     const struct prompt_of *p, uint32_t n, struct client *c)
 {
     struct error e = {0};
-    struct engine *en =
-        engine_open(model,
-                    &(struct engine_options){
-                        .n_threads = way->n_threads, .context_size = CONTEXT, .kv_type = kv},
-                    &e);
+    struct engine_options how = {
+        .n_threads = way->n_threads, .context_size = CONTEXT, .kv_type = kv};
+    struct engine *en = engine_open(model, &how, &e), *draft = NULL;
+    if (way->drafts && en) {
+        how.pool = engine_pool(en);
+        draft = engine_open(model, &how, &e);
+    }
     struct queue_options o = {.max_running = way->max_running,
                               .chunk_tokens = way->chunk_tokens,
                               .chunk_layers = way->chunk_layers,
                               .no_reuse = way->no_reuse,
-                              .n_pages = way->few_pages ? CONTEXT / PAGE + 2 : 0};
-    struct queue *q = en ? queue_new(en, &o, &e) : NULL;
+                              .n_pages = way->few_pages ? CONTEXT / PAGE + 2 : 0,
+                              .draft_model = draft,
+                              .drafts_always = true};
+    struct queue *q = en && (draft || !way->drafts) ? queue_new(en, &o, &e) : NULL;
     if (!q) {
         fail_msg("%s", e.message);
     }
@@ -169,6 +175,7 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
     for (uint32_t i = 0; i < n; i++) {
         struct request_options r = request_of(&c[i], &p[i], i);
         r.n_answers = i + 1 == n && !way->one_by_one ? N_FORKS : 1;
+        r.lookup = r.draft_model = way->drafts;
         client_submit(q, &r);
         if (way->noise && i < N_NOISE) {
             add_noise(q, noise, p, n, i);
@@ -191,11 +198,14 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
     assert_int_equal(f.n_free + f.n_cached, f.n_pages);
     seen.n_preempted += f.n_preempted;
     seen.n_reused += f.n_reused;
+    seen.n_drafts += f.n_drafts;
+    seen.n_kept += f.n_drafts_kept;
     for (uint32_t i = 0; i < N_NOISE; i++) {
         seen.n_cancelled += noise[i].over && noise[i].reason == FINISH_CANCELLED;
     }
     free(noise);
     queue_free(q);
+    engine_close(draft);
     engine_close(en);
 }
 
@@ -211,10 +221,11 @@ static void compare(const struct client *want, const struct client *got, uint32_
                 k++;
             }
             fail_msg("%s on %s: answer %u differs from token %zu on, of %zu and %zu (%d threads, "
-                     "%u at once, chunks of %u%s%s%s)",
+                     "%u at once, chunks of %u%s%s%s%s)",
                      model, kernels_select()->name, i, k, want[i].n, got[i].n, w->n_threads,
                      w->max_running, w->chunk_tokens, w->no_reuse ? "" : ", reuse",
-                     w->few_pages ? ", few pages" : "", w->noise ? ", noise" : "");
+                     w->few_pages ? ", few pages" : "", w->noise ? ", noise" : "",
+                     w->drafts ? ", drafts" : "");
         }
     }
 }
@@ -239,6 +250,7 @@ static void all_ways(const char *model, enum model_kv_type kv, uint32_t n, size_
                         .no_reuse = bits & 4,
                         .few_pages = bits % 3 == 0,
                         .noise = true,
+                        .drafts = bits % 4 == 1,
                         .max_running = at_once[bits / 8]};
         run_way(model, kv, &w, p, n, got);
         compare(want, got, n + N_FORKS - 1, model, &w);
@@ -291,8 +303,11 @@ static void test_the_same_answer(void **state)
     on_every_rung(path, soak ? MOST : 9, true, N_TOKENS);
     unlink(path);
     assert_true(seen.n_preempted > 0 && seen.n_reused > 0 && seen.n_cancelled > 0);
-    print_message("# %zu answers were the same; %zu preempted, %zu tokens reused, %zu cancelled\n",
-                  seen.n_compared, seen.n_preempted, seen.n_reused, seen.n_cancelled);
+    assert_true(seen.n_kept > 0 && seen.n_kept < seen.n_drafts);
+    print_message("# %zu answers were the same; %zu preempted, %zu tokens reused, %zu cancelled, "
+                  "%zu of %zu drafts kept\n",
+                  seen.n_compared, seen.n_preempted, seen.n_reused, seen.n_cancelled, seen.n_kept,
+                  seen.n_drafts);
 }
 
 static void test_the_starter(void **state)

@@ -33,17 +33,17 @@ static void test_costs(void **state)
     (void)state;
     struct draft_costs c = {0};
     draft_costs_note(&c, 0, 4);
-    assert_true(draft_costs_of(&c, 0) == 4);
-    assert_true(draft_costs_of(&c, 4) == 8); /* a quarter for each, until it is known */
+    assert_true(draft_costs_of(&c, 0, 0) == 4);
+    assert_true(draft_costs_of(&c, 0, 4) == 8); /* a quarter for each, until it is known */
     draft_costs_note(&c, 4, 12);
-    assert_true(draft_costs_of(&c, 2) == 8);
-    assert_true(draft_costs_of(&c, 6) == 14);
+    assert_true(draft_costs_of(&c, 0, 2) == 8);
+    assert_true(draft_costs_of(&c, 0, 6) == 14);
     draft_costs_note(&c, 4, 1000); /* interrupted: counts as twice at most */
-    assert_true(draft_costs_of(&c, 4) == 15);
+    assert_true(draft_costs_of(&c, 0, 4) == 15);
     for (int i = 0; i <= DRAFT_COST_AGE; i++) {
         draft_costs_note(&c, 0, 4);
     }
-    assert_true(draft_costs_of(&c, 4) == 8); /* forgotten, to be tried again */
+    assert_true(draft_costs_of(&c, 0, 4) == 8); /* forgotten, to be tried again */
 }
 
 static void test_depths(void **state)

@@ -217,11 +217,11 @@ static void test_bits_do_not_depend_on_place(void **state)
     world_close(&w);
 }
 
-/* Four sequences that begin before, at and behind the edges of pages go on together. */
-static void test_joint_over_edges(void **state)
+/* Sequences that begin before, at and behind the edges of pages go on together, with a token each,
+ * or with runs of many lengths. */
+static void check_joint(bool runs)
 {
-    (void)state;
-    enum { N = 5, STEPS = 4 };
+    enum { N = 5, STEPS = 4, MOST = 13 };
     static const uint32_t begins[N] = {PAGE - 2, PAGE - 1, PAGE, PAGE + 1, 3};
     struct world w;
     world_open(&w, 32);
@@ -236,29 +236,39 @@ static void test_joint_over_edges(void **state)
             struct shelf shelf;
             struct model_cache caches[N], *all[N];
             uint32_t tables[N][MAX_PAGES];
-            float *want[N], *rows = rows_new(&w, N);
+            float *want[N], *rows = rows_new(&w, MODEL_MAX_JOINT);
             shelf_open(&shelf, &w, way.kv, 77);
             for (size_t s = 0; s < N; s++) {
-                caches[s] = cache_in(&shelf, tables[s], begins[s] + STEPS);
+                caches[s] = cache_in(&shelf, tables[s], begins[s] + STEPS * MOST);
                 all[s] = &caches[s];
-                want[s] = alone(&w, &way, w.tokens + s, begins[s] + STEPS);
+                want[s] = alone(&w, &way, w.tokens + s, begins[s] + STEPS * MOST);
                 float *given = rows_new(&w, begins[s]);
                 take(&w, &way, all[s], w.tokens + s, begins[s], given);
                 free(given);
             }
             for (uint32_t step = 0; step < STEPS; step++) {
                 struct error e = {0};
-                int32_t tokens[N];
+                int32_t tokens[MODEL_MAX_JOINT];
+                uint32_t lengths[N], n = 0, from[N];
+                struct pool *pool = w.pools[way.n_threads - 1];
                 for (size_t s = 0; s < N; s++) {
-                    tokens[s] = w.tokens[s + begins[s] + step];
+                    from[s] = caches[s].n_tokens;
+                    lengths[s] = runs ? 1 + (uint32_t)(5 * s + 7 * step) % MOST : 1;
+                    memcpy(tokens + n, w.tokens + s + from[s], lengths[s] * sizeof *tokens);
+                    n += lengths[s];
                 }
-                if (!model_forward_joint(w.model, all, N, w.scratch, w.pools[way.n_threads - 1],
-                                         way.kernels, tokens, rows, &e)) {
+                if (!(runs ? model_forward_runs(w.model, all, lengths, N, w.scratch, pool,
+                                                way.kernels, tokens, rows, &e)
+                           : model_forward_joint(w.model, all, N, w.scratch, pool, way.kernels,
+                                                 tokens, rows, &e))) {
                     fail_msg("%s", e.message);
                 }
+                n = 0;
                 for (size_t s = 0; s < N; s++) {
-                    assert_same_rows(&w, &way, want[s] + (begins[s] + step) * width,
-                                     rows + s * width, 1, "joint");
+                    assert_int_equal(caches[s].n_tokens, from[s] + lengths[s]);
+                    assert_same_rows(&w, &way, want[s] + from[s] * width, rows + n * width,
+                                     lengths[s], runs ? "runs" : "joint");
+                    n += lengths[s];
                 }
             }
             for (size_t s = 0; s < N; s++) {
@@ -268,6 +278,53 @@ static void test_joint_over_edges(void **state)
             model_pages_free(shelf.pages);
         }
     }
+    world_close(&w);
+}
+
+static void test_joint_over_edges(void **state)
+{
+    (void)state;
+    check_joint(false);
+}
+
+static void test_runs_over_edges(void **state)
+{
+    (void)state;
+    check_joint(true);
+}
+
+/* What has no room changes nothing. */
+static void test_runs_without_room(void **state)
+{
+    (void)state;
+    struct world w;
+    struct error e = {0};
+    struct shelf shelf;
+    uint32_t tables[2][MAX_PAGES];
+    world_open(&w, 32);
+    shelf_open(&shelf, &w, MODEL_KV_F32, 3);
+    struct model_cache caches[2], *all[2] = {&caches[0], &caches[1]};
+    float *rows = rows_new(&w, MODEL_MAX_JOINT);
+    for (size_t s = 0; s < 2; s++) {
+        caches[s] = cache_in(&shelf, tables[s], 40);
+        caches[s].capacity = 40;
+    }
+#define RUNS(a, b)                                                                                 \
+    model_forward_runs(w.model, all, (const uint32_t[]){a, b}, 2, w.scratch, w.pools[0],           \
+                       kernels_at(0), w.tokens, rows, &e)
+    assert_true(RUNS(30, 5));
+    assert_false(RUNS(11, 1));
+    assert_int_equal(e.code, ERROR_LIMIT);
+    assert_false(RUNS(1, 0));
+    assert_int_equal(e.code, ERROR_USAGE);
+    assert_false(RUNS(MODEL_MAX_JOINT, 1));
+    assert_false(RUNS(UINT32_MAX, 2));
+    assert_int_equal(caches[0].n_tokens, 30);
+    assert_int_equal(caches[1].n_tokens, 5);
+    assert_true(RUNS(10, 35));
+#undef RUNS
+    free(rows);
+    model_pages_free(shelf.pages);
     world_close(&w);
 }
 
@@ -436,6 +493,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bits_do_not_depend_on_place),
         cmocka_unit_test(test_joint_over_edges),
+        cmocka_unit_test(test_runs_over_edges),
+        cmocka_unit_test(test_runs_without_room),
         cmocka_unit_test(test_prefix_is_shared),
         cmocka_unit_test(test_types_round),
         cmocka_unit_test(test_pages_are_managed),
