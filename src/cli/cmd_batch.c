@@ -24,7 +24,8 @@ struct batch_options {
     struct common_options common;
     struct sampling_options sampling;
     const char *model, *input, *output, *format, *system, *tools, *chat_template;
-    bool prompts, raw, thinking, no_thinking, force;
+    const char *draft;
+    bool prompts, raw, thinking, no_thinking, force, lookup;
     uint32_t max_tokens, parallel;
     struct string_list stop, lora;
     struct constrain_options form;
@@ -65,6 +66,14 @@ static const struct option table[] = {
     {"lora", 0, OPTION_STRINGS, "FILE[=X]",
      "a LoRA adapter, a GGUF file or a PEFT folder, X times as strong (may be repeated)",
      FIELD(lora), 0, 0, 0},
+    {"draft", 0, OPTION_STRING, "MODEL",
+     "a small model with the same vocabulary that writes ahead where that pays; the same answers, "
+     "sooner",
+     FIELD(draft), 0, 0, 0},
+    {"lookup", 0, OPTION_FLAG, NULL,
+     "write ahead from what is in a text already, where that pays: the same answers, sooner where "
+     "they repeat their prompts",
+     FIELD(lookup), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
@@ -80,7 +89,8 @@ static const struct option table[] = {
 struct batch {
     const struct batch_options *o;
     struct model_source source;
-    struct engine *engine;
+    struct model_source draft_source;
+    struct engine *engine, *draft;
     struct queue *queue;
     struct batch_lines lines;
     struct batch_defaults defaults;
@@ -332,6 +342,8 @@ static bool submit(struct job *j, struct error *e)
         .logprobs = r->logprobs,
         .n_top = r->n_top,
         .adapters = j->batch->adapters.use,
+        .lookup = j->batch->o->lookup,
+        .draft_model = j->batch->draft != NULL,
         .event = on_event,
         .context = j,
     };
@@ -486,16 +498,17 @@ static json_t *figures_json(const struct batch *b, double seconds)
 {
     struct queue_figures f;
     queue_figures(b->queue, &f);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, s:i}", "answers",
-                     (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)),
-                     "errors", (json_int_t)batch_output_errors(b->output), "resumed",
-                     (json_int_t)b->n_resumed, "prompt_tokens", (json_int_t)f.n_prompt,
-                     "reused_tokens", (json_int_t)f.n_reused, "generated_tokens",
-                     (json_int_t)f.n_generated, "seconds", seconds, "prompt_tokens_per_second",
-                     seconds > 0 ? (double)f.n_prompt / seconds : 0, "generated_tokens_per_second",
-                     seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms",
-                     engine_load_time_s(b->engine) * 1e3, "kernels", engine_kernels_name(b->engine),
-                     "threads", engine_threads(b->engine), "parallel", (int)(most_jobs(b) / 2));
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, s:i}", "answers",
+        (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)), "errors",
+        (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
+        "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens", (json_int_t)f.n_reused,
+        "generated_tokens", (json_int_t)f.n_generated, "drafts", (json_int_t)f.n_drafts,
+        "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds, "prompt_tokens_per_second",
+        seconds > 0 ? (double)f.n_prompt / seconds : 0, "generated_tokens_per_second",
+        seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms",
+        engine_load_time_s(b->engine) * 1e3, "kernels", engine_kernels_name(b->engine), "threads",
+        engine_threads(b->engine), "parallel", (int)(most_jobs(b) / 2));
 }
 
 static void print_figures(const struct batch *b, double seconds)
@@ -510,11 +523,15 @@ static void print_figures(const struct batch *b, double seconds)
     if (b->n_resumed) {
         fprintf(stderr, " (%s of before)", term_count(b->n_resumed, count));
     }
-    fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s | %s%s\n",
+    fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s",
             term_count(f.n_prompt, prompt), term_count(f.n_reused, reused),
             term_count(f.n_generated, made),
-            term_count((uint64_t)(seconds > 0 ? (double)f.n_generated / seconds + 0.5 : 0), rate),
-            time, term_style(stderr, TERM_PLAIN));
+            term_count((uint64_t)(seconds > 0 ? (double)f.n_generated / seconds + 0.5 : 0), rate));
+    if (f.n_drafts) {
+        fprintf(stderr, " | %.0f %% of drafts kept",
+                100 * (double)f.n_drafts_kept / (double)f.n_drafts);
+    }
+    fprintf(stderr, " | %s%s\n", time, term_style(stderr, TERM_PLAIN));
 }
 
 static int tell_interrupted(const struct batch *b)
@@ -562,7 +579,13 @@ static int finish(struct batch *b, struct error *e)
 static bool prepare(struct batch *b, struct error *e)
 {
     const struct batch_options *o = b->o;
-    b->engine = models_open_engine(&b->source, &o->common, e);
+    if (o->draft && !models_find(o->draft, &b->draft_source, e)) {
+        return false;
+    }
+    b->engine = o->draft || o->lookup
+                    ? models_open_pair(&b->source, o->draft ? &b->draft_source : NULL,
+                                       QUEUE_DRAFT_SESSIONS, &o->common, &b->draft, e)
+                    : models_open_engine(&b->source, &o->common, e);
     if (!b->engine || !engine_require_vocabulary(b->engine, e) ||
         !sampling_options_take(&o->sampling, engine_gguf(b->engine), b->arena,
                                &b->defaults.sampling, e) ||
@@ -585,7 +608,7 @@ static bool prepare(struct batch *b, struct error *e)
     if (!adapters_open(&o->lora, b->engine, &b->adapters, e)) {
         return false;
     }
-    struct queue_options how = {.max_running = o->parallel};
+    struct queue_options how = {.max_running = o->parallel, .draft_model = b->draft};
     b->queue = queue_new(b->engine, &how, e);
     return b->queue != NULL;
 }
@@ -710,7 +733,9 @@ static int run(const void *options, const struct string_list *arguments)
     batch_grammars_free(&b.grammars);
     free(b.digests);
     adapters_close(&b.adapters);
+    engine_close(b.draft);
     engine_close(b.engine);
+    models_release(&b.draft_source);
     models_release(&b.source);
     arena_free(b.arena);
     return status;

@@ -379,7 +379,7 @@ static bool find_model(const struct run *r, const struct string_list *arguments,
 }
 
 /* Fails where the model would be refused. */
-static int print_plan(const struct run *r, const struct string_list *arguments)
+static int print_plan(struct run *r, const struct string_list *arguments)
 {
     struct engine_options how = models_engine_options(&r->o->common);
     struct model_source source = {0};
@@ -387,7 +387,13 @@ static int print_plan(const struct run *r, const struct string_list *arguments)
     struct sysmem machine;
     struct error e = {0};
     struct gguf *g = find_model(r, arguments, &source, &e) ? models_open_gguf(&source, &e) : NULL;
-    bool planned = g && memory_plan_make(g, &how, &plan, &e);
+    struct model_source *draft = &r->draft_source;
+    struct gguf *beside = NULL;
+    bool found = !r->o->draft || (g && models_find(r->o->draft, draft, &e) &&
+                                  (beside = models_open_gguf(draft, &e)));
+    how.draft = beside;
+    how.n_drafts = r->o->draft || r->o->lookup ? DRAFT_MOST : 0;
+    bool planned = g && found && memory_plan_make(g, &how, &plan, &e);
     if (planned) {
         sysmem_read("", &machine);
         if (r->o->common.json) {
@@ -402,7 +408,9 @@ static int print_plan(const struct run *r, const struct string_list *arguments)
         models_name_in_error(&e, source.name);
     }
     gguf_close(g);
+    gguf_close(beside);
     models_release(&source);
+    models_release(&r->draft_source);
     return fits ? CLI_DONE : cli_fail(&e);
 }
 
@@ -431,23 +439,30 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
     return true;
 }
 
-/* What --draft and --lookup ask for. */
-static bool open_draft(struct run *r, const struct engine *en, struct error *e)
+/* The model, and what --draft and --lookup ask for. */
+static struct engine *open_models(struct run *r, const struct model_source *source, struct error *e)
 {
     const struct run_options *o = r->o;
-    struct draft_options how = {.lookup = o->lookup};
-    if (o->draft) {
-        if (!models_find(o->draft, &r->draft_source, e) ||
-            !(r->draft_engine = models_open_draft(&r->draft_source, en, e))) {
-            return false;
-        }
-        how.model = r->draft_engine;
-    }
     if (!o->draft && !o->lookup) {
-        return true;
+        return models_open_engine(source, &o->common, e);
     }
-    r->draft = draft_new(en, &how, e);
-    return r->draft || (o->draft && error_prefix(e, "--draft %s: ", o->draft));
+    if (o->draft && !models_find(o->draft, &r->draft_source, e)) {
+        return NULL;
+    }
+    struct engine *en = models_open_pair(source, o->draft ? &r->draft_source : NULL, 1, &o->common,
+                                         &r->draft_engine, e);
+    struct draft_options how = {.lookup = o->lookup, .model = r->draft_engine};
+    r->draft = en ? draft_new(en, &how, e) : NULL;
+    if (en && !r->draft) {
+        if (o->draft) {
+            error_prefix(e, "--draft %s: ", o->draft);
+        }
+        engine_close(r->draft_engine);
+        r->draft_engine = NULL;
+        engine_close(en);
+        en = NULL;
+    }
+    return en;
 }
 
 static void close_draft(struct run *r)
@@ -502,11 +517,11 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
         status = e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
     } else if (r->chat && (o->raw || o->common.json)) {
         status = cli_usage("run", "%s needs a prompt", o->raw ? "--raw" : "--json");
-    } else if (!(en = models_open_engine(&source, &o->common, &e)) ||
+    } else if (!(en = open_models(r, &source, &e)) ||
                !sampling_options_take(&o->sampling, engine_gguf(en), r->arena, &r->sampling, &e)) {
         status = cli_fail(&e);
     } else {
-        status = adapters_open(&o->lora, en, &r->adapters, &e) && open_draft(r, en, &e)
+        status = adapters_open(&o->lora, en, &r->adapters, &e)
                      ? with_engine(r, &source, en, start_s)
                      : cli_fail(&e);
     }

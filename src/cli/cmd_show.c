@@ -17,6 +17,7 @@
 struct show_options {
     struct common_options common;
     bool tensors, template, metadata, memory;
+    const char *draft;
     uint32_t n_sequences;
 };
 
@@ -38,6 +39,9 @@ static const struct option table[] = {
     {"sequences", 0, OPTION_U32, "N",
      "with --memory: for so many answers at a time, each with a context of its own (default 1)",
      FIELD(n_sequences), 1, 1 << 20, 0},
+    {"draft", 0, OPTION_STRING, "MODEL",
+     "with --memory: with this draft model beside it, as lllm run --draft has it", FIELD(draft), 0,
+     0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -498,20 +502,28 @@ static int print_plans(const struct facts *f, const struct show_options *o)
 {
     struct engine_options how = models_engine_options(&o->common);
     struct error e = {0};
+    struct model_source source = {0};
+    struct gguf *draft = NULL;
+    bool done = false;
     how.n_sequences = o->n_sequences;
     if (gguf_tensor_count(f->gguf) == 0) {
         error_set(&e, ERROR_UNSUPPORTED, "the file is a vocabulary without weights");
-    } else if (o->common.json) {
-        json_t *all = memory_report_table_json(f->gguf, &how, &e);
+    } else if (!o->draft ||
+               (models_find(o->draft, &source, &e) && (draft = models_open_gguf(&source, &e)))) {
+        how.draft = draft;
+        how.n_drafts = draft ? DRAFT_MOST : 0;
+        json_t *all = o->common.json ? memory_report_table_json(f->gguf, &how, &e) : NULL;
+        done = o->common.json ? all != NULL : memory_report_table(f->gguf, &how, &e);
         if (all) {
             term_print_json(all, true);
-            return CLI_DONE;
         }
-    } else if (memory_report_table(f->gguf, &how, &e)) {
-        return CLI_DONE;
     }
-    models_name_in_error(&e, f->source->name);
-    return cli_fail(&e);
+    gguf_close(draft);
+    models_release(&source);
+    if (!done) {
+        models_name_in_error(&e, f->source->name);
+    }
+    return done ? CLI_DONE : cli_fail(&e);
 }
 
 static int run(const void *options, const struct string_list *arguments)
@@ -571,6 +583,7 @@ const struct command cmd_show = {
                 "  lllm show tinyllama.gguf --tensors\n"
                 "  lllm show tinyllama.gguf --json\n"
                 "  lllm show mistral-7b.gguf --memory --sequences 8\n"
+                "  lllm show llama-3.1-8b.gguf --memory --draft llama-3.2-1b.gguf\n"
                 "  lllm show tinyllama.gguf --template > template.jinja\n",
     .options = table,
     .options_bytes = sizeof(struct show_options),

@@ -48,6 +48,13 @@ static void print_fixed(const struct memory_plan *p, const struct engine_options
     print_row("program", p->program_bytes, "");
 }
 
+static void print_draft(const struct memory_plan *p)
+{
+    if (p->draft_bytes) {
+        print_row("draft model", p->draft_bytes, "weights, keys and values, scratch, vocabulary");
+    }
+}
+
 void memory_report_plan(const struct memory_plan *p, const struct engine_options *o,
                         const struct sysmem *machine)
 {
@@ -62,6 +69,7 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
              p->n_threads == 1 ? "" : "s");
     print_row("scratch", p->scratch_bytes, note);
     print_row(p->has_kv ? "logits" : "vectors", p->logits_bytes, "");
+    print_draft(p);
     print_row("together", p->total_bytes, "at most");
     print_machine(o, machine);
 }
@@ -83,15 +91,15 @@ static json_t *machine_json(const struct engine_options *o, const struct sysmem 
 static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
 {
     json_t *kv_type = p->has_kv ? json_string(model_kv_name(p->kv_type)) : json_null();
-    return json_pack("{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "context",
-                     (json_int_t)p->context_size, "kv_type", kv_type, "batch",
+    return json_pack("{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+                     "context", (json_int_t)p->context_size, "kv_type", kv_type, "batch",
                      (json_int_t)p->batch_size, "sequences", (json_int_t)p->n_sequences, "threads",
                      p->n_threads, "weights_bytes", (json_int_t)p->weights_bytes, "kv_cache_bytes",
                      (json_int_t)p->kv_bytes, "scratch_bytes", (json_int_t)p->scratch_bytes,
                      "logits_bytes", (json_int_t)p->logits_bytes, "vocabulary_bytes",
                      (json_int_t)p->vocabulary_bytes, "program_bytes", (json_int_t)p->program_bytes,
-                     "total_bytes", (json_int_t)p->total_bytes, "fits",
-                     p->total_bytes <= room_bytes);
+                     "draft_bytes", (json_int_t)p->draft_bytes, "total_bytes",
+                     (json_int_t)p->total_bytes, "fits", p->total_bytes <= room_bytes);
 }
 
 json_t *memory_report_plan_json(const struct memory_plan *p, const struct engine_options *o,
@@ -199,6 +207,7 @@ bool memory_report_table(const struct gguf *g, const struct engine_options *o, s
     }
     struct memory_plan p = plan_at(&t, 0, t.only_context ? t.only_context : FIRST_CONTEXT);
     print_fixed(&p, o);
+    print_draft(&p);
     print_machine(o, &t.machine);
     if (p.n_sequences > 1) {
         printf("%-20s%10u\n", "sequences", p.n_sequences);

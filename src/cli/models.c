@@ -278,14 +278,31 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
     return open_engine(s, &how, e);
 }
 
-struct engine *models_open_draft(const struct model_source *s, const struct engine *beside,
-                                 struct error *e)
+struct engine *models_open_pair(const struct model_source *s, const struct model_source *d,
+                                uint32_t n_sessions, const struct common_options *o,
+                                struct engine **draft, struct error *e)
 {
-    struct engine_options how = {
-        .pool = engine_pool(beside),
-        .most_context = engine_context_size(beside),
-    };
-    return open_engine(s, &how, e);
+    struct engine_options how = models_engine_options(o);
+    struct gguf *header = d ? models_open_gguf(d, e) : NULL;
+    *draft = NULL;
+    if (d && !header) {
+        return NULL;
+    }
+    how.n_drafts = DRAFT_MOST;
+    how.draft = header;
+    how.n_draft_sessions = n_sessions;
+    struct engine *en = open_engine(s, &how, e);
+    gguf_close(header);
+    if (en && d) {
+        how.pool = engine_pool(en);
+        struct engine_options beside = engine_draft_options(&how, engine_context_size(en));
+        *draft = open_engine(d, &beside, e);
+        if (!*draft) {
+            engine_close(en);
+            return NULL;
+        }
+    }
+    return en;
 }
 
 static int by_name(const void *a, const void *b)

@@ -40,10 +40,12 @@ struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
 struct gguf *models_open_to_write(const struct model_source *s, struct error *e);
 /* What the common options say to the engine. */
 struct engine_options models_engine_options(const struct common_options *o);
-/* A draft model: on the threads of `beside`, which must outlive it, with as much of its context as
- * it was trained for. */
-struct engine *models_open_draft(const struct model_source *s, const struct engine *beside,
-                                 struct error *e);
+/* A model with a draft model beside it, on its threads, which it must outlive; *draft is NULL where
+ * d is. The plan of the first counts both, and n_sessions texts that are written ahead at once, and
+ * is refused before either is loaded. On a failure both are NULL. */
+struct engine *models_open_pair(const struct model_source *s, const struct model_source *d,
+                                uint32_t n_sessions, const struct common_options *o,
+                                struct engine **draft, struct error *e);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
 

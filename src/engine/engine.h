@@ -36,10 +36,18 @@ struct engine_options {
      * which is a limit besides any other. A model that needs more is refused before it is loaded.
      */
     uint64_t memory_bytes;
-    bool huge_pages;   /* move the weights there (gguf_move_tensors), where the system has them */
+    bool huge_pages; /* move the weights there (gguf_move_tensors), where the system has them */
+    /* For the memory plan: what will be computed ahead of an answer (draft.h). */
+    uint32_t n_drafts; /* of a pass: DRAFT_MOST, or 0 */
+    const struct gguf
+        *draft; /* header of a draft model, borrowed while the plan is made; or NULL */
+    uint32_t n_draft_sessions; /* 0: one */
     struct pool *pool; /* threads of another engine, which must outlive this one and never run at
-                          the same time; NULL: its own */
+                  the same time; NULL: its own */
 };
+/* How a draft model is opened beside an engine of these options with such a context: with as much
+ * of it as it was trained for, and no limit of its own, because it is in the other's plan. */
+struct engine_options engine_draft_options(const struct engine_options *o, uint32_t context_size);
 #define ENGINE_MEMORY_ANY UINT64_MAX /* no limit: nothing is refused */
 
 enum { ENGINE_BATCH = 512, ENGINE_MAX_BATCH = 8192 };

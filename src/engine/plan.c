@@ -25,6 +25,12 @@ enum {
 struct header {
     struct model_config config;
     uint64_t weights_bytes, vocabulary_bytes;
+    const struct header *draft; /* of the draft model; NULL: none */
+};
+
+/* Those of the options: draft is of model's draft. */
+struct headers {
+    struct header model, draft;
 };
 
 /* No overflow: all of it lies in files. */
@@ -51,6 +57,29 @@ static bool read_header(const struct gguf *g, struct header *h, struct error *e)
     h->vocabulary_bytes +=
         (tokens ? tokens->count * TOKEN_BYTES : 0) + (merges ? merges->count * MERGE_BYTES : 0);
     return true;
+}
+
+static bool read_headers(const struct gguf *g, const struct engine_options *o, struct headers *h,
+                         struct error *e)
+{
+    if (!read_header(g, &h->model, e)) {
+        return false;
+    }
+    if (o->draft) {
+        h->model.draft = &h->draft;
+        return read_header(o->draft, &h->draft, e) || error_prefix(e, "the draft model: ");
+    }
+    return true;
+}
+
+struct engine_options engine_draft_options(const struct engine_options *o, uint32_t context_size)
+{
+    return (struct engine_options){.n_threads = o->n_threads,
+                                   .pool = o->pool,
+                                   .most_context = context_size,
+                                   .n_sequences = o->n_draft_sessions,
+                                   .kv_type = MODEL_KV_F16,
+                                   .memory_bytes = ENGINE_MEMORY_ANY};
 }
 
 static uint64_t scratch_of(const struct model_config *c, const struct memory_plan *p,
@@ -120,12 +149,23 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
         return false;
     }
     uint64_t n = p->n_sequences, context = p->context_size;
+    if (h->draft) {
+        struct engine_options beside = engine_draft_options(o, p->context_size);
+        struct memory_plan draft;
+        if (!plan_of(h->draft, &beside, &draft, e)) {
+            return false;
+        }
+        p->draft_bytes = draft.total_bytes - draft.program_bytes;
+    }
     if (p->has_kv) {
         uint64_t rows = n > 1 ? 2 : 1; /* of a sequence alone, and among others */
         uint64_t logit_bytes = rows * sizeof(float) + SAMPLER_BYTES;
         p->kv_bytes = times(model_page_bytes(c, p->kv_type) * model_pages_for(p->context_size), n);
         p->scratch_bytes = scratch_of(c, p, p->batch_size);
         p->logits_bytes = times(c->n_vocab * logit_bytes + context * sizeof(int32_t), n);
+        if (o->n_drafts) {
+            p->logits_bytes += (o->n_drafts + 1) * (uint64_t)c->n_vocab * sizeof(float);
+        }
     } else {
         /* Texts are computed together. There is a vector for each of their tokens between the parts
          * of a pass, behind it, and where each of them is asked for. */
@@ -137,15 +177,15 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
     p->vocabulary_bytes = h->vocabulary_bytes;
     p->program_bytes = PROGRAM_BYTES + (uint64_t)p->n_threads * THREAD_BYTES;
     p->total_bytes = p->weights_bytes + p->kv_bytes + p->scratch_bytes + p->logits_bytes +
-                     p->vocabulary_bytes + p->program_bytes;
+                     p->vocabulary_bytes + p->program_bytes + p->draft_bytes;
     return true;
 }
 
 bool memory_plan_make(const struct gguf *g, const struct engine_options *o, struct memory_plan *p,
                       struct error *e)
 {
-    struct header h;
-    return read_header(g, &h, e) && plan_of(&h, o, p, e);
+    struct headers h;
+    return read_headers(g, o, &h, e) && plan_of(&h.model, o, p, e);
 }
 
 uint64_t memory_plan_room(const struct engine_options *o, const struct sysmem *machine)
@@ -186,14 +226,15 @@ static uint32_t fit(const struct header *h, const struct engine_options *o, uint
 uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, uint32_t most,
                          uint64_t room_bytes)
 {
-    struct header h;
-    return read_header(g, &h, NULL) ? fit(&h, o, most, room_bytes) : 0;
+    struct headers h;
+    return read_headers(g, o, &h, NULL) ? fit(&h.model, o, most, room_bytes) : 0;
 }
 
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES])
 {
     char weights[SIZE_TEXT_BYTES], kv[SIZE_TEXT_BYTES], work[SIZE_TEXT_BYTES],
-        rest[SIZE_TEXT_BYTES], sequences[64] = "", keys[128] = "";
+        rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES], sequences[64] = "", keys[128] = "",
+                                                        draft[64] = "";
     if (p->n_sequences > 1) {
         snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);
     }
@@ -201,10 +242,13 @@ const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_T
         snprintf(keys, sizeof keys, "keys and values of %s%u tokens (%s) %s, ", sequences,
                  p->context_size, model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
     }
+    if (p->draft_bytes) {
+        snprintf(draft, sizeof draft, "draft model %s, ", size_text_write(p->draft_bytes, beside));
+    }
     snprintf(out, MEMORY_PLAN_TEXT_BYTES,
-             "weights %s, %sworking memory %s, program and vocabulary %s",
+             "weights %s, %sworking memory %s, %sprogram and vocabulary %s",
              size_text_write(p->weights_bytes, weights), keys,
-             size_text_write(p->scratch_bytes + p->logits_bytes, work),
+             size_text_write(p->scratch_bytes + p->logits_bytes, work), draft,
              size_text_write(p->program_bytes + p->vocabulary_bytes, rest));
     return out;
 }
@@ -252,18 +296,24 @@ static void advise(const struct header *h, const struct engine_options *o,
                  model_kv_name(smaller.kv_type));
     } else if (h->weights_bytes > room) {
         snprintf(out, out_bytes, "the weights alone are more: take a model in fewer bits");
+    } else if (h->draft && h->weights_bytes + h->draft->weights_bytes > room) {
+        snprintf(out, out_bytes,
+                 "the weights of both models alone are more: take them in fewer bits, or no draft "
+                 "model");
     } else {
-        snprintf(out, out_bytes, "not even a context of %d tokens fits: take a model in fewer bits",
-                 MODEL_PAGE_POSITIONS);
+        snprintf(out, out_bytes,
+                 "not even a context of %d tokens fits: take a model in fewer bits%s",
+                 MODEL_PAGE_POSITIONS, h->draft ? ", or no draft model" : "");
     }
 }
 
 bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
                        const struct sysmem *machine, struct error *e)
 {
-    struct header h;
+    struct headers headers;
+    const struct header *h = &headers.model;
     struct memory_plan p;
-    if (!read_header(g, &h, e) || !plan_of(&h, o, &p, e)) {
+    if (!read_headers(g, o, &headers, e) || !plan_of(h, o, &p, e)) {
         return false;
     }
     uint64_t room = memory_plan_room(o, machine);
@@ -282,7 +332,7 @@ bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
     } else {
         snprintf(whose, sizeof whose, "the machine has %s available", has);
     }
-    advise(&h, o, &p, room, advice, sizeof advice);
+    advise(h, o, &p, room, advice, sizeof advice);
     return error_set(e, ERROR_MEMORY, "%s of memory are needed (%s), and %s: %s%s",
                      size_text_write(p.total_bytes, total), memory_plan_text(&p, parts), whose,
                      advice, asked ? "" : " (--memory none tries it all the same)");

@@ -6,6 +6,7 @@
  *   scratch      working memory of a pass, one for all sequences
  *   logits       rows of logits, what samplers keep, and the sequences' tokens
  *   vocabulary   the tokenizer, an estimate from the numbers of tokens and merges
+ *   draft        all of the same, but the program, of a draft model beside it
  *   program      code, libraries and threads: what any model takes
  *
  * Keys, values and scratch become resident when they are used, so a process stays below its plan
@@ -24,7 +25,7 @@ struct memory_plan {
     enum model_kv_type kv_type;
     bool has_kv; /* models that see a whole text at once keep none */
     uint64_t weights_bytes, kv_bytes, scratch_bytes, logits_bytes, vocabulary_bytes, program_bytes;
-    uint64_t total_bytes;
+    uint64_t draft_bytes, total_bytes;
 };
 
 /* Reads the header alone: no weights are touched. ERROR_LIMIT for a context or batch size beyond
@@ -46,7 +47,8 @@ uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, u
                          uint64_t room_bytes);
 
 /* "weights 3.8 GiB, keys and values of 4096 tokens (f16) 512 MiB, working memory 50.1 MiB, program
- * and vocabulary 8.4 MiB". Returns out. */
+ * and vocabulary 8.4 MiB", and "draft model 300 MiB, " before the program where there is one.
+ * Returns out. */
 enum { MEMORY_PLAN_TEXT_BYTES = 256 };
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES]);
 

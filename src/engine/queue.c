@@ -14,16 +14,22 @@
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
+/* Answers and their drafts: as many rows of logits as there may be. */
+static uint32_t rows_of_a_pass(const struct engine *en)
+{
+    return en->batch_size < MODEL_MAX_JOINT ? en->batch_size : MODEL_MAX_JOINT;
+}
+
 /* What the engine's limit and the machine leave for keys and values beside all else of the plan,
  * the logits of those who answer together, and the rows between and behind the parts of a pass. */
-static uint64_t room_for_pages(const struct engine *en, uint32_t max_running)
+static uint64_t room_for_pages(const struct engine *en)
 {
     struct engine_options how = {.memory_bytes = en->memory_bytes};
     struct sysmem machine;
     sysmem_read("", &machine);
     uint64_t room = memory_plan_room(&how, &machine);
     uint64_t taken = en->plan.total_bytes - en->plan.kv_bytes +
-                     (uint64_t)max_running * en->model->config.n_vocab * sizeof(float) +
+                     (uint64_t)rows_of_a_pass(en) * en->model->config.n_vocab * sizeof(float) +
                      2 * (uint64_t)engine_rows(en) * en->model->config.n_embd * sizeof(float);
     return room == SYSMEM_UNKNOWN ? room : room > taken ? room - taken : 0;
 }
@@ -35,7 +41,7 @@ static uint32_t usual_pages(const struct engine *en, uint32_t context_pages, uin
 {
     uint64_t n = (uint64_t)context_pages * max_running;
     n = n > QUEUE_MAX_TEXTS ? n : QUEUE_MAX_TEXTS;
-    uint64_t fit = room_for_pages(en, max_running) / page_bytes;
+    uint64_t fit = room_for_pages(en) / page_bytes;
     n = n < fit ? n : fit;
     long n_system = sysconf(_SC_PHYS_PAGES), system_bytes = sysconf(_SC_PAGESIZE);
     if (n_system > 0 && system_bytes > 0) {
@@ -99,7 +105,7 @@ static bool allocate(struct queue *q, struct error *e)
     }
     q->part.x = mem_try_alloc((size_t)q->batch * c->n_embd * sizeof *q->part.x);
     /* What answers leave of a pass is for drafts. Rows that are not used take no memory. */
-    uint32_t n_rows = q->batch < MODEL_MAX_JOINT ? q->batch : MODEL_MAX_JOINT;
+    uint32_t n_rows = rows_of_a_pass(en);
     size_t n_logits = q->has_pages ? (size_t)n_rows * c->n_vocab : 0;
     q->logits = n_logits ? mem_try_alloc(n_logits * sizeof *q->logits) : NULL;
     if (!q->part.x || (!q->logits && n_logits != 0)) {

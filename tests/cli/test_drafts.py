@@ -1,4 +1,5 @@
-"""`lllm run --lookup` and `--draft`: the text of plain decoding, and what is said of them."""
+"""`--lookup` and `--draft` of `lllm run` and `lllm batch`: the text of plain decoding, what is said
+of them, and the memory that a draft model takes."""
 import json
 import pathlib
 import tempfile
@@ -38,6 +39,44 @@ class Drafts(unittest.TestCase):
                     drafts = fast["drafts"]
                     self.assertLessEqual(0, drafts["kept"])
                     self.assertLessEqual(drafts["kept"], drafts["proposed"])
+
+    def test_batch(self):
+        prompts = [p for p in PROMPTS for _ in range(3)]
+        how = ("--seed", "3", "--temp", "0.7", "-n", "40", "--json", "--prompts", *prompts)
+        plain = run("batch", "starter", *how)
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        plain = json.loads(plain.stdout)
+        self.assertEqual(plain["figures"]["drafts"], 0)
+        for ways in (("--lookup",), ("--draft", "starter", "--parallel", "2"),
+                     ("--draft", "starter", "--lookup")):
+            done = run("batch", "starter", *ways, *how)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            done = json.loads(done.stdout)
+            figures = done["figures"]
+            self.assertEqual(done["results"], plain["results"], ways)
+            self.assertLessEqual(figures["drafts_kept"], figures["drafts"])
+
+    def test_memory(self):
+        def plan(*options):
+            done = run("run", "starter", "--plan", "--json", *options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)["plan"]
+        alone, pair = plan(), plan("--draft", "starter")
+        self.assertEqual(alone["draft_bytes"], 0)
+        self.assertGreater(pair["draft_bytes"], pair["weights_bytes"])
+        self.assertGreater(pair["total_bytes"], alone["total_bytes"] + pair["weights_bytes"])
+        self.assertIn("draft model ", run("run", "starter", "--plan", "--draft", "starter").stdout)
+        self.assertIn("draft model ",
+                      run("show", "starter", "--memory", "--draft", "starter").stdout)
+        few = str(alone["total_bytes"] + pair["weights_bytes"])
+        for command in (("run", "starter", "Hello"), ("batch", "starter", "--prompts", "Hello")):
+            done = run(*command, "--draft", "starter", "--memory", few)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(", draft model ", done.stderr)
+            self.assertIn("--memory allows ", done.stderr)
+        done = run("run", "starter", "Hello", "-n", "2", "--draft", "starter", "--memory",
+                   str(pair["total_bytes"]))
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_figures(self):
         done = run("run", "starter", "a b c d e f a b c d e f a b c", "--raw", "--draft", "starter",

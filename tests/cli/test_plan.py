@@ -28,7 +28,7 @@ class Plan(unittest.TestCase):
     def test_parts_and_their_sum(self):
         plan = self.plan("--context-size", "1024", "--threads", "1")
         parts = [plan[k] for k in plan if k.endswith("_bytes") and k != "total_bytes"]
-        self.assertEqual(len(parts), 6)
+        self.assertEqual(len(parts), 7)
         self.assertEqual(plan["total_bytes"], sum(parts))
         self.assertEqual([plan[k] for k in ("context", "kv_type", "sequences", "threads", "fits")],
                          [1024, "f16", 1, 1, True])

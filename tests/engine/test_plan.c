@@ -2,7 +2,9 @@
  *
  *   test_plan GOLDEN STARTER                                  the tests
  *   test_plan peak MODEL CONTEXT TYPE SEQUENCES THREADS HUGE  what they start: fills the contexts
- *                                                             and prints planned and peak bytes */
+ *                                                             and prints planned and peak bytes
+ *   test_plan pair MODEL CONTEXT TYPE ANSWERS THREADS DRAFT   the same with a draft model beside
+ * it, which writes ahead for each answer */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -144,6 +146,99 @@ static int peak(char **argv)
     return 0;
 }
 
+static bool on_event(void *context, const struct queue_event *event)
+{
+    uint32_t *n_kept = context;
+    *n_kept += event->finish ? event->finish->stats.n_drafts_kept : 0;
+    return true;
+}
+
+/* Answers that fill their contexts, with all rows and all sessions of the draft model in use. */
+static bool fill_queue(struct engine *en, struct engine *draft, uint32_t n_answers, struct error *e)
+{
+    uint32_t context = engine_context_size(en), n = context - 40, n_kept = 0;
+    struct queue_options how = {.n_pages = n_answers * model_pages_for(context),
+                                .max_running = n_answers,
+                                .draft_model = draft,
+                                .drafts_always = true};
+    struct queue *q = queue_new(en, &how, e);
+    int32_t *tokens = make_tokens(en, n + n_answers);
+    bool ok = q != NULL;
+    for (uint32_t i = 0; ok && i < n_answers; i++) {
+        struct request_options r = {.prompt = tokens + i,
+                                    .n_prompt = n,
+                                    .how = {.ignore_end = true, .show_control = true},
+                                    .draft_model = true,
+                                    .event = on_event,
+                                    .context = &n_kept};
+        sampling_defaults(&r.how.sampling);
+        r.how.sampling.temperature = 0;
+        ok = queue_submit(q, &r, e) != 0;
+    }
+    while (ok && queue_step(q)) {
+    }
+    if (ok && n_kept == 0) {
+        ok = error_set(e, ERROR_USAGE, "no draft was kept");
+    }
+    queue_free(q);
+    free(tokens);
+    return ok;
+}
+
+/* Names of tokens: whoever writes text needs some. */
+static void name_tokens(struct gguf_writer *w, uint32_t n_vocab, struct arena *a)
+{
+    struct gguf_string *names = arena_alloc(a, n_vocab * sizeof *names);
+    float *scores = arena_alloc(a, n_vocab * sizeof *scores);
+    int32_t *types = arena_alloc(a, n_vocab * sizeof *types);
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        char *name = arena_alloc(a, 16);
+        snprintf(name, 16, i ? "t%u" : "<unk>", i);
+        names[i] = (struct gguf_string){name, strlen(name)};
+        types[i] = i ? TOKEN_NORMAL : TOKEN_UNKNOWN;
+    }
+    struct tokenizer_spec *spec = tokenizer_spec_new();
+    spec->model = "llama";
+    spec->n_tokens = n_vocab;
+    spec->tokens = names;
+    spec->scores = scores;
+    spec->types = types;
+    spec->roles[ROLE_UNKNOWN] = 0;
+    tokenizer_spec_write(spec, w);
+    tokenizer_spec_free(spec);
+}
+
+static int pair(char **argv)
+{
+    struct error e = {0};
+    uint32_t n = (uint32_t)atoi(argv[3]);
+    struct engine_options o = {.context_size = (uint32_t)atoi(argv[1]),
+                               .n_sequences = n,
+                               .n_threads = atoi(argv[4]),
+                               .n_drafts = MODEL_MAX_JOINT - 1,
+                               .n_draft_sessions = n};
+    log_set_level(LOG_ERROR);
+    model_kv_by_name(argv[2], &o.kv_type);
+    struct gguf *header = gguf_open(argv[5], &e);
+    o.draft = header;
+    struct engine *en = header ? engine_open(argv[0], &o, &e) : NULL, *draft = NULL;
+    gguf_close(header);
+    if (en) {
+        o.pool = engine_pool(en);
+        struct engine_options beside = engine_draft_options(&o, engine_context_size(en));
+        draft = engine_open(argv[5], &beside, &e);
+    }
+    if (!draft || !fill_queue(en, draft, n, &e)) {
+        printf("%s\n", e.message);
+        return 1;
+    }
+    printf("%llu %llu 0\n", (unsigned long long)engine_plan(en)->total_bytes,
+           (unsigned long long)peak_bytes());
+    engine_close(draft);
+    engine_close(en);
+    return 0;
+}
+
 /* ---- planned and measured ---- */
 
 struct start {
@@ -155,13 +250,19 @@ struct start {
     bool huge_pages;
 };
 
-static void compare(const struct start *s)
+/* draft: NULL: none. */
+static void compare_beside(const struct start *s, const char *draft)
 {
     char command[8192], line[600] = "";
     unsigned long long planned = 0, measured = 0;
     int moved = 0;
-    snprintf(command, sizeof command, "'%s' peak '%s' %u %s %u %d %d", own_path, s->model,
-             s->context, s->kv_type, s->n_sequences, s->n_threads, s->huge_pages);
+    int n = snprintf(command, sizeof command, "'%s' %s '%s' %u %s %u %d ", own_path,
+                     draft ? "pair" : "peak", s->model, s->context, s->kv_type, s->n_sequences,
+                     s->n_threads);
+    snprintf(command + n, sizeof command - (size_t)n, draft ? "'%s'" : "%s",
+             draft           ? draft
+             : s->huge_pages ? "1"
+                             : "0");
     FILE *f = popen(command, "r");
     assert_non_null(f);
     assert_non_null(fgets(line, sizeof line, f));
@@ -171,12 +272,19 @@ static void compare(const struct start *s)
     const char *name = strrchr(s->model, '/') + 1;
     print_message("%-16s context %5u %-4s x %u, %d threads%s: planned %6.1f, peak %6.1f MiB\n",
                   name, s->context, s->kv_type, s->n_sequences, s->n_threads,
-                  moved ? ", moved" : "", (double)planned / (1 << 20),
-                  (double)measured / (1 << 20));
+                  moved   ? ", moved"
+                  : draft ? ", draft"
+                          : "",
+                  (double)planned / (1 << 20), (double)measured / (1 << 20));
     if (measured > planned ||
         (double)planned > (double)measured * (1 + BOUND_SHARE) + (double)BOUND_BYTES) {
         fail_msg("the plan of %llu bytes is out of bounds of the peak of %llu", planned, measured);
     }
+}
+
+static void compare(const struct start *s)
+{
+    compare_beside(s, NULL);
 }
 
 static void skip_where_it_cannot_be_measured(void)
@@ -218,10 +326,10 @@ static void test_starter(void **state)
 }
 
 /* Of some 20 MB, with a vocabulary of 8,192 rows. */
-static void save_larger(char path[4096])
+static void save_model(uint32_t n_layers, char path[4096])
 {
     struct tiny t = tiny_even(TENSOR_Q8_0);
-    t.n_layers = 4;
+    t.n_layers = n_layers;
     t.n_embd = 512;
     t.n_heads = 8;
     t.n_kv_heads = 4;
@@ -230,8 +338,15 @@ static void save_larger(char path[4096])
     t.n_vocab = 8192;
     t.n_context = 8192;
     struct arena *a = arena_new();
-    tiny_save(tiny_writer(&t, a), path);
+    struct gguf_writer *w = tiny_writer(&t, a);
+    name_tokens(w, t.n_vocab, a);
+    tiny_save(w, path);
     arena_free(a);
+}
+
+static void save_larger(char path[4096])
+{
+    save_model(4, path);
 }
 
 static void test_larger_model(void **state)
@@ -243,6 +358,19 @@ static void test_larger_model(void **state)
     compare(&(struct start){path, 2048, "f32", 1, 2, false});
     compare(&(struct start){path, 2048, "q8_0", 2, 1, false});
     compare(&(struct start){path, 1024, "f16", 1, 2, true});
+    unlink(path);
+}
+
+/* A draft model with weights of its own, and the starter beside itself, which is always right. */
+static void test_with_a_draft_model(void **state)
+{
+    (void)state;
+    skip_where_it_cannot_be_measured();
+    char path[4096];
+    save_larger(path);
+    compare_beside(&(struct start){path, 1024, "f16", 1, 2, false}, path);
+    compare_beside(&(struct start){path, 512, "f16", 4, 1, false}, path);
+    compare_beside(&(struct start){starter_path, 768, "f16", 2, 1, false}, starter_path);
     unlink(path);
 }
 
@@ -339,6 +467,45 @@ static void test_parts_add_up(void **state)
     unlink(path);
 }
 
+static void test_a_draft_model_is_counted(void **state)
+{
+    (void)state;
+    char path[4096], small_path[4096], text[MEMORY_PLAN_TEXT_BYTES];
+    struct error e = {0};
+    struct memory_plan p, q, own;
+    save_larger(path);
+    save_model(1, small_path);
+    struct gguf *g = gguf_open(path, &e), *small = gguf_open(small_path, &e);
+    struct engine_options o = {.context_size = 2048, .n_threads = 2, .kv_type = MODEL_KV_F16};
+    assert_true(memory_plan_make(g, &o, &p, &e));
+    assert_int_equal(p.draft_bytes, 0);
+    assert_null(strstr(memory_plan_text(&p, text), "draft"));
+    o.draft = small;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_non_null(strstr(memory_plan_text(&q, text), "draft model"));
+    struct engine_options beside = engine_draft_options(&o, 2048);
+    assert_true(memory_plan_make(small, &beside, &own, &e));
+    assert_int_equal(own.context_size, 2048);
+    assert_int_equal(q.draft_bytes, own.total_bytes - own.program_bytes);
+    assert_int_equal(q.total_bytes, p.total_bytes + q.draft_bytes);
+    /* A session more of it is its keys and values more, and its logits. */
+    o.n_draft_sessions = 4;
+    uint64_t one = q.draft_bytes;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_true(q.draft_bytes > one + 3 * own.kv_bytes);
+    /* Smaller contexts of the model are smaller ones of the draft model. */
+    uint64_t room = q.total_bytes - 1;
+    uint32_t fits = memory_plan_fit(g, &o, 2048, room);
+    assert_in_range(fits, 1, 2047);
+    o.context_size = fits;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_true(q.total_bytes <= room);
+    gguf_close(g);
+    gguf_close(small);
+    unlink(path);
+    unlink(small_path);
+}
+
 static void test_the_largest_that_fits(void **state)
 {
     (void)state;
@@ -418,6 +585,20 @@ static void test_refusals(void **state)
     /* What the advice says does fit. */
     o = (struct engine_options){.context_size = 8192, .n_threads = 2, .memory_bytes = 60 << 20};
     assert_false(memory_plan_check(g, &o, &large, &e));
+    /* With a draft model there is less room. */
+    large = machine_of(4096);
+    o = (struct engine_options){
+        .context_size = 128, .n_threads = 1, .batch_size = 32, .memory_bytes = 40 << 20};
+    if (!memory_plan_check(g, &o, &large, &e)) {
+        fail_msg("%s", e.message);
+    }
+    o.draft = g;
+    expect_refused(g, &o, &large, "the weights of both models alone are more");
+    o.memory_bytes = 60 << 20;
+    o.context_size = 8192;
+    expect_refused(g, &o, &large, ", draft model ");
+    expect_refused(g, &o, &large, "--context-size ");
+    o = (struct engine_options){.context_size = 8192, .n_threads = 2, .memory_bytes = 60 << 20};
     gguf_close(g);
     /* The engine says it before it loads, and names the file. */
     assert_null(engine_open(path, &o, &e));
@@ -431,6 +612,9 @@ int main(int argc, char **argv)
     if (argc == 8 && strcmp(argv[1], "peak") == 0) {
         return peak(argv + 2);
     }
+    if (argc == 8 && strcmp(argv[1], "pair") == 0) {
+        return pair(argv + 2);
+    }
     if (argc != 3) {
         fprintf(stderr, "usage: test_plan GOLDEN STARTER\n");
         return 2;
@@ -439,10 +623,15 @@ int main(int argc, char **argv)
     golden_folder = argv[1];
     starter_path = argv[2];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_weights_are_touched), cmocka_unit_test(test_parts_add_up),
-        cmocka_unit_test(test_the_largest_that_fits),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_golden_models),          cmocka_unit_test(test_starter),
+        cmocka_unit_test(test_no_weights_are_touched),
+        cmocka_unit_test(test_parts_add_up),
+        cmocka_unit_test(test_the_largest_that_fits),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_golden_models),
+        cmocka_unit_test(test_starter),
         cmocka_unit_test(test_larger_model),
+        cmocka_unit_test(test_with_a_draft_model),
+        cmocka_unit_test(test_a_draft_model_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
