@@ -5,23 +5,18 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "engine/digest.h"
 
 enum {
     SAVED_VERSION = 1,
     SAVED_LONG_ROPE = 1,
-    BLOCK = 32, /* of the sum */
-    MAX_DIGEST_BYTES = 1 << 28,
-    SAMPLE_BYTES = 64,
-};
-
-struct sum {
-    uint64_t lane[BLOCK / 8];
+    BLOCK = DIGEST_BLOCK_BYTES,
 };
 
 struct header {
     char magic[8];
     uint32_t version, flags;
-    struct sum model;
+    struct digest model;
     char kernels[16];
     uint32_t kv_type, n_positions;
     uint64_t page_bytes, cache_key;
@@ -38,72 +33,12 @@ struct saved {
     const uint8_t *pages;
 };
 
-/* n: a multiple of BLOCK. An odd factor and a rotation are one to one. */
-static void sum_add(struct sum *s, const void *data, size_t n)
-{
-    const uint8_t *p = data;
-    for (size_t at = 0; at < n; at += BLOCK) {
-        for (size_t i = 0; i < BLOCK / 8; i++) {
-            uint64_t word;
-            memcpy(&word, p + at + 8 * i, 8);
-            uint64_t x = (s->lane[i] ^ word) * 0x9FB21C651E98DF25u + 0x632BE59BD9B4E019u;
-            s->lane[i] = x << 29 | x >> 35;
-        }
-    }
-}
-
 static size_t padded(size_t n)
 {
     return (n + BLOCK - 1) / BLOCK * BLOCK;
 }
 
 /* ---- what it was made for -------------------------------------------------------------------- */
-
-static void describe_pairs(const struct engine *en, struct buf *b)
-{
-    const char *name = model_arch_name(en->model->config.arch);
-    size_t n = strlen(name);
-    for (size_t i = 0; i < gguf_value_count(en->gguf); i++) {
-        const struct gguf_value *v = gguf_value_at(en->gguf, i);
-        if (v->key.len > n && memcmp(v->key.data, name, n) == 0 && v->key.data[n] == '.') {
-            buf_append(b, v->key.data, v->key.len);
-            buf_printf(b, " %d %d %llu ", v->type, v->type == GGUF_ARRAY ? v->element_type : 0,
-                       (unsigned long long)v->size_bytes);
-            buf_append(b, v->data, v->size_bytes);
-        }
-    }
-}
-
-/* Models of one shape are told apart by some bytes of each tensor. */
-static void describe_tensors(const struct engine *en, struct buf *b)
-{
-    for (size_t i = 0; i < gguf_tensor_count(en->gguf); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(en->gguf, i);
-        const uint8_t *data = t->data;
-        size_t n = t->size_bytes < SAMPLE_BYTES ? t->size_bytes : SAMPLE_BYTES;
-        buf_printf(b, "%s %u", t->name, t->type);
-        for (size_t k = 0; k < GGUF_MAX_DIMS; k++) {
-            buf_printf(b, " %llu", (unsigned long long)t->dims[k]);
-        }
-        buf_append(b, data, n);
-        buf_append(b, data + (t->size_bytes - n) / 2, n);
-        buf_append(b, data + t->size_bytes - n, n);
-    }
-}
-
-static struct sum digest_model(const struct engine *en)
-{
-    static const char zeros[BLOCK];
-    struct sum sum = {{1, 2, 3, 4}};
-    struct buf b;
-    buf_init(&b, MAX_DIGEST_BYTES);
-    describe_pairs(en, &b);
-    describe_tensors(en, &b);
-    buf_append(&b, zeros, padded(b.len) - b.len);
-    sum_add(&sum, b.data, b.len / BLOCK * BLOCK);
-    buf_free(&b);
-    return sum;
-}
 
 static struct header header_of(const struct engine *en, const struct saved_timeline *t)
 {
@@ -112,7 +47,7 @@ static struct header header_of(const struct engine *en, const struct saved_timel
     bool is_long = en->model->rope_long && original && en->context_size > original;
     struct header h = {.version = SAVED_VERSION,
                        .flags = is_long ? SAVED_LONG_ROPE : 0,
-                       .model = digest_model(en),
+                       .model = digest_gguf(en->gguf, model_arch_name(c->arch)),
                        .kv_type = (uint32_t)en->kv_type,
                        .n_positions = MODEL_PAGE_POSITIONS,
                        .page_bytes = model_page_bytes(c, en->kv_type),
@@ -127,9 +62,10 @@ static struct header header_of(const struct engine *en, const struct saved_timel
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static bool put(struct file_writer *w, struct sum *sum, const void *data, size_t n, struct error *e)
+static bool put(struct file_writer *w, struct digest *sum, const void *data, size_t n,
+                struct error *e)
 {
-    sum_add(sum, data, n);
+    digest_add(sum, data, n);
     return file_writer_put(w, data, n, e);
 }
 
@@ -138,7 +74,7 @@ static bool write_parts(struct file_writer *w, const struct engine *en,
                         struct error *e)
 {
     struct header h = header_of(en, t);
-    struct sum sum = {{0}};
+    struct digest sum = {{0}};
     size_t token_bytes = t->n_tokens * sizeof *t->tokens;
     char *tokens = mem_zalloc(padded(token_bytes));
     memcpy(tokens, t->tokens, token_bytes);
@@ -174,7 +110,7 @@ static bool find_parts(struct saved *s)
     if (h->n_tokens < 1 || h->n_tokens > MODEL_MAX_CONTEXT || h->n_given > h->n_tokens ||
         h->n_positions != MODEL_PAGE_POSITIONS || h->page_bytes % BLOCK != 0 ||
         !checked_mul_u64(model_pages_for(h->n_tokens), h->page_bytes, &pages) ||
-        !checked_add_u64(pages, sizeof *h + tokens + sizeof(struct sum), &total) ||
+        !checked_add_u64(pages, sizeof *h + tokens + sizeof(struct digest), &total) ||
         total != s->map.size_bytes) {
         return false;
     }
@@ -189,9 +125,9 @@ static bool find_parts(struct saved *s)
 
 static bool is_whole(const struct saved *s)
 {
-    struct sum sum = {{0}};
+    struct digest sum = {{0}};
     size_t n = s->map.size_bytes - sizeof sum;
-    sum_add(&sum, s->map.data, n);
+    digest_add(&sum, s->map.data, n);
     return memcmp(&sum, s->map.data + n, sizeof sum) == 0;
 }
 
@@ -241,7 +177,7 @@ struct saved *saved_open(const struct engine *en, uint64_t cache_key, const char
 {
     struct saved *s = mem_zalloc(sizeof *s);
     bool ok = file_map_open(path, &s->map, e);
-    if (ok && (s->map.size_bytes < sizeof s->header + sizeof(struct sum) ||
+    if (ok && (s->map.size_bytes < sizeof s->header + sizeof(struct digest) ||
                memcmp(s->map.data, magic, sizeof magic) != 0)) {
         ok = error_set(e, ERROR_INPUT, "%s is not a saved session of lllm", path);
     }

@@ -15,9 +15,7 @@
  *   -       -     pages, the last one filled in part
  *   -       32    checksum of all before
  *
- * Digest and checksum are four lanes of 64 bits over words in turn; each step is one to one, so
- * that a change within one word, or within 32 bytes in a row, is always seen. They keep out
- * mistakes, not people who forge files. */
+ * Digest and checksum are those of digest.h. */
 #ifndef LLLM_ENGINE_SAVED_H
 #define LLLM_ENGINE_SAVED_H
 

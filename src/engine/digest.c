@@ -1,0 +1,90 @@
+#include "engine/digest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { MAX_DESCRIPTION_BYTES = 1 << 28, SAMPLE_BYTES = 64 };
+
+/* An odd factor and a rotation are one to one. */
+void digest_add(struct digest *d, const void *data, size_t n)
+{
+    const uint8_t *p = data;
+    for (size_t at = 0; at < n; at += DIGEST_BLOCK_BYTES) {
+        for (size_t i = 0; i < DIGEST_BLOCK_BYTES / 8; i++) {
+            uint64_t word;
+            memcpy(&word, p + at + 8 * i, 8);
+            uint64_t x = (d->lane[i] ^ word) * 0x9FB21C651E98DF25u + 0x632BE59BD9B4E019u;
+            d->lane[i] = x << 29 | x >> 35;
+        }
+    }
+}
+
+static bool begins(struct gguf_string key, const char *text)
+{
+    size_t n = strlen(text);
+    return key.len >= n && memcmp(key.data, text, n) == 0;
+}
+
+static bool counts(struct gguf_string key, const char *architecture)
+{
+    if (architecture) {
+        size_t n = strlen(architecture);
+        return begins(key, architecture) && key.len > n && key.data[n] == '.';
+    }
+    return !begins(key, "general.") || begins(key, "general.architecture") ||
+           begins(key, "general.sampling.");
+}
+
+static void describe_pairs(const struct gguf *g, const char *architecture, struct buf *b)
+{
+    for (size_t i = 0; i < gguf_value_count(g); i++) {
+        const struct gguf_value *v = gguf_value_at(g, i);
+        if (counts(v->key, architecture)) {
+            buf_append(b, v->key.data, v->key.len);
+            buf_printf(b, " %d %d %llu ", v->type, v->type == GGUF_ARRAY ? v->element_type : 0,
+                       (unsigned long long)v->size_bytes);
+            buf_append(b, v->data, v->size_bytes);
+        }
+    }
+}
+
+/* Models of one shape are told apart by some bytes of each tensor. */
+static void describe_tensors(const struct gguf *g, struct buf *b)
+{
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        const uint8_t *data = t->data;
+        size_t n = t->size_bytes < SAMPLE_BYTES ? t->size_bytes : SAMPLE_BYTES;
+        buf_printf(b, "%s %u", t->name, t->type);
+        for (size_t k = 0; k < GGUF_MAX_DIMS; k++) {
+            buf_printf(b, " %llu", (unsigned long long)t->dims[k]);
+        }
+        buf_append(b, data, n);
+        buf_append(b, data + (t->size_bytes - n) / 2, n);
+        buf_append(b, data + t->size_bytes - n, n);
+    }
+}
+
+struct digest digest_gguf(const struct gguf *g, const char *architecture)
+{
+    static const char zeros[DIGEST_BLOCK_BYTES];
+    struct digest d = {{1, 2, 3, 4}};
+    struct buf b;
+    buf_init(&b, MAX_DESCRIPTION_BYTES);
+    describe_pairs(g, architecture, &b);
+    describe_tensors(g, &b);
+    buf_append(&b, zeros, (DIGEST_BLOCK_BYTES - b.len % DIGEST_BLOCK_BYTES) % DIGEST_BLOCK_BYTES);
+    digest_add(&d, b.data, b.len / DIGEST_BLOCK_BYTES * DIGEST_BLOCK_BYTES);
+    buf_free(&b);
+    return d;
+}
+
+const char *digest_text(const struct digest *d, char out[DIGEST_TEXT_BYTES])
+{
+    for (size_t i = 0; i < DIGEST_BLOCK_BYTES / 8; i++) {
+        snprintf(out + 16 * i, 17, "%016llx", (unsigned long long)d->lane[i]);
+    }
+    return out;
+}
