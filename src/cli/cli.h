@@ -33,6 +33,7 @@ struct common_options {
     /* Of commands with KV_TYPE_OPTION; their init may choose another than f32. */
     const char *kv_name; /* as it was given, or NULL */
     enum model_kv_type kv_type;
+    bool kv_type_fixed;    /* the command has no such option */
     uint64_t memory_bytes; /* of engine_options */
     bool huge_pages;
 };

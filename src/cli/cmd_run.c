@@ -306,6 +306,10 @@ static int answer_once(const struct run *r, const char *name, struct engine *en,
         if (!r->o->common.quiet && a.stats.reason == FINISH_CONSTRAINT) {
             term_message("the answer stops before it is whole: %s", a.stats.why);
         }
+        if (!r->o->common.quiet && a.stats.partial && a.stats.reason == FINISH_LENGTH) {
+            term_message("the answer was cut before its form was whole%s",
+                         answer_filled_context(&a, &how) ? "" : "; --max-tokens allows more");
+        }
         if (!r->o->common.quiet && answer_filled_context(&a, &how)) {
             term_message("the answer stops here because the context of %u tokens is full; "
                          "--context-size makes it larger",

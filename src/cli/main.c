@@ -224,12 +224,23 @@ static int help(int argc, char **argv)
     return CLI_DONE;
 }
 
+static bool has_option(const struct command *c, const char *name)
+{
+    for (const struct option *o = c->options; o && o->name; o++) {
+        if (strcmp(o->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool apply_common(const struct command *c, struct common_options *o, struct error *e)
 {
     if (o->kv_name && !model_kv_by_name(o->kv_name, &o->kv_type)) {
         return error_set(e, ERROR_USAGE, "--kv-type is one of " MODEL_KV_NAMES ", not \"%.60s\"",
                          o->kv_name);
     }
+    o->kv_type_fixed = !has_option(c, "kv-type");
     const char *mask = o->cpu_mask ? o->cpu_mask : getenv("LLLM_CPU_MASK");
     if (mask && *mask && !cpu_set_mask(mask, e)) {
         return error_prefix(e, "%s: ", o->cpu_mask ? "--cpu-mask" : "LLLM_CPU_MASK");

@@ -242,8 +242,8 @@ struct gguf *models_open_to_write(const struct model_source *s, struct error *e)
     return open_gguf(s, hf_open_to_write, e);
 }
 
-static struct engine *open_engine(const struct model_source *s, const struct engine_options *how,
-                                  struct error *e)
+struct engine *models_open_engine_as(const struct model_source *s, const struct engine_options *how,
+                                     struct error *e)
 {
     struct engine *en = NULL;
     if (s->path && hf_is_folder(s->path)) {
@@ -266,6 +266,7 @@ struct engine_options models_engine_options(const struct common_options *o)
         .context_size = o->context_size,
         .batch_size = o->batch_size,
         .kv_type = o->kv_type,
+        .kv_type_fixed = o->kv_type_fixed,
         .memory_bytes = o->memory_bytes,
         .huge_pages = o->huge_pages,
     };
@@ -275,7 +276,7 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
                                   struct error *e)
 {
     struct engine_options how = models_engine_options(o);
-    return open_engine(s, &how, e);
+    return models_open_engine_as(s, &how, e);
 }
 
 struct engine *models_open_pair(const struct model_source *s, const struct model_source *d,
@@ -291,12 +292,12 @@ struct engine *models_open_pair(const struct model_source *s, const struct model
     how.n_drafts = DRAFT_MOST;
     how.draft = header;
     how.n_draft_sessions = n_sessions;
-    struct engine *en = open_engine(s, &how, e);
+    struct engine *en = models_open_engine_as(s, &how, e);
     gguf_close(header);
     if (en && d) {
         how.pool = engine_pool(en);
         struct engine_options beside = engine_draft_options(&how, engine_context_size(en));
-        *draft = open_engine(d, &beside, e);
+        *draft = models_open_engine_as(d, &beside, e);
         if (!*draft) {
             engine_close(en);
             return NULL;

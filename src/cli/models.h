@@ -48,6 +48,8 @@ struct engine *models_open_pair(const struct model_source *s, const struct model
                                 struct engine **draft, struct error *e);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
+struct engine *models_open_engine_as(const struct model_source *s, const struct engine_options *how,
+                                     struct error *e);
 
 /* The folder, whether it exists or not; NULL where no home is known. Release with free(). */
 char *models_folder(void);

@@ -31,6 +31,7 @@ struct engine_options {
     uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
     /* What sessions keep keys and values as; encoders, which forget a text at once, take f32. */
     enum model_kv_type kv_type;
+    bool kv_type_fixed; /* not for people to choose: no sentence proposes another */
     uint32_t n_sequences; /* that keep keys and values at a time, for the memory plan; 0: one */
     /* The most memory to take by the plan (plan.h); 0: what machine and control group have left,
      * which is a limit besides any other. A model that needs more is refused before it is loaded.
@@ -207,6 +208,7 @@ struct generation_stats {
     enum finish_reason reason;
     const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */
     const char *why;  /* of FINISH_CONSTRAINT: a sentence */
+    bool partial;     /* a grammar held the answer, and it ended before it was whole */
 };
 
 /* Generates an answer after `prompt`. text(context, bytes, n), not called where there is a parser,

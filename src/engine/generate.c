@@ -221,8 +221,17 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
     return true;
 }
 
+/* Whether the text so far is one that its form begins and does not end. */
+static bool is_partial(const struct generation *g)
+{
+    enum constraint_state s = g->constraint ? constraint_state(g->constraint) : CONSTRAINT_ENDED;
+    return g->constraint && (g->free || (s != CONSTRAINT_COMPLETE && s != CONSTRAINT_CLOSED &&
+                                         s != CONSTRAINT_ENDED));
+}
+
 void generation_end(struct generation *g)
 {
+    g->stats.partial = is_partial(g);
     stream_finish(&g->stream);
     if (g->o->parser && !g->stream.cancelled && !chat_parser_finish(g->o->parser)) {
         g->stream.cancelled = true;

@@ -261,6 +261,35 @@ static enum model_kv_type smallest_type(const struct model_config *c)
     return model_kv_check(c, MODEL_KV_Q8_0, NULL) ? MODEL_KV_Q8_0 : MODEL_KV_F16;
 }
 
+/* Where the scratch of a step is what does not fit, a smaller step does. o: with the type of keys
+ * and values that takes least. False where that does not help either. */
+static bool advise_batch(const struct header *h, const struct engine_options *o,
+                         const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
+{
+    struct engine_options smaller = *o;
+    smaller.batch_size = BATCH_STEP;
+    uint32_t context = p->batch_size > BATCH_STEP ? fit(h, &smaller, p->context_size, room) : 0;
+    while (context && smaller.batch_size + BATCH_STEP < p->batch_size) {
+        smaller.batch_size += BATCH_STEP;
+        if (total_with(h, &smaller, context) > room) {
+            smaller.batch_size -= BATCH_STEP;
+            break;
+        }
+    }
+    if (context) {
+        char also[96] = "";
+        int n = context < p->context_size
+                    ? snprintf(also, sizeof also, " with --context-size %u", context)
+                    : 0;
+        if (o->kv_type != p->kv_type) {
+            snprintf(also + n, sizeof also - (size_t)n, "%s --kv-type %s", n ? " and" : " with",
+                     model_kv_name(o->kv_type));
+        }
+        snprintf(out, out_bytes, "--batch-size %u%s fits", smaller.batch_size, also);
+    }
+    return context > 0;
+}
+
 /* What to do: changes of the options with which the plan fits, the least one first. */
 static void advise(const struct header *h, const struct engine_options *o,
                    const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
@@ -268,7 +297,7 @@ static void advise(const struct header *h, const struct engine_options *o,
     struct engine_options smaller = *o;
     bool other_types = false;
     uint32_t same = fit(h, o, p->context_size, room);
-    if (p->has_kv) {
+    if (p->has_kv && !o->kv_type_fixed) {
         /* The first type that fits as it is, else the smallest. */
         enum model_kv_type last = smallest_type(&h->config);
         for (int t = (int)p->kv_type + 1; t <= (int)last; t++) {
@@ -300,6 +329,8 @@ static void advise(const struct header *h, const struct engine_options *o,
         snprintf(out, out_bytes,
                  "the weights of both models alone are more: take them in fewer bits, or no draft "
                  "model");
+    } else if (p->has_kv && advise_batch(h, &smaller, p, room, out, out_bytes)) {
+        return;
     } else {
         snprintf(out, out_bytes,
                  "not even a context of %d tokens fits: take a model in fewer bits%s",

@@ -102,6 +102,8 @@ void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason rea
     generation_end(&s->generation);
     stats->reason = s->generation.stats.reason;
     stats->stop = s->generation.stats.stop;
+    stats->why = s->generation.stats.why;
+    stats->partial = s->generation.stats.partial;
     stats->n_generated = s->generation.stats.n_generated;
     stats->decode_s = stats->n_generated ? now_s - s->first_s : 0;
     if (!s->begun) {

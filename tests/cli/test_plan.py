@@ -67,6 +67,23 @@ class Plan(unittest.TestCase):
         self.assertEqual(dry.returncode, 1)
         self.assertFalse(json.loads(dry.stdout)["plan"]["fits"])
 
+    def test_advice_is_of_options_that_there_are(self):
+        one = ("--threads", "1", "--context-size", "512")
+        need = self.plan(*one)["total_bytes"]
+        self.assertIn("--kv-type", self.refused("run", "starter", "hi", *one, "--memory",
+                                                str(need - (1 << 19))))
+        said = self.refused("embed", "starter", "hi", *one, "--memory", str(need - (1 << 19)))
+        self.assertIn("--context-size ", said)
+        self.assertNotIn("--kv-type", said)
+        # Where no context fits with such steps, smaller ones come before a smaller model.
+        least = self.plan("--threads", "1", "--context-size", "128")["total_bytes"]
+        said = self.refused("run", "starter", "hi", *one, "--memory", str(least - (1 << 19)))
+        advice = said.rsplit(": ", 1)[1]
+        self.assertTrue(advice.startswith("--batch-size "), said)
+        options = [word for word in advice.split() if word[0] == "-" or word[0].isdigit() or
+                   word == "q8_0"]
+        self.plan("--threads", "1", *options, "--memory", str(least - (1 << 19)))
+
     def test_more_than_the_machine_has(self):
         huge = ("--context-size", str(1 << 24), "--threads", "1")
         dry = json.loads(run("run", "starter", "--plan", "--json", *huge).stdout)
