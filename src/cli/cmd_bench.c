@@ -15,7 +15,7 @@ struct bench_options {
     struct common_options common;
     const char *prefill, *joint, *depth, *threads; /* lists */
     uint32_t decode, reps, crowd;
-    bool machine, stages;
+    bool machine, stages, decode_given;
     const char *against;
 };
 
@@ -26,7 +26,7 @@ static const struct option table[] = {
      "prompt tokens to time, such as 512 or 1,8,64,512 (default 512; 0: none)", FIELD(prefill), 0,
      0, 0},
     {"decode", 0, OPTION_U32, "N", "tokens to time one by one (default 128; 0: none)",
-     FIELD(decode), 0, 1 << 20, 0},
+     FIELD(decode), 0, 1 << 20, FIELD(decode_given)},
     {"joint", 0, OPTION_STRING, "LIST",
      "sequences that decode together, such as 4,8,16; figures are their sum (default 0: none)",
      FIELD(joint), 0, 0, 0},
@@ -59,16 +59,16 @@ static const struct option table[] = {
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
-static const char usual_prefill[] = "512";
+static const char usual_prefill[] = "512", usual_list[] = "0";
 
 static void init(void *options)
 {
     struct bench_options *o = options;
     o->prefill = usual_prefill;
-    o->joint = "0";
+    o->joint = usual_list;
     o->decode = 128;
-    o->depth = "0";
-    o->threads = "0";
+    o->depth = usual_list;
+    o->threads = usual_list;
     o->reps = 5;
     o->common.kv_type = MODEL_KV_F16;
 }
@@ -385,6 +385,20 @@ static int measure_crowd(const struct bench_options *o, const struct plan *plan,
     return status;
 }
 
+/* What --crowd, which measures something of its own, has no use for; NULL: nothing was given. */
+static const char *beside_crowd(const struct bench_options *o, const struct plan *plan)
+{
+    return o->decode_given          ? "--decode"
+           : o->joint != usual_list ? "--joint"
+           : o->depth != usual_list ? "--depth"
+           : o->stages              ? "--stages"
+           : o->machine             ? "--machine"
+           : o->against             ? "--against"
+           : plan->prefill.n > 1    ? "several lengths of --prefill"
+           : plan->threads.n > 1    ? "several numbers of --threads"
+                                    : NULL;
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct bench_options *o = options;
@@ -398,6 +412,9 @@ static int run(const void *options, const struct string_list *arguments)
     }
     if (!make_plan(o, &plan, &e)) {
         return cli_usage("bench", "%s", e.message);
+    }
+    if (o->crowd && beside_crowd(o, &plan)) {
+        return cli_usage("bench", "--crowd does not go with %s", beside_crowd(o, &plan));
     }
     if (o->crowd && plan.prefill.items[0] < 64) {
         return cli_usage("bench", "--crowd needs a prompt of at least 64 tokens (--prefill)");

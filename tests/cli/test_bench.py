@@ -72,6 +72,11 @@ class Bench(WithStarter):
         self.spread(arrival["first_token_s"], 1)
         self.spread(prefix["first_token_ms"], 1)
         self.spread(prefix["first_token_again_ms"], 1)
+        for option in ("--decode=4", "--joint=2", "--depth=5", "--stages", "--machine",
+                       "--against=true", "--prefill=64,128", "--threads=1,2"):
+            refused = run("bench", "starter", "--crowd", "3", option)
+            self.assertEqual((refused.returncode, refused.stdout), (2, ""))
+            self.assertIn(option.split("=")[0], refused.stderr)
         done = run("bench", "starter", "--crowd", "3", "--prefill", "63")
         self.assertEqual(done.returncode, 2)
         self.assertIn("at least 64", done.stderr)
