@@ -47,9 +47,11 @@ void progress_resume(struct progress *p, const char *label, uint64_t total, uint
 
 void progress_hide(struct progress *p)
 {
-    if (p->active) {
+    if (p->active && p->drawn) {
         fputs("\r\033[K", stderr);
         fflush(stderr);
+        p->drawn = false;
+        p->shown_s = 0;
     }
 }
 
@@ -60,6 +62,7 @@ void progress_update(struct progress *p, uint64_t done, const char *note)
         return;
     }
     p->shown_s = now;
+    p->drawn = true;
     done = done < p->total ? done : p->total;
     double share = p->total ? (double)done / (double)p->total : 1;
     share = share > 1 ? 1 : share;

@@ -10,14 +10,15 @@ struct progress {
     char label[64];
     uint64_t total, first; /* first: how much was done before this run */
     double start_s, shown_s;
-    bool active;
+    bool active, drawn; /* drawn: the line is there now */
 };
 
 void progress_enable(bool on);
 void progress_begin(struct progress *p, const char *label, uint64_t total);
 /* The same for work that was partly done before: the time left is judged by what this run does. */
 void progress_resume(struct progress *p, const char *label, uint64_t total, uint64_t done);
-void progress_hide(struct progress *p); /* clears the line until the next update */
+/* Clears the line where it is drawn, for other output; the next update draws it again at once. */
+void progress_hide(struct progress *p);
 /* note (may be NULL): a few words behind the bar, such as "loss 1.32  5210 tok/s". Redraws at most
  * ten times a second. */
 void progress_update(struct progress *p, uint64_t done, const char *note);

@@ -8,11 +8,9 @@
 #include "cli/models.h"
 #include "hf/hf.h"
 
-enum { MAX_STRENGTH = 1000 };
+enum { MAX_STRENGTH = ADAPTERS_MAX_STRENGTH };
 
-/* The path in an argument, the caller's, and its strength. A name that is there with its '=' is
- * meant so. */
-static char *read_argument(const char *argument, float *strength, struct error *e)
+char *adapters_argument(const char *argument, float *strength, struct error *e)
 {
     const char *cut = strrchr(argument, '=');
     *strength = 1;
@@ -49,6 +47,28 @@ static struct gguf *open_file(const char *path, const struct model_config *base,
     return gguf_open(path, e);
 }
 
+struct model_adapter *adapters_load(const char *path, const struct engine *en, struct error *e)
+{
+    struct gguf *g = open_file(path, engine_config(en), e);
+    struct model_adapter *a = g ? model_adapter_load(engine_model(en), g, e) : NULL;
+    if (!a) {
+        models_name_in_error(e, path);
+    }
+    return a;
+}
+
+bool adapters_digest(const char *path, struct digest *digest, struct error *e)
+{
+    struct gguf *g = open_file(path, NULL, e);
+    if (!g) {
+        models_name_in_error(e, path);
+        return false;
+    }
+    *digest = digest_gguf(g, NULL);
+    gguf_close(g);
+    return true;
+}
+
 bool adapters_open(const struct string_list *arguments, const struct engine *en,
                    struct adapter_list *list, struct error *e)
 {
@@ -59,15 +79,8 @@ bool adapters_open(const struct string_list *arguments, const struct engine *en,
     }
     for (size_t i = 0; i < arguments->n; i++) {
         float strength;
-        char *path = read_argument(arguments->items[i], &strength, e);
-        if (!path) {
-            return false;
-        }
-        struct gguf *g = open_file(path, engine_config(en), e);
-        struct model_adapter *a = g ? model_adapter_load(engine_model(en), g, e) : NULL;
-        if (!a) {
-            models_name_in_error(e, path);
-        }
+        char *path = adapters_argument(arguments->items[i], &strength, e);
+        struct model_adapter *a = path ? adapters_load(path, en, e) : NULL;
         free(path);
         if (!a) {
             return false;

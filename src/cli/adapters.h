@@ -3,7 +3,10 @@
 #define LLLM_CLI_ADAPTERS_H
 
 #include "cli/options.h"
+#include "engine/digest.h"
 #include "engine/engine.h"
+
+enum { ADAPTERS_MAX_STRENGTH = 1000 };
 
 struct adapter_list {
     struct model_adapter *loaded[MODEL_MAX_ADAPTERS];
@@ -15,6 +18,14 @@ struct adapter_list {
 bool adapters_open(const struct string_list *arguments, const struct engine *en,
                    struct adapter_list *list, struct error *e);
 void adapters_close(struct adapter_list *list);
+
+/* The path in "FILE" or "FILE=X", the caller's, and the strength. A name that is there with its '='
+ * is meant so. NULL: X is no strength. */
+char *adapters_argument(const char *argument, float *strength, struct error *e);
+/* One file or folder, for the model of the engine. Release with model_adapter_free. */
+struct model_adapter *adapters_load(const char *path, const struct engine *en, struct error *e);
+/* Which adapter it is, by its content. */
+bool adapters_digest(const char *path, struct digest *digest, struct error *e);
 
 /* What `lllm show` says of one: facts, or with `json` an object, the caller's. False where it is
  * damaged. */

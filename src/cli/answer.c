@@ -6,7 +6,6 @@
 
 #include "cli/cli.h"
 #include "cli/term.h"
-#include "grammar/tool_call.h"
 
 enum { ANSWER_MAX_BYTES = 1 << 28 };
 
@@ -143,24 +142,22 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
     return true;
 }
 
-/* Calls in the model's own way of writing them, with arguments that the tools' schemas allow. */
-static struct grammar *grammar_of_calls(const struct answer *a,
-                                        const struct prompt_request *request,
-                                        const struct prompt *prompt, struct error *e)
+struct grammar *answer_calls_grammar(const struct prompt *prompt, const json_t *tools,
+                                     enum tool_choice choice, const char *name, bool parallel,
+                                     struct error *e)
 {
     const struct chat_format *f = &prompt->format;
     struct tool_call_options o = {
-        .tools = request->tools,
+        .tools = tools,
         .calls = chat_calls_name(f->calls),
-        .choice = TOOL_CHOICE_NAMED,
-        .name = a->tool_choice,
-        .parallel = true,
+        .choice = choice,
+        .name = name,
+        .parallel = parallel,
         .reasoning_open = chat_reasoning_open(f->reasoning),
         .reasoning_close = chat_reasoning_close(f->reasoning),
         .thinking = chat_reasoning_opened(f, prompt->end, prompt->n_end) != NULL,
     };
     schema_options_defaults(&o.schema);
-    tool_choice_word(a->tool_choice, &o.choice);
     return grammar_tool_call(&o, e);
 }
 
@@ -171,7 +168,10 @@ bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
     struct generation_options parsed = *how;
     struct grammar *calls = NULL;
     if (a->tool_choice && request->tools) {
-        if (!(calls = grammar_of_calls(a, request, prompt, e))) {
+        enum tool_choice choice = TOOL_CHOICE_NAMED;
+        tool_choice_word(a->tool_choice, &choice);
+        calls = answer_calls_grammar(prompt, request->tools, choice, a->tool_choice, true, e);
+        if (!calls) {
             return false;
         }
         parsed.grammar = calls;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "chat/tools.h"
 #include "engine/engine.h"
+#include "grammar/tool_call.h"
 
 /* From now on SIGINT sets a flag instead of ending the program; answer_interrupted tells and
  * answer_forget_interrupt clears it. With `once`, a second SIGINT ends the program after all. */
@@ -40,6 +41,12 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
 bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
                  const struct prompt_request *request, const struct prompt *prompt,
                  const struct generation_options *how, struct error *e);
+
+/* Answers to the prompt that may, or must, call tools: in the model's own way of writing calls,
+ * with arguments that the tools' schemas allow. name: of TOOL_CHOICE_NAMED. */
+struct grammar *answer_calls_grammar(const struct prompt *prompt, const json_t *tools,
+                                     enum tool_choice choice, const char *name, bool parallel,
+                                     struct error *e);
 
 /* A line for each call: "call NAME {...}". */
 void answer_print_calls(struct answer *a);

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "cli/batch_models.h"
 #include "cli/input.h"
 #include "engine/sampling.h"
 #include "grammar/grammar.h"
@@ -31,52 +32,87 @@ void batch_lines_free(struct batch_lines *b);
 /* FNV-1a (Fowler, Noll and Vo), 64 bits, of a line: whether it is the one of before. */
 uint64_t batch_line_digest(const struct batch_line *line);
 
-/* Grammars by the text that they were made of, so that lines with the same one share it. */
-struct batch_grammar {
+/* Which model answers a line, and before which others. False where batch_request_read will say why
+ * none does. */
+bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,
+                     size_t *model, int32_t *priority);
+
+/* Grammars by the JSON text of what they were made of, so that lines with the same one share it. */
+struct batch_form {
     char *text;
     struct grammar *grammar;
 };
-struct batch_grammars {
-    struct batch_grammar *items;
+struct batch_forms {
+    struct batch_form *items;
     size_t n;
 };
-void batch_grammars_free(struct batch_grammars *g);
+void batch_forms_free(struct batch_forms *f);
+/* The grammar of this text, held once more, or NULL. */
+struct grammar *batch_forms_find(const struct batch_forms *f, const char *text);
+void batch_forms_keep(struct batch_forms *f, const char *text, struct grammar *g);
+/* What a field says ("response_format" as in OpenAI's API, "json_schema", "grammar", "regex",
+ * "choices"): *grammar is held for the caller, and NULL where any text will do. Errors name the
+ * field. */
+bool batch_forms_make(struct batch_forms *f, const char *field, const json_t *v,
+                      struct grammar **grammar, struct error *e);
 
 /* What holds for all lines that do not say otherwise. */
 struct batch_defaults {
     struct grammar *grammar;  /* of the answers; NULL: any text; borrowed */
-    struct sampling sampling; /* of line i (from 0) the seed is this one's + i */
+    struct sampling sampling; /* of the model that answers, but for the seed */
+    uint64_t seed;            /* that of line i (from 0) is this one + i */
     const char *system;       /* NULL: none */
     json_t *tools;            /* NULL: none; borrowed */
     uint32_t max_tokens;      /* 0: until the context is full */
     const char *const *stop;
     size_t n_stop;
+    enum prompter_thinking thinking;
 };
+
+enum { BATCH_MAX_ANSWERS = 128 }; /* of a line */
 
 struct batch_request {
+    bool openai;             /* a line of OpenAI's batch files: its result is one too */
     json_t *id;              /* a text or a number of the caller's, or NULL */
+    const char *model;       /* as the line spells it; NULL: it says nothing */
     const char *prompt;      /* NULL where there are messages */
+    const char *system;      /* of the line; NULL: it says nothing */
     json_t *messages;        /* always there: of a prompt, the conversation that asks it */
     json_t *tools;           /* or NULL */
+    json_t *tool_choice;     /* or NULL */
+    bool one_call;           /* at most one a turn */
+    json_t *variables;       /* further ones of the chat template, or NULL */
+    const char *of_template; /* the first of its fields that take a chat template, or NULL */
+    enum prompter_thinking thinking;
     struct grammar *grammar; /* or NULL; held */
     struct sampling sampling;
-    uint32_t max_tokens;
+    uint32_t max_tokens, n_answers;
+    int32_t priority;
     const char **stop;
     size_t n_stop;
-    bool logprobs;
+    bool ignore_end, logprobs;
     uint32_t n_top;
+    /* The adapters of the line, among those of --lora-modules, in place of --lora. */
+    bool own_lora;
+    uint32_t n_lora;
+    struct {
+        size_t module;
+        float strength;
+    } lora[MODEL_MAX_ADAPTERS];
 };
 
-/* Takes a line apart: {"prompt" or "messages", "id" (or "custom_id"), "system", "tools",
- * "max_tokens", "stop", "seed", "logprobs", "top_logprobs", what the answer looks like (one of
- * "response_format" as in OpenAI's API, "json_schema", "grammar" (GBNF), "regex", "choices") and
- * what sampling_from_json knows}; a line of OpenAI's batch files has them in "body". A field that
- * is not known is an error, so that nothing is passed over silently. What was read lives in the
- * arena, JSON and the grammar until batch_request_free, which is due after an error too (the id may
- * be known then). */
+/* Takes a line apart (batch_fields.c has the table of its fields). A field that is not known, or
+ * not supported, is an error that names it: nothing is passed over silently. What was read lives in
+ * the arena, JSON and the grammar until batch_request_free, which is due after an error too (the id
+ * may be known then). */
 bool batch_request_read(const struct batch_lines *b, size_t index, const struct batch_defaults *d,
-                        struct batch_grammars *grammars, struct arena *arena,
-                        struct batch_request *r, struct error *e);
+                        struct batch_forms *forms, const struct batch_models *models,
+                        struct arena *arena, struct batch_request *r, struct error *e);
 void batch_request_free(struct batch_request *r);
+
+/* batch_fields.c: of a line of JSON. r has the defaults. */
+bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
+                       const struct batch_models *models, struct arena *arena,
+                       struct batch_request *r, struct error *e);
 
 #endif

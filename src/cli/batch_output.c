@@ -12,7 +12,7 @@
 #include "cli/cli.h"
 #include "cli/term.h"
 
-enum { JOURNAL_MAX_BYTES = 1 << 30, JOURNAL_VERSION = 1 };
+enum { JOURNAL_MAX_BYTES = 1 << 30, JOURNAL_VERSION = 2 };
 static const double sync_every_s = 2; /* a crash of the machine loses at most so much work */
 
 struct batch_output {
@@ -33,7 +33,8 @@ static bool keep(struct batch_output *o, size_t index, const json_t *result)
     }
     o->results[index] = line;
     o->n_done++;
-    o->n_errors += json_object_get(result, "error") != NULL;
+    const json_t *why = json_object_get(result, "error");
+    o->n_errors += why && !json_is_null(why);
     return true;
 }
 

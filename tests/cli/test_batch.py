@@ -50,9 +50,9 @@ class Answers(unittest.TestCase):
     def test_fields_of_a_line(self):
         lines = [{"id": "first", "prompt": PROMPTS[0], "temperature": 0, "max_tokens": 3},
                  {"messages": [{"role": "user", "content": PROMPTS[1]}], "seed": 12, "stop": "RAM"},
-                 {"custom_id": "third", "method": "POST", "url": "/v1/chat/completions",
-                  "body": {"model": "any", "temperature": 0, "max_completion_tokens": 4,
-                           "messages": [{"role": "user", "content": PROMPTS[2]}]}},
+                 {"custom_id": "third", "model": "starter", "temperature": 0,
+                  "max_completion_tokens": 4,
+                  "messages": [{"role": "user", "content": PROMPTS[2]}]},
                  {"prompt": PROMPTS[3], "max_tokens": 2, "logprobs": True, "top_logprobs": 3,
                   "top_k": 2, "min_p": 0, "temperature": 1}]
         done = batch(stdin="\n" + "\n\n".join(map(json.dumps, lines)))
@@ -113,8 +113,8 @@ class Answers(unittest.TestCase):
                5: '{"prompt": "x", "temperature": -1}', 6: '{"temperature": 1}', 7: "[1]",
                8: '{"prompt": "x", "messages": []}', 9: '{"messages": [{"role": "user"}]}',
                10: '{"prompt": "x", "logit_bias": {"99999": 1}}', 11: '{"prompt": ""}',
-               12: json.dumps({"prompt": "word " * 2000}), 13: '{"prompt": "x", "n": 2}',
-               14: '{"body": 3}', 15: '{"body": {"prompt": "x"}, "more": 1}',
+               12: json.dumps({"prompt": "word " * 2000}), 13: '{"prompt": "x", "n": 0}',
+               14: '{"prompt": "x", "id": []}', 15: '{"prompt": "x", "model": "any"}',
                16: '{"prompt": "a", "prompt": "b"}', 17: '{"prompt": "x", "stream": true}'}
         good = json.dumps({"prompt": PROMPTS[0], "temperature": 0})
         text = "\n".join([good, *bad.values(), good]) + "\n"
@@ -136,6 +136,7 @@ class Answers(unittest.TestCase):
             {"messages": [{"role": "user", "content": "x"}], "seed": 7, "top_logprobs": 2},
             {"custom_id": "z", "body": {"messages": [{"role": "user", "content": "2+2?"}],
                                         "tools": [{"type": "function", "function": {"name": "f"}}],
+                                        "tool_choice": "none",
                                         "json_schema": {"enum": [1, "b"]}}})]
         lines = []
         for i in range(300):
@@ -152,9 +153,15 @@ class Answers(unittest.TestCase):
             file.flush()
             done = batch("--input", file.name, "--format", "jsonl", "-n", 1, "--parallel", 8)
         answers = rows(done.stdout)
-        self.assertEqual([a["line"] for a in answers], list(range(1, 301)))
-        self.assertTrue(all(("error" in a) != ("content" in a) for a in answers))
-        self.assertGreater(sum("content" in a for a in answers), 60)
+        self.assertEqual(len(answers), 300)
+        for line, a in enumerate(answers, 1):
+            if "response" in a:
+                self.assertEqual(a["error"] is None, a["response"]["status_code"] == 200)
+            else:
+                self.assertEqual(a["line"], line)
+                self.assertNotEqual("error" in a, "content" in a)
+        self.assertGreater(sum("content" in a for a in answers), 30)
+        self.assertGreater(sum("response" in a and not a["error"] for a in answers), 15)
 
     def test_text_lines(self):
         with tempfile.TemporaryDirectory() as folder:

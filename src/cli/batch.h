@@ -1,0 +1,104 @@
+/* batch.h: what the files of `lllm batch` share.
+ *
+ *   cmd_batch.c      the command line
+ *   batch_input.c    its lines; batch_fields.c: what a line of JSON may say, batch_forms.c: what
+ *                    answers may look like
+ *   batch_models.c   who answers them, loaded when it is their turn
+ *   batch_run.c      the run: which lines begin when, figures
+ *   batch_job.c      a line on its way: prompt, submission, events
+ *   batch_result.c   what came of it as JSON, in our shape or in that of OpenAI's batch files
+ *   batch_output.c   where results go, in order, and the journal from which a run goes on
+ */
+#ifndef LLLM_CLI_BATCH_H
+#define LLLM_CLI_BATCH_H
+
+#include "base/progress.h"
+#include "cli/batch_input.h"
+#include "cli/batch_models.h"
+#include "cli/batch_output.h"
+#include "cli/cli.h"
+#include "cli/constrain.h"
+#include "cli/sampling_options.h"
+
+enum { BATCH_TEXT_MAX_BYTES = 1 << 28 };
+
+struct batch_options {
+    struct common_options common;
+    struct sampling_options sampling;
+    const char *model, *input, *output, *format, *system, *tools, *chat_template;
+    bool prompts, raw, thinking, no_thinking, force;
+    uint32_t max_tokens, parallel;
+    struct string_list stop, lora, models, modules;
+    struct constrain_options form;
+};
+
+struct batch {
+    const struct batch_options *o;
+    struct batch_models models;
+    struct batch_lines lines;
+    struct batch_defaults defaults; /* the sampling is that of no model */
+    struct batch_forms forms;
+    struct batch_output *output;
+    uint64_t *digests;    /* [lines.n] */
+    size_t *unanswerable; /* [n_unanswerable] lines that are wrong, or name no model */
+    size_t n_unanswerable;
+    struct batch_job *jobs;     /* under way, or waiting for that */
+    struct queue_figures spent; /* of models that are done */
+    double load_s;              /* of all models */
+    struct progress bar;
+    bool stopping;
+    size_t n_resumed, n_cut; /* n_cut: forms that --max-tokens, or the context, ended */
+    struct error failure;    /* of the run itself */
+    double start_s;
+    int64_t began_unix_s;
+};
+
+/* One of the answers to a line. */
+struct batch_answer {
+    struct batch_job *job;
+    struct chat_message *message; /* NULL: plain text */
+    struct buf text;
+    json_t *logprobs; /* an array; NULL: not wanted */
+    struct generation_stats stats;
+};
+
+/* A line on its way. */
+struct batch_job {
+    struct batch_job *next;
+    struct batch *batch;
+    struct batch_model *model;
+    size_t index;
+    struct arena *arena;
+    struct batch_request request;
+    struct prompt_request ask;
+    struct prompt prompt;
+    struct batch_answer *answers; /* [request.n_answers] */
+    struct chat_parser **parsers; /* alike; NULL: plain text */
+    struct model_adapters adapters;
+    bool holds_calls; /* the grammar is that of calls, marks of reasoning and all */
+    uint32_t n_open;  /* answers that are not over */
+    struct error why; /* one of them failed */
+};
+
+/* batch_run.c. CLI_DONE, or what the program ends with, after a sentence. b has its options,
+ * models, lines and defaults; batch_close frees all of it. */
+int batch_run(struct batch *b);
+void batch_close(struct batch *b);
+
+/* batch_job.c. Brings a line on its way; one that cannot be answered gets its error at once. model
+ * NULL: one that is known to be such. */
+void batch_start(struct batch *b, struct batch_model *model, size_t index);
+/* Lets go of those that are over. */
+void batch_release(struct batch *b);
+/* Ends what a model has under way, without results. */
+void batch_stop(struct batch *b, struct batch_model *model);
+
+/* batch_result.c */
+void batch_put_answers(const struct batch_job *j);
+/* Said at once, and in its place among the results. */
+void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,
+                     const struct error *why);
+/* What a token's event adds to `logprobs`. */
+void batch_note_logprobs(struct batch_answer *a, const struct queue_event *event);
+
+#endif

@@ -1,0 +1,256 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/answer.h"
+#include "cli/batch.h"
+
+static void job_free(struct batch_job *j)
+{
+    for (uint32_t i = 0; j->answers && i < j->request.n_answers; i++) {
+        struct batch_answer *a = &j->answers[i];
+        chat_parser_free(j->parsers ? j->parsers[i] : NULL);
+        chat_message_free(a->message);
+        json_decref(a->logprobs);
+        buf_free(&a->text);
+    }
+    prompt_free(&j->prompt);
+    batch_request_free(&j->request);
+    arena_free(j->arena);
+    free(j);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static bool on_parsed(void *context, const struct chat_event *event)
+{
+    struct batch_answer *a = context;
+    chat_message_add(a->message, event);
+    return true;
+}
+
+static void all_over(struct batch_job *j)
+{
+    struct batch *b = j->batch;
+    if (b->stopping) {
+        return; /* an answer that was cut off is none */
+    }
+    if (j->why.code != ERROR_NONE) {
+        batch_put_error(b, j->index, &j->request, &j->why);
+    } else {
+        batch_put_answers(j);
+    }
+}
+
+static bool on_event(void *context, const struct queue_event *event)
+{
+    struct batch_job *j = context;
+    struct batch_answer *a = &j->answers[event->answer];
+    if (event->n_text && !buf_append(&a->text, event->text, event->n_text)) {
+        return false;
+    }
+    if (!event->finish) {
+        if (a->logprobs) {
+            batch_note_logprobs(a, event);
+        }
+        return true;
+    }
+    a->stats = event->finish->stats;
+    if (a->stats.why) {
+        a->stats.why = arena_strndup(j->arena, a->stats.why, strlen(a->stats.why));
+    }
+    if (event->error && j->why.code == ERROR_NONE) {
+        j->why = *event->error;
+    }
+    if (--j->n_open == 0) {
+        all_over(j);
+    }
+    return true;
+}
+
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+static bool raw_prompt(struct batch_job *j, struct error *e)
+{
+    const struct batch_request *r = &j->request;
+    const char *why = j->batch->o->raw ? ", and --raw uses none" : "; --chat-template names one";
+    if (!r->prompt) {
+        return error_set(e, ERROR_INPUT, "\"messages\" need a chat template%s", why);
+    }
+    if (r->of_template) {
+        return error_set(e, ERROR_INPUT, "\"%s\" needs a chat template%s", r->of_template, why);
+    }
+    return engine_text_tokens(j->model->loaded->engine, r->prompt, strlen(r->prompt),
+                              &j->prompt.tokens, e);
+}
+
+/* Lines with the same tools and the same way of calling them share a grammar. */
+static bool hold_calls(struct batch_job *j, struct error *e)
+{
+    struct batch_request *r = &j->request;
+    const struct chat_format *f = &j->prompt.format;
+    enum tool_choice choice;
+    const char *name;
+    bool thinks = chat_reasoning_opened(f, j->prompt.end, j->prompt.n_end) != NULL;
+    if (!r->tools || (!r->tool_choice && (!r->one_call || r->grammar))) {
+        return true;
+    }
+    if (!tool_choice_read(r->tool_choice, &choice, &name, e)) {
+        return false;
+    }
+    if (r->grammar && choice == TOOL_CHOICE_NONE) {
+        return true; /* the form has no room for calls */
+    }
+    json_t *key =
+        json_pack("[O, i, s?, b, s, s, b]", r->tools, (int)choice, name, (int)r->one_call,
+                  chat_calls_name(f->calls), chat_reasoning_name(f->reasoning), (int)thinks);
+    char *text = json_dumps(key, JSON_COMPACT);
+    json_decref(key);
+    struct grammar *g = text ? batch_forms_find(&j->batch->forms, text) : NULL;
+    if (!g) {
+        g = answer_calls_grammar(&j->prompt, r->tools, choice, name, !r->one_call, e);
+        if (g && text) {
+            batch_forms_keep(&j->batch->forms, text, g);
+        }
+    }
+    free(text);
+    grammar_free(r->grammar);
+    r->grammar = g;
+    j->holds_calls = true;
+    return g || error_prefix(e, "\"%s\": ", r->tool_choice ? "tool_choice" : "tools");
+}
+
+static bool chat_prompt(struct batch_job *j, struct error *e)
+{
+    const struct batch_request *r = &j->request;
+    const struct prompter *p = engine_prompter(j->model->loaded->engine);
+    j->ask = (struct prompt_request){.messages = r->messages,
+                                     .tools = r->tools,
+                                     .add_generation_prompt = true,
+                                     .thinking = r->thinking,
+                                     .variables = r->variables};
+    if (!prompter_prompt(p, &j->ask, &j->prompt, e) || !hold_calls(j, e)) {
+        return false;
+    }
+    j->parsers = arena_alloc(j->arena, r->n_answers * sizeof(struct chat_parser *));
+    for (uint32_t i = 0; i < r->n_answers; i++) {
+        j->answers[i].message = chat_message_new();
+        j->parsers[i] = prompter_parser(p, &j->prompt, &j->ask, r->sampling.seed + i, on_parsed,
+                                        &j->answers[i]);
+    }
+    return true;
+}
+
+static bool choose_adapters(struct batch_job *j, struct error *e)
+{
+    const struct batch_request *r = &j->request;
+    struct batch_engine *loaded = j->model->loaded;
+    if (!r->own_lora) {
+        j->adapters = loaded->adapters.use;
+        return true;
+    }
+    for (; j->adapters.n < r->n_lora; j->adapters.n++) {
+        uint32_t i = j->adapters.n;
+        const struct model_adapter *a =
+            batch_engine_module(&j->batch->models, loaded, r->lora[i].module, e);
+        if (!a) {
+            return error_prefix(e, "\"lora\": ");
+        }
+        j->adapters.uses[i].adapter = a;
+        j->adapters.uses[i].strength = r->lora[i].strength;
+    }
+    return true;
+}
+
+static bool submit(struct batch_job *j, struct error *e)
+{
+    const struct batch_request *r = &j->request;
+    const struct prompt *p = &j->prompt;
+    struct request_options o = {
+        .prompt = p->tokens.ids,
+        .n_prompt = p->tokens.n,
+        .how = {.sampling = r->sampling,
+                .max_tokens = r->max_tokens,
+                .stop = r->stop,
+                .n_stop = r->n_stop,
+                .ignore_end = r->ignore_end,
+                .grammar = r->grammar,
+                .grammar_behind =
+                    j->holds_calls ? NULL : chat_reasoning_opened(&p->format, p->end, p->n_end)},
+        .n_answers = r->n_answers,
+        .parsers = j->parsers,
+        .priority = r->priority,
+        .logprobs = r->logprobs,
+        .n_top = r->n_top,
+        .adapters = j->adapters,
+        .event = on_event,
+        .context = j,
+    };
+    j->n_open = r->n_answers;
+    return queue_submit(j->model->loaded->queue, &o, e) != 0;
+}
+
+static void make_answers(struct batch_job *j)
+{
+    const struct batch_request *r = &j->request;
+    j->answers = arena_alloc(j->arena, r->n_answers * sizeof *j->answers);
+    for (uint32_t i = 0; i < r->n_answers; i++) {
+        j->answers[i].job = j;
+        buf_init(&j->answers[i].text, BATCH_TEXT_MAX_BYTES);
+        j->answers[i].logprobs = r->logprobs ? json_array() : NULL;
+    }
+}
+
+static bool begin(struct batch_job *j, struct error *e)
+{
+    struct batch *b = j->batch;
+    struct batch_defaults defaults = b->defaults;
+    if (j->model) {
+        defaults.sampling = j->model->loaded->sampling;
+    }
+    if (!batch_request_read(&b->lines, j->index, &defaults, &b->forms, &b->models, j->arena,
+                            &j->request, e)) {
+        return false;
+    }
+    make_answers(j);
+    return (j->model->loaded->raw ? raw_prompt(j, e) : chat_prompt(j, e)) &&
+           choose_adapters(j, e) && submit(j, e);
+}
+
+void batch_start(struct batch *b, struct batch_model *model, size_t index)
+{
+    struct error e = {0};
+    struct batch_job *j = mem_zalloc(sizeof *j);
+    j->batch = b;
+    j->model = model;
+    j->index = index;
+    j->arena = arena_new();
+    if (begin(j, &e)) {
+        j->next = b->jobs;
+        b->jobs = j;
+        model->n_jobs++;
+        return;
+    }
+    batch_put_error(b, index, &j->request, &e);
+    job_free(j);
+}
+
+void batch_release(struct batch *b)
+{
+    for (struct batch_job **at = &b->jobs; *at;) {
+        struct batch_job *j = *at;
+        if (j->n_open == 0) {
+            *at = j->next;
+            j->model->n_jobs--;
+            job_free(j);
+        } else {
+            at = &j->next;
+        }
+    }
+}
+
+void batch_stop(struct batch *b, struct batch_model *model)
+{
+    queue_free(model->loaded->queue); /* which tells all of them that they are over */
+    model->loaded->queue = NULL;
+    batch_release(b);
+}

@@ -1,0 +1,323 @@
+/* batch_result.c: what came of a line, as JSON.
+ *
+ *   ours      {"id", "line", "model", "prompt" or "messages", "content", "reasoning", "tool_calls",
+ *              "finish_reason", "usage", "seed", "why", "logprobs"}, or "error"; of several answers
+ *             what is of one of them in "choices"
+ *   OpenAI's  {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"},
+ * where the line was one of its batch files: the body is a chat.completion
+ */
+#include <string.h>
+
+#include <unistd.h>
+
+#include "cli/batch.h"
+#include "cli/term.h"
+
+/* "line 3" of a file, "prompt 3" of a command line. */
+static void name_place(const struct batch *b, size_t index, char out[48])
+{
+    size_t line = b->lines.items[index].number;
+    snprintf(out, 48, "%s %zu", line ? "line" : "prompt", line ? line : index + 1);
+}
+
+static json_t *text_json(const char *text)
+{
+    return term_json_text(text, strlen(text));
+}
+
+/* What is printed goes in front of the bar, which comes back with its next update. */
+static void put_result(struct batch *b, size_t index, json_t *result)
+{
+    struct error e = {0};
+    if (!b->o->output && !b->o->common.json && isatty(STDOUT_FILENO)) {
+        progress_hide(&b->bar);
+    }
+    if (!batch_output_put(b->output, index, result, &e) && b->failure.code == ERROR_NONE) {
+        b->failure = e;
+    }
+}
+
+/* ---- log-probabilities ----------------------------------------------------------------------- */
+
+/* -inf is no JSON: null here, and a very low number there. */
+static json_t *logprob_json(float x, bool openai)
+{
+    return x >= -1e30f ? json_real((double)x) : openai ? json_real(-9999) : json_null();
+}
+
+static json_t *top_json(const struct tokenizer *t, const struct token_logprob *top, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        struct gguf_string text = tokenizer_spelling(t, top[i].id);
+        json_array_append_new(list, json_pack("{s:i, s:o, s:o}", "id", (int)top[i].id, "token",
+                                              term_json_text(text.data, text.len), "logprob",
+                                              logprob_json(top[i].logprob, false)));
+    }
+    return list;
+}
+
+static json_t *our_logprobs(const struct tokenizer *t, const struct queue_event *event, bool top)
+{
+    struct gguf_string text = tokenizer_spelling(t, event->token);
+    json_t *one = json_pack("{s:i, s:o, s:o, s:o}", "id", (int)event->token, "token",
+                            term_json_text(text.data, text.len), "logprob",
+                            logprob_json(event->logprob, false), "sampled_logprob",
+                            logprob_json(event->sampled_logprob, false));
+    if (top) {
+        json_object_set_new(one, "top", top_json(t, event->top, event->n_top));
+        json_object_set_new(one, "sampled_top",
+                            top_json(t, event->sampled_top, event->n_sampled_top));
+    }
+    return one;
+}
+
+/* {"token", "logprob", "bytes"}: what the token adds to the text. */
+static json_t *openai_token(const struct tokenizer *t, int32_t id, float logprob)
+{
+    struct buf piece;
+    json_t *bytes = json_array();
+    buf_init(&piece, 1 << 24);
+    tokenizer_append_piece(t, id, true, &piece);
+    for (size_t i = 0; i < piece.len; i++) {
+        json_array_append_new(bytes, json_integer((unsigned char)piece.data[i]));
+    }
+    json_t *one = json_pack("{s:o, s:o, s:o}", "token",
+                            term_json_text(piece.data ? piece.data : "", piece.len), "logprob",
+                            logprob_json(logprob, true), "bytes", bytes);
+    buf_free(&piece);
+    return one;
+}
+
+static json_t *openai_logprobs(const struct tokenizer *t, const struct queue_event *event)
+{
+    json_t *one = openai_token(t, event->token, event->logprob), *top = json_array();
+    for (size_t i = 0; i < event->n_top; i++) {
+        json_array_append_new(top, openai_token(t, event->top[i].id, event->top[i].logprob));
+    }
+    json_object_set_new(one, "top_logprobs", top);
+    return one;
+}
+
+void batch_note_logprobs(struct batch_answer *a, const struct queue_event *event)
+{
+    const struct batch_request *r = &a->job->request;
+    const struct tokenizer *t = engine_tokenizer(a->job->model->loaded->engine);
+    json_array_append_new(a->logprobs, r->openai ? openai_logprobs(t, event)
+                                                 : our_logprobs(t, event, r->n_top > 0));
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* {"role", "content", "reasoning_content", "tool_calls"} */
+static json_t *message_of(const struct batch_answer *a)
+{
+    json_t *message =
+        a->message ? chat_message_json(a->message)
+                   : json_pack("{s:s, s:o}", "role", "assistant", "content",
+                               term_json_text(a->text.data ? a->text.data : "", a->text.len));
+    if (json_array_size(json_object_get(message, "tool_calls")) == 0) {
+        json_object_del(message, "tool_calls");
+        if (!json_is_string(json_object_get(message, "content"))) {
+            json_object_set_new(message, "content", json_string(""));
+        }
+    }
+    if (a->job->request.thinking == THINKING_OFF) {
+        json_object_del(message, "reasoning_content");
+    }
+    return message;
+}
+
+static json_t *finish_of(const struct batch_answer *a, const json_t *message)
+{
+    bool called = a->stats.reason == FINISH_STOP && json_object_get(message, "tool_calls");
+    return json_string(called ? "tool_calls" : finish_reason_name(a->stats.reason));
+}
+
+static uint64_t seed_of(const struct batch_answer *a)
+{
+    return a->job->request.sampling.seed + (uint64_t)(a - a->job->answers);
+}
+
+/* Usage is that of the line, in front of what few answers have. */
+static void set_ours(json_t *to, const struct batch_answer *a, json_t *usage)
+{
+    json_t *message = message_of(a);
+    json_t *content = json_object_get(message, "content");
+    json_t *reasoning = json_object_get(message, "reasoning_content");
+    json_t *calls = json_object_get(message, "tool_calls");
+    json_object_set_new(to, "content",
+                        json_is_string(content) ? json_incref(content) : json_string(""));
+    if (reasoning) {
+        json_object_set(to, "reasoning", reasoning);
+    }
+    if (calls) {
+        json_object_set(to, "tool_calls", calls);
+    }
+    json_object_set_new(to, "finish_reason", finish_of(a, message));
+    if (usage) {
+        json_object_set(to, "usage", usage);
+    }
+    json_object_set_new(to, "seed", json_integer((json_int_t)seed_of(a)));
+    if (a->stats.reason == FINISH_CONSTRAINT && a->stats.why) {
+        json_object_set_new(to, "why", text_json(a->stats.why));
+    }
+    if (a->logprobs) {
+        json_object_set(to, "logprobs", a->logprobs);
+    }
+    json_decref(message);
+}
+
+static json_t *usage_of(const struct batch_job *j, bool total)
+{
+    json_int_t n_prompt = j->answers[0].stats.n_prompt, n_generated = 0;
+    for (uint32_t i = 0; i < j->request.n_answers; i++) {
+        n_generated += j->answers[i].stats.n_generated;
+    }
+    json_t *usage =
+        json_pack("{s:I, s:I}", "prompt_tokens", n_prompt, "completion_tokens", n_generated);
+    if (total) {
+        json_object_set_new(usage, "total_tokens", json_integer(n_prompt + n_generated));
+    }
+    return usage;
+}
+
+/* {"id", "line", "model", "prompt" or "messages"}, as far as they are known. */
+static json_t *our_head(const struct batch *b, size_t index, const struct batch_request *r)
+{
+    json_t *result = json_object();
+    if (r->id) {
+        json_object_set(result, "id", r->id);
+    }
+    if (b->lines.items[index].number) {
+        json_object_set_new(result, "line", json_integer((json_int_t)b->lines.items[index].number));
+    }
+    if (r->model) {
+        json_object_set_new(result, "model", text_json(r->model));
+    }
+    if (r->prompt) {
+        json_object_set_new(result, "prompt", text_json(r->prompt));
+    } else if (r->messages) {
+        json_object_set(result, "messages", r->messages);
+    }
+    return result;
+}
+
+static json_t *our_result(const struct batch_job *j)
+{
+    json_t *result = our_head(j->batch, j->index, &j->request);
+    json_t *usage = usage_of(j, false);
+    if (j->request.n_answers == 1) {
+        set_ours(result, &j->answers[0], usage);
+    } else {
+        json_t *choices = json_array();
+        for (uint32_t i = 0; i < j->request.n_answers; i++) {
+            json_t *choice = json_object();
+            set_ours(choice, &j->answers[i], NULL);
+            json_array_append_new(choices, choice);
+        }
+        json_object_set_new(result, "choices", choices);
+        json_object_set(result, "usage", usage);
+    }
+    json_decref(usage);
+    return result;
+}
+
+/* The same text for the same line of the same file. */
+static json_t *id_of(const struct batch *b, size_t index, const char *kind)
+{
+    return json_sprintf("%s%016llx-%zu", kind, (unsigned long long)b->digests[index], index);
+}
+
+static json_t *openai_line(const struct batch *b, size_t index, const struct batch_request *r,
+                           int status, json_t *body)
+{
+    return json_pack("{s:o, s:O?, s:{s:i, s:o, s:o}}", "id", id_of(b, index, "batch_req_"),
+                     "custom_id", r->id, "response", "status_code", status, "request_id",
+                     id_of(b, index, "req_"), "body", body);
+}
+
+static json_t *openai_choice(const struct batch_answer *a, uint32_t i)
+{
+    json_t *message = message_of(a), *logprobs = json_null();
+    json_object_set_new(message, "refusal", json_null());
+    if (a->logprobs) {
+        logprobs = json_pack("{s:O, s:n}", "content", a->logprobs, "refusal");
+    }
+    json_t *finish = finish_of(a, message);
+    json_t *choice = json_pack("{s:i, s:o, s:o, s:o}", "index", (int)i, "message", message,
+                               "logprobs", logprobs, "finish_reason", finish);
+    if (a->stats.reason == FINISH_CONSTRAINT && a->stats.why) {
+        json_object_set_new(choice, "why", text_json(a->stats.why));
+    }
+    return choice;
+}
+
+static json_t *openai_result(const struct batch_job *j)
+{
+    const struct batch *b = j->batch;
+    const struct batch_request *r = &j->request;
+    const char *model = r->model ? r->model : j->model->source.name;
+    json_t *choices = json_array();
+    for (uint32_t i = 0; i < r->n_answers; i++) {
+        json_array_append_new(choices, openai_choice(&j->answers[i], i));
+    }
+    json_t *body =
+        json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:o}", "id", id_of(b, j->index, "chatcmpl-"),
+                  "object", "chat.completion", "created", (json_int_t)b->began_unix_s, "model",
+                  text_json(model), "choices", choices, "usage", usage_of(j, true),
+                  "system_fingerprint", json_sprintf("fp_%.16s", j->model->digest));
+    json_t *line = openai_line(b, j->index, r, 200, body);
+    json_object_set_new(line, "error", json_null());
+    return line;
+}
+
+void batch_put_answers(const struct batch_job *j)
+{
+    struct batch *b = j->batch;
+    for (uint32_t i = 0; i < j->request.n_answers; i++) {
+        const struct generation_stats *s = &j->answers[i].stats;
+        b->n_cut += s->partial && s->reason == FINISH_LENGTH;
+    }
+    put_result(b, j->index, j->request.openai ? openai_result(j) : our_result(j));
+}
+
+/* The request's own fault (400), or not. */
+static int status_of(const struct error *why)
+{
+    return why->code == ERROR_INPUT || why->code == ERROR_USAGE || why->code == ERROR_LIMIT ||
+                   why->code == ERROR_UNSUPPORTED
+               ? 400
+               : 500;
+}
+
+/* Some readers look at the body, as of an answer over HTTP, others at "error": both have it. */
+static json_t *openai_error(const struct batch *b, size_t index, const struct batch_request *r,
+                            const struct error *why)
+{
+    int status = status_of(why);
+    const char *kind = status == 400 ? "invalid_request_error" : "server_error";
+    json_t *text = text_json(why->message);
+    json_t *body = json_pack("{s:{s:O, s:s, s:n, s:n}}", "error", "message", text, "type", kind,
+                             "param", "code");
+    json_t *line = openai_line(b, index, r, status, body);
+    json_object_set_new(line, "error", json_pack("{s:s, s:o}", "code", kind, "message", text));
+    return line;
+}
+
+void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,
+                     const struct error *why)
+{
+    char place[48];
+    json_t *result;
+    if (r->openai) {
+        result = openai_error(b, index, r, why);
+    } else {
+        result = our_head(b, index, r);
+        json_object_set_new(result, "error", text_json(why->message));
+    }
+    name_place(b, index, place);
+    progress_hide(&b->bar);
+    term_message("%s: %s", place, why->message);
+    put_result(b, index, result);
+}

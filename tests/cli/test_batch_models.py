@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""batch: several models in one run, within the memory that is allowed, killed and gone on with."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+import unittest
+
+import script_model
+from program import LLLM, run
+
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}<begin>"
+SAYS = {"one": ["aa", " ab", " ac"], "two": ["ba", " bb"], "three": ["ca", " cb", " cc", " cd"]}
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class Models(unittest.TestCase):
+    def setUp(self):
+        held = tempfile.TemporaryDirectory()
+        self.addCleanup(held.cleanup)
+        self.folder = pathlib.Path(held.name)
+        self.paths = {name: script_model.write(self.folder / f"{name}.gguf",
+                                               {"<begin>": pieces}, TEMPLATE)
+                      for name, pieces in SAYS.items()}
+        self.input = self.folder / "in.jsonl"
+        self.output = self.folder / "out.json"
+
+    def write(self, models, **more):
+        self.input.write_text("\n".join(json.dumps(
+            {"prompt": f"q{i}", **({"model": m} if m else {}), **more})
+            for i, m in enumerate(models)))
+
+    def batch(self, *options, models="two,three"):
+        named = [f"{self.paths.get(m.split('=')[-1], m.split('=')[-1])}" for m in models.split(",")]
+        named = [m.split("=")[0] + "=" + p if "=" in m else p
+                 for m, p in zip(models.split(","), named)]
+        return run("batch", self.paths["one"], "--models", ",".join(named), "--input", self.input,
+                   *options)
+
+    def needs(self, name):
+        plan = json.loads(run("run", self.paths[name], "x", "--plan", "--json").stdout)
+        return plan["plan"]["total_bytes"]
+
+    def test_lines_choose(self):
+        names = ["one", "two", "three.gguf", None, str(self.paths["two"]), "alias", "one"]
+        said = ["one", "two", "three", "one", "two", "three", "one"]
+        self.write(names)
+        done = self.batch("--json", models="two,alias=three")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        document = json.loads(done.stdout)
+        self.assertEqual([r["content"] for r in document["results"]],
+                         ["".join(SAYS[s]) for s in said])
+        self.assertEqual([r.get("model") for r in document["results"]], names)
+        self.assertEqual(document["figures"]["models"], 3)
+
+    def test_only_the_models_of_the_command_line(self):
+        self.write(["one", str(self.paths["three"]), "three", "starter", "two"])
+        done = self.batch(models="two")
+        self.assertEqual(done.returncode, 1)
+        answers = rows(done.stdout)
+        self.assertEqual(["error" in a for a in answers], [False, True, True, True, False])
+        for a in answers[1:4]:
+            self.assertIn("(there are: one.gguf, one, two.gguf, two)", a["error"])
+        for models, status, words in (("nothing", 1, "no model"), ("", 2, "empty"),
+                                      ("a=", 2, "empty"), ("=two", 2, "empty"),
+                                      ("one=two", 2, "two models")):
+            done = run("batch", self.paths["one"], "--models",
+                       models.replace("two", str(self.paths["two"])), "--prompts", "x")
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn(words, done.stderr)
+
+    def test_memory(self):
+        self.write([list(SAYS)[i % 3] for i in range(40)], temperature=1)
+        free = self.batch("--seed", 1, "--json")
+        self.assertEqual(free.returncode, 0, free.stderr)
+        most = max(map(self.needs, SAYS))
+        for room, at_once in ((int(1.2 * most), 1), (None, 3)):
+            done = self.batch("--seed", 1, "--json", "--parallel", 4, "--memory",
+                              f"{room}" if room else "none")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            document = json.loads(done.stdout)
+            self.assertEqual(document["results"], json.loads(free.stdout)["results"])
+            self.assertEqual(document["figures"]["models_at_once"], at_once)
+        done = self.batch("--memory", int(0.9 * most))
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("--memory allows", done.stderr)
+
+    def test_a_model_that_cannot_be_loaded(self):
+        # Its header is right, and a tensor is missing: only loading finds that.
+        data = bytearray(self.paths["two"].read_bytes())
+        at = data.find(b"blk.0.ffn_up.weight")
+        data[at:at + 5] = b"blk.7"
+        self.paths["two"].write_bytes(data)
+        self.write(["one", "two", "one", "two"])
+        done = self.batch(models="two")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(["error" in a for a in rows(done.stdout)], [False, True, False, True])
+        self.assertIn("2 of 4 prompts have no answer", done.stderr)
+
+    def interrupt(self, number, *options, at_least):
+        journal = pathlib.Path(f"{self.output}.journal")
+        process = subprocess.Popen(
+            [LLLM, "batch", "starter", "--models", f"{self.paths['two']},other={self.other}",
+             "--input", self.input, "--output", self.output, *map(str, options)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
+                process.send_signal(number)
+                break
+            time.sleep(0.002)
+        self.assertIn(process.wait(), (130, -number))
+        self.assertFalse(self.output.exists())
+        return journal.read_bytes().count(b"\n")
+
+    def test_killed_and_gone_on_with(self):
+        starter = pathlib.Path(__file__).resolve().parents[2] / "models/starter/starter.gguf"
+        self.other = self.folder / "other.gguf"
+        shutil.copy(starter, self.other)
+        models = ["starter", "other", "two", None]
+        self.write([models[i % 4] for i in range(48)], temperature=1, max_tokens=40)
+        how = ["--seed", 3, "--parallel", 4]
+
+        def whole(path):
+            return run("batch", "starter", "--models", f"{self.paths['two']},other={self.other}",
+                       "--input", self.input, "--output", path, *how, "--json")
+        want = self.folder / "want.json"
+        done = whole(want)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        n = self.interrupt(signal.SIGINT, *how, at_least=3)
+        n = self.interrupt(signal.SIGKILL, *how, at_least=n + 2)
+        # The same content by another name is the same model ...
+        self.other = self.other.rename(self.folder / "renamed.gguf")
+        done = whole(self.output)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreaterEqual(json.loads(done.stdout)["resumed"], n - 2)
+        self.assertEqual(self.output.read_bytes(), want.read_bytes())
+        # ... and another one of the same name and size is not.
+        self.output.unlink()
+        self.interrupt(signal.SIGKILL, *how, at_least=3)
+        data = bytearray(self.other.read_bytes())
+        data[-4:] = struct.pack("<f", 0.125)
+        self.other.write_bytes(data)
+        done = whole(self.output)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("holds answers of another run", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""batch: what a line may ask for, in our shape and in that of OpenAI's batch files."""
+import json
+import os
+import pathlib
+import pty
+import re
+import subprocess
+import tempfile
+import unittest
+
+import script_model
+from program import LLLM, run
+from test_adapters import write_folder
+
+PROMPT = "What is RAM?"
+CALCULATOR = {"type": "function", "function": {
+    "name": "calculator", "description": "computes", "parameters": {
+        "type": "object", "properties": {"expression": {"type": "string", "maxLength": 20}},
+        "required": ["expression"], "additionalProperties": False}}}
+CLOCK = {"type": "function", "function": {"name": "clock", "parameters": {
+    "type": "object", "properties": {}, "additionalProperties": False}}}
+
+
+def lines(requests, *options, model="starter"):
+    """Runs them; the exit status, a result for each, and standard error."""
+    done = run("batch", model, *options, stdin="\n".join(map(json.dumps, requests)))
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def openai(body, custom_id="a", **more):
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions",
+            "body": {"messages": [{"role": "user", "content": PROMPT}], **body}, **more}
+
+
+class OpenAI(unittest.TestCase):
+    def test_shape(self):
+        status, (plain, bare), said = lines(
+            [openai({"model": "starter", "temperature": 0, "store": False, "user": "me"}, "x-1"),
+             {"prompt": PROMPT, "temperature": 0}], "-n", 20)
+        self.assertEqual(status, 0, said)
+        self.assertEqual((plain["custom_id"], plain["error"]), ("x-1", None))
+        self.assertTrue(plain["id"] and plain["response"]["request_id"])
+        self.assertEqual(plain["response"]["status_code"], 200)
+        body = plain["response"]["body"]
+        self.assertEqual((body["object"], body["model"]), ("chat.completion", "starter"))
+        self.assertIsInstance(body["created"], int)
+        choice, = body["choices"]
+        self.assertEqual(choice["message"], {"role": "assistant", "content": bare["content"],
+                                             "refusal": None})
+        self.assertEqual((choice["index"], choice["finish_reason"], choice["logprobs"]),
+                         (0, bare["finish_reason"], None))
+        usage = body["usage"]
+        self.assertEqual({k: usage[k] for k in bare["usage"]}, bare["usage"])
+        self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+
+    def test_several_answers_and_logprobs(self):
+        wild = {"temperature": 5, "min_p": 0, "top_p": 1}
+        three = {**wild, "n": 3, "seed": 7, "logprobs": True}
+        status, (many, ours, *alone), said = lines(
+            [openai({**three, "top_logprobs": 2}), {"prompt": PROMPT, **three},
+             *({"prompt": PROMPT, "seed": 7 + i, **wild} for i in range(3))], "-n", 12)
+        self.assertEqual(status, 0, said)
+        texts = [a["content"] for a in alone]
+        self.assertEqual(len(set(texts)), 3)
+        choices = many["response"]["body"]["choices"]
+        self.assertEqual([c["index"] for c in choices], [0, 1, 2])
+        self.assertEqual([c["message"]["content"] for c in choices], texts)
+        self.assertEqual([c["content"] for c in ours["choices"]], texts)
+        self.assertEqual([c["seed"] for c in ours["choices"]], [7, 8, 9])
+        self.assertEqual(ours["usage"]["completion_tokens"],
+                         sum(a["usage"]["completion_tokens"] for a in alone))
+        for theirs, own in zip(choices, ours["choices"]):
+            tokens = theirs["logprobs"]["content"]
+            self.assertEqual([t["logprob"] for t in tokens],
+                             [t["logprob"] for t in own["logprobs"]])
+            data = b"".join(bytes(t["bytes"]) for t in tokens)
+            self.assertTrue(data.decode().startswith(theirs["message"]["content"]))
+            for t in tokens:
+                self.assertEqual(len(t["top_logprobs"]), 2)
+                self.assertGreaterEqual(t["top_logprobs"][0]["logprob"],
+                                        t["top_logprobs"][1]["logprob"])
+
+    def test_errors(self):
+        wrong = [openai({"model": "gpt-9"}), openai({}, url="/v1/embeddings"),
+                 openai({}, method="GET"), openai({"messages": []}), openai({}, more=1),
+                 {"custom_id": "a", "body": 3}, openai({"n": 999})]
+        status, answers, said = lines(wrong)
+        self.assertEqual(status, 1)
+        for a, word in zip(answers, ["gpt-9", '"url"', '"method"', '"messages"', '"more"',
+                                     '"body"', '"n"']):
+            self.assertEqual((a["custom_id"], a["response"]["status_code"]), ("a", 400))
+            message = a["response"]["body"]["error"]["message"]
+            self.assertIn(word, message)
+            self.assertEqual(a["error"]["message"], message)
+            self.assertIn(message, said)
+
+
+class Fields(unittest.TestCase):
+    def test_every_refused_field_has_its_sentence(self):
+        wrong = {
+            "functions": [], "function_call": "auto", "audio": {}, "web_search_options": {},
+            "verbosity": "low", "stream": True, "stream_options": {}, "modalities": ["audio"],
+            "repetition_penalty": 1.1, "guided_json": {}, "guided_regex": "a", "best_of": 2,
+            "guided_choice": ["a"], "guided_grammar": "", "structured_outputs": {}, "n": 129,
+            "top_logprobs": 101, "logprobs": 3, "max_tokens": -1, "max_completion_tokens": "many",
+            "stop": [""], "seed": "x", "temperature": 101, "priority": 1 << 40, "model": "x",
+            "lora": "x", "tools": {}, "tool_choice": "required", "parallel_tool_calls": 1,
+            "system": 3, "ignore_eos": 1, "reasoning_effort": 3, "chat_template_kwargs": [],
+            "response_format": {"type": "yaml"}, "nonsense": 1, "max_token": 3}
+        status, answers, said = lines([{"prompt": PROMPT, k: v} for k, v in wrong.items()] +
+                                      [{"prompt": PROMPT, "max_tokens": 1}])
+        self.assertEqual(status, 1)
+        for field, a in zip(wrong, answers):
+            self.assertIn("error", a, field)
+            self.assertIn(f'"{field}"' if field not in ("seed", "temperature") else field,
+                          a["error"], a)
+        self.assertEqual(len(said.splitlines()), len(wrong) + 2)
+        self.assertIn("content", answers[-1])
+        self.assertIn("max_tokens", answers[-2]["error"])  # was meant
+
+    def test_without_a_template_nothing_is_dropped(self):
+        fields = {"system": "Be brief.", "tools": [CALCULATOR], "reasoning_effort": "low",
+                  "chat_template_kwargs": {"a": 1}}
+        requests = [{"prompt": "The cat", k: v} for k, v in fields.items()] + [{"prompt": "The"}]
+        with tempfile.TemporaryDirectory() as folder:
+            bare = script_model.write(pathlib.Path(folder) / "bare.gguf", {"<begin>": ["a"]}, None)
+            for model, options, words in (("starter", ["--raw"], "--raw uses none"),
+                                          (bare, [], "--chat-template names one")):
+                status, answers, said = lines(requests, *options, "-n", 2, model=model)
+                self.assertEqual(status, 1)
+                for field, a in zip(fields, answers):
+                    self.assertIn(f'"{field}" needs a chat template', a["error"])
+                    self.assertIn(words, a["error"])
+                self.assertIn("content", answers[-1])
+        messages = [{"role": "system", "content": "a"}, {"role": "user", "content": PROMPT}]
+        status, answers, _ = lines([{"messages": messages, "system": "b"}])
+        self.assertIn("both", answers[0]["error"])
+
+    def test_a_line_has_its_own_system_message(self):
+        user = {"role": "user", "content": PROMPT}
+        own = {"role": "system", "content": "Own."}
+        status, answers, said = lines([{"messages": [own, user]}, {"messages": [user]}], "-n", 1,
+                                      "--system", "General.")
+        self.assertEqual(status, 0, said)
+        self.assertEqual([a["messages"][0]["content"] for a in answers], ["Own.", "General."])
+        self.assertEqual([len(a["messages"]) for a in answers], [2, 2])
+
+    def test_tool_choice(self):
+        ask = {"prompt": "Calculate 3+4", "tools": [CALCULATOR, CLOCK], "max_tokens": 80}
+        named = {"type": "function", "function": {"name": "clock"}}
+        requests = [{**ask, "tool_choice": "required"}, {**ask, "tool_choice": named},
+                    {**ask, "tool_choice": "none"}, {**ask, "tool_choice": "auto"},
+                    {**ask, "tool_choice": "required", "parallel_tool_calls": False, "n": 2,
+                     "temperature": 2},
+                    {"prompt": "Is 3 odd?", "tools": [CALCULATOR], "tool_choice": "none",
+                     "choices": ["yes", "no"]},
+                    openai({**ask, "tool_choice": "required"})]
+        requests[-1]["body"].pop("prompt")
+        status, answers, said = lines(requests, "--seed", 2)
+        self.assertEqual(status, 0, said)
+        required, clock, none, _, two, form, body = answers
+        call = required["tool_calls"][0]["function"]
+        self.assertIn(call["name"], ("calculator", "clock"))
+        self.assertIsInstance(json.loads(call["arguments"]), dict)
+        self.assertEqual(required["finish_reason"], "tool_calls")
+        self.assertEqual({c["function"]["name"] for c in clock["tool_calls"]}, {"clock"})
+        self.assertNotIn("tool_calls", none)
+        for choice in two["choices"]:
+            self.assertEqual(len(choice["tool_calls"]), 1)
+        self.assertIn(form["content"], ("yes", "no"))
+        message = body["response"]["body"]["choices"][0]["message"]
+        self.assertTrue(message["tool_calls"])
+        self.assertIn(message["content"], (None, ""))
+        wrong = [{**ask, "tool_choice": {"type": "function", "function": {"name": "nobody"}}},
+                 {**ask, "tool_choice": "whatever"}, {**ask, "choices": ["a"]},
+                 {**ask, "tool_choice": "auto", "json_schema": {}},
+                 {"prompt": "x", "tool_choice": "required"}]
+        status, answers, _ = lines(wrong)
+        self.assertEqual(status, 1)
+        for a in answers:
+            self.assertRegex(a["error"], '"tool_choice"|"tools"')
+
+    def test_priority(self):
+        # What cannot be answered is said when its turn comes.
+        far = "word " * 2000
+        requests = [{"prompt": far, "priority": p} for p in (0, 5, -3, 5, 1)] + [{"prompt": PROMPT}]
+        status, answers, said = lines(requests, "-n", 1, "--parallel", 1)
+        self.assertEqual([int(n) for n in re.findall(r"line (\d+):", said)], [2, 4, 5, 1, 3])
+        self.assertIn("content", answers[-1])
+
+    def test_cut_forms_are_counted(self):
+        schema = {"type": "array", "minItems": 50, "items": {"type": "integer"}}
+        requests = [{"prompt": "x", "json_schema": schema, "max_tokens": 4}] * 2 + [
+            {"prompt": "x", "choices": ["a"]}, {"prompt": "x", "max_tokens": 1}]
+        status, answers, said = lines(requests)
+        self.assertEqual(status, 0)
+        self.assertEqual([a["finish_reason"] for a in answers], ["length", "length", "stop",
+                                                                  "length"])
+        self.assertIn("lllm: 2 answers were cut before their form was whole", said)
+        self.assertEqual(len(said.splitlines()), 2)
+        self.assertEqual(lines(requests[2:])[2].count("cut before"), 0)
+        done = run("run", "starter", "x", "--json-format", "-n", 2)
+        self.assertIn("lllm: the answer was cut before its form was whole", done.stderr)
+        self.assertNotIn("cut", run("run", "starter", "x", "-n", 2).stderr)
+        self.assertNotIn("cut", run("run", "starter", "x", "--choices", "a,b").stderr)
+
+    def test_results_do_not_run_into_the_bar(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "in.jsonl"
+            path.write_text("\n".join(json.dumps({"prompt": PROMPT, "max_tokens": 30} if i % 4 else
+                                                 {"prompt": PROMPT, "top": 1}) for i in range(40)))
+            ours, theirs = pty.openpty()
+            process = subprocess.Popen([LLLM, "batch", "starter", "--input", path, "--parallel",
+                                        "2"], stdin=theirs, stdout=theirs, stderr=theirs,
+                                       env=dict(os.environ, TERM="xterm"))
+            os.close(theirs)
+            seen = b""
+            while True:
+                try:
+                    part = os.read(ours, 1 << 16)
+                except OSError:  # the other end is closed
+                    break
+                if not part:
+                    break
+                seen += part
+            os.close(ours)
+            self.assertEqual(process.wait(), 1)
+        self.assertIn(b"answers [", seen)
+        results = 0
+        for line in seen.replace(b"\r\n", b"\n").split(b"\n"):
+            left = line.split(b"\x1b[K")[-1]  # what stands there when the line ends
+            self.assertNotIn(b"answers [", left)
+            if left.startswith(b"{"):
+                json.loads(left)
+                results += 1
+        self.assertEqual(results, 40)
+
+
+class Adapters(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        facts = json.loads(run("show", "starter", "--json", "--tensors").stdout)
+        dims = {t["name"]: t["dims"] for t in facts["tensors"]}
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        modules = {f"model.layers.{i}.mlp.down_proj": dims[f"blk.{i}.ffn_down.weight"]
+                   for i in range(facts["config"]["layers"])}
+        cls.first = write_folder(cls.folder / "first", modules)
+        cls.second = write_folder(cls.folder / "second", modules, seed=2)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def test_of_a_line(self):
+        how = ["--temp", 0, "-n", 12]
+
+        def alone(*lora):
+            return run("run", "starter", PROMPT, "-q", *how, *lora).stdout
+        one, two = ["--lora", self.first], ["--lora", f"{self.second}=2"]
+        want = [alone(), alone(*one), alone(*one, *two), alone(*one), alone(*two)]
+        self.assertEqual(len(set(want)), 4)
+        loras = [[], "a", ["a", {"name": "b", "scale": 2}], {"name": "a"},
+                 {"name": "b", "scale": 2}]
+        modules = ["--lora-modules", f"a={self.first}", "--lora-modules", f"b={self.second}"]
+        requests = [{"prompt": PROMPT, "lora": lora} for lora in loras]
+        status, answers, said = lines(requests, *how, *modules)
+        self.assertEqual(status, 0, said)
+        self.assertEqual([a["content"] for a in answers], want)
+        # By vLLM's way: the name of an adapter as the model; and in place of --lora.
+        status, answers, said = lines([{"prompt": PROMPT, "model": "a"}, {"prompt": PROMPT},
+                                       {"prompt": PROMPT, "lora": []}], *how, *modules, *two)
+        self.assertEqual([a["content"] for a in answers], [want[1], want[4], want[0]], said)
+        wrong = [{"lora": "c"}, {"lora": 3}, {"lora": {"scale": 1}}, {"lora": ["a"] * 9},
+                 {"lora": {"name": "a", "scale": 1e9}}, {"lora": {"name": "a", "x": 1}}]
+        status, answers, said = lines([{"prompt": PROMPT, **w} for w in wrong], *modules)
+        self.assertTrue(all('"lora"' in a["error"] for a in answers), said)
+        for option, words in ((f"{self.first}", "NAME=FILE"), (f"a={self.first}=x", "number"),
+                              ("=x", "NAME=FILE")):
+            status, _, said = lines([{"prompt": PROMPT}], "--lora-modules", option)
+            self.assertEqual(status, 2)
+            self.assertIn(words, said)
+        status, _, said = lines([{"prompt": PROMPT}], "--lora-modules", "a=/nowhere")
+        self.assertEqual(status, 1)
+        self.assertIn("there is no adapter", said)
+
+
+if __name__ == "__main__":
+    unittest.main()
