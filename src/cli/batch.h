@@ -39,7 +39,9 @@ struct batch {
     struct batch_defaults defaults; /* the sampling is that of no model */
     struct batch_forms forms;
     struct batch_output *output;
-    uint64_t *digests;    /* [lines.n] */
+    uint64_t *digests;          /* [lines.n] */
+    struct batch_model **turns; /* [n_turns] those with lines, in the order of their first ones */
+    size_t n_turns;
     size_t *unanswerable; /* [n_unanswerable] lines that are wrong, or name no model */
     size_t n_unanswerable;
     struct batch_job *jobs;     /* under way, or waiting for that */

@@ -255,6 +255,10 @@ static bool read_stop(const json_t *v, struct reading *in, struct error *e)
 
 static bool read_logprobs(const json_t *v, struct reading *in, struct error *e)
 {
+    if (in->r->continues) { /* there it is how many of the likeliest */
+        in->r->logprobs = true;
+        return read_u32(v, 0, MAX_TOP_LOGPROBS, in, &in->r->n_top, e);
+    }
     bool wanted;
     bool ok = read_bool(v, in, &wanted, e);
     in->r->logprobs = in->r->logprobs || wanted;
@@ -282,6 +286,13 @@ static bool read_stream(const json_t *v, struct reading *in, struct error *e)
     (void)in;
     return json_is_false(v) ||
            error_set(e, ERROR_UNSUPPORTED, "\"stream\" must be false: answers are written whole");
+}
+
+static bool read_echo(const json_t *v, struct reading *in, struct error *e)
+{
+    (void)in;
+    return json_is_false(v) ||
+           error_set(e, ERROR_UNSUPPORTED, "\"echo\" must be false: answers come without prompts");
 }
 
 static bool read_modalities(const json_t *v, struct reading *in, struct error *e)
@@ -341,6 +352,7 @@ static const struct {
     {"n", read_n},
     {"ignore_eos", read_ignore_eos},
     {"stream", read_stream},
+    {"echo", read_echo},
     {"modalities", read_modalities},
     {"response_format", read_form},
     {"json_schema", read_form},
@@ -378,6 +390,8 @@ static const struct {
     {"guided_grammar", "\"grammar\" takes GBNF"},
     {"structured_outputs", "\"json_schema\", \"regex\", \"choices\" or \"grammar\" take its parts"},
     {"best_of", "\"n\" gives several answers"},
+    {"suffix", "lllm infill fills gaps"},
+    {"input", "\"messages\" or \"prompt\" say what is asked"},
 };
 enum { N_OTHER_FIELDS = sizeof other_fields / sizeof *other_fields };
 
@@ -450,6 +464,10 @@ static bool read_fields(const json_t *body, struct reading *in, struct error *e)
                          in->r->prompt ? "there are both \"prompt\" and \"messages\""
                                        : "there is neither \"prompt\" nor \"messages\"");
     }
+    if (in->r->continues && (!in->r->prompt || in->r->of_template)) {
+        return error_set(e, ERROR_INPUT, "\"%s\" is a field of /v1/chat/completions",
+                         in->r->prompt ? in->r->of_template : "messages");
+    }
     return check_calls(in, e) && sampling_from_json(body, &in->r->sampling, in->arena, e);
 }
 
@@ -466,7 +484,9 @@ static const json_t *body_of(const json_t *line, struct batch_request *r, struct
     if (!body) {
         return line;
     }
+    const json_t *url = json_object_get(line, "url");
     r->openai = true;
+    r->continues = url && is_word(url, "/v1/completions");
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)line, name, v)
@@ -479,10 +499,10 @@ static const json_t *body_of(const json_t *line, struct batch_request *r, struct
     }
     if (!is_word(json_object_get(line, "method"), "POST")) {
         error_set(e, ERROR_INPUT, "\"method\" must be \"POST\"");
-    } else if (!is_word(json_object_get(line, "url"), "/v1/chat/completions")) {
+    } else if (!is_word(url, "/v1/chat/completions") && !is_word(url, "/v1/completions")) {
         error_set(e, ERROR_UNSUPPORTED,
-                  "\"url\" must be \"/v1/chat/completions\": --raw continues texts, and lllm embed "
-                  "and lllm rerank take theirs");
+                  "\"url\" must be \"/v1/chat/completions\" or \"/v1/completions\" (lllm embed and "
+                  "lllm rerank have commands of their own)");
     } else if (!json_is_object(body)) {
         error_set(e, ERROR_INPUT, "\"body\" must be an object");
     } else {

@@ -73,6 +73,7 @@ enum { BATCH_MAX_ANSWERS = 128 }; /* of a line */
 
 struct batch_request {
     bool openai;             /* a line of OpenAI's batch files: its result is one too */
+    bool continues;          /* its prompt is text to be continued (/v1/completions) */
     json_t *id;              /* a text or a number of the caller's, or NULL */
     const char *model;       /* as the line spells it; NULL: it says nothing */
     const char *prompt;      /* NULL where there are messages */

@@ -211,8 +211,11 @@ static bool begin(struct batch_job *j, struct error *e)
                             &j->request, e)) {
         return false;
     }
+    if (!j->model) {
+        return error_set(e, ERROR_INPUT, "no model answers this line");
+    }
     make_answers(j);
-    return (j->model->loaded->raw ? raw_prompt(j, e) : chat_prompt(j, e)) &&
+    return (j->model->loaded->raw || j->request.continues ? raw_prompt(j, e) : chat_prompt(j, e)) &&
            choose_adapters(j, e) && submit(j, e);
 }
 

@@ -1,13 +1,14 @@
 /* batch_result.c: what came of a line, as JSON.
  *
- *   ours      {"id", "line", "model", "prompt" or "messages", "content", "reasoning", "tool_calls",
- *              "finish_reason", "usage", "seed", "why", "logprobs"}, or "error"; of several answers
- *             what is of one of them in "choices"
- *   OpenAI's  {"id", "custom_id", "response": {"status_code", "request_id", "body"}, "error"},
- * where the line was one of its batch files: the body is a chat.completion
+ *   ours: {"id", "line", "model", "prompt" or "messages", "content", "reasoning", "tool_calls",
+ *   "finish_reason", "usage", "seed", "why", "logprobs"}, or "error"; where a line has several
+ *   answers, what each has of its own is in "choices"
+ *
+ *   OpenAI's, where the line was one of its batch files: {"id", "custom_id", "response":
+ *   {"status_code", "request_id", "body"}, "error"}; the body is a chat.completion, or the
+ *   text_completion of /v1/completions
  */
 #include <string.h>
-
 #include <unistd.h>
 
 #include "cli/batch.h"
@@ -237,8 +238,45 @@ static json_t *openai_line(const struct batch *b, size_t index, const struct bat
                      id_of(b, index, "req_"), "body", body);
 }
 
+/* Tokens, numbers and where each begins, in characters, side by side. */
+static json_t *completion_logprobs(const struct batch_answer *a)
+{
+    json_t *tokens = json_array(), *numbers = json_array(), *all_tops = json_array(),
+           *offsets = json_array(), *one, *other;
+    size_t i, k, offset = 0;
+    json_array_foreach(a->logprobs, i, one)
+    {
+        json_t *token = json_object_get(one, "token"), *tops = json_object();
+        json_array_append(tokens, token);
+        json_array_append(numbers, json_object_get(one, "logprob"));
+        json_array_append_new(offsets, json_integer((json_int_t)offset));
+        for (const char *c = json_string_value(token); *c; c++) {
+            offset += ((unsigned char)*c & 0xC0) != 0x80; /* the first byte of a character */
+        }
+        json_array_foreach(json_object_get(one, "top_logprobs"), k, other)
+        {
+            json_object_set(tops, json_string_value(json_object_get(other, "token")),
+                            json_object_get(other, "logprob"));
+        }
+        json_array_append_new(all_tops, tops);
+    }
+    return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens, "token_logprobs", numbers,
+                     "top_logprobs", all_tops, "text_offset", offsets);
+}
+
+static json_t *completion_choice(const struct batch_answer *a, uint32_t i)
+{
+    return json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "text",
+                     term_json_text(a->text.data ? a->text.data : "", a->text.len), "logprobs",
+                     a->logprobs ? completion_logprobs(a) : json_null(), "finish_reason",
+                     finish_reason_name(a->stats.reason));
+}
+
 static json_t *openai_choice(const struct batch_answer *a, uint32_t i)
 {
+    if (a->job->request.continues) {
+        return completion_choice(a, i);
+    }
     json_t *message = message_of(a), *logprobs = json_null();
     json_object_set_new(message, "refusal", json_null());
     if (a->logprobs) {
@@ -262,11 +300,12 @@ static json_t *openai_result(const struct batch_job *j)
     for (uint32_t i = 0; i < r->n_answers; i++) {
         json_array_append_new(choices, openai_choice(&j->answers[i], i));
     }
-    json_t *body =
-        json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:o}", "id", id_of(b, j->index, "chatcmpl-"),
-                  "object", "chat.completion", "created", (json_int_t)b->began_unix_s, "model",
-                  text_json(model), "choices", choices, "usage", usage_of(j, true),
-                  "system_fingerprint", json_sprintf("fp_%.16s", j->model->digest));
+    json_t *body = json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:o}", "id",
+                             id_of(b, j->index, r->continues ? "cmpl-" : "chatcmpl-"), "object",
+                             r->continues ? "text_completion" : "chat.completion", "created",
+                             (json_int_t)b->began_unix_s, "model", text_json(model), "choices",
+                             choices, "usage", usage_of(j, true), "system_fingerprint",
+                             json_sprintf("fp_%.16s", j->model->digest));
     json_t *line = openai_line(b, j->index, r, 200, body);
     json_object_set_new(line, "error", json_null());
     return line;

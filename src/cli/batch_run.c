@@ -38,6 +38,7 @@ static void sort_lines(struct batch *b)
     qsort(order, n, sizeof *order, by_rank);
     b->unanswerable = mem_array(b->n_unanswerable + 1, sizeof *b->unanswerable);
     b->n_unanswerable = 0;
+    b->turns = mem_array(b->models.n, sizeof(struct batch_model *));
     for (size_t i = 0; i < b->models.n; i++) {
         struct batch_model *m = &b->models.items[i];
         m->lines = mem_array(m->n_lines + 1, sizeof *m->lines);
@@ -47,6 +48,9 @@ static void sort_lines(struct batch *b)
         size_t at = order[i].index;
         struct batch_model *m = model[at] < b->models.n ? &b->models.items[model[at]] : NULL;
         if (m) {
+            if (m->n_lines == 0) {
+                b->turns[b->n_turns++] = m;
+            }
             m->lines[m->n_lines++] = at;
         } else {
             b->unanswerable[b->n_unanswerable++] = at;
@@ -89,7 +93,7 @@ static void fill_window(struct batch *b, struct batch_model *m)
 static void cannot_load(struct batch *b, struct batch_model *m, const struct error *why)
 {
     struct batch_request r;
-    if (b->models.n_used < 2) {
+    if (b->n_turns < 2) {
         b->failure = *why;
         return;
     }
@@ -108,8 +112,8 @@ static void cannot_load(struct batch *b, struct batch_model *m, const struct err
 /* Models come in the order of their first lines, as far as there is room for them side by side. */
 static void begin_lines(struct batch *b)
 {
-    for (size_t i = 0; i < b->models.n && goes_on(b); i++) {
-        struct batch_model *m = &b->models.items[i];
+    for (size_t i = 0; i < b->n_turns && goes_on(b); i++) {
+        struct batch_model *m = b->turns[i];
         if (!m->hold && has_lines(b, m) && batch_models_fits(&b->models, m)) {
             struct error why = {0};
             progress_hide(&b->bar);
@@ -137,9 +141,9 @@ static void add_figures(struct queue_figures *sum, struct queue *q)
 static struct queue_figures figures_of(const struct batch *b)
 {
     struct queue_figures sum = b->spent;
-    for (size_t i = 0; i < b->models.n; i++) {
-        if (b->models.items[i].loaded) {
-            add_figures(&sum, b->models.items[i].loaded->queue);
+    for (size_t i = 0; i < b->n_turns; i++) {
+        if (b->turns[i]->loaded) {
+            add_figures(&sum, b->turns[i]->loaded->queue);
         }
     }
     return sum;
@@ -157,15 +161,15 @@ static bool step(struct batch *b)
 {
     bool more = false;
     begin_lines(b);
-    for (size_t i = 0; i < b->models.n; i++) {
-        struct batch_model *m = &b->models.items[i];
+    for (size_t i = 0; i < b->n_turns; i++) {
+        struct batch_model *m = b->turns[i];
         if (m->hold) {
             queue_step(m->loaded->queue);
         }
     }
     batch_release(b);
-    for (size_t i = 0; i < b->models.n; i++) {
-        struct batch_model *m = &b->models.items[i];
+    for (size_t i = 0; i < b->n_turns; i++) {
+        struct batch_model *m = b->turns[i];
         bool left = m->n_jobs || has_lines(b, m);
         if (m->hold && !left) {
             end_model(b, m);
@@ -282,17 +286,45 @@ static bool describe_adapters(const struct batch *b, json_t *run, struct error *
     return true;
 }
 
-/* Models by their content, those that answer lines; not by name. */
+static int by_digest(const void *a, const void *b)
+{
+    const struct batch_model *const *x = a, *const *y = b;
+    return strcmp((*x)->digest, (*y)->digest);
+}
+
+/* Models by their content, not by name, and in an order that names do not change. */
 static json_t *describe_models(const struct batch *b)
 {
     json_t *models = json_array();
-    for (size_t i = 0; i < b->models.n; i++) {
-        const struct batch_model *m = &b->models.items[i];
-        if (m->n_lines) {
-            json_array_append_new(models, json_pack("[s, i]", m->digest, (int)m->context_size));
+    struct batch_model **sorted = mem_array(b->n_turns + 1, sizeof *sorted);
+    if (b->n_turns) {
+        memcpy(sorted, b->turns, b->n_turns * sizeof *sorted);
+        qsort(sorted, b->n_turns, sizeof *sorted, by_digest);
+    }
+    for (size_t i = 0; i < b->n_turns; i++) {
+        json_array_append_new(models,
+                              json_pack("[s, i]", sorted[i]->digest, (int)sorted[i]->context_size));
+    }
+    free(sorted);
+    return models;
+}
+
+/* Of each line, with the model that it means: names may come to mean another. */
+static uint64_t *digest_lines(const struct batch *b)
+{
+    uint64_t *digests = mem_array(b->lines.n, sizeof *digests);
+    for (size_t i = 0; i < b->lines.n; i++) {
+        digests[i] = batch_line_digest(&b->lines.items[i]);
+    }
+    for (size_t i = 0; i < b->n_turns; i++) {
+        const struct batch_model *m = b->turns[i];
+        struct batch_line content = {.text = m->digest, .n = strlen(m->digest)};
+        uint64_t model = batch_line_digest(&content);
+        for (size_t k = 0; k < m->n_lines; k++) {
+            digests[m->lines[k]] ^= model;
         }
     }
-    return models;
+    return digests;
 }
 
 /* What must be the same for a journal's answers to be this run's. NULL after an error. */
@@ -319,10 +351,7 @@ static json_t *describe_run(const struct batch *b, struct error *e)
 static bool open_output(struct batch *b, struct error *e)
 {
     const struct batch_options *o = b->o;
-    b->digests = mem_array(b->lines.n, sizeof *b->digests);
-    for (size_t i = 0; i < b->lines.n; i++) {
-        b->digests[i] = batch_line_digest(&b->lines.items[i]);
-    }
+    b->digests = digest_lines(b);
     json_t *run = describe_run(b, e);
     if (!run) {
         return false;
@@ -429,14 +458,11 @@ static int finish(struct batch *b, struct error *e)
 /* The only model is loaded before anything is written: where that fails, nothing has begun. */
 static bool load_only(struct batch *b, struct error *e)
 {
-    for (size_t i = 0; b->models.n_used == 1 && i < b->models.n; i++) {
-        struct batch_model *m = &b->models.items[i];
-        if (m->n_lines) {
-            if (!batch_models_take(&b->models, m, e)) {
-                return false;
-            }
-            b->load_s = engine_load_time_s(m->loaded->engine);
+    if (b->n_turns == 1) {
+        if (!batch_models_take(&b->models, b->turns[0], e)) {
+            return false;
         }
+        b->load_s = engine_load_time_s(b->turns[0]->loaded->engine);
     }
     return true;
 }
@@ -473,5 +499,6 @@ void batch_close(struct batch *b)
     json_decref(b->defaults.tools);
     grammar_free(b->defaults.grammar);
     free(b->unanswerable);
+    free(b->turns);
     free(b->digests);
 }

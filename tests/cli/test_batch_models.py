@@ -105,6 +105,28 @@ class Models(unittest.TestCase):
         self.assertEqual(["error" in a for a in rows(done.stdout)], [False, True, False, True])
         self.assertIn("2 of 4 prompts have no answer", done.stderr)
 
+    def test_a_name_that_comes_to_mean_another(self):
+        """All models stay what they are, and the journal's answers under that name do not count."""
+        self.write(["one", "two", "three", "x"] * 30)
+        journal = pathlib.Path(f"{self.output}.journal")
+        how = ["--output", self.output, "--seed", 1]
+        process = subprocess.Popen(
+            [LLLM, "batch", self.paths["one"], "--models",
+             f"{self.paths['two']},{self.paths['three']},x={self.paths['two']}", "--input",
+             self.input, "--parallel", "1", *map(str, how)], stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (journal.exists() and
+                                              journal.read_bytes().count(b"\n") > 12):
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        self.assertFalse(self.output.exists())
+        done = self.batch(*how, models="three,two,x=three")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("going on after", done.stderr)
+        results = json.loads(self.output.read_text())["results"]
+        self.assertEqual([r["content"] for r in results],
+                         ["".join(SAYS[n]) for n in ("one", "two", "three", "three")] * 30)
+
     def interrupt(self, number, *options, at_least):
         journal = pathlib.Path(f"{self.output}.journal")
         process = subprocess.Popen(

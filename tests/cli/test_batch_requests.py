@@ -81,6 +81,36 @@ class OpenAI(unittest.TestCase):
                 self.assertGreaterEqual(t["top_logprobs"][0]["logprob"],
                                         t["top_logprobs"][1]["logprob"])
 
+    def test_completions(self):
+        prompt = "The capital of France"
+        ask = {"custom_id": "c", "method": "POST", "url": "/v1/completions"}
+        requests = [{**ask, "body": {"prompt": prompt, "max_tokens": 8, "temperature": 0, **more}}
+                    for more in ({}, {"logprobs": 2, "n": 2, "echo": False})]
+        status, (plain, many), said = lines(requests)
+        self.assertEqual(status, 0, said)
+        alone = run("run", "starter", prompt, "--raw", "-q", "-n", 8, "--temp", 0).stdout
+        body = plain["response"]["body"]
+        self.assertEqual((body["object"], body["choices"]),
+                         ("text_completion", [{"index": 0, "text": alone, "logprobs": None,
+                                               "finish_reason": "length"}]))
+        for choice in many["response"]["body"]["choices"]:
+            self.assertEqual(choice["text"], alone)
+            found = choice["logprobs"]
+            self.assertEqual("".join(found["tokens"]), alone)
+            self.assertEqual(found["text_offset"],
+                             [len("".join(found["tokens"][:i])) for i in range(8)])
+            for token, number, top in zip(found["tokens"], found["token_logprobs"],
+                                          found["top_logprobs"]):
+                self.assertEqual(len(top), 2)
+                self.assertEqual(top[token], number)
+                self.assertEqual(max(top.values()), number)
+        wrong = [{"messages": [{"role": "user", "content": "x"}]}, {"prompt": "x", "echo": True},
+                 {"prompt": "x", "suffix": "y"}, {"prompt": ["x"]}, {"prompt": "x", "tools": [{}]},
+                 {"prompt": "x", "logprobs": True}]
+        status, answers, said = lines([{**ask, "body": w} for w in wrong])
+        for w, a in zip(wrong, answers):
+            self.assertIn(f'"{list(w)[-1]}"', a["error"]["message"])
+
     def test_errors(self):
         wrong = [openai({"model": "gpt-9"}), openai({}, url="/v1/embeddings"),
                  openai({}, method="GET"), openai({"messages": []}), openai({}, more=1),
