@@ -90,6 +90,13 @@ static void keep_answer(struct talk *t)
     json_array_append_new(t->messages, message);
     json_array_extend(t->waiting, json_object_get(message, "tool_calls"));
     answer_forget_interrupt();
+    if (t->chat->quiet) {
+        /* the answers alone */
+    } else if (a->stats.reason == FINISH_CONSTRAINT) {
+        term_note("the answer stops before it is whole: %s", a->stats.why);
+    } else if (a->stats.partial && a->stats.reason == FINISH_LENGTH) {
+        term_note("the answer was cut before its form was whole");
+    }
     if (answer_filled_context(a, &t->chat->how)) {
         say_context_full(t);
     } else if (t->chat->verbose && !t->chat->quiet) {

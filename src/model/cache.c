@@ -78,7 +78,7 @@ struct model_pages *model_pages_new(const struct model_config *config, enum mode
     if (!data) {
         error_set(e, ERROR_MEMORY,
                   "no memory for the keys and values of %llu tokens (%.1f MiB): choose a lower "
-                  "--context-size, or another --kv-type",
+                  "--context-size",
                   (unsigned long long)n_pages * MODEL_PAGE_POSITIONS,
                   (double)page_bytes * n_pages / (1 << 20));
         return NULL;

@@ -13,6 +13,7 @@ import unittest
 
 import script_model
 from program import LLLM, run
+from test_folder import make_folder
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}<begin>"
 SAYS = {"one": ["aa", " ab", " ac"], "two": ["ba", " bb"], "three": ["ca", " cb", " cc", " cd"]}
@@ -60,6 +61,17 @@ class Models(unittest.TestCase):
                          ["".join(SAYS[s]) for s in said])
         self.assertEqual([r.get("model") for r in document["results"]], names)
         self.assertEqual(document["figures"]["models"], 3)
+
+    def test_a_folder(self):
+        """By its path, or by its name alone."""
+        folder = make_folder(self.folder / "Tiny")
+        self.write(["Tiny", "one", str(folder)], max_tokens=3, seed=1)
+        done = run("batch", self.paths["one"], "--models", folder, "--input", self.input)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        first, _, third = rows(done.stdout)
+        alone = run("run", folder, "q0", "-n", 3, "--seed", 1, "-q").stdout
+        self.assertEqual(first["content"], alone)
+        self.assertEqual(third["model"], str(folder))
 
     def test_only_the_models_of_the_command_line(self):
         self.write(["one", str(self.paths["three"]), "three", "starter", "two"])

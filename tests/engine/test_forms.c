@@ -1,4 +1,5 @@
-/* test_forms.c: a grammar that holds behind a mark, as for models that think first. */
+/* test_forms.c: a grammar that holds behind a mark, as for models that think first; forms that are
+ * cut. */
 #include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,8 +19,8 @@ static bool add(void *context, const char *bytes, size_t n)
 }
 
 /* The answer with this grammar behind this mark. */
-static enum finish_reason answer(struct engine *en, struct grammar *g, const char *behind,
-                                 struct buf *text)
+static struct generation_stats answer_in_full(struct engine *en, struct grammar *g,
+                                              const char *behind, struct buf *text)
 {
     struct error e = {0};
     struct token_list prompt = {0};
@@ -34,7 +35,43 @@ static enum finish_reason answer(struct engine *en, struct grammar *g, const cha
     assert_true(engine_generate(s, prompt.ids, prompt.n, &o, add, text, &stats, &e));
     token_list_free(&prompt);
     session_free(s);
+    return stats;
+}
+
+/* Of these forms none is whole before it ends the answer itself. */
+static enum finish_reason answer(struct engine *en, struct grammar *g, const char *behind,
+                                 struct buf *text)
+{
+    struct generation_stats stats = answer_in_full(en, g, behind, text);
+    assert_int_equal(stats.partial, g && stats.reason != FINISH_STOP);
     return stats.reason;
+}
+
+/* Cut by the number of tokens, a form is whole or it is not. */
+static void test_cut(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"[0-9]{900,999}", "[0-9]{3,999}", "([0-9]*[a-z])*"};
+    struct error e = {0};
+    struct engine *en = engine_open(model_path, &(struct engine_options){.n_threads = 1}, &e);
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    assert_non_null(en);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct grammar *g = grammar_parse_regex(forms[i], strlen(forms[i]), &e);
+        assert_non_null(g);
+        struct generation_stats stats = answer_in_full(en, g, NULL, &text);
+        struct grammar_verdict v;
+        assert_true(grammar_check_text(g, text.data ? text.data : "", text.len, &v, &e));
+        assert_int_equal(stats.partial, !v.complete);
+        if (i == 0) {
+            assert_int_equal(stats.reason, FINISH_LENGTH);
+            assert_true(stats.partial);
+        }
+        grammar_free(g);
+    }
+    buf_free(&text);
+    engine_close(en);
 }
 
 /* Every place of a free answer as the mark: what is before it stays, three digits follow. Where the
@@ -91,7 +128,8 @@ static void test_behind_a_mark(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_behind_a_mark)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_behind_a_mark),
+                                       cmocka_unit_test(test_cut)};
     model_path = argc > 1 ? argv[1] : "models/starter/starter.gguf";
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
