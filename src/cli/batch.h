@@ -25,8 +25,8 @@ enum { BATCH_TEXT_MAX_BYTES = 1 << 28 };
 struct batch_options {
     struct common_options common;
     struct sampling_options sampling;
-    const char *model, *input, *output, *format, *system, *tools, *chat_template;
-    bool prompts, raw, thinking, no_thinking, force;
+    const char *model, *input, *output, *format, *system, *tools, *chat_template, *draft;
+    bool prompts, raw, thinking, no_thinking, force, lookup;
     uint32_t max_tokens, parallel;
     struct string_list stop, lora, models, modules;
     struct constrain_options form;

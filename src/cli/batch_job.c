@@ -182,6 +182,8 @@ static bool submit(struct batch_job *j, struct error *e)
         .logprobs = r->logprobs,
         .n_top = r->n_top,
         .adapters = j->adapters,
+        .lookup = j->batch->o->lookup,
+        .draft_model = j->model->loaded->draft != NULL,
         .event = on_event,
         .context = j,
     };

@@ -157,7 +157,7 @@ bool batch_models_find(struct batch_models *m, const struct batch_model_options 
 {
     *m = (struct batch_models){.o = *o};
     add_model(m, first, e);
-    bool ok = m->n > 0;
+    bool ok = m->n > 0 && (!o->draft || models_find(o->draft, &m->draft, e));
     for (size_t i = 0; ok && i < more->n; i++) {
         ok = add_list(m, more->items[i], e);
     }
@@ -215,13 +215,26 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Whose answers a draft model writes ahead. */
+static const struct model_source *draft_of(const struct batch_models *m,
+                                           const struct batch_model *model)
+{
+    return m->o.draft && model == m->items ? &m->draft : NULL;
+}
+
 /* What a model would like to have: keys and values of as many whole contexts as are answered at
  * once, but no more of them than the queue takes (a quarter of the machine). */
 static bool plan_model(const struct batch_models *m, struct batch_model *model,
-                       const struct gguf *g, const struct sysmem *machine, struct error *e)
+                       const struct gguf *g, const struct gguf *draft, const struct sysmem *machine,
+                       struct error *e)
 {
     struct engine_options how = models_engine_options(m->o.common);
     struct memory_plan one, all;
+    if (draft || m->o.lookup) {
+        how.n_drafts = DRAFT_MOST;
+        how.draft = draft;
+        how.n_draft_sessions = QUEUE_DRAFT_SESSIONS;
+    }
     if (!memory_plan_make(g, &how, &one, e)) {
         return false;
     }
@@ -252,7 +265,10 @@ static bool look_at(struct batch_models *m, struct batch_model *model, const str
     }
     struct digest digest = digest_gguf(g, NULL);
     digest_text(&digest, model->digest);
-    bool ok = plan_model(m, model, g, machine, e);
+    const struct model_source *source = draft_of(m, model);
+    struct gguf *draft = source ? models_open_gguf(source, e) : NULL;
+    bool ok = (!source || draft) && plan_model(m, model, g, draft, machine, e);
+    gguf_close(draft);
     gguf_close(g);
     if (!ok) {
         models_name_in_error(e, model->source.name);
@@ -334,7 +350,10 @@ static bool open_engine(const struct batch_models *m, const struct batch_model *
     struct engine_options how = models_engine_options(m->o.common);
     how.pool = m->pool;
     how.memory_bytes = limit_of(m, model);
-    b->engine = models_open_engine_as(&model->source, &how, e);
+    const struct model_source *draft = draft_of(m, model);
+    b->engine = draft || m->o.lookup ? models_open_pair(&model->source, draft, QUEUE_DRAFT_SESSIONS,
+                                                        &how, &b->draft, e)
+                                     : models_open_engine_as(&model->source, &how, e);
     if (!b->engine) {
         return false;
     }
@@ -367,7 +386,7 @@ static bool fill_engine(const struct batch_models *m, const struct batch_model *
     if (model == m->items && !adapters_open(m->o.lora, b->engine, &b->adapters, e)) {
         return false;
     }
-    struct queue_options how = {.max_running = m->o.parallel};
+    struct queue_options how = {.max_running = m->o.parallel, .draft_model = b->draft};
     b->queue = queue_new(b->engine, &how, e);
     return b->queue != NULL;
 }
@@ -394,6 +413,7 @@ static void close_model(void *context, void *model)
         model_adapter_free(b->modules[i]);
     }
     free(b->modules);
+    engine_close(b->draft);
     engine_close(b->engine);
     arena_free(b->arena);
     free(b);
@@ -448,6 +468,7 @@ void batch_models_free(struct batch_models *m)
     }
     shelf_free(m->shelf);
     pool_free(m->pool);
+    models_release(&m->draft);
     for (size_t i = 0; i < m->n; i++) {
         models_release(&m->items[i].source);
         free(m->items[i].lines);

@@ -20,13 +20,15 @@ struct batch_model_options {
     const struct sampling_options *sampling;
     const char *chat_template, *system, *tools; /* of these two only whether they are there */
     const struct string_list *lora;             /* of the first model */
+    const char *draft;                          /* for the first model, or NULL */
+    bool lookup;                                /* for all */
     bool raw;
     uint32_t parallel;
 };
 
 /* A model that is loaded. */
 struct batch_engine {
-    struct engine *engine;
+    struct engine *engine, *draft; /* draft: or NULL */
     struct queue *queue;
     struct sampling sampling; /* what options and file say; the seed is none of it */
     struct adapter_list adapters;
@@ -53,6 +55,7 @@ struct batch_module {
 
 struct batch_models {
     struct batch_model_options o;
+    struct model_source draft; /* of o.draft */
     struct batch_model *items; /* the first is the one that lines need not name */
     size_t n;
     struct batch_name *names; /* and whom they mean */

@@ -136,6 +136,8 @@ static void add_figures(struct queue_figures *sum, struct queue *q)
     sum->n_prompt += f.n_prompt;
     sum->n_reused += f.n_reused;
     sum->n_generated += f.n_generated;
+    sum->n_drafts += f.n_drafts;
+    sum->n_drafts_kept += f.n_drafts_kept;
 }
 
 static struct queue_figures figures_of(const struct batch *b)
@@ -376,11 +378,13 @@ static json_t *figures_json(const struct batch *b, double seconds)
 {
     struct queue_figures f = figures_of(b);
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, s:i, s:I, s:I}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, s:i, s:I, "
+        "s:I}",
         "answers", (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)),
         "errors", (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
         "forms_cut", (json_int_t)b->n_cut, "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens",
-        (json_int_t)f.n_reused, "generated_tokens", (json_int_t)f.n_generated, "seconds", seconds,
+        (json_int_t)f.n_reused, "generated_tokens", (json_int_t)f.n_generated, "drafts",
+        (json_int_t)f.n_drafts, "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds,
         "prompt_tokens_per_second", seconds > 0 ? (double)f.n_prompt / seconds : 0,
         "generated_tokens_per_second", seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms",
         b->load_s * 1e3, "kernels", kernels_select()->name, "threads", pool_threads(b->models.pool),
@@ -399,11 +403,15 @@ static void print_figures(const struct batch *b, double seconds)
     if (b->n_resumed) {
         fprintf(stderr, " (%s of before)", term_count(b->n_resumed, count));
     }
-    fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s | %s%s\n",
+    fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s",
             term_count(f.n_prompt, prompt), term_count(f.n_reused, reused),
             term_count(f.n_generated, made),
-            term_count((uint64_t)(seconds > 0 ? (double)f.n_generated / seconds + 0.5 : 0), rate),
-            time, term_style(stderr, TERM_PLAIN));
+            term_count((uint64_t)(seconds > 0 ? (double)f.n_generated / seconds + 0.5 : 0), rate));
+    if (f.n_drafts) {
+        fprintf(stderr, " | %.0f %% of drafts kept",
+                100 * (double)f.n_drafts_kept / (double)f.n_drafts);
+    }
+    fprintf(stderr, " | %s%s\n", time, term_style(stderr, TERM_PLAIN));
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */

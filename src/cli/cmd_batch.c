@@ -40,6 +40,14 @@ static const struct option table[] = {
     {"lora", 0, OPTION_STRINGS, "FILE[=X]",
      "a LoRA adapter of MODEL, a GGUF file or a PEFT folder, X times as strong (may be repeated)",
      FIELD(lora), 0, 0, 0},
+    {"draft", 0, OPTION_STRING, "MODEL",
+     "a small model with MODEL's vocabulary that writes ahead where that pays: the same answers, "
+     "sooner",
+     FIELD(draft), 0, 0, 0},
+    {"lookup", 0, OPTION_FLAG, NULL,
+     "write ahead from what is in a text already, where that pays: the same answers, sooner where "
+     "they repeat their prompts",
+     FIELD(lookup), 0, 0, 0},
     {"models", 0, OPTION_STRINGS, "LIST",
      "further models that lines may choose with \"model\": MODEL or NAME=MODEL, with commas "
      "between "
@@ -112,6 +120,8 @@ static bool take_options(struct batch *b, const char *first, struct error *e)
         .system = o->system,
         .tools = o->tools,
         .lora = &o->lora,
+        .draft = o->draft,
+        .lookup = o->lookup,
         .raw = o->raw,
         .parallel = o->parallel,
     };

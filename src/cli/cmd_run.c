@@ -453,7 +453,8 @@ static struct engine *open_models(struct run *r, const struct model_source *sour
     if (o->draft && !models_find(o->draft, &r->draft_source, e)) {
         return NULL;
     }
-    struct engine *en = models_open_pair(source, o->draft ? &r->draft_source : NULL, 1, &o->common,
+    struct engine_options options = models_engine_options(&o->common);
+    struct engine *en = models_open_pair(source, o->draft ? &r->draft_source : NULL, 1, &options,
                                          &r->draft_engine, e);
     struct draft_options how = {.lookup = o->lookup, .model = r->draft_engine};
     r->draft = en ? draft_new(en, &how, e) : NULL;

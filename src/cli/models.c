@@ -280,10 +280,10 @@ struct engine *models_open_engine(const struct model_source *s, const struct com
 }
 
 struct engine *models_open_pair(const struct model_source *s, const struct model_source *d,
-                                uint32_t n_sessions, const struct common_options *o,
+                                uint32_t n_sessions, const struct engine_options *o,
                                 struct engine **draft, struct error *e)
 {
-    struct engine_options how = models_engine_options(o);
+    struct engine_options how = *o;
     struct gguf *header = d ? models_open_gguf(d, e) : NULL;
     *draft = NULL;
     if (d && !header) {

@@ -44,7 +44,7 @@ struct engine_options models_engine_options(const struct common_options *o);
  * d is. The plan of the first counts both, and n_sessions texts that are written ahead at once, and
  * is refused before either is loaded. On a failure both are NULL. */
 struct engine *models_open_pair(const struct model_source *s, const struct model_source *d,
-                                uint32_t n_sessions, const struct common_options *o,
+                                uint32_t n_sessions, const struct engine_options *o,
                                 struct engine **draft, struct error *e);
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e);
