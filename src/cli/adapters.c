@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "cli/models.h"
+#include "engine/model_digest.h"
 #include "hf/hf.h"
 
 enum { MAX_STRENGTH = ADAPTERS_MAX_STRENGTH };

@@ -3,7 +3,7 @@
 #define LLLM_CLI_ADAPTERS_H
 
 #include "cli/options.h"
-#include "engine/digest.h"
+#include "base/digest.h"
 #include "engine/engine.h"
 
 enum { ADAPTERS_MAX_STRENGTH = 1000 };

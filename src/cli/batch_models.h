@@ -10,7 +10,7 @@
 #include "cli/adapters.h"
 #include "cli/models.h"
 #include "cli/sampling_options.h"
-#include "engine/digest.h"
+#include "engine/model_digest.h"
 #include "engine/queue.h"
 #include "engine/shelf.h"
 

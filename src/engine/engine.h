@@ -31,7 +31,7 @@ struct engine_options {
     uint32_t batch_size;   /* rows of a prefill step; 0: ENGINE_BATCH, fewer for wide models */
     /* What sessions keep keys and values as; encoders, which forget a text at once, take f32. */
     enum model_kv_type kv_type;
-    bool kv_type_fixed; /* not for people to choose: no sentence proposes another */
+    bool kv_type_fixed;   /* not for people to choose: no sentence proposes another */
     uint32_t n_sequences; /* that keep keys and values at a time, for the memory plan; 0: one */
     /* The most memory to take by the plan (plan.h); 0: what machine and control group have left,
      * which is a limit besides any other. A model that needs more is refused before it is loaded.
@@ -133,9 +133,12 @@ bool session_score(struct session *s, const int32_t *tokens, size_t n, engine_ro
 /* The timeline with its keys and values to a file, and from one that was saved with the same model,
  * type of keys and values and kernels, perhaps by another process (saved.h): it goes on to the bit
  * as if it had never left. Logits are those of the next prefill or decode. A file that is damaged
- * or does not fit is refused, and the session stays as it is. */
-bool session_save(const struct session *s, const char *path, struct error *e);
-bool session_restore(struct session *s, const char *path, struct error *e);
+ * or does not fit, or that was made with other adapters than the session has, is refused, and the
+ * session stays as it is. note[n_note] goes into the file as well, for whoever saves it; it is
+ * appended to *note (may be NULL), and its content is not checked. */
+bool session_save(const struct session *s, const char *note, size_t n_note, const char *path,
+                  struct error *e);
+bool session_restore(struct session *s, const char *path, struct buf *note, struct error *e);
 /* Times the stages of later passes of this session (model.h); NULL: no longer. Borrowed. */
 void session_clock(struct session *s, struct model_clock *clock);
 const float *session_logits(const struct session *s); /* [n_vocab] */

@@ -32,7 +32,8 @@ static bool put_control(struct generation *g, int32_t id)
 {
     struct gguf_string spelling = tokenizer_spelling(g->engine->tokenizer, id);
     stream_finish(&g->stream);
-    if (!g->stream.cancelled && !chat_parser_control(g->o->parser, spelling.data, spelling.len)) {
+    if (!g->is_trial && !g->stream.cancelled &&
+        !chat_parser_control(g->o->parser, spelling.data, spelling.len)) {
         g->stream.cancelled = true;
     }
     return !g->stream.cancelled;
@@ -64,7 +65,8 @@ static bool put_token(struct generation *g, int32_t id)
 
 static bool is_cancelled(const struct generation *g)
 {
-    return g->stream.cancelled || (g->o->cancelled && g->o->cancelled(g->o->cancelled_context));
+    return g->stream.cancelled ||
+           (!g->is_trial && g->o->cancelled && g->o->cancelled(g->o->cancelled_context));
 }
 
 static bool to_parser(void *context, const char *bytes, size_t n)
@@ -123,9 +125,35 @@ bool generation_begin(struct generation *g, const struct engine *en,
     return true;
 }
 
+void generation_fork(const struct generation *from, struct generation *to,
+                     const struct generation_options *o, struct sampler *sampler,
+                     generation_text_fn *text, void *context)
+{
+    bool is_trial = !sampler, parses = o->parser && sampler;
+    *to = (struct generation){.engine = from->engine,
+                              .o = o,
+                              .sampler = sampler,
+                              .free = from->free,
+                              .stats = from->stats,
+                              .at_start = from->at_start,
+                              .is_trial = is_trial};
+    to->constraint = from->constraint ? constraint_copy(from->constraint) : NULL;
+    buf_init(&to->recent, MAX_PIECE_BYTES);
+    buf_init(&to->piece, MAX_PIECE_BYTES);
+    if (from->recent.len) {
+        buf_append(&to->recent, from->recent.data, from->recent.len);
+    }
+    to->no_end = to->free ? all_but_ends(from->engine->tokenizer) : NULL;
+    stream_fork(&from->stream, &to->stream, o->stop,
+                parses     ? to_parser
+                : is_trial ? NULL
+                           : text,
+                parses ? (void *)o->parser : context);
+}
+
 void generation_free(struct generation *g)
 {
-    if (g->sampler) {
+    if (g->engine) {
         sampler_free(g->sampler);
         constraint_free(g->constraint);
         buf_free(&g->recent);
@@ -178,28 +206,43 @@ static bool go_on(struct generation *g, int32_t id)
     return constraint_state(g->constraint) != CONSTRAINT_CLOSED;
 }
 
-bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
-                     bool full, int32_t *id)
+bool generation_mask(struct generation *g, const uint32_t **allowed)
 {
-    const struct tokenizer *t = g->engine->tokenizer;
     bool held = g->constraint && !g->free;
-    const uint32_t *allowed = held ? constraint_mask(g->constraint) : g->free ? g->no_end : NULL;
-    if (held && !allowed) {
-        *id = TOKENIZER_NO_TOKEN;
+    *allowed = held ? constraint_mask(g->constraint) : g->free ? g->no_end : NULL;
+    if (held && !*allowed) {
         g->stats.reason = FINISH_CONSTRAINT;
         g->stats.why = constraint_reason(g->constraint);
         return false;
     }
+    return true;
+}
+
+bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
+                     bool full, int32_t *id)
+{
+    const uint32_t *allowed;
+    *id = TOKENIZER_NO_TOKEN;
+    if (!generation_mask(g, &allowed)) {
+        return false;
+    }
     *id = sampler_next(g->sampler, logits, tokens, n, allowed);
-    if (tokenizer_is_end(t, *id) && (!g->o->ignore_end || g->constraint)) {
+    return generation_take(g, *id, full);
+}
+
+bool generation_take(struct generation *g, int32_t id, bool full)
+{
+    const struct tokenizer *t = g->engine->tokenizer;
+    bool held = g->constraint && !g->free;
+    if (tokenizer_is_end(t, id) && (!g->o->ignore_end || g->constraint)) {
         g->stats.reason = FINISH_STOP;
-        if (g->o->parser && tokenizer_is_control(t, *id)) {
-            put_control(g, *id);
+        if (g->o->parser && tokenizer_is_control(t, id)) {
+            put_control(g, id);
         }
         return false;
     }
     g->stats.n_generated++;
-    if (!put_token(g, *id)) {
+    if (!put_token(g, id)) {
         g->stats.reason = g->stream.cancelled ? FINISH_CANCELLED : FINISH_STOP;
         g->stats.stop = g->stream.stopped ? g->stream.stopped_by : NULL;
         return false;
@@ -208,10 +251,10 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
         g->stats.reason = FINISH_CANCELLED;
         return false;
     }
-    if (held && !go_on(g, *id)) {
+    if (held && !go_on(g, id)) {
         return false;
     }
-    if (g->free && !watch_for_mark(g, *id)) {
+    if (g->free && !watch_for_mark(g, id)) {
         return false;
     }
     if (g->stats.n_generated == g->o->max_tokens || full) {
@@ -231,6 +274,9 @@ static bool is_partial(const struct generation *g)
 
 void generation_end(struct generation *g)
 {
+    if (!g->engine) {
+        return; /* it has not begun */
+    }
     g->stats.partial = is_partial(g);
     stream_finish(&g->stream);
     if (g->o->parser && !g->stream.cancelled && !chat_parser_finish(g->o->parser)) {

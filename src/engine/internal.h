@@ -75,6 +75,9 @@ void stream_init(struct stream *s, const char *const *stop, size_t n_stop, gener
                  void *context);
 /* False when nothing more is wanted: `stopped` (a stop string was completed) or `cancelled`. */
 bool stream_push(struct stream *s, const char *bytes, size_t n);
+/* The same bytes are held back; stop: the same strings, another's copies of them. */
+void stream_fork(const struct stream *from, struct stream *to, const char *const *stop,
+                 generation_text_fn *text, void *context);
 void stream_finish(struct stream *s); /* hands out what was held back, unless stopped */
 void stream_free(struct stream *s);
 
@@ -92,6 +95,7 @@ struct generation {
     struct buf piece;
     struct generation_stats stats; /* n_generated, reason and stop */
     bool at_start;                 /* no visible piece has come yet */
+    bool is_trial;                 /* nobody is told anything, nor asked */
 };
 
 /* What the samplers of one thread share; sampler_room_free. */
@@ -101,6 +105,17 @@ bool generation_begin(struct generation *g, const struct engine *en,
                       const struct generation_options *o, struct sampler_room *room,
                       generation_text_fn *text, void *context, struct error *e);
 void generation_free(struct generation *g); /* also one that is all zero */
+/* From here on both go on from where `from` stands, each with its own state. o: `from`'s, or a copy
+ * of them with another end or parser. Takes the sampler; NULL: a trial, which says what tokens
+ * would do (generation_take) and tells nobody. */
+void generation_fork(const struct generation *from, struct generation *to,
+                     const struct generation_options *o, struct sampler *sampler,
+                     generation_text_fn *text, void *context);
+/* The tokens that may come next (*allowed NULL: all); false where none may: stats say why. Before
+ * the generation's next call. */
+bool generation_mask(struct generation *g, const uint32_t **allowed);
+/* What generation_draw does once the token is known, which must be among the allowed ones. */
+bool generation_take(struct generation *g, int32_t id, bool full);
 /* Draws the token after tokens[0..n), which is *id then; `full`: no position is left for another
  * after it. False when the answer is over with it: stats.reason says why. An end token is drawn,
  * and neither counted nor part of the text. */

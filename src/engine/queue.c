@@ -145,6 +145,8 @@ static void free_request(struct request *r)
     free(r->stop);
     free((void *)r->o.prompt);
     free((void *)r->o.types);
+    beams_free(r->beams);
+    sampler_free(r->fork_sampler);
     free(r->sequences);
     free(r);
 }
@@ -214,11 +216,10 @@ static bool check_request(const struct queue *q, const struct request_options *o
                          "log-probabilities of %u tokens were asked for; at most %d can be",
                          o->n_top, QUEUE_MAX_TOP);
     }
-    return true;
+    return beams_check(q, o, e);
 }
 
-/* What a stream hands out waits for the token's event. */
-static bool keep_text(void *context, const char *bytes, size_t n)
+bool sequence_keep_text(void *context, const char *bytes, size_t n)
 {
     struct sequence *s = context;
     buf_append(&s->event_text, bytes, n);
@@ -227,7 +228,6 @@ static bool keep_text(void *context, const char *bytes, size_t n)
 
 static bool begin_sequence(struct queue *q, struct request *r, uint32_t index, struct error *e)
 {
-    enum { MAX_EVENT_BYTES = 1 << 28 }; /* as much as a stream may hold back */
     struct sequence *s = &r->sequences[index];
     *s = (struct sequence){
         .request = r, .index = index, .how = r->o.how, .n_tokens = (uint32_t)r->o.n_prompt};
@@ -236,9 +236,9 @@ static bool begin_sequence(struct queue *q, struct request *r, uint32_t index, s
         return true;
     }
     s->how.sampling.seed += index;
-    s->how.parser = r->o.parsers ? r->o.parsers[index] : NULL;
-    buf_init(&s->event_text, MAX_EVENT_BYTES);
-    return generation_begin(&s->generation, q->engine, &s->how, q->room, keep_text, s, e);
+    s->how.parser = r->o.parsers && index < r->o.n_answers ? r->o.parsers[index] : NULL;
+    buf_init(&s->event_text, SEQUENCE_MAX_TEXT_BYTES);
+    return generation_begin(&s->generation, q->engine, &s->how, q->room, sequence_keep_text, s, e);
 }
 
 static struct request *new_request(struct queue *q, const struct request_options *o,
@@ -255,15 +255,15 @@ static struct request *new_request(struct queue *q, const struct request_options
     } else {
         r->o.types = NULL;
     }
-    r->o.cache_key ^= model_adapters_key(&o->adapters);
-    r->submitted_s = time_now_s();
+    r->o.cache_key = queue_cache_key(o->cache_key, &o->adapters);
     r->stop = mem_array(o->how.n_stop + 1, sizeof *r->stop);
     for (size_t i = 0; i < o->how.n_stop; i++) {
         r->stop[i] = mem_strdup(o->how.stop[i]);
     }
     r->o.how.stop = (const char *const *)r->stop;
-    r->sequences = mem_array(r->o.n_answers, sizeof *r->sequences);
-    for (uint32_t i = 0; i < r->o.n_answers; i++) {
+    r->n_sequences = o->beams.width ? o->beams.width : r->o.n_answers;
+    r->sequences = mem_array(r->n_sequences, sizeof *r->sequences);
+    for (uint32_t i = 0; i < r->n_sequences; i++) {
         if (!begin_sequence(q, r, i, e)) {
             while (i-- > 0) {
                 generation_free(&r->sequences[i].generation);
@@ -271,8 +271,9 @@ static struct request *new_request(struct queue *q, const struct request_options
             free_request(r);
             return NULL;
         }
-        r->n_open++;
     }
+    r->n_open = r->o.n_answers;
+    r->beams = o->beams.width ? beams_new(q, r) : NULL;
     return r;
 }
 
@@ -282,12 +283,9 @@ static void stir(struct queue *q)
     pthread_cond_broadcast(&q->stir);
 }
 
-uint64_t queue_submit(struct queue *q, const struct request_options *o, struct error *e)
+uint64_t request_enter(struct queue *q, struct request *r)
 {
-    struct request *r = check_request(q, o, e) ? new_request(q, o, e) : NULL;
-    if (!r) {
-        return 0;
-    }
+    r->submitted_s = time_now_s();
     pthread_mutex_lock(&q->lock);
     uint64_t id = r->id = ++q->last_id;
     r->next = q->all;
@@ -297,6 +295,12 @@ uint64_t queue_submit(struct queue *q, const struct request_options *o, struct e
     stir(q);
     pthread_mutex_unlock(&q->lock);
     return id;
+}
+
+uint64_t queue_submit(struct queue *q, const struct request_options *o, struct error *e)
+{
+    struct request *r = check_request(q, o, e) ? new_request(q, o, e) : NULL;
+    return r ? request_enter(q, r) : 0;
 }
 
 bool queue_cancel(struct queue *q, uint64_t id)
@@ -324,8 +328,13 @@ static void take_new(struct queue *q)
     q->last_new = &q->first_new;
     q->stirred = false;
     pthread_mutex_unlock(&q->lock);
-    for (; r; r = r->next_new) {
-        for (uint32_t i = 0; i < r->o.n_answers; i++) {
+    for (struct request *next; r; r = next) {
+        next = r->next_new; /* a fork that comes too late is gone at once */
+        if (r->fork_of) {
+            fork_begin(q, r);
+            continue;
+        }
+        for (uint32_t i = 0; i < (r->beams ? 1 : r->o.n_answers); i++) {
             order_add(q, &r->sequences[i]);
         }
     }
@@ -337,17 +346,18 @@ static bool is_cancelled(const struct request *r)
            (r->o.how.cancelled && r->o.how.cancelled(r->o.how.cancelled_context));
 }
 
-/* From the end, because each that goes is replaced by the last. */
+/* From the end, because each that goes is replaced by the last; with a search several go. */
 static void drop_cancelled(struct queue *q, struct sequence **list, const uint32_t *n, bool all)
 {
     for (uint32_t i = *n; i-- > 0;) {
-        if (all || is_cancelled(list[i]->request)) {
+        if (i < *n && (all || is_cancelled(list[i]->request))) {
             sequence_finish(q, list[i], FINISH_CANCELLED, -1, NULL);
         }
     }
 }
 
-static void show_figures(struct queue *q)
+/* Whether anything was submitted meanwhile, from events too. */
+static bool show_figures(struct queue *q)
 {
     struct queue_figures *f = &q->figures;
     f->n_waiting = q->n_waiting;
@@ -361,7 +371,9 @@ static void show_figures(struct queue *q)
     f->chunk_tokens = q->chunk_tokens;
     pthread_mutex_lock(&q->lock);
     q->shown = *f;
+    bool more = q->first_new != NULL;
     pthread_mutex_unlock(&q->lock);
+    return more;
 }
 
 bool queue_step(struct queue *q)
@@ -373,8 +385,7 @@ bool queue_step(struct queue *q)
         queue_run_passes(q);
         q->figures.n_steps++;
     }
-    show_figures(q);
-    return q->n_waiting || q->n_running;
+    return show_figures(q) || q->n_waiting || q->n_running;
 }
 
 void queue_wake(struct queue *q)

@@ -29,6 +29,12 @@
  * model that sees a whole text at once (BERT) keeps no keys and values: its queue has no pages, and
  * answers nothing else.
  *
+ * Forks. An answer under way can be forked: another request goes on from where it stands, with the
+ * same pages, of which the last one, if it is not full, is copied. A beam search (Graves, "Sequence
+ * transduction with recurrent neural networks", 2012; as transformers' generate does it) forks and
+ * drops its beams in this way at every token. It is one in the order above: all its beams are
+ * admitted, decoded and preempted together.
+ *
  * Order: higher priority first, then arrival. Nobody overtakes whoever is first in line, not even
  * with a request for which there would be room. A waiting request before which QUEUE_PATIENCE later
  * ones were admitted goes before all priorities, and stays there: so none waits for ever. A request
@@ -48,6 +54,7 @@ enum {
     QUEUE_MAX_RUNNING = MODEL_MAX_JOINT, /* answers under way at once */
     QUEUE_MAX_ANSWERS = 1024,            /* of one request */
     QUEUE_MAX_TOP = 1024,                /* log-probabilities beside the chosen one */
+    QUEUE_MAX_BEAMS = QUEUE_MAX_RUNNING,
     QUEUE_PATIENCE = 16,
     QUEUE_MAX_TEXTS = 64,     /* that want numbers, in a pass */
     QUEUE_DRAFT_SESSIONS = 4, /* answers for which a draft model writes ahead, at once */
@@ -84,6 +91,11 @@ struct answer_figures {
     double waited_s;               /* from the submission to the first admission */
     uint32_t n_preempted;
     uint32_t n_recomputed; /* tokens that were computed again after preemption */
+    /* Of stats.n_generated, the tokens that were there when the answer was forked from another. */
+    uint32_t n_inherited;
+    /* Of a beam search: the sum of the log-probabilities of all its tokens, an end token included,
+     * divided by their number to the power of the length penalty. */
+    double score;
 };
 
 /* One for each token that is drawn, and a last one. A request that wants numbers has one, the last:
@@ -130,6 +142,22 @@ struct vector_options {
     bool normalize; /* to the Euclidean length 1, of what dimensions leave; zeros stay zeros */
 };
 
+/* Looks for the likeliest answers instead of drawing: of all continuations by a token of `width`
+ * texts, the `width` likeliest go on; one that ends among the first `width` of them is a result. */
+enum beams_until {
+    BEAMS_UNTIL_WORSE, /* the best text under way, divided by its length now, is behind all results
+                        */
+    BEAMS_UNTIL_FOUND, /* there are `width` results */
+    /* As the first, but by the length at which a text under way could get the best score. */
+    BEAMS_UNTIL_HOPELESS,
+};
+struct beam_search {
+    uint32_t width; /* 0: no search */
+    /* Above 0 long answers are preferred; 0: the plain sum counts. transformers' default is 1. */
+    float length_penalty;
+    enum beams_until until; /* transformers' early_stopping: false, true, "never" */
+};
+
 /* Prompt, types, stop strings and sampling are copied; what else is pointed to must last until the
  * last event. */
 struct request_options {
@@ -155,6 +183,11 @@ struct request_options {
     bool lookup, draft_model;
     bool logprobs;  /* of chosen tokens */
     uint32_t n_top; /* ... and of so many of the likeliest */
+    /* With a search, its n_answers best results in order, at most beams.width, told at the end with
+     * all their events. Greedy sampling is asked for (temperature 0, and nothing that draws); bias
+     * and penalties count, cuts do not. Log-probabilities are those of chosen tokens alone (n_top
+     * 0). Fewer texts than answers, in a narrow form: the others end with FINISH_CONSTRAINT. */
+    struct beam_search beams;
     /* Requests share pages only with those of the same key and the same adapters: what else changes
      * keys and values beside the tokens has a key of its own. 0: the plain model. */
     uint64_t cache_key;
@@ -167,6 +200,26 @@ struct request_options {
  * range, numbers that the model has not. There are no events then. Otherwise each answer gets
  * exactly one last event. */
 uint64_t queue_submit(struct queue *q, const struct request_options *r, struct error *e);
+/* A request of its own that goes on from where an answer stands, with keys and values, sampler,
+ * form and held-back text as they are there; its events are of what follows. What `how` of the
+ * source points to (but how.cancelled, which is not asked), and its adapters, must last for both.
+ */
+struct fork_options {
+    /* Makes a new sampler with its own seed, which knows only the text; NULL: a copy of the
+     * source's with its past, so that the same tokens follow. */
+    const struct sampling *sampling;
+    uint32_t max_tokens; /* of the whole answer, those before the fork included; 0: no end */
+    struct chat_parser
+        *parser; /* or NULL: text; what came before the fork is the caller's to tell */
+    int32_t priority;
+    queue_event_fn *event;
+    void *context;
+};
+/* From any thread, and from events. It happens at the beginning of the next step: asked for from an
+ * event, right behind that event's token. An answer that is over by then gives one last event with
+ * an error. 0 with an error where there is no such answer, or it is of a beam search. */
+uint64_t queue_fork(struct queue *q, uint64_t request, uint32_t answer,
+                    const struct fork_options *o, struct error *e);
 /* From any thread, at any time: its answers end (FINISH_CANCELLED) at the beginning of the next
  * step, wherever they are. False where there is no such request any more. */
 bool queue_cancel(struct queue *q, uint64_t id);
@@ -199,6 +252,13 @@ struct queue_figures {
 void queue_figures(struct queue *q, struct queue_figures *out);
 
 /* The following on the thread of queue_step. */
+
+/* The key of what requests with this cache_key and these adapters keep, in any process: what
+ * queue_save and queue_restore are told. */
+static inline uint64_t queue_cache_key(uint64_t cache_key, const struct model_adapters *adapters)
+{
+    return cache_key ^ model_adapters_key(adapters);
+}
 
 /* Writes what is kept of the beginning of tokens[0..n) to a file (saved.h), from which a queue or a
  * session of another process with the same model can go on. *n_saved: of how many tokens.

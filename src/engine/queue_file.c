@@ -124,31 +124,26 @@ void queue_trim(struct queue *q)
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
-/* A file does not say which adapters made it. */
-static bool check_plain(const struct session *s, struct error *e)
-{
-    return !s->cache.adapters ||
-           error_set(e, ERROR_UNSUPPORTED, "a session with adapters is not saved or restored");
-}
-
-bool session_save(const struct session *s, const char *path, struct error *e)
+bool session_save(const struct session *s, const char *note, size_t n_note, const char *path,
+                  struct error *e)
 {
     struct source from = {.storage = s->cache.pages, .table = s->cache.table, .n_full = UINT32_MAX};
-    struct saved_timeline t = {
-        .tokens = s->tokens, .n_tokens = s->cache.n_tokens, .n_given = s->n_given};
+    struct saved_timeline t = {.tokens = s->tokens,
+                               .n_tokens = s->cache.n_tokens,
+                               .n_given = s->n_given,
+                               .cache_key = model_adapters_key(s->cache.adapters),
+                               .note = note,
+                               .n_note = n_note};
     if (t.n_tokens == 0) {
         return error_set(e, ERROR_USAGE, "the session is empty: there is nothing to save to %s",
                          path);
     }
-    if (!check_plain(s, e)) {
-        return false;
-    }
     return saved_write(s->engine, &t, source_page, &from, path, e);
 }
 
-bool session_restore(struct session *s, const char *path, struct error *e)
+bool session_restore(struct session *s, const char *path, struct buf *note, struct error *e)
 {
-    struct saved *file = check_plain(s, e) ? saved_open(s->engine, 0, path, e) : NULL;
+    struct saved *file = saved_open(s->engine, model_adapters_key(s->cache.adapters), path, e);
     if (!file) {
         return false;
     }
@@ -166,6 +161,9 @@ bool session_restore(struct session *s, const char *path, struct error *e)
         memcpy(s->tokens, t->tokens, t->n_tokens * sizeof *t->tokens);
         s->cache.n_tokens = t->n_tokens;
         s->n_given = t->n_given;
+        if (note && t->n_note) {
+            buf_append(note, t->note, t->n_note);
+        }
     }
     saved_close(file);
     return ok;

@@ -4,6 +4,8 @@
  *   queue_order.c  who is next: admission, preemption, forks
  *   queue_step.c   passes, drawn tokens, events
  *   queue_encode.c texts that become numbers
+ *   queue_fork.c   a request from an answer under way
+ *   queue_beams.c  searches: which texts go on
  *   queue_file.c   to a file and back
  *   queue_draft.c  what is computed ahead of the answers
  *
@@ -27,16 +29,22 @@ struct request {
     char **stop;
     double submitted_s;
     atomic_bool cancelled;
-    struct sequence *sequences; /* [n_answers] */
+    struct sequence *sequences; /* [n_sequences] */
+    uint32_t n_sequences;       /* n_answers, or the width of a search */
     uint32_t n_open;            /* answers whose last event is to come */
-    struct request *next;       /* among all (guarded by lock) */
-    struct request *next_new;   /* among those that no step has seen (the same) */
+    struct beams *beams;        /* queue_beams.c; NULL: no search */
+    uint64_t fork_of;           /* the request that it was forked from, or 0 */
+    uint32_t fork_answer;
+    struct sampler *fork_sampler; /* until it begins; NULL: a copy of the source's */
+    struct request *next;         /* among all (guarded by lock) */
+    struct request *next_new;     /* among those that no step has seen (the same) */
 };
 
 enum sequence_state {
     SEQUENCE_WAITING,   /* holds no page */
     SEQUENCE_FILLING,   /* tokens[cache.n_tokens .. fill_end) are to be computed */
     SEQUENCE_ANSWERING, /* all but the last token are computed, which is next */
+    SEQUENCE_IDLE,      /* of a search: no beam's, or waits with the first one */
     SEQUENCE_OVER,
 };
 
@@ -120,6 +128,12 @@ struct queue {
 /* queue.c: its last event was sent. Frees the request with the last of its answers. */
 void request_answer_over(struct queue *q, struct request *r);
 
+/* Makes a new request known to the next step; returns its id. */
+uint64_t request_enter(struct queue *q, struct request *r);
+/* What a stream hands out waits for the token's event; context: the sequence. */
+bool sequence_keep_text(void *context, const char *bytes, size_t n);
+enum { SEQUENCE_MAX_TEXT_BYTES = 1 << 28 }; /* as much as a stream may hold back */
+
 /* queue_order.c */
 void order_add(struct queue *q, struct sequence *s); /* waits from now on */
 void order_admit(struct queue *q); /* whoever's turn it is, as far as there is room */
@@ -132,6 +146,18 @@ uint32_t order_answering(struct queue *q, struct sequence *out[QUEUE_MAX_RUNNING
 uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QUEUE_MAX_RUNNING]);
 /* s neither waits nor runs any more, and holds no pages. */
 void order_remove(struct queue *q, struct sequence *s);
+/* Gives its pages back and waits; a search as a whole. */
+void order_preempt(struct queue *q, struct sequence *s);
+/* Runs with the first n_tokens tokens of `from`, whose pages it shares. Whoever is last in line
+ * makes room; false where that is s itself, which then waits. */
+bool order_run_from(struct queue *q, struct sequence *s, const struct sequence *from,
+                    uint32_t n_tokens);
+/* Of a search: does not run for the moment, with what it has (`keeps`), or without pages; and runs
+ * again with them. */
+void order_leave(struct queue *q, struct sequence *s, bool keeps);
+void order_rejoin(struct queue *q, struct sequence *s, uint32_t n_passed_over);
+/* What a sequence needs from its first admission on. */
+void sequence_equip(struct queue *q, struct sequence *s);
 /* Enters what later requests may use into the tree. */
 void sequence_publish(struct queue *q, struct sequence *s);
 /* How far it is computed before a token is drawn. */
@@ -169,5 +195,38 @@ void queue_run_passes(struct queue *q);
 void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
                      int32_t end_token, const struct error *why);
 void sequence_append(struct sequence *s, int32_t token);
+/* With the text that the token made certain. */
+void sequence_tell(struct sequence *s, struct queue_event *event);
+/* The last event of one that the order does not know any more. Frees the request with its last
+ * answer. */
+void sequence_over(struct queue *q, struct sequence *s, enum finish_reason reason,
+                   int32_t end_token, const struct error *why);
+void sequence_free(struct sequence *s); /* what it holds, but no pages */
+
+/* queue_fork.c */
+void fork_begin(struct queue *q, struct request *r); /* on the stepping thread */
+/* Gives s, which was forked, the pages of its source as far as their texts are one; returns for how
+ * many tokens, 0 where the source runs no more or no page is to be had. */
+uint32_t fork_share(struct queue *q, struct sequence *s);
+
+/* queue_beams.c */
+bool beams_check(const struct queue *q, const struct request_options *o, struct error *e);
+struct beams *beams_new(const struct queue *q, struct request *r);
+void beams_free(struct beams *b);
+/* How many answers of a decode pass it takes when it runs. */
+uint32_t beams_width(const struct request *r);
+/* How many sequences of the request have a beam, the first ones: what runs, or waits as one. */
+uint32_t beams_count(const struct request *r);
+/* Whether all of them are ready for the next decode pass. */
+bool beams_ready(const struct request *r);
+/* Pages that all but the first need beside those of its prompt. */
+uint32_t beams_pages(const struct queue *q, const struct request *r);
+/* The first one has its prompt computed again: the others go on from there. */
+void beams_spread(struct queue *q, struct request *r);
+/* One token further: logits: [beams_count, n_vocab] behind each. May end the search, and with it r.
+ */
+void beams_step(struct queue *q, struct request *r, const float *logits);
+void beams_finish(struct queue *q, struct request *r, enum finish_reason reason,
+                  const struct error *why);
 
 #endif

@@ -98,31 +98,60 @@ void order_remove(struct queue *q, struct sequence *s)
 {
     if (s->state == SEQUENCE_WAITING) {
         take_away(q->waiting, &q->n_waiting, s);
-    } else {
+    } else if (s->state != SEQUENCE_IDLE) {
         take_away(q->running, &q->n_running, s);
         give_back(q, s);
     }
     s->state = SEQUENCE_OVER;
 }
 
-static void preempt(struct queue *q, struct sequence *s)
+void order_leave(struct queue *q, struct sequence *s, bool keeps)
 {
-    s->n_done = s->cache.n_tokens > s->n_done ? s->cache.n_tokens : s->n_done;
-    give_back(q, s);
-    take_away(q->running, &q->n_running, s);
-    s->figures.n_preempted++;
-    q->figures.n_preempted++;
-    order_add(q, s);
+    if (s->state != SEQUENCE_IDLE) {
+        take_away(q->running, &q->n_running, s);
+        s->state = SEQUENCE_IDLE;
+    }
+    if (!keeps) {
+        give_back(q, s);
+    }
 }
 
-/* What a sequence needs from its first admission on. */
-static void equip(struct queue *q, struct sequence *s)
+static void run(struct queue *q, struct sequence *s, uint32_t n_computed)
 {
+    q->running[q->n_running++] = s;
+    s->cache.n_tokens = n_computed;
+    s->state = n_computed < sequence_fill_end(s) ? SEQUENCE_FILLING : SEQUENCE_ANSWERING;
+}
+
+void order_rejoin(struct queue *q, struct sequence *s, uint32_t n_passed_over)
+{
+    s->n_passed_over = n_passed_over;
+    run(q, s, s->cache.n_tokens);
+}
+
+void order_preempt(struct queue *q, struct sequence *s)
+{
+    struct request *r = s->request;
+    struct sequence *first = r->beams ? &r->sequences[0] : s;
+    for (uint32_t i = beams_count(r); i-- > 0;) {
+        struct sequence *each = first + i;
+        each->n_done = each->cache.n_tokens > each->n_done ? each->cache.n_tokens : each->n_done;
+        order_leave(q, each, false);
+    }
+    first->figures.n_preempted++;
+    q->figures.n_preempted++;
+    order_add(q, first);
+}
+
+void sequence_equip(struct queue *q, struct sequence *s)
+{
+    const struct request_options *o = &s->request->o;
     if (!s->tokens) {
-        const struct request_options *o = &s->request->o;
         s->room = s->n_tokens + 64;
         s->tokens = mem_alloc(s->room * sizeof *s->tokens);
         memcpy(s->tokens, o->prompt, s->n_tokens * sizeof *s->tokens);
+    }
+    if (!s->table.pages) {
         page_table_init(&s->table, pages_for(q->pages, q->capacity));
         s->cache = (struct model_cache){.pages = q->storage,
                                         .table = s->table.pages,
@@ -151,27 +180,29 @@ static uint32_t may_share(const struct queue *q, const struct sequence *s)
 static void begin_running(struct queue *q, struct sequence *s, uint32_t n_computed)
 {
     take_away(q->waiting, &q->n_waiting, s);
-    q->running[q->n_running++] = s;
-    s->cache.n_tokens = n_computed;
-    s->state = n_computed < sequence_fill_end(s) ? SEQUENCE_FILLING : SEQUENCE_ANSWERING;
+    run(q, s, n_computed);
     if (!s->begun) {
+        uint32_t n_prompt = (uint32_t)s->request->o.n_prompt;
         s->begun = true;
-        s->figures.stats.n_prompt = (uint32_t)s->request->o.n_prompt;
-        s->figures.stats.n_reused = n_computed;
+        s->figures.stats.n_prompt = n_prompt;
+        s->figures.stats.n_reused = n_computed < n_prompt ? n_computed : n_prompt;
         s->figures.waited_s = time_now_s() - s->request->submitted_s;
-        q->figures.n_prompt += s->request->o.n_prompt;
-        q->figures.n_reused += n_computed;
+        q->figures.n_prompt += n_prompt;
+        q->figures.n_reused += s->figures.stats.n_reused;
     }
     for (uint32_t i = 0; i < q->n_waiting; i++) {
         q->waiting[i]->n_passed_over += sequence_id(q->waiting[i]) < sequence_id(s);
     }
 }
 
+/* How many answers of a decode pass are taken: a search has room for all its beams from the
+ * beginning. */
 uint32_t order_n_answers(const struct queue *q)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < q->n_running; i++) {
-        n += q->running[i]->text == NULL;
+        const struct sequence *s = q->running[i];
+        n += s->text ? 0 : !s->request->beams ? 1 : s->index == 0 ? beams_width(s->request) : 0;
     }
     return n;
 }
@@ -180,17 +211,19 @@ uint32_t order_n_answers(const struct queue *q)
 static bool admit(struct queue *q, struct sequence *s)
 {
     uint32_t n_answers = order_n_answers(q);
-    if (!s->text && n_answers == q->o.max_running) {
+    if (!s->text && n_answers + beams_width(s->request) > q->o.max_running) {
         return false;
     }
     struct page_copy copy = {0};
-    uint32_t n_computed = 0, n_positions = q->has_pages ? sequence_fill_end(s) : 0;
-    equip(q, s);
-    if (!q->o.no_reuse && (!s->text || encode_shares(q, s))) {
+    uint32_t n_positions = q->has_pages ? sequence_fill_end(s) : 0;
+    sequence_equip(q, s);
+    uint32_t n_computed = s->text ? 0 : fork_share(q, s);
+    if (n_computed == 0 && !q->o.no_reuse && (!s->text || encode_shares(q, s))) {
         n_computed = pages_take(q->pages, &s->table, s->request->o.cache_key, s->tokens,
                                 may_share(q, s), &copy);
     }
     uint32_t wanted = pages_for(q->pages, n_positions) - s->table.n;
+    wanted += s->request->beams ? beams_pages(q, s->request) : 0;
     if (wanted + (q->has_pages ? n_answers : 0) > pages_available(q->pages)) {
         pages_release(q->pages, &s->table);
         return false;
@@ -200,6 +233,9 @@ static bool admit(struct queue *q, struct sequence *s)
     }
     pages_grow(q->pages, &s->table, n_positions);
     begin_running(q, s, n_computed);
+    if (n_computed >= (uint32_t)s->request->o.n_prompt) {
+        beams_spread(q, s->request);
+    }
     return true;
 }
 
@@ -211,7 +247,7 @@ static bool admit_before_others(struct queue *q, struct sequence *s)
         if (!victim || is_urgent(victim) || victim->request->o.priority >= s->request->o.priority) {
             return false;
         }
-        preempt(q, victim);
+        order_preempt(q, victim);
     }
     return true;
 }
@@ -289,7 +325,7 @@ uint32_t order_answering(struct queue *q, struct sequence *out[QUEUE_MAX_RUNNING
     for (uint32_t i = 0; i < q->n_running; i++) {
         struct sequence *s = q->running[i];
         uint32_t at = n;
-        if (s->state != SEQUENCE_ANSWERING) {
+        if (s->state != SEQUENCE_ANSWERING || !beams_ready(s->request)) {
             continue;
         }
         for (; at > 0 && is_before(s, out[at - 1]); at--) {
@@ -304,7 +340,7 @@ uint32_t order_answering(struct queue *q, struct sequence *out[QUEUE_MAX_RUNNING
         struct sequence *s = out[i];
         while (s->state == SEQUENCE_ANSWERING &&
                !pages_grow(q->pages, &s->table, s->cache.n_tokens + 1)) {
-            preempt(q, last_of(q->running, q->n_running));
+            order_preempt(q, last_of(q->running, q->n_running));
         }
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -325,7 +361,7 @@ uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QU
             pages_available(q->pages) < 1 + n_answers) {
             break;
         }
-        equip(q, next);
+        sequence_equip(q, next);
         if (!pages_fork(q->pages, &s->table, &next->table, n_prompt, &copy)) {
             break;
         }
@@ -336,4 +372,25 @@ uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QU
         out[n++] = next;
     }
     return n;
+}
+
+bool order_run_from(struct queue *q, struct sequence *s, const struct sequence *from,
+                    uint32_t n_tokens)
+{
+    struct page_copy copy;
+    sequence_equip(q, s);
+    while (!pages_fork(q->pages, &from->table, &s->table, n_tokens, &copy)) {
+        struct sequence *victim = last_of(q->running, q->n_running);
+        bool own = victim->request == s->request;
+        order_preempt(q, victim);
+        if (own) {
+            return false;
+        }
+    }
+    if (copy.n_positions) {
+        model_page_copy(q->storage, copy.to, copy.from, copy.n_positions);
+    }
+    s->n_passed_over = from->n_passed_over;
+    run(q, s, n_tokens);
+    return true;
 }

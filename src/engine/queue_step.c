@@ -75,7 +75,7 @@ void pace_learn(struct queue *q, enum model_phase phase, uint32_t n_layers, doub
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-static void tell(struct sequence *s, struct queue_event *event)
+void sequence_tell(struct sequence *s, struct queue_event *event)
 {
     const struct request *r = s->request;
     event->request = r->id;
@@ -88,16 +88,19 @@ static void tell(struct sequence *s, struct queue_event *event)
     buf_clear(&s->event_text);
 }
 
-void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
-                     int32_t end_token, const struct error *why)
+void sequence_free(struct sequence *s)
 {
-    if (s->text) {
-        encode_finish(q, s, reason, why);
-        return;
-    }
+    generation_free(&s->generation);
+    buf_free(&s->event_text);
+    page_table_free(&s->table);
+    free(s->tokens);
+}
+
+void sequence_over(struct queue *q, struct sequence *s, enum finish_reason reason,
+                   int32_t end_token, const struct error *why)
+{
     double now_s = time_now_s();
     struct generation_stats *stats = &s->figures.stats;
-    order_remove(q, s);
     s->generation.stats.reason = reason;
     generation_end(&s->generation);
     stats->reason = s->generation.stats.reason;
@@ -105,17 +108,30 @@ void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason rea
     stats->why = s->generation.stats.why;
     stats->partial = s->generation.stats.partial;
     stats->n_generated = s->generation.stats.n_generated;
-    stats->decode_s = stats->n_generated ? now_s - s->first_s : 0;
+    stats->decode_s = stats->n_generated && s->first_s > 0 ? now_s - s->first_s : 0;
     if (!s->begun) {
         s->figures.waited_s = now_s - s->request->submitted_s;
     }
-    tell(s, &(struct queue_event){.token = end_token, .finish = &s->figures, .error = why});
+    sequence_tell(s,
+                  &(struct queue_event){.token = end_token, .finish = &s->figures, .error = why});
     q->figures.n_finished++;
-    generation_free(&s->generation);
-    buf_free(&s->event_text);
-    page_table_free(&s->table);
-    free(s->tokens);
+    sequence_free(s);
     request_answer_over(q, s->request);
+}
+
+void sequence_finish(struct queue *q, struct sequence *s, enum finish_reason reason,
+                     int32_t end_token, const struct error *why)
+{
+    if (s->text) {
+        encode_finish(q, s, reason, why);
+        return;
+    }
+    if (s->request->beams) {
+        beams_finish(q, s->request, reason, why);
+        return;
+    }
+    order_remove(q, s);
+    sequence_over(q, s, reason, end_token, why);
 }
 
 static void find_logprobs(struct queue *q, const struct sequence *s, const float *logits,
@@ -152,7 +168,7 @@ static bool draw(struct queue *q, struct sequence *s, const float *logits)
     if (g->stats.n_generated > n_before) {
         find_logprobs(q, s, logits, &event);
         q->figures.n_generated++;
-        tell(s, &event);
+        sequence_tell(s, &event);
     } else {
         end_token = event.token;
     }
@@ -218,13 +234,25 @@ static bool decode_together(struct queue *q, struct sequence *const *members, ui
 
 /* What fails together is done one by one and without drafts, so that the error is of the one who
  * made it. */
-static void decode_alone(struct queue *q, struct sequence *s)
+static bool decode_alone(struct queue *q, struct sequence *const *members, uint32_t n)
 {
+    size_t n_vocab = q->engine->model->config.n_vocab;
     struct error why = {0};
-    if (forward(q, s, MODEL_DECODE, 1, 1, q->logits, &why)) {
-        draw(q, s, q->logits);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!forward(q, members[i], MODEL_DECODE, 1, 1, q->logits + i * n_vocab, &why)) {
+            sequence_finish(q, members[i], FINISH_ERROR, -1, &why);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void draw_or_search(struct queue *q, struct sequence *s, const float *logits)
+{
+    if (s->request->beams) {
+        beams_step(q, s->request, logits);
     } else {
-        sequence_finish(q, s, FINISH_ERROR, -1, &why);
+        draw(q, s, logits);
     }
 }
 
@@ -246,11 +274,19 @@ static bool decode(struct queue *q)
         q->decode_s = q->decode_s > 0 ? (q->decode_s + seconds) / 2 : seconds;
         drafts_timed(q, &rows, seconds);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        if (together) {
-            draw_run(q, members[i], &rows, i);
+    for (uint32_t i = 0, step; i < n; i += step) { /* a search's beams are neighbours */
+        struct sequence *s = members[i];
+        step = beams_count(s->request);
+        /* A search that forks may have taken its pages: its token will be drawn later. */
+        if (s->state != SEQUENCE_ANSWERING || (!together && !decode_alone(q, members + i, step))) {
+            continue;
+        }
+        if (together && !s->request->beams) {
+            draw_run(q, s, &rows, i);
         } else {
-            decode_alone(q, members[i]);
+            draw_or_search(q, s,
+                           q->logits +
+                               (together ? rows.first[i] * q->engine->model->config.n_vocab : 0));
         }
     }
     drafts_end(q, n, &rows);
@@ -261,8 +297,8 @@ static bool decode(struct queue *q)
 static void begin_answers(struct queue *q, struct sequence *s)
 {
     struct sequence *forks[QUEUE_MAX_RUNNING];
-    uint32_t n = order_fork(q, s, forks);
-    draw(q, s, q->logits);
+    uint32_t n = s->request->beams ? 0 : order_fork(q, s, forks);
+    draw_or_search(q, s, q->logits);
     for (uint32_t i = 0; i < n; i++) {
         draw(q, forks[i], q->logits);
     }
@@ -288,6 +324,9 @@ static void end_chunk(struct queue *q, struct sequence *s, bool has_logits)
         s->figures.n_recomputed += s->n_done - at < n ? s->n_done - at : n;
     }
     sequence_publish(q, s);
+    if (s->index == 0 && s->cache.n_tokens == (uint32_t)s->request->o.n_prompt) {
+        beams_spread(q, s->request);
+    }
     if (has_logits) {
         begin_answers(q, s);
     } else if (s->cache.n_tokens == sequence_fill_end(s)) {

@@ -364,11 +364,16 @@ static bool is_greedy(const struct sampling *how)
     return false;
 }
 
+static bool is_penalty(uint8_t kind)
+{
+    return kind == SAMPLER_PENALTIES || kind == SAMPLER_DRY;
+}
+
 /* What changes logits before the temperature, then the best. */
 static void take_greedily(struct sampler *s, struct left *l, const int32_t *recent, size_t n_recent)
 {
     for (uint32_t i = 0; s->how.order[i] != SAMPLER_TEMPERATURE; i++) {
-        if (s->how.order[i] == SAMPLER_PENALTIES || s->how.order[i] == SAMPLER_DRY) {
+        if (is_penalty(s->how.order[i])) {
             apply(s, s->how.order[i], l, recent, n_recent, 1);
         }
     }
@@ -405,6 +410,51 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
     }
     s->sum = left_weigh(l);
     return draw(s, luck);
+}
+
+/* In two steps, as in logits_logprobs: beside an extreme logit the logarithm would be lost. */
+static void shift(float *x, size_t n, double most, double log_sum)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)((double)x[i] - most - log_sum);
+    }
+}
+
+size_t sampler_best(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                    const uint32_t *allowed, size_t n, struct token_logprob *best)
+{
+    struct sampler_room *r = s->room;
+    struct left *l = &s->left;
+    size_t n_best = 0;
+    *l = (struct left){.room = r, .dense = true};
+    s->drawn_by_weight = false;
+    s->sum = 0; /* nothing is drawn */
+    float most = logits_load(logits, r->n_vocab, NULL, r->work, r->most);
+    if (!(most >= -FLT_MAX)) {
+        return 0;
+    }
+    double log_sum = log(logits_exp_sum(r->work, r->n_vocab, most, NULL));
+    if (allowed) {
+        logits_load(logits, r->n_vocab, allowed, r->work, r->most);
+    }
+    shift(r->work, r->n_vocab, (double)most, log_sum);
+    shift(r->most, logit_blocks(r->n_vocab), (double)most, log_sum);
+    left_refresh(l);
+    add_bias(s, l);
+    for (uint32_t i = 0; i < s->how.n_order; i++) {
+        if (is_penalty(s->how.order[i])) {
+            apply(s, s->how.order[i], l, recent, n_recent, 1);
+        }
+    }
+    n = n < r->n_vocab ? n : r->n_vocab;
+    struct candidate *list = mem_array(n ? n : 1, sizeof *list);
+    n = logits_top(r->work, r->n_vocab, n, list);
+    while (n_best < n && list[n_best].logit >= -FLT_MAX) {
+        best[n_best] = (struct token_logprob){list[n_best].id, list[n_best].logit};
+        n_best++;
+    }
+    free(list);
+    return n_best;
 }
 
 /* ---- how likely the choice was --------------------------------------------------------------- */

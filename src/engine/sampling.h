@@ -173,6 +173,12 @@ enum { SAMPLER_NOTHING = -1 };
  * lowest that is allowed. */
 int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
                      const uint32_t *allowed);
+/* For searches instead of draws: log_softmax(logits) plus the bias and the penalties, among the
+ * allowed tokens, as transformers' beam search has it (what processes scores sees logarithms, and
+ * nothing is normalised again); cuts and temperature count for nothing. The n likeliest go to best
+ * (equal ones by lower id); returns how many have more than -inf. */
+size_t sampler_best(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                    const uint32_t *allowed, size_t n, struct token_logprob *best);
 /* Like logits_logprobs, for the distribution that the last choice was drawn from: tokens that were
  * cut have -inf, and are not among the top. Before the room is used again. */
 size_t sampler_logprobs(const struct sampler *s, int32_t chosen, float *logprob, size_t n_top,

@@ -5,12 +5,11 @@
 
 #include "base/checked.h"
 #include "base/file.h"
-#include "engine/digest.h"
+#include "engine/model_digest.h"
 
 enum {
-    SAVED_VERSION = 1,
+    SAVED_VERSION = 2,
     SAVED_LONG_ROPE = 1,
-    BLOCK = DIGEST_BLOCK_BYTES,
 };
 
 struct header {
@@ -21,8 +20,10 @@ struct header {
     uint32_t kv_type, n_positions;
     uint64_t page_bytes, cache_key;
     uint32_t n_tokens, n_given;
+    uint64_t n_note;
+    uint64_t zeros[3];
 };
-_Static_assert(sizeof(struct header) == 96, "the header is written as it stands in memory");
+_Static_assert(sizeof(struct header) == 128, "the header is written as it stands in memory");
 
 static const char magic[8] = {'l', 'l', 'l', 'm', ' ', 'k', 'v', '\n'};
 
@@ -35,7 +36,7 @@ struct saved {
 
 static size_t padded(size_t n)
 {
-    return (n + BLOCK - 1) / BLOCK * BLOCK;
+    return (n + DIGEST_BLOCK - 1) / DIGEST_BLOCK * DIGEST_BLOCK;
 }
 
 /* ---- what it was made for -------------------------------------------------------------------- */
@@ -53,7 +54,8 @@ static struct header header_of(const struct engine *en, const struct saved_timel
                        .page_bytes = model_page_bytes(c, en->kv_type),
                        .cache_key = t->cache_key,
                        .n_tokens = t->n_tokens,
-                       .n_given = t->n_given};
+                       .n_given = t->n_given,
+                       .n_note = t->n_note};
     memcpy(h.magic, magic, sizeof magic);
     size_t n = strlen(en->kernels->name);
     memcpy(h.kernels, en->kernels->name, n < sizeof h.kernels ? n : sizeof h.kernels);
@@ -65,8 +67,21 @@ static struct header header_of(const struct engine *en, const struct saved_timel
 static bool put(struct file_writer *w, struct digest *sum, const void *data, size_t n,
                 struct error *e)
 {
-    digest_add(sum, data, n);
+    digest_blocks(sum, data, n);
     return file_writer_put(w, data, n, e);
+}
+
+/* With zeros behind. */
+static bool put_padded(struct file_writer *w, struct digest *sum, const void *data, size_t n,
+                       struct error *e)
+{
+    size_t whole = n / DIGEST_BLOCK * DIGEST_BLOCK;
+    char rest[DIGEST_BLOCK] = {0};
+    if (n > whole) {
+        memcpy(rest, (const char *)data + whole, n - whole);
+    }
+    return (whole == 0 || put(w, sum, data, whole, e)) &&
+           (n == whole || put(w, sum, rest, sizeof rest, e));
 }
 
 static bool write_parts(struct file_writer *w, const struct engine *en,
@@ -75,11 +90,9 @@ static bool write_parts(struct file_writer *w, const struct engine *en,
 {
     struct header h = header_of(en, t);
     struct digest sum = {{0}};
-    size_t token_bytes = t->n_tokens * sizeof *t->tokens;
-    char *tokens = mem_zalloc(padded(token_bytes));
-    memcpy(tokens, t->tokens, token_bytes);
-    bool ok = put(w, &sum, &h, sizeof h, e) && put(w, &sum, tokens, padded(token_bytes), e);
-    free(tokens);
+    bool ok = put(w, &sum, &h, sizeof h, e) &&
+              put_padded(w, &sum, t->tokens, t->n_tokens * sizeof *t->tokens, e) &&
+              put_padded(w, &sum, t->note, t->n_note, e);
     for (uint32_t i = 0; ok && i < model_pages_for(t->n_tokens); i++) {
         ok = put(w, &sum, page(context, i), h.page_bytes, e);
     }
@@ -107,19 +120,24 @@ static bool find_parts(struct saved *s)
 {
     const struct header *h = &s->header;
     uint64_t tokens = padded((uint64_t)h->n_tokens * sizeof(int32_t)), pages, total;
-    if (h->n_tokens < 1 || h->n_tokens > MODEL_MAX_CONTEXT || h->n_given > h->n_tokens ||
-        h->n_positions != MODEL_PAGE_POSITIONS || h->page_bytes % BLOCK != 0 ||
+    if (h->n_note > s->map.size_bytes || h->n_tokens < 1 || h->n_tokens > MODEL_MAX_CONTEXT ||
+        h->n_given > h->n_tokens || h->n_positions != MODEL_PAGE_POSITIONS ||
+        h->page_bytes % DIGEST_BLOCK != 0 ||
         !checked_mul_u64(model_pages_for(h->n_tokens), h->page_bytes, &pages) ||
-        !checked_add_u64(pages, sizeof *h + tokens + sizeof(struct digest), &total) ||
+        !checked_add_u64(pages, sizeof *h + tokens + padded(h->n_note) + sizeof(struct digest),
+                         &total) ||
         total != s->map.size_bytes) {
         return false;
     }
-    s->pages = s->map.data + sizeof *h + tokens;
+    const uint8_t *note = s->map.data + sizeof *h + tokens;
+    s->pages = note + padded(h->n_note);
     s->timeline =
         (struct saved_timeline){.tokens = (const int32_t *)(const void *)(s->map.data + sizeof *h),
                                 .n_tokens = h->n_tokens,
                                 .n_given = h->n_given,
-                                .cache_key = h->cache_key};
+                                .cache_key = h->cache_key,
+                                .note = (const char *)note,
+                                .n_note = h->n_note};
     return true;
 }
 
@@ -127,7 +145,7 @@ static bool is_whole(const struct saved *s)
 {
     struct digest sum = {{0}};
     size_t n = s->map.size_bytes - sizeof sum;
-    digest_add(&sum, s->map.data, n);
+    digest_blocks(&sum, s->map.data, n);
     return memcmp(&sum, s->map.data + n, sizeof sum) == 0;
 }
 

@@ -4,18 +4,25 @@
  *
  *   offset  size  what
  *   0       8     magic "lllm kv\n"
- *   8       4     u32 version: 1; raised whenever the arithmetic of a kernel or the layout of a
- * page changes 12      4     u32 flags: bit 0, LongRoPE's factors for long contexts 16      32
- * digest of the model: the keys of its architecture, names, shapes, formats and some bytes of all
- * tensors 48      16    the kernels that computed them ("amx"), zeros behind 64      4     u32 type
- * of keys and values (enum model_kv_type) 68      4     u32 positions of a page 72      8     u64
- * bytes of a page 80      8     u64 cache key (request_options); 0: the plain model 88      4 u32
- * tokens 92      4     u32 so many of them at the beginning were computed as given ones 96      -
- * i32 tokens, zeros up to a multiple of 32
+ *   8       4     u32 version: 2; raised whenever a kernel's arithmetic or a page's layout changes
+ *   12      4     u32 flags: bit 0, LongRoPE's factors for long contexts
+ *   16      32    digest of the model: its architecture's keys, names, shapes and formats of all
+ *                 tensors, and some bytes of each
+ *   48      16    the kernels that computed them ("amx"), zeros behind
+ *   64      4     u32 type of keys and values (enum model_kv_type)
+ *   68      4     u32 positions of a page
+ *   72      8     u64 bytes of a page
+ *   80      8     u64 cache key (queue_cache_key); 0: the plain model
+ *   88      4     u32 tokens
+ *   92      4     u32 so many of them at the beginning were computed as given ones
+ *   96      8     u64 bytes of the note: what whoever saved it wants to find again
+ *   104     24    zeros
+ *   128     -     i32 tokens, zeros up to a multiple of 32
+ *   -       -     the note, zeros up to a multiple of 32
  *   -       -     pages, the last one filled in part
  *   -       32    checksum of all before
  *
- * Digest and checksum are those of digest.h. */
+ * Digest and checksum are those of base/digest.h and engine/model_digest.h. */
 #ifndef LLLM_ENGINE_SAVED_H
 #define LLLM_ENGINE_SAVED_H
 
@@ -25,6 +32,8 @@ struct saved_timeline {
     const int32_t *tokens; /* [n_tokens] */
     uint32_t n_tokens, n_given;
     uint64_t cache_key;
+    const char *note; /* [n_note] */
+    size_t n_note;
 };
 
 /* Page i of a timeline, [page bytes]. */

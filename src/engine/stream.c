@@ -17,6 +17,15 @@ void stream_init(struct stream *s, const char *const *stop, size_t n_stop, gener
     buf_init(&s->ready, MAX_PENDING_BYTES);
 }
 
+void stream_fork(const struct stream *from, struct stream *to, const char *const *stop,
+                 generation_text_fn *text, void *context)
+{
+    stream_init(to, stop, from->n_stop, text, context);
+    if (from->pending.len) {
+        buf_append(&to->pending, from->pending.data, from->pending.len);
+    }
+}
+
 void stream_free(struct stream *s)
 {
     buf_free(&s->pending);

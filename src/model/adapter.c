@@ -4,8 +4,7 @@
  * added with one rounding: a row's bits depend on the row alone (kernels.h), so neither neighbours
  * with other adapters nor the threads' shares change them. Each thread multiplies by all of a, for
  * the rows of b that are its own: that is little beside the matrix, and cheaper than a barrier. */
-#include <string.h>
-
+#include "base/digest.h"
 #include "model/adapter_parts.h"
 #include "model/pass.h"
 
@@ -69,24 +68,17 @@ bool model_adapter_fits(const struct model_adapter *a, const struct model *m)
     return a->model == m;
 }
 
-/* splitmix64's way to mix (base/rng.h). */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 uint64_t model_adapters_key(const struct model_adapters *adapters)
 {
-    uint64_t key = 0;
+    struct digest d = {{0}};
     for (uint32_t i = 0; adapters && i < adapters->n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &adapters->uses[i].strength, sizeof bits);
-        key = mix(key + 0x9e3779b97f4a7c15u + adapters->uses[i].adapter->serial);
-        key = mix(key + 0x9e3779b97f4a7c15u + bits);
+        struct {
+            uint64_t identity;
+            float strength, zero;
+        } use = {adapters->uses[i].adapter->identity, adapters->uses[i].strength, 0};
+        digest_add(&d, &use, sizeof use);
     }
-    return key;
+    return adapters && adapters->n ? digest_fold(&d) : 0;
 }
 
 bool model_adapters_same(const struct model_adapters *a, const struct model_adapters *b)
@@ -96,7 +88,7 @@ bool model_adapters_same(const struct model_adapters *a, const struct model_adap
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (a->uses[i].adapter != b->uses[i].adapter ||
+        if (a->uses[i].adapter->identity != b->uses[i].adapter->identity ||
             a->uses[i].strength != b->uses[i].strength) {
             return false;
         }

@@ -68,10 +68,10 @@ struct model_adapters {
         float strength; /* 1: as it was trained */
     } uses[MODEL_MAX_ADAPTERS];
 };
-/* The same number for alike ones and, in this process, another for others (but one in 2^64); 0:
- * none. It never comes back for adapters that were loaded later. */
+/* The same number for alike ones in any process, and another for others (but by a chance of one in
+ * 2^64): it comes of their matrices, scales and strengths. 0: none. */
 uint64_t model_adapters_key(const struct model_adapters *adapters);
-/* Whether two sequences (NULL: without) compute alike. */
+/* Whether two sequences (NULL: without) compute alike, by the same. */
 bool model_adapters_same(const struct model_adapters *a, const struct model_adapters *b);
 
 #endif

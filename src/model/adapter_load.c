@@ -2,11 +2,11 @@
  * row has for them: each must have a place, as in load.c, because one that was skipped would change
  * the answers without a word. */
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/mem.h"
 #include "model/adapter_parts.h"
 #include "model/arch.h"
@@ -355,20 +355,43 @@ static bool bind_pair(void *context, const struct pair *p, struct error *e)
     return true;
 }
 
+static void add_weights(struct digest *d, const struct kernel_weights *w)
+{
+    uint64_t shape[4] = {w->type, w->n_in, w->n_rows, w->row_bytes};
+    digest_add(d, shape, sizeof shape);
+    digest_add(d, w->data, w->n_rows * w->row_bytes);
+}
+
+/* What is added to which matrix: the same for a file, its copy and a folder that it was made of,
+ * whatever else they say. All bytes are read, which computing will do as well. */
+static uint64_t identify(const struct model_adapter *a)
+{
+    struct digest d = {{5, 6, 7, 8}};
+    for (uint32_t i = 0; i <= a->model->n_matrices; i++) {
+        const struct adapter_part *part = &a->parts[i];
+        if (part->a.data) {
+            uint32_t place[2] = {i};
+            memcpy(&place[1], &part->scale, sizeof part->scale);
+            digest_add(&d, place, sizeof place);
+            add_weights(&d, &part->a);
+            add_weights(&d, &part->b);
+        }
+    }
+    return digest_fold(&d);
+}
+
 struct model_adapter *model_adapter_load(const struct model *m, struct gguf *g, struct error *e)
 {
-    static atomic_uint_fast64_t n_loaded; /* nothing but names come of it */
     struct model_adapter *a = mem_zalloc(sizeof *a);
-    *a = (struct model_adapter){.model = m,
-                                .gguf = g,
-                                .serial = atomic_fetch_add(&n_loaded, 1) + 1,
-                                .parts = mem_array(m->n_matrices + 1, sizeof *a->parts)};
+    *a = (struct model_adapter){
+        .model = m, .gguf = g, .parts = mem_array(m->n_matrices + 1, sizeof *a->parts)};
     struct model_adapter_facts facts; /* what is wrong with the file itself is told first */
     if (!model_adapter_describe(g, &facts, e) || !check_architecture(m, g, e) ||
         !for_each_pair(g, bind_pair, a, e)) {
         model_adapter_free(a);
         return NULL;
     }
+    a->identity = identify(a);
     return a;
 }
 

@@ -14,7 +14,7 @@ struct adapter_part {
 struct model_adapter {
     const struct model *model;
     struct gguf *gguf;
-    uint64_t serial;            /* of all that this process has loaded, from 1 */
+    uint64_t identity;          /* of what it computes: by its numbers alone */
     struct adapter_part *parts; /* [model.n_matrices + 1], by model_linear.number */
 };
 

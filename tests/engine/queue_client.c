@@ -30,7 +30,7 @@ bool client_event(void *context, const struct queue_event *event)
         snprintf(c->error, sizeof c->error, "%s", event->error ? event->error->message : "");
         const char *stop = c->figures.stats.stop;
         snprintf(c->stop, sizeof c->stop, "%s", stop ? stop : "");
-        assert_int_equal(c->figures.stats.n_generated, c->n);
+        assert_int_equal(c->figures.stats.n_generated, c->figures.n_inherited + c->n);
         assert_int_equal(c->reason == FINISH_ERROR, event->error != NULL);
         return true;
     }

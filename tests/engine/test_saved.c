@@ -160,14 +160,20 @@ static void test_a_session(void **state)
     make_prompt(prompt);
     struct engine *en = open_model(1, MODEL_KV_Q8_0, 0);
     struct session *s = session_new(en, &e), *back = session_new(en, &e);
-    assert_false(session_save(s, file_in_folder("session", path), &e));
+    assert_false(session_save(s, NULL, 0, file_in_folder("session", path), &e));
     must(session_prefill(s, prompt, 100, NULL, NULL, NULL, &e), &e);
     for (size_t i = 0; i < 60; i++) {
         must(session_decode(s, prompt[100 + i], &e), &e);
     }
-    must(session_save(s, path, &e), &e);
+    static const char note[] = "what was said, \0 and more";
+    struct buf found;
+    buf_init(&found, 1 << 10);
+    must(session_save(s, note, sizeof note, path, &e), &e);
     must(session_prefill(back, prompt + 5, 20, NULL, NULL, NULL, &e), &e);
-    must(session_restore(back, path, &e), &e);
+    must(session_restore(back, path, &found, &e), &e);
+    assert_int_equal(found.len, sizeof note);
+    assert_memory_equal(found.data, note, sizeof note);
+    buf_free(&found);
     assert_int_equal(session_count(back), 160);
     for (size_t i = 160; i < 170; i++) {
         must(session_decode(s, prompt[i], &e), &e);
@@ -226,18 +232,18 @@ static void test_damaged_files(void **state)
     struct engine *en = open_model(1, MODEL_KV_F16, 0);
     struct queue *q = queue_new(en, NULL, &e);
     uint8_t *copy = mem_alloc(whole.size_bytes + 64);
-    size_t n_tries = getenv("LLLM_SOAK") ? 3000 : 150;
+    size_t n_tries = getenv("LLLM_SOAK") ? 3000 : 200;
     for (size_t i = 0; i < n_tries; i++) {
-        size_t n = whole.size_bytes, at = i < 96 ? i : rng_below(&r, n);
+        size_t n = whole.size_bytes, at = i < 128 ? i : rng_below(&r, n);
         memcpy(copy, whole.data, n);
         memset(copy + n, 0, 64);
         if (i % 5 == 4) {
-            n = i < 96 ? i : i % 2 ? at : n + 32; /* cut, or longer */
+            n = i < 128 ? i : i % 2 ? at : n + 32; /* cut, or longer */
         } else {
             copy[at] ^= (uint8_t)(1u << rng_below(&r, 8));
         }
         assert_true(file_write_atomic(damaged, copy, n, &e));
-        bool header = n < 128 || at < 8, version = i % 5 != 4 && at >= 8 && at < 12;
+        bool header = n < 160 || at < 8, version = i % 5 != 4 && at >= 8 && at < 12;
         expect_refusal(q, 0, damaged, ERROR_INPUT,
                        header    ? "is not a saved session"
                        : version ? "of version"

@@ -1,25 +1,10 @@
-#include "engine/digest.h"
+#include "engine/model_digest.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 enum { MAX_DESCRIPTION_BYTES = 1 << 28, SAMPLE_BYTES = 64 };
-
-/* An odd factor and a rotation are one to one. */
-void digest_add(struct digest *d, const void *data, size_t n)
-{
-    const uint8_t *p = data;
-    for (size_t at = 0; at < n; at += DIGEST_BLOCK_BYTES) {
-        for (size_t i = 0; i < DIGEST_BLOCK_BYTES / 8; i++) {
-            uint64_t word;
-            memcpy(&word, p + at + 8 * i, 8);
-            uint64_t x = (d->lane[i] ^ word) * 0x9FB21C651E98DF25u + 0x632BE59BD9B4E019u;
-            d->lane[i] = x << 29 | x >> 35;
-        }
-    }
-}
 
 static bool begins(struct gguf_string key, const char *text)
 {
@@ -69,22 +54,12 @@ static void describe_tensors(const struct gguf *g, struct buf *b)
 
 struct digest digest_gguf(const struct gguf *g, const char *architecture)
 {
-    static const char zeros[DIGEST_BLOCK_BYTES];
     struct digest d = {{1, 2, 3, 4}};
     struct buf b;
     buf_init(&b, MAX_DESCRIPTION_BYTES);
     describe_pairs(g, architecture, &b);
     describe_tensors(g, &b);
-    buf_append(&b, zeros, (DIGEST_BLOCK_BYTES - b.len % DIGEST_BLOCK_BYTES) % DIGEST_BLOCK_BYTES);
-    digest_add(&d, b.data, b.len / DIGEST_BLOCK_BYTES * DIGEST_BLOCK_BYTES);
+    digest_add(&d, b.data, b.len);
     buf_free(&b);
     return d;
-}
-
-const char *digest_text(const struct digest *d, char out[DIGEST_TEXT_BYTES])
-{
-    for (size_t i = 0; i < DIGEST_BLOCK_BYTES / 8; i++) {
-        snprintf(out + 16 * i, 17, "%016llx", (unsigned long long)d->lane[i]);
-    }
-    return out;
 }
