@@ -91,20 +91,20 @@ static void end_reasoning(struct answer *a)
     }
 }
 
-static bool on_text(void *context, const char *bytes, size_t n)
+bool answer_take_text(void *context, const char *bytes, size_t n)
 {
     struct answer *a = context;
     end_reasoning(a);
     return show(a, bytes, n) && buf_append(&a->text, bytes, n);
 }
 
-static bool on_event(void *context, const struct chat_event *event)
+bool answer_take_event(void *context, const struct chat_event *event)
 {
     struct answer *a = context;
     chat_message_add(a->message, event);
     switch (event->kind) {
     case CHAT_CONTENT:
-        return on_text(a, event->text, event->n);
+        return answer_take_text(a, event->text, event->n);
     case CHAT_REASONING:
         return show_reasoning(a, event->text, event->n);
     case CHAT_CALL_END:
@@ -117,10 +117,17 @@ static bool on_event(void *context, const struct chat_event *event)
     return true;
 }
 
-static bool was_interrupted(void *context)
+bool answer_was_interrupted(void *context)
 {
     (void)context;
     return interrupt_seen;
+}
+
+void answer_begin(struct answer *a)
+{
+    buf_clear(&a->text);
+    a->stats = (struct generation_stats){0};
+    a->open_line = a->in_reasoning = false;
 }
 
 bool answer_generate(struct answer *a, struct session *s, const struct token_list *prompt,
@@ -128,11 +135,10 @@ bool answer_generate(struct answer *a, struct session *s, const struct token_lis
 {
     struct error why = {0};
     struct generation_options stoppable = *how;
-    stoppable.cancelled = was_interrupted;
-    buf_clear(&a->text);
-    a->stats = (struct generation_stats){0};
-    a->open_line = a->in_reasoning = false;
-    if (!engine_generate(s, prompt->ids, prompt->n, &stoppable, on_text, a, &a->stats, &why)) {
+    stoppable.cancelled = answer_was_interrupted;
+    answer_begin(a);
+    if (!engine_generate(s, prompt->ids, prompt->n, &stoppable, answer_take_text, a, &a->stats,
+                         &why)) {
         if (why.code != ERROR_CANCELLED) {
             *e = why;
             return false;
@@ -161,27 +167,35 @@ struct grammar *answer_calls_grammar(const struct prompt *prompt, const json_t *
     return grammar_tool_call(&o, e);
 }
 
+bool answer_form(const struct answer *a, const struct prompt_request *request,
+                 const struct prompt *prompt, struct generation_options *how,
+                 struct grammar **calls, struct error *e)
+{
+    *calls = NULL;
+    if (a->tool_choice && request->tools) {
+        enum tool_choice choice = TOOL_CHOICE_NAMED;
+        tool_choice_word(a->tool_choice, &choice);
+        *calls = answer_calls_grammar(prompt, request->tools, choice, a->tool_choice, true, e);
+        how->grammar = *calls;
+        return *calls != NULL;
+    }
+    how->grammar_behind = chat_reasoning_opened(&prompt->format, prompt->end, prompt->n_end);
+    return true;
+}
+
 bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
                  const struct prompt_request *request, const struct prompt *prompt,
                  const struct generation_options *how, struct error *e)
 {
     struct generation_options parsed = *how;
-    struct grammar *calls = NULL;
-    if (a->tool_choice && request->tools) {
-        enum tool_choice choice = TOOL_CHOICE_NAMED;
-        tool_choice_word(a->tool_choice, &choice);
-        calls = answer_calls_grammar(prompt, request->tools, choice, a->tool_choice, true, e);
-        if (!calls) {
-            return false;
-        }
-        parsed.grammar = calls;
-    } else {
-        parsed.grammar_behind = chat_reasoning_opened(&prompt->format, prompt->end, prompt->n_end);
+    struct grammar *calls;
+    if (!answer_form(a, request, prompt, &parsed, &calls, e)) {
+        return false;
     }
     chat_message_free(a->message);
     a->message = chat_message_new();
     a->n_calls = 0;
-    parsed.parser = prompter_parser(p, prompt, request, how->sampling.seed, on_event, a);
+    parsed.parser = prompter_parser(p, prompt, request, how->sampling.seed, answer_take_event, a);
     bool ok = answer_generate(a, s, &prompt->tokens, &parsed, e);
     chat_parser_free(parsed.parser);
     grammar_free(calls);

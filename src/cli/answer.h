@@ -47,6 +47,16 @@ bool answer_chat(struct answer *a, struct session *s, const struct prompter *p,
 struct grammar *answer_calls_grammar(const struct prompt *prompt, const json_t *tools,
                                      enum tool_choice choice, const char *name, bool parallel,
                                      struct error *e);
+/* The parts of the above, for others who run passes: forgets what was there; makes what holds the
+ * answer to its form (*calls: to be freed after the answer; NULL: none); takes text and events;
+ * says whether SIGINT came. context: the answer. */
+void answer_begin(struct answer *a);
+bool answer_form(const struct answer *a, const struct prompt_request *request,
+                 const struct prompt *prompt, struct generation_options *how,
+                 struct grammar **calls, struct error *e);
+bool answer_take_text(void *context, const char *bytes, size_t n);
+bool answer_take_event(void *context, const struct chat_event *event);
+bool answer_was_interrupted(void *context);
 
 /* A line for each call: "call NAME {...}". */
 void answer_print_calls(struct answer *a);

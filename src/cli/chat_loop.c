@@ -9,6 +9,7 @@
 #include "cli/answer.h"
 #include "cli/chat_input.h"
 #include "cli/line_reader.h"
+#include "cli/talk_file.h"
 #include "cli/term.h"
 
 struct talk {
@@ -338,25 +339,75 @@ static void loop(struct talk *t, struct line_reader *reader)
     }
 }
 
+/* Goes on with what the file has; false on an error. */
+static bool open_file(struct talk *t, struct talk_file *f, struct error *e)
+{
+    const struct chat_loop *chat = t->chat;
+    if (!chat->session) {
+        return true;
+    }
+    if (!talk_file_open(f, chat->session, chat->system, false, chat->engine, t->session, e)) {
+        return false;
+    }
+    if (f->messages) {
+        const json_t *first = json_array_get(f->messages, 0);
+        const char *role = json_string_value(json_object_get(first, "role"));
+        const char *text = json_string_value(json_object_get(first, "content"));
+        t->system = role && text && strcmp(role, "system") == 0 ? mem_strdup(text) : NULL;
+        json_array_clear(t->messages);
+        json_array_extend(t->messages, f->messages);
+        json_decref(t->waiting);
+        t->waiting = talk_file_waiting(t->messages);
+    }
+    if (f->messages && !chat->quiet && t->at_terminal) {
+        size_t n = json_array_size(t->messages);
+        term_note("%s goes on: %zu message%s, %u tokens", chat->session, n, n == 1 ? "" : "s",
+                  session_count(t->session));
+    }
+    return true;
+}
+
+static void save_file(struct talk *t, const struct talk_file *f)
+{
+    struct error e = {0};
+    if (t->chat->session && session_count(t->session) > 0 &&
+        !talk_file_save_chat(f, t->session, t->messages, &e)) {
+        t->status = cli_fail(&e);
+    }
+}
+
+static int end(struct talk *t, int status)
+{
+    session_free(t->session);
+    json_decref(t->messages);
+    json_decref(t->waiting);
+    free(t->system);
+    return status;
+}
+
 int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
 {
     struct error e = {0};
     struct talk t = {.chat = chat, .messages = json_array(), .waiting = json_array()};
     t.session = session_new(chat->engine, &e);
     if (!t.session) {
-        json_decref(t.messages);
-        json_decref(t.waiting);
-        return cli_fail(&e);
+        return end(&t, cli_fail(&e));
     }
     session_adapt(t.session, chat->adapters);
     t.system = chat->system ? mem_strdup(chat->system) : NULL;
     start_anew(&t);
+    struct line_reader *reader = line_reader_new(">>> ");
+    struct talk_file file = {0};
+    t.at_terminal = line_reader_is_terminal(reader);
+    if (!open_file(&t, &file, &e)) {
+        talk_file_free(&file);
+        line_reader_free(reader);
+        return end(&t, e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e));
+    }
     answer_init(&t.answer, stdout);
     t.answer.show_reasoning = chat->show_reasoning;
     t.answer.tool_choice = chat->tool_choice;
     answer_catch_interrupt(false);
-    struct line_reader *reader = line_reader_new(">>> ");
-    t.at_terminal = line_reader_is_terminal(reader);
     if (!chat->quiet && t.at_terminal) {
         fputs(term_style(stderr, TERM_DIM), stderr);
         term_print_escaped(stderr, chat->model_name, strlen(chat->model_name), 0);
@@ -370,11 +421,9 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     if (t.at_terminal && !t.answer.output_failed) {
         t.status = CLI_DONE; /* a person has seen what failed, and left */
     }
+    save_file(&t, &file);
+    talk_file_free(&file);
     line_reader_free(reader);
     answer_free(&t.answer);
-    session_free(t.session);
-    json_decref(t.messages);
-    json_decref(t.waiting);
-    free(t.system);
-    return t.status;
+    return end(&t, t.status);
 }

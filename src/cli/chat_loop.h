@@ -17,6 +17,7 @@ struct chat_loop {
     bool show_reasoning;
     struct generation_options how;
     const struct model_adapters *adapters; /* borrowed; NULL: none */
+    const char *session; /* a file to go on from and to write (talk_file.h), or NULL */
     bool quiet, verbose;
 };
 

@@ -3,30 +3,17 @@
 #include <unistd.h>
 
 #include "base/progress.h"
-#include "cli/adapters.h"
-#include "cli/answer.h"
 #include "cli/chat_input.h"
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
-#include "cli/constrain.h"
 #include "cli/input.h"
 #include "cli/memory_report.h"
 #include "cli/models.h"
-#include "cli/sampling_options.h"
+#include "cli/run.h"
 #include "cli/term.h"
 
 enum {
     PROMPT_MAX_BYTES = 1 << 28,
-};
-
-struct run_options {
-    struct common_options common;
-    struct sampling_options sampling;
-    bool lookup, raw, interactive, ignore_eos, thinking, no_thinking, plan;
-    uint32_t max_tokens;
-    struct string_list stop, lora;
-    const char *model, *prompt, *file, *system, *tools, *chat_template, *draft, *tool_choice;
-    struct constrain_options form;
 };
 
 #define FIELD(field) offsetof(struct run_options, field)
@@ -65,6 +52,19 @@ static const struct option table[] = {
      "write ahead from what is in the text already: the same answer, sooner where it repeats the "
      "prompt",
      FIELD(lookup), 0, 0, 0},
+    {"beams", 0, OPTION_U32, "N",
+     "look for the likeliest answer instead of drawing one: the N likeliest texts are followed at "
+     "once, and the best is printed at the end (--json: all N with their scores)",
+     FIELD(beams), 0, QUEUE_MAX_BEAMS, 0},
+    {"length-penalty", 0, OPTION_FLOAT, "X",
+     "with --beams: what counts is the log-probability of a text divided by (its number of "
+     "tokens)^X; 0: the plain sum, which likes short answers, above 1: long ones count more "
+     "(default 1)",
+     FIELD(length_penalty), -100, 100, FIELD(penalty_given)},
+    {"session", 0, OPTION_STRING, "FILE",
+     "go on where FILE stands, and write it at the end: what was said and all that the model "
+     "computed for it, so that a long beginning is read once (a new file where there is none)",
+     FIELD(session), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
      FIELD(interactive), 0, 0, 0},
@@ -88,23 +88,8 @@ static void init(void *options)
 {
     struct run_options *o = options;
     o->common.kv_type = MODEL_KV_F16;
+    o->length_penalty = 1;
 }
-
-struct run {
-    const struct run_options *o;
-    struct sampling sampling;
-    const char *model, *prompt; /* prompt NULL: none was given */
-    struct buf input;           /* what was read from a file or standard input */
-    const char *empty;          /* where a prompt should be and none is; NULL: nowhere */
-    bool chat;
-    json_t *tools;
-    struct adapter_list adapters;
-    struct grammar *grammar; /* of the answers, or NULL */
-    struct arena *arena;     /* what the sampling points to */
-    struct model_source draft_source;
-    struct engine *draft_engine;
-    struct draft *draft;
-};
 
 /* Which argument is what: see the text of -h. False after a message. */
 static bool sort_arguments(struct run *r, const struct string_list *arguments, struct error *e)
@@ -158,169 +143,6 @@ static bool read_prompt(struct run *r, const char *file, struct error *e)
     return true;
 }
 
-static struct generation_options generation_of(const struct run *r)
-{
-    return (struct generation_options){
-        .sampling = r->sampling,
-        .max_tokens = r->o->max_tokens,
-        .stop = r->o->stop.items,
-        .n_stop = r->o->stop.n,
-        .ignore_end = r->o->ignore_eos,
-        .grammar = r->grammar,
-        .draft = r->draft,
-    };
-}
-
-static enum prompter_thinking thinking_of(const struct run_options *o)
-{
-    return o->thinking ? THINKING_ON : o->no_thinking ? THINKING_OFF : THINKING_AS_USUAL;
-}
-
-static bool shows_reasoning(const struct run_options *o)
-{
-    return isatty(STDOUT_FILENO) && !o->common.quiet && !o->no_thinking;
-}
-
-static bool raw_prompt(const struct run *r, const struct engine *en, struct prompt *prompt,
-                       struct error *e)
-{
-    if (!engine_text_tokens(en, r->prompt, strlen(r->prompt), &prompt->tokens, e)) {
-        return false;
-    }
-    if (!prompt->tokens.n) {
-        return error_set(e, ERROR_INPUT,
-                         "the prompt is empty and this model has no token to begin with; give it "
-                         "some text");
-    }
-    return true;
-}
-
-static void print_result(const struct run *r, const char *name, const struct engine *en,
-                         const struct answer *a, double total_s)
-{
-    const struct generation_stats *s = &a->stats;
-    json_t *message = chat_message_json(a->message);
-    json_t *reasoning = json_object_get(message, "reasoning_content");
-    json_t *calls = json_object_get(message, "tool_calls");
-    json_t *usage = json_pack("{s:I, s:I}", "prompt_tokens", (json_int_t)s->n_prompt,
-                              "completion_tokens", (json_int_t)s->n_generated);
-    json_t *timings = json_pack(
-        "{s:f, s:f, s:f, s:f, s:f}", "load_ms", engine_load_time_s(en) * 1e3,
-        "prefill_tokens_per_second", answer_prefill_rate(s), "decode_tokens_per_second",
-        answer_decode_rate(s), "first_token_ms", s->first_token_s * 1e3, "total_ms", total_s * 1e3);
-    json_t *stop = s->stop ? term_json_text(s->stop, strlen(s->stop)) : json_null();
-    json_t *all =
-        json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "model",
-                  term_json_text(name, strlen(name)), "content",
-                  term_json_text(a->text.data ? a->text.data : "", a->text.len), "reasoning",
-                  reasoning && !r->o->no_thinking ? json_incref(reasoning) : json_null(),
-                  "tool_calls", calls ? json_incref(calls) : json_array(), "finish_reason",
-                  answer_finish_reason(a), "stop_string", stop, "usage", usage, "timings", timings,
-                  "seed", (json_int_t)r->sampling.seed);
-    if (r->draft) {
-        json_object_set_new(all, "drafts",
-                            json_pack("{s:I, s:I}", "proposed", (json_int_t)s->n_drafts, "kept",
-                                      (json_int_t)s->n_drafts_kept));
-    }
-    term_print_json(all, false);
-    json_decref(message);
-}
-
-/* Ends the line of the answer where a person looks at it; pipes and files get the answer as it
- * is. */
-static void finish_output(const struct run *r, const struct engine *en, struct answer *a)
-{
-    answer_print_calls(a);
-    if (isatty(STDOUT_FILENO) && (a->open_line || a->stats.reason == FINISH_CANCELLED)) {
-        putchar('\n');
-        a->open_line = false;
-    }
-    fflush(stdout);
-    if (r->o->common.quiet) {
-        return;
-    }
-    if (a->open_line && (isatty(STDERR_FILENO) || term_same_target(stdout, stderr))) {
-        fputc('\n', stderr);
-    }
-    answer_print_figures(a, engine_load_time_s(en), stderr);
-    if (r->o->common.verbose) {
-        fprintf(stderr, "kernels %s | %d threads | context %u | seed %llu\n",
-                engine_kernels_name(en), engine_threads(en), engine_context_size(en),
-                (unsigned long long)r->sampling.seed);
-    }
-}
-
-/* Fills a; false on an error. */
-static bool generate(const struct run *r, struct engine *en, bool raw,
-                     const struct generation_options *how, struct answer *a, struct error *e)
-{
-    struct prompter *p = engine_prompter(en);
-    struct prompt prompt = {0};
-    struct prompt_request request = {
-        .messages = chat_input_messages(r->o->system, r->prompt),
-        .tools = r->tools,
-        .add_generation_prompt = true,
-        .thinking = thinking_of(r->o),
-    };
-    struct session *session = NULL;
-    bool ok = raw ? raw_prompt(r, en, &prompt, e) : prompter_prompt(p, &request, &prompt, e);
-    ok = ok && (session = session_new(en, e));
-    if (ok) {
-        session_adapt(session, &r->adapters.use);
-        ok = raw ? answer_generate(a, session, &prompt.tokens, how, e)
-                 : answer_chat(a, session, p, &request, &prompt, how, e);
-    }
-    session_free(session);
-    prompt_free(&prompt);
-    json_decref(request.messages);
-    return ok;
-}
-
-static int answer_once(const struct run *r, const char *name, struct engine *en, bool raw,
-                       double start_s)
-{
-    struct error e = {0};
-    struct answer a;
-    int status = CLI_DONE;
-    bool json = r->o->common.json;
-    answer_init(&a, json ? NULL : stdout);
-    a.show_reasoning = shows_reasoning(r->o);
-    a.tool_choice = r->o->tool_choice;
-    answer_catch_interrupt(true);
-    struct generation_options how = generation_of(r);
-    how.spm_start = raw && !*r->prompt;
-    if (!generate(r, en, raw, &how, &a, &e)) {
-        if (a.text.len && !json) {
-            putchar('\n');
-            fflush(stdout);
-        }
-        status = cli_fail(&e);
-    } else if (a.output_failed) {
-        status = CLI_FAILED;
-    } else {
-        if (json) {
-            print_result(r, name, en, &a, time_now_s() - start_s);
-        } else {
-            finish_output(r, en, &a);
-        }
-        if (!r->o->common.quiet && a.stats.reason == FINISH_CONSTRAINT) {
-            term_message("the answer stops before it is whole: %s", a.stats.why);
-        }
-        if (!r->o->common.quiet && a.stats.partial && a.stats.reason == FINISH_LENGTH) {
-            term_message("the answer was cut before its form was whole%s",
-                         answer_filled_context(&a, &how) ? "" : "; --max-tokens allows more");
-        }
-        if (!r->o->common.quiet && answer_filled_context(&a, &how)) {
-            term_message("the answer stops here because the context of %u tokens is full; "
-                         "--context-size makes it larger",
-                         engine_context_size(en));
-        }
-        status = a.stats.reason == FINISH_CANCELLED ? CLI_INTERRUPTED : CLI_DONE;
-    }
-    answer_free(&a);
-    return status;
-}
-
 static int with_engine(const struct run *r, const struct model_source *source, struct engine *en,
                        double start_s)
 {
@@ -354,11 +176,12 @@ static int with_engine(const struct run *r, const struct model_source *source, s
             .model_name = source->name,
             .system = o->system,
             .tools = r->tools,
-            .thinking = thinking_of(o),
+            .thinking = run_thinking(o),
             .tool_choice = o->tool_choice,
-            .show_reasoning = shows_reasoning(o),
-            .how = generation_of(r),
+            .show_reasoning = run_shows_reasoning(o),
+            .how = run_generation(r),
             .adapters = &r->adapters.use,
+            .session = o->session,
             .quiet = o->common.quiet,
             .verbose = o->common.verbose,
         };
@@ -367,7 +190,7 @@ static int with_engine(const struct run *r, const struct model_source *source, s
     if (!has_template && !o->raw && !o->common.quiet) {
         term_message("%s has no chat template: continuing the text as with --raw", source->name);
     }
-    return answer_once(r, source->name, en, o->raw || !has_template, start_s);
+    return run_once(r, source->name, en, o->raw || !has_template, start_s);
 }
 
 static bool find_model(const struct run *r, const struct string_list *arguments,
@@ -477,13 +300,25 @@ static void close_draft(struct run *r)
     models_release(&r->draft_source);
 }
 
+/* A search draws nothing: what a file recommends for that is left out. */
+static bool take_sampling(struct run *r, const struct gguf *g, struct error *e)
+{
+    const struct sampling_options *o = &r->o->sampling;
+    if (!sampling_options_take(o, r->o->beams ? NULL : g, r->arena, &r->sampling, e)) {
+        return false;
+    }
+    if (r->o->beams && !sampling_options_temperature_given(o)) {
+        r->sampling.temperature = 0;
+    }
+    return true;
+}
+
 /* What is wrong with the command line itself. CLI_DONE: nothing. */
 static int check_usage(struct run *r, const struct string_list *arguments)
 {
     const struct run_options *o = r->o;
     struct error e = {0};
-    if (!sort_arguments(r, arguments, &e) ||
-        !sampling_options_take(&o->sampling, NULL, r->arena, &r->sampling, &e)) {
+    if (!sort_arguments(r, arguments, &e) || !take_sampling(r, NULL, &e)) {
         return cli_usage("run", "%s", e.message);
     }
     if (o->interactive && (o->raw || o->common.json)) {
@@ -498,6 +333,17 @@ static int check_usage(struct run *r, const struct string_list *arguments)
     if (o->raw && of_template) {
         return cli_usage("run", "--raw uses no chat template, so it does not go with %s",
                          of_template);
+    }
+    const char *not_with_beams = o->draft         ? "--draft"
+                                 : o->lookup      ? "--lookup"
+                                 : o->session     ? "--session"
+                                 : o->interactive ? "--interactive"
+                                                  : NULL;
+    if (o->beams && not_with_beams) {
+        return cli_usage("run", "--beams does not go with %s", not_with_beams);
+    }
+    if (o->penalty_given && !o->beams) {
+        return cli_usage("run", "--length-penalty is about --beams, which is not given");
     }
     if (o->tool_choice && !o->tools) {
         return cli_usage("run", "--tool-choice is about --tools, which is not given");
@@ -520,10 +366,13 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
     int status;
     if (!prepare(r, arguments, &source, &e)) {
         status = e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
-    } else if (r->chat && (o->raw || o->common.json)) {
-        status = cli_usage("run", "%s needs a prompt", o->raw ? "--raw" : "--json");
+    } else if (r->chat && (o->raw || o->common.json || o->beams)) {
+        status = cli_usage("run", "%s needs a prompt",
+                           o->raw     ? "--raw"
+                           : o->beams ? "--beams"
+                                      : "--json");
     } else if (!(en = open_models(r, &source, &e)) ||
-               !sampling_options_take(&o->sampling, engine_gguf(en), r->arena, &r->sampling, &e)) {
+               !take_sampling(r, engine_gguf(en), &e)) {
         status = cli_fail(&e);
     } else {
         status = adapters_open(&o->lora, en, &r->adapters, &e)
@@ -565,18 +414,21 @@ const struct command cmd_run = {
                    "Ctrl-C stops the answer. A newline is added to it on terminals only. Calls of\n"
                    "tools are lines \"call NAME {...}\" after the answer; in a chat the next line\n"
                    "that is typed is the result.",
-    .examples = "  lllm run \"What is machine learning?\"\n"
-                "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
-                "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"
-                "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
-                "  lllm run tinyllama.gguf --json < question.txt\n"
-                "  lllm run big.gguf \"Explain rain.\" --draft small.gguf\n"
-                "  lllm run tinyllama.gguf \"Hello\" --lora pirate.gguf=0.8 --lora my-lora/\n"
-                "  lllm run mistral-7b.gguf --plan --memory 6G\n"
-                "  lllm run \"Is fire hot?\" --choices yes,no\n"
-                "  lllm run \"A cat as JSON\" --json-format --max-tokens 200\n"
-                "  lllm run \"Describe Ada Lovelace.\" --json-schema person.json\n"
-                "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
+    .examples =
+        "  lllm run \"What is machine learning?\"\n"
+        "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
+        "  lllm run stories.gguf --raw \"Once upon a time\" --seed 7\n"
+        "  lllm run -m tinyllama.gguf --system \"Answer in one line.\"\n"
+        "  lllm run tinyllama.gguf --json < question.txt\n"
+        "  lllm run big.gguf \"Explain rain.\" --draft small.gguf\n"
+        "  lllm run tinyllama.gguf \"Hello\" --lora pirate.gguf=0.8 --lora my-lora/\n"
+        "  lllm run mistral-7b.gguf --plan --memory 6G\n"
+        "  lllm run \"Is fire hot?\" --choices yes,no\n"
+        "  lllm run \"Why is the sky blue?\" --beams 4 --max-tokens 60\n"
+        "  lllm run --session ada.talk \"My name is Ada.\"   (and later, with more to say)\n"
+        "  lllm run \"A cat as JSON\" --json-format --max-tokens 200\n"
+        "  lllm run \"Describe Ada Lovelace.\" --json-schema person.json\n"
+        "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",
     .options = table,
     .options_bytes = sizeof(struct run_options),
     .init = init,

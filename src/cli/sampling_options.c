@@ -226,6 +226,11 @@ bool sampling_options_take(const struct sampling_options *o, const struct gguf *
     return sampling_check(s, 0, e);
 }
 
+bool sampling_options_temperature_given(const struct sampling_options *o)
+{
+    return o->was_given[TEMP];
+}
+
 bool sampling_options_seed_given(const struct sampling_options *o)
 {
     return o->was_given[SEED];

@@ -27,6 +27,7 @@ extern const struct option sampling_table[];
 bool sampling_options_take(const struct sampling_options *o, const struct gguf *g,
                            struct arena *arena, struct sampling *s, struct error *e);
 
+bool sampling_options_temperature_given(const struct sampling_options *o);
 bool sampling_options_seed_given(const struct sampling_options *o);
 
 #endif

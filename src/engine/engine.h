@@ -102,7 +102,8 @@ struct grammar_vocab *engine_grammar_vocab(const struct engine *en);
 struct session;
 struct session *session_new(struct engine *en, struct error *e);
 void session_free(struct session *s);
-uint32_t session_count(const struct session *s); /* tokens in the timeline */
+uint32_t session_count(const struct session *s);        /* tokens in the timeline */
+const int32_t *session_tokens(const struct session *s); /* [session_count] */
 void session_truncate(struct session *s, uint32_t n_tokens);
 /* What later tokens are changed by (model/adapter.h); NULL: nothing. Copied; the adapters
  * themselves must have been loaded for the engine's model and outlive their use. The timeline is
@@ -212,6 +213,8 @@ struct generation_stats {
     const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */
     const char *why;  /* of FINISH_CONSTRAINT: a sentence */
     bool partial;     /* a grammar held the answer, and it ended before it was whole */
+    /* The last token of the answer, which the session's timeline does not have; -1: it has all. */
+    int32_t behind;
 };
 
 /* Generates an answer after `prompt`. text(context, bytes, n), not called where there is a parser,

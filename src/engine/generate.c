@@ -307,15 +307,17 @@ static bool run(struct generation *g, struct session *s, const int32_t *prompt, 
         return true;
     }
     g->stats.n_prompt = (uint32_t)n_prompt;
+    g->stats.behind = -1;
     struct draft *d = g->o->draft;
     struct draft_stats before = d ? draft_stats(d) : (struct draft_stats){0};
     for (bool goes_on = true, first = true; goes_on; first = false) {
         int32_t id;
-        uint32_t n = s->cache.n_tokens;
+        uint32_t n = s->cache.n_tokens, n_before = g->stats.n_generated;
         goes_on = generation_draw(g, s->logits, s->tokens, n, n == s->cache.capacity, &id);
         if (first) {
             g->stats.first_token_s = time_now_s() - start_s;
         }
+        g->stats.behind = goes_on || g->stats.n_generated == n_before ? -1 : id;
         if (goes_on && !(d ? draft_decode(d, s, id, e) : session_decode(s, id, e))) {
             return false;
         }

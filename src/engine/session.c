@@ -43,6 +43,11 @@ uint32_t session_count(const struct session *s)
     return s->cache.n_tokens;
 }
 
+const int32_t *session_tokens(const struct session *s)
+{
+    return s->tokens;
+}
+
 const float *session_logits(const struct session *s)
 {
     return s->logits;

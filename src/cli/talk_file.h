@@ -1,0 +1,38 @@
+/* talk_file.h: a talk, or a text, that goes on another time: `lllm run --session FILE`.
+ *
+ * The file is the session's (engine/saved.h), and its note is an object of JSON:
+ *
+ *   {"messages": [...]}   of a chat
+ *   {"tokens": [...]}     of a text (--raw): all of them, also the last one, which has no keys yet
+ */
+#ifndef LLLM_CLI_TALK_FILE_H
+#define LLLM_CLI_TALK_FILE_H
+
+#include <jansson.h>
+
+#include "engine/engine.h"
+
+struct talk_file {
+    const char *path;
+    bool was_there;
+    json_t *messages;         /* an array, or NULL */
+    struct token_list tokens; /* of a text */
+};
+
+/* Fills the session of the engine, with its adapters, from the file where there is one. raw: a text
+ * is wanted, else a chat; system: what --system says, which only a new chat takes. A file that
+ * could not be written later is told now. */
+bool talk_file_open(struct talk_file *f, const char *path, const char *system, bool raw,
+                    const struct engine *en, struct session *s, struct error *e);
+/* Writes the session with these messages, or with its text and a token behind it (-1: none): whole,
+ * or the old file stays. */
+bool talk_file_save_chat(const struct talk_file *f, const struct session *s, json_t *messages,
+                         struct error *e);
+bool talk_file_save_text(const struct talk_file *f, const struct session *s, int32_t behind,
+                         struct error *e);
+void talk_file_free(struct talk_file *f);
+
+/* The calls of the last answer that have no result yet: a new array. */
+json_t *talk_file_waiting(json_t *messages);
+
+#endif

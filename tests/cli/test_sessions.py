@@ -1,0 +1,201 @@
+"""`lllm run --session` goes on where another process stopped; `lllm run --beams` searches."""
+import json
+import os
+import pathlib
+import struct
+import tempfile
+import unittest
+
+from program import TEMPLATE, run
+
+LINES = ["My name is Ada.", "What is machine learning?", "Who won the world cup in 1998?"]
+HOW = ("--temp", "0", "--max-tokens", "24")
+BLOCK, HEADER = 32, 128
+MASK = (1 << 64) - 1
+
+
+def digest(data):
+    """base/digest.h."""
+    lanes = [0] * 4
+    for at, word in enumerate(struct.unpack(f"<{len(data) // 8}Q", data)):
+        x = ((lanes[at % 4] ^ word) * 0x9FB21C651E98DF25 + 0x632BE59BD9B4E019) & MASK
+        lanes[at % 4] = (x << 29 | x >> 35) & MASK
+    return struct.pack("<4Q", *lanes)
+
+
+def with_note(data, note):
+    """A session file with another note, whole."""
+    n_tokens, _, n_note = struct.unpack_from("<IIQ", data, 88)
+    begin = HEADER + -(-4 * n_tokens // BLOCK) * BLOCK
+    end = begin + -(-n_note // BLOCK) * BLOCK
+    head = data[:96] + struct.pack("<Q", len(note)) + data[104:begin]
+    body = head + note + bytes(-len(note) % BLOCK) + data[end:-BLOCK]
+    return body + digest(body)
+
+
+def note_of(data):
+    n_tokens, _, n_note = struct.unpack_from("<IIQ", data, 88)
+    begin = HEADER + -(-4 * n_tokens // BLOCK) * BLOCK
+    return json.loads(data[begin:begin + n_note])
+
+
+class Program(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if run("show", "starter").returncode:
+            raise unittest.SkipTest("this build has no built-in model")
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.path = pathlib.Path(cls.folder.name)
+        cls.template = cls.path / "template"
+        cls.template.write_text(TEMPLATE)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def fails(self, code, words, *options, **more):
+        done = run("run", *options, **more)
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.assertIn(words, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+
+class Sessions(Program):
+    def chat(self, file, *lines):
+        """Messages after these lines in one process."""
+        saved = self.path / "saved.json"
+        done = run("run", "-m", "starter", "-i", "--chat-template", self.template, *HOW,
+                   *(("--session", file) if file else ()),
+                   stdin="".join(f"{line}\n" for line in lines) + f"/save {saved}\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(saved.read_text())["messages"]
+
+    def once(self, file, line, *more):
+        done = run("run", "-m", "starter", "--json", "--session", file, "--chat-template",
+                   self.template, *HOW, *more, line)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_the_same_talk(self):
+        """In one process, in several, and in chats and single prompts in turn."""
+        whole = self.chat(None, *LINES)
+        parts, mixed = self.path / "parts", self.path / "mixed"
+        n_before = 0
+        for i, line in enumerate(LINES):
+            answer = self.once(parts, line)
+            self.assertEqual(answer["content"], whole[2 * i + 1]["content"])
+            # All that was a prompt before is there.
+            self.assertGreaterEqual(answer["usage"]["reused_tokens"], n_before - 1)
+            n_before = answer["usage"]["prompt_tokens"]
+        self.assertEqual(note_of(parts.read_bytes())["messages"], whole)
+        self.assertEqual(self.chat(mixed, LINES[0]), whole[:2])
+        self.assertEqual(self.once(mixed, LINES[1])["content"], whole[3]["content"])
+        self.assertEqual(self.chat(mixed, LINES[2]), whole)
+        self.assertEqual([n for n in os.listdir(self.path) if ".tmp" in n or "lllm" in n], [])
+
+    def test_system_and_text(self):
+        file = self.path / "system"
+        self.once(file, "Hello", "--system", "Be brief.")
+        self.assertEqual(note_of(file.read_bytes())["messages"][0],
+                         {"role": "system", "content": "Be brief."})
+        self.fails(2, "--system begins a chat", "-m", "starter", "--session", file, "--system",
+                   "Be long.", "x")
+        self.fails(2, "holds a chat", "-m", "starter", "--session", file, "--raw", "x")
+
+    def test_raw(self):
+        """A text goes on, by its tokens, with and without more of it. (Where given and generated
+        tokens are computed alike, just as if it had not stopped.)"""
+        alike = {"LLLM_CPU_MASK": "-amx"}
+        file = self.path / "raw"
+        text = "A database transaction groups"
+        common = ("-m", "starter", "--raw", *HOW)
+        first = run("run", *common, "--session", file, text, environment=alike)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        second = run("run", *common, "--session", file, "", "--verbose",
+                     environment=alike)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        self.assertRegex(second.stderr, r"\d+ reused")
+        n = len(note_of(file.read_bytes())["tokens"])
+        third = run("run", *common, "--session", file, " and so on", environment=alike)
+        self.assertEqual(third.returncode, 0, third.stderr)
+        self.assertGreater(len(note_of(file.read_bytes())["tokens"]), n + 24)
+        whole = run("run", "-m", "starter", "--raw", "--temp", "0", "--max-tokens", "48", text,
+                    environment=alike)
+        self.assertEqual(first.stdout + second.stdout, whole.stdout)
+        self.fails(2, "goes on with --raw", "-m", "starter", "--session", file, "x",
+                   environment=alike)
+
+    def test_what_does_not_fit(self):
+        file = self.path / "fits"
+        self.once(file, "Hello")
+        data = file.read_bytes()
+        common = ("-m", "starter", "--session", file, "x")
+        self.fails(1, "another type than q8_0", *common, "--kv-type", "q8_0")
+        self.fails(1, "its folder is not there", "-m", "starter", "--session",
+                   self.path / "no" / "x", "x")
+        other = self.path / "text.txt"
+        other.write_text("something else, of some length " * 20)
+        self.fails(1, "not a saved session", "-m", "starter", "--session", other, "x")
+        self.assertTrue(other.read_text().startswith("something else"))
+        for end in (0, 5, 130, len(data) // 2, len(data) - 1):
+            file.write_bytes(data[:end])
+            self.fails(1, "fits", *common)
+        notes = [b"", b"{}", b"[]", b"null", b"{\"messages\": 5}", b"{\"messages\": [5]}",
+                 b"{\"messages\": [{\"role\": 1}]}", b"\xff\x00", b"[" * 100000,
+                 b"{\"messages\": [{\"role\": \"assistant\", \"tool_calls\": [{}]}]}"]
+        for note in notes:
+            file.write_bytes(with_note(data, note))
+            self.fails(1, "what was said is not in it", *common)
+        for tokens in (b"[]", b"[-1]", b"[99999999]", b"[1.5]", b"[1, \"a\"]"):
+            file.write_bytes(with_note(data, b"{\"tokens\": " + tokens + b"}"))
+            self.fails(1, "what was said is not in it", *common, "--raw")
+        file.write_bytes(with_note(data, json.dumps(note_of(data)).encode()))
+        self.once(file, "Hello again")
+
+    def test_nothing_said(self):
+        file = self.path / "nothing"
+        self.assertEqual(self.chat(file), [])
+        self.assertFalse(file.exists())
+
+
+class Beams(Program):
+    def search(self, *options):
+        done = run("run", "-m", "starter", "--json", "--max-tokens", "20", *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)
+
+    def test_scores(self):
+        found = self.search("-p", LINES[1], "--beams", "4")
+        scores = [b["score"] for b in found["beams"]]
+        self.assertEqual(len(scores), 4)
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        self.assertEqual(found["content"], found["beams"][0]["content"])
+        shown = run("run", "starter", LINES[1], "--beams", "4", "--max-tokens", "20")
+        self.assertEqual(shown.stdout, found["content"])
+        # One beam takes the likeliest token each time; more find no less likely text.
+        greedy = self.search("-p", LINES[1], "--temp", "0")
+        one = self.search("-p", LINES[1], "--beams", "1", "--length-penalty", "0")
+        self.assertEqual(one["content"], greedy["content"])
+        many = self.search("-p", LINES[1], "--beams", "6", "--length-penalty", "0")
+        self.assertGreaterEqual(many["beams"][0]["score"], one["beams"][0]["score"])
+        threads = self.search("-p", LINES[1], "--beams", "4", "--threads", "1")
+        self.assertEqual(threads["beams"], found["beams"])
+
+    def test_forms(self):
+        found = self.search("-p", "Is fire hot?", "--choices", "yes,no", "--beams", "8")
+        self.assertLessEqual({b["content"] for b in found["beams"]}, {"yes", "no"})
+        raw = self.search("--raw", "-p", "Machine learning is", "--beams", "3", "--stop", ".")
+        self.assertEqual(len(raw["beams"]), 3)
+
+    def test_refusals(self):
+        for words, options in (("temperature above 0", ("--temp", "0.7")),
+                               ("mirostat", ("--mirostat", "2")),
+                               ("does not go with --lookup", ("--lookup",)),
+                               ("does not go with --session", ("--session", "x"))):
+            self.fails(2, words, "-m", "starter", "-p", "x", "--beams", "3", *options)
+        self.fails(2, "--length-penalty is about --beams", "starter", "x", "--length-penalty", "2")
+        self.fails(2, "does not go with --interactive", "-m", "starter", "--beams", "2", "-i")
+
+
+if __name__ == "__main__":
+    unittest.main()
