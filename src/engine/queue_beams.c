@@ -416,24 +416,24 @@ static void set_timeline(struct sequence *s, const struct timeline *t)
  * a beam then. from[i]: the rank of that first one, i itself where it is. */
 static void rearrange(struct queue *q, struct request *r, const struct choice *c, uint32_t *from)
 {
-    enum { NOBODY = UINT32_MAX };
+    const uint32_t nobody = UINT32_MAX;
     struct sequence *all = r->sequences;
     struct timeline old[QUEUE_MAX_BEAMS];
     uint32_t heir[QUEUE_MAX_BEAMS], spare = 0;
     memset(heir, 0xFF, sizeof heir);
     for (uint32_t i = 0; i < c->n_next; i++) {
         uint32_t parent = c->next[i].parent;
-        heir[parent] = heir[parent] == NOBODY ? i : heir[parent];
+        heir[parent] = heir[parent] == nobody ? i : heir[parent];
         from[i] = heir[parent];
     }
     for (uint32_t i = 0; i < r->n_sequences; i++) {
         sequence_equip(q, &all[i]);
-        order_leave(q, &all[i], heir[i] != NOBODY);
+        order_leave(q, &all[i], heir[i] != nobody);
         old[i] = timeline_of(&all[i]);
     }
     for (uint32_t i = 0; i < r->n_sequences; i++) {
         bool keeps = i < c->n_next && from[i] == i;
-        while (!keeps && heir[spare] != NOBODY) {
+        while (!keeps && heir[spare] != nobody) {
             spare++;
         }
         set_timeline(&all[i], keeps ? &old[c->next[i].parent] : &old[spare++]);

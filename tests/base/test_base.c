@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "base/cpu.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -377,15 +378,43 @@ static void test_time_format(void **state)
     assert_string_equal(out, "1 h 02 min");
 }
 
+/* Any byte changes it, and so does a zero behind. */
+static void test_digest(void **state)
+{
+    (void)state;
+    uint8_t text[100];
+    struct digest whole = {{1, 2, 3, 4}}, blocks = whole, split = whole;
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = (uint8_t)(i * 7);
+    }
+    digest_add(&whole, text, 96);
+    digest_blocks(&blocks, text, 96);
+    digest_blocks(&split, text, 32);
+    digest_blocks(&split, text + 32, 64);
+    assert_memory_equal(&blocks, &split, sizeof blocks);
+    for (size_t n = 0; n <= sizeof text; n++) {
+        struct digest other = {{1, 2, 3, 4}};
+        digest_add(&other, text, n);
+        assert_int_equal(digest_fold(&other) == digest_fold(&whole), n == 96);
+        other = (struct digest){{1, 2, 3, 4}};
+        if (n < 96) {
+            text[n] ^= 1;
+            digest_add(&other, text, 96);
+            text[n] ^= 1;
+            assert_true(digest_fold(&other) != digest_fold(&whole));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_error),       cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_arena),       cmocka_unit_test(test_checked),
-        cmocka_unit_test(test_file),        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_cpu_mask),    cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_strmap),      cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_time_format),
+        cmocka_unit_test(test_digest),  cmocka_unit_test(test_error),
+        cmocka_unit_test(test_buf),     cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_checked), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_pool),    cmocka_unit_test(test_cpu_mask),
+        cmocka_unit_test(test_utf8),    cmocka_unit_test(test_strmap),
+        cmocka_unit_test(test_rng),     cmocka_unit_test(test_time_format),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -169,11 +169,22 @@ static void test_keys(void **state)
     arena_free(arena);
 }
 
-/* The same prompt, again and again, with different adapters in one queue: each answer is what it is
- * alone, with prefixes reused by requests with the same adapters and by no others. */
-static void test_requests(void **state)
+static void hold_to(struct request_options *r, uint32_t width)
 {
-    (void)state;
+    r->how.max_tokens = 20;
+    r->how.ignore_end = true;
+    if (width) {
+        r->n_top = 0;
+        r->how.sampling.temperature = 0;
+        r->beams = (struct beam_search){.width = width, .length_penalty = 1};
+    }
+}
+
+/* The same prompt, again and again, with different adapters in one queue: each answer is what it is
+ * alone, with prefixes reused by requests with the same adapters and by no others. width: of beam
+ * searches, or 0. */
+static void ask_with_adapters(uint32_t width)
+{
     enum { N = 9 };
     struct error e = {0};
     struct arena *arena = arena_new();
@@ -194,8 +205,7 @@ static void test_requests(void **state)
         must(q != NULL, &e);
         struct request_options r = client_request(&alone[i], prompt, 150);
         r.adapters = sets[i];
-        r.how.max_tokens = 20;
-        r.how.ignore_end = true;
+        hold_to(&r, width);
         client_submit(q, &r);
         client_run(q);
         assert_int_equal(alone[i].n, 20);
@@ -216,9 +226,8 @@ static void test_requests(void **state)
         for (size_t i = 0; i < N; i++) {
             struct request_options r = client_request(&all[i], prompt, 150);
             r.adapters = sets[i % 4];
-            r.draft_model = i % 3 > 0;
-            r.how.max_tokens = 20;
-            r.how.ignore_end = true;
+            r.draft_model = width == 0 && i % 3 > 0;
+            hold_to(&r, width);
             client_submit(q, &r);
         }
         client_run(q);
@@ -229,7 +238,7 @@ static void test_requests(void **state)
         }
     }
     assert_true(n_reused >= N * 128); /* at least the whole second round */
-    assert_true(n_drafts > 0);
+    assert_true((n_drafts > 0) == (width == 0));
     struct engine *other = engine_model_open(&(struct engine_model){0}, NULL);
     struct queue *wrong = queue_new(other, &(struct queue_options){0}, &e);
     struct request_options r = client_request(&all[0], prompt, 5);
@@ -319,6 +328,18 @@ static void test_vectors(void **state)
     model_adapter_free(y);
     engine_close(en);
     arena_free(arena);
+}
+
+static void test_requests(void **state)
+{
+    (void)state;
+    ask_with_adapters(0);
+}
+
+static void test_searches(void **state)
+{
+    (void)state;
+    ask_with_adapters(3);
 }
 
 /* In another process: an adapter that was loaded from the same numbers. */
@@ -416,11 +437,9 @@ static void test_saved_prefixes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sessions),
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_vectors),
-        cmocka_unit_test(test_saved_prefixes),
+        cmocka_unit_test(test_sessions), cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_searches),
+        cmocka_unit_test(test_vectors),  cmocka_unit_test(test_saved_prefixes),
     };
     return cmocka_run_group_tests_name("adapted", tests, NULL, NULL);
 }

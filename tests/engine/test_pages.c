@@ -40,6 +40,7 @@ struct sequence {
     uint64_t key;
     int32_t tokens[MAX_TOKENS];
     uint32_t n_tokens, n_given;
+    uint32_t group;               /* of the beams of one search; 0: none */
     uint64_t content[MAX_TOKENS]; /* what its positions must hold */
 };
 
@@ -61,6 +62,8 @@ struct world {
     struct saved saved;
     int32_t bases[N_BASES][MAX_TOKENS];
     size_t n_reused, n_copied, n_joined, n_evicted, n_refused, n_restored, n_forked;
+    size_t n_beams, n_dropped; /* forked and dropped by searches */
+    uint32_t n_groups;
 };
 
 static uint32_t below(struct world *w, uint32_t bound)
@@ -355,6 +358,7 @@ static void finish(struct world *w, struct sequence *s)
     }
     release(w, &s->table);
     s->live = false;
+    s->group = 0;
 }
 
 /* A prompt that begins as others do; a part of it is computed, often all. */
@@ -388,9 +392,9 @@ static void admit(struct world *w, struct sequence *s)
     }
 }
 
-static void generate(struct world *w, struct sequence *s)
+static void generate(struct world *w, struct sequence *s, uint32_t n)
 {
-    uint32_t n = 1 + below(w, 6), from = s->n_tokens;
+    uint32_t from = s->n_tokens;
     if (from + n > MAX_TOKENS || !grow(w, &s->table, from + n)) {
         finish(w, s);
         return;
@@ -401,10 +405,10 @@ static void generate(struct world *w, struct sequence *s)
     write_positions(w, &s->table, s->content, from, from + n);
 }
 
-static void fork_sequence(struct world *w, const struct sequence *from, struct sequence *to)
+static void fork_sequence(struct world *w, const struct sequence *from, struct sequence *to,
+                          uint32_t n)
 {
     struct page_copy copy;
-    uint32_t n = from->n_tokens - (below(w, 3) ? 0 : below(w, from->n_tokens + 1));
     bool can = n % POSITIONS == 0 || slow_free(w) + slow_cached(w) > 0;
     assert_int_equal(pages_fork(w->pages, &from->table, &to->table, n, &copy), can);
     if (!can) {
@@ -426,6 +430,58 @@ static void fork_sequence(struct world *w, const struct sequence *from, struct s
         w->page[to->table.pages[i]].holders++;
     }
     w->n_forked++;
+}
+
+static struct sequence *any(struct world *w, bool live)
+{
+    uint32_t first = below(w, N_SEQUENCES);
+    for (uint32_t i = 0; i < N_SEQUENCES; i++) {
+        struct sequence *s = &w->sequences[(first + i) % N_SEQUENCES];
+        if (s->live == live) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+/* A step of a search whose beams the sequence is one of: some are dropped, others forked where they
+ * stand, and each gets a token. What those give back who are dropped is enough for the copies. */
+static void step_beams(struct world *w, struct sequence *one)
+{
+    enum { WIDTH = 4 };
+    struct sequence *beams[N_SEQUENCES];
+    uint32_t n = 0, n_children[N_SEQUENCES] = {0}, width = 1 + below(w, WIDTH);
+    uint32_t group = one->group = one->group ? one->group : ++w->n_groups;
+    for (size_t i = 0; i < N_SEQUENCES; i++) {
+        if (w->sequences[i].live && w->sequences[i].group == group) {
+            beams[n++] = &w->sequences[i];
+        }
+    }
+    for (uint32_t i = 0; i < width; i++) {
+        n_children[below(w, n)]++;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (n_children[i] == 0) {
+            uint32_t had = slow_free(w) + slow_cached(w);
+            bool is_own = beams[i]->n_tokens % POSITIONS != 0; /* its last page */
+            finish(w, beams[i]);
+            assert_true(slow_free(w) + slow_cached(w) >= had + is_own);
+            w->n_dropped++;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct sequence *to;
+        for (uint32_t k = 1; k < n_children[i] && (to = any(w, false)); k++) {
+            fork_sequence(w, beams[i], to, beams[i]->n_tokens);
+            to->group = to->live ? group : 0;
+            w->n_beams += to->live;
+        }
+    }
+    for (size_t i = 0; i < N_SEQUENCES; i++) {
+        if (w->sequences[i].live && w->sequences[i].group == group) {
+            generate(w, &w->sequences[i], 1);
+        }
+    }
 }
 
 /* What the tree has of a text, as a file would get it; and back into the tree. */
@@ -477,30 +533,22 @@ static void evict(struct world *w)
     }
 }
 
-static struct sequence *any(struct world *w, bool live)
-{
-    uint32_t first = below(w, N_SEQUENCES);
-    for (uint32_t i = 0; i < N_SEQUENCES; i++) {
-        struct sequence *s = &w->sequences[(first + i) % N_SEQUENCES];
-        if (s->live == live) {
-            return s;
-        }
-    }
-    return NULL;
-}
-
 static void operate(struct world *w)
 {
     struct sequence *idle = any(w, false), *busy = any(w, true);
     uint32_t kind = below(w, 100);
     if (kind < 30 && idle) {
         admit(w, idle);
-    } else if (kind < 60 && busy) {
-        generate(w, busy);
+    } else if (kind < 48 && busy) {
+        generate(w, busy, 1 + below(w, 6));
+    } else if (kind < 62 && busy) {
+        step_beams(w, busy);
     } else if (kind < 75 && busy) {
         finish(w, busy);
     } else if (kind < 82 && busy && idle) {
-        fork_sequence(w, busy, idle);
+        /* Most where they stand, as answers under way. */
+        fork_sequence(w, busy, idle,
+                      busy->n_tokens - (below(w, 3) ? 0 : below(w, busy->n_tokens + 1)));
     } else if (kind < 88 && busy) {
         publish(w, &busy->table, busy->key, busy->tokens, below(w, busy->n_given + 1));
     } else if (kind < 92) {
@@ -534,6 +582,7 @@ static void random_operations(uint32_t n_pages, bool phases_differ, uint64_t see
     }
     /* What the cases are for has happened. */
     assert_true(w->n_reused > n && w->n_copied > n / 100 && w->n_forked > n / 100);
+    assert_true(w->n_beams > n / 50 && w->n_dropped > n / 50);
     assert_true(w->n_evicted > n / 10 && w->n_refused > n / 200 && w->n_restored > n / 500);
     for (size_t i = 0; i < N_SEQUENCES; i++) {
         if (w->sequences[i].live) {
