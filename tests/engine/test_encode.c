@@ -398,7 +398,7 @@ static void test_company(void **state)
         crowd_free(&alone);
     }
     print_message("# %zu preempted, %zu tokens reused\n", n_preempted, n_reused);
-    assert_true(n_preempted > 0 && n_reused > 0);
+    assert_true(n_reused > 0);
 }
 
 /* ---- how they are computed ------------------------------------------------------------------- */
@@ -499,6 +499,42 @@ static void test_nobody_is_held_up(void **state)
     forget(&w[1]);
     free(w);
     crowd_free(&x);
+    queue_free(q);
+    engine_close(en);
+}
+
+/* Where there are pages for one long text, it gives them to one that is more urgent, in the middle
+ * of a pass, and is computed again. */
+static void test_giving_way(void **state)
+{
+    (void)state;
+    struct engine *en = open_model(WRITES_F16, false, 1, 0);
+    struct queue *q = open_queue(
+        en, &(struct queue_options){.n_pages = 3, .chunk_tokens = 100, .chunk_layers = 1});
+    struct truth truth;
+    struct wish *w = mem_array(2, sizeof *w);
+    size_t counter = 0;
+    truth_open(&truth, en);
+    for (uint64_t i = 0; i < 2; i++) {
+        make_wish(&w[i], en, CONTEXT, i);
+        w[i].r.vector.pooling = i ? MODEL_POOLING_NONE : MODEL_POOLING_MEAN;
+        w[i].counter = &counter;
+        w[i].r.priority = (int32_t)i;
+        submit(q, &w[i]);
+        for (int step = 0; step < 3; step++) { /* a chunk of two layers, and half of one */
+            queue_step(q);
+        }
+    }
+    client_run(q);
+    for (size_t i = 0; i < 2; i++) {
+        check(&truth, &w[i]);
+        assert_int_equal(w[i].order, 2 - i);
+        assert_int_equal(w[i].figures.n_preempted, 1 - i);
+        assert_int_equal(w[i].figures.n_recomputed, i ? 0 : 100);
+        forget(&w[i]);
+    }
+    free(w);
+    truth_close(&truth);
     queue_free(q);
     engine_close(en);
 }
@@ -757,6 +793,7 @@ int main(void)
         cmocka_unit_test(test_side_by_side),
         cmocka_unit_test(test_beginnings_are_shared),
         cmocka_unit_test(test_nobody_is_held_up),
+        cmocka_unit_test(test_giving_way),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_random_operations),
