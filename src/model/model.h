@@ -364,8 +364,8 @@ void model_pool_rows(const struct model_config *c, enum model_pooling pooling, c
                      uint32_t first, uint32_t n_rows, uint32_t n_tokens, double *sums, float *out);
 
 /* Classification heads: config.n_labels > 0. config.label_tokens tells a head that labels every
- * token (entities) from one that labels a sequence by its pooled vector (model_pool_rows with RANK).
- * hidden: [n_rows, n_embd] -> scores: [n_rows, n_labels], logits without softmax. */
+ * token (entities) from one that labels a sequence by its pooled vector (model_pool_rows with
+ * RANK). hidden: [n_rows, n_embd] -> scores: [n_rows, n_labels], logits without softmax. */
 void model_classify(const struct model *m, struct model_scratch *s, const struct kernels *kernels,
                     const float *hidden, uint32_t n_rows, float *scores);
 /* The name of a label ("POSITIVE"); false when the file names none for it. */
