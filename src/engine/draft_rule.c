@@ -12,9 +12,11 @@ void draft_costs_note(struct draft_costs *c, uint32_t n, double pass_s)
         }
     }
     double known = c->pass_s[n];
-    /* A pass that was interrupted says nothing of the next. */
+    /* A pass that was interrupted says little of the next one, and on a busy machine many are:
+     * short ones tell more. */
     double seen = known > 0 && pass_s > 2 * known ? 2 * known : pass_s;
-    c->pass_s[n] = known > 0 ? 0.75 * known + 0.25 * seen : pass_s;
+    double weight = known <= 0 ? 1 : seen < known ? 0.5 : 0.125;
+    c->pass_s[n] = known + weight * (seen - known);
     c->age[n] = 0;
 }
 

@@ -38,8 +38,10 @@ static void test_costs(void **state)
     draft_costs_note(&c, 4, 12);
     assert_true(draft_costs_of(&c, 0, 2) == 8);
     assert_true(draft_costs_of(&c, 0, 6) == 14);
-    draft_costs_note(&c, 4, 1000); /* interrupted: counts as twice at most */
-    assert_true(draft_costs_of(&c, 0, 4) == 15);
+    draft_costs_note(&c, 4, 1000); /* interrupted: counts as twice at most, and little */
+    assert_true(draft_costs_of(&c, 0, 4) == 13.5);
+    draft_costs_note(&c, 4, 8.5); /* counts more */
+    assert_true(draft_costs_of(&c, 0, 4) == 11);
     for (int i = 0; i <= DRAFT_COST_AGE; i++) {
         draft_costs_note(&c, 0, 4);
     }
