@@ -94,6 +94,7 @@ struct object_frame {
     struct lang blank;
     bool in_order, records; /* records: keys of families have to be remembered */
     uint32_t *required;     /* [n_words], with what they need */
+    uint32_t needs_work;    /* members that need others */
 };
 
 struct array_frame {
@@ -129,7 +130,6 @@ struct build {
     size_t n_arrays, arrays_capacity;
     struct json_nodes *json;
     size_t n_json, json_capacity;
-    struct lang ascii[128]; /* characters as JSON spells them; id 0: not made yet */
     bool failed;
     struct error error;
 };
@@ -157,6 +157,12 @@ bool object_lives(struct build *b, struct object_frame *f);
 bool array_lives(const struct build *b, const struct array_frame *f);
 /* Makes the languages of the keys: once `lives` is known. */
 void object_prepare(struct build *b, struct object_frame *f);
+
+/* object_needs.c: parts[].needs from arrows between parts, to[starts[i] .. starts[i + 1]) for part
+ * i; parts that need each other share theirs. */
+void object_close_needs(struct build *b, struct object_frame *f, const uint32_t *starts,
+                        const uint32_t *to);
+enum { OBJECT_MAX_NEEDS_WORDS = 1 << 22 }; /* [members that need others] x n_words */
 
 enum { OBJECT_WORD_USED = 1 }; /* a word of an object's cell: the keys that families have used up */
 void object_begin(const struct object_frame *f, struct frame_words *w);

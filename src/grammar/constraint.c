@@ -13,6 +13,7 @@ struct constraint {
     bool drops_space, fresh; /* fresh: nothing has been read yet */
     bool mask_made, mask_any;
     uint32_t *mask;
+    uint64_t work; /* that the last mask or token took */
 };
 
 /* Gives up one owner's share; the grammar is locked. */
@@ -96,7 +97,7 @@ static void settle(struct constraint *c)
     }
     if (now != c->space) {
         struct space_moving *m = space_moving_new(c->space, now);
-        langs_set_work(now->langs, LANGS_STEP_WORK);
+        langs_set_work(now->langs, LANGS_COMPILE_WORK);
         c->place = space_move(m, c->place);
         for (uint32_t i = 0; i < c->n_history; i++) {
             uint32_t at = (c->newest + CONSTRAINT_MAX_REWIND - i) % CONSTRAINT_MAX_REWIND;
@@ -116,6 +117,12 @@ static struct grammar *lock(struct constraint *c)
     pthread_mutex_lock(&g->lock);
     settle(c);
     return g;
+}
+
+static void unlock(struct constraint *c, struct grammar *g)
+{
+    c->work = langs_work(c->space->langs);
+    pthread_mutex_unlock(&g->lock);
 }
 
 struct constraint *constraint_new(struct grammar *g, struct grammar_vocab *v, struct error *e)
@@ -178,7 +185,7 @@ static void mask_behind_space(struct constraint *c)
     struct space *s = c->space;
     const struct grammar_vocab *v = s->vocab;
     uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at);
-    for (uint32_t i = 0; i < v->n_nodes;) {
+    for (uint32_t i = 0; i < v->n_nodes && langs_spend(s->langs, 1);) {
         const struct vocab_node *n = &v->nodes[i];
         bool first = n->depth == 1;
         if (first && n->byte == ' ') {
@@ -246,7 +253,7 @@ const uint32_t *constraint_mask(struct constraint *c)
     if (!c->mask_made) {
         struct grammar *g = lock(c);
         make_mask(c);
-        pthread_mutex_unlock(&g->lock);
+        unlock(c, g);
     }
     return c->mask_any ? c->mask : NULL;
 }
@@ -336,7 +343,7 @@ bool constraint_accept(struct constraint *c, int32_t token)
                                   : PLACE_DEAD;
         ok = go_to(c, space_with_token(s, c->place, token, place));
     }
-    pthread_mutex_unlock(&g->lock);
+    unlock(c, g);
     return ok;
 }
 
@@ -347,7 +354,7 @@ bool constraint_accept_bytes(struct constraint *c, const char *bytes, size_t n)
     }
     struct grammar *g = lock(c);
     bool ok = go_to(c, space_step_text(c->space, c->place, (const uint8_t *)bytes, n));
-    pthread_mutex_unlock(&g->lock);
+    unlock(c, g);
     return ok;
 }
 
@@ -395,6 +402,11 @@ void constraint_forced(struct constraint *c, size_t max_bytes, struct buf *out)
         place = space_step(c->space, place, (uint8_t)only);
     }
     pthread_mutex_unlock(&g->lock);
+}
+
+uint64_t constraint_work(const struct constraint *c)
+{
+    return c->work;
 }
 
 /* ---- without a vocabulary ---- */

@@ -81,8 +81,10 @@ enum { TEXT_ANY = 1 };
 struct place {
     uint32_t threads, n_threads;
     uint32_t hash;
-    bool complete;  /* the text may end here */
-    uint32_t *mask; /* of tokens, where it was kept; without the end tokens */
+    bool complete;      /* the text may end here */
+    uint32_t *mask;     /* of tokens, where it was kept; without the end tokens */
+    uint32_t mask_work; /* that it took */
+    uint32_t met;       /* the last task that paid for the tables of its threads */
 };
 
 struct own; /* mask.c: what tokens a language takes without leaving it */
@@ -123,7 +125,12 @@ struct space {
     size_t place_mask;
     struct memo steps; /* place and byte: place */
     struct memo exits; /* language and cell: place behind its end */
-    struct memo owns;  /* language: index in own + 1 */
+    struct memo dear;  /* by the keys of both: index in `dears` + 1, where one took much work */
+    struct dear {
+        uint32_t work, met; /* met: the last task that paid */
+    } * dears;
+    size_t n_dears, dears_capacity;
+    struct memo owns; /* language: index in own + 1 */
     struct own *own;
     size_t n_own, own_capacity;
     size_t mask_bytes;  /* of places and own */
@@ -174,5 +181,11 @@ void space_moving_free(struct space_moving *m);
 void own_free(struct space *s);
 /* The tokens that may come next, without those that end an answer: adds bits. */
 void space_mask(struct space *s, uint32_t place, uint32_t *mask);
+
+/* ---- constraint.c ---- */
+
+struct constraint;
+/* What the last mask or token took, as langs_set_work counts it; for tests. */
+uint64_t constraint_work(const struct constraint *c);
 
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 
 enum { FIRST_CAPACITY = 64, MAX_WIDTH = 1 << 20 };
+/* For a part of a chain that is made anew, and of an alternative that is sorted. */
+enum { CHAIN_WORK = 6, PART_WORK = 2, JOIN_WORK = 8 };
 
 static uint32_t intern(struct langs *s, struct lang_node n);
 
@@ -20,6 +22,7 @@ struct langs *langs_new(void)
     s->arena = arena_new();
     s->n_steps = 1;
     s->work_limit = LANGS_COMPILE_WORK;
+    s->task[0] = 1;
     buf_init(&s->scratch, SIZE_MAX / 4);
     s->nodes[0] = (struct lang_node){.kind = LANG_IS_NONE, .life = LIFE_DEAD, .rank = 1};
     s->nodes[1] = (struct lang_node){
@@ -56,10 +59,14 @@ struct langs *langs_copy(const struct langs *s)
     copy->arena = arena_new();
     copy->n_steps = 1;
     copy->work_limit = LANGS_STEP_WORK;
+    copy->task[0] = 1;
+    copy->is_shared = true;
+    memcpy(copy->json_ascii, s->json_ascii, sizeof copy->json_ascii);
     buf_init(&copy->scratch, SIZE_MAX / 4);
     for (size_t i = 0; i < copy->n; i++) {
         copy->nodes[i].steps = 0;
         copy->nodes[i].near = 0;
+        memset(copy->nodes[i].met, 0, sizeof copy->nodes[i].met);
     }
     return copy;
 }
@@ -92,7 +99,39 @@ size_t langs_count(const struct langs *s)
 
 void langs_set_work(struct langs *s, uint64_t work)
 {
+    s->work_begin = s->work;
     s->work_limit = s->work + work;
+    s->task[0]++;
+    s->task[2]++;
+}
+
+uint64_t langs_work(const struct langs *s)
+{
+    return s->work - s->work_begin;
+}
+
+uint64_t langs_begin_part(struct langs *s)
+{
+    s->level = 1;
+    s->task[1]++;
+    return s->work;
+}
+
+uint32_t langs_end_part(struct langs *s, uint64_t begin)
+{
+    uint64_t work = s->work - begin;
+    s->level = 0;
+    return work < UINT32_MAX ? (uint32_t)work : UINT32_MAX;
+}
+
+bool langs_spend(struct langs *s, uint64_t work)
+{
+    s->work += work;
+    if (s->work > s->work_limit && !s->failed) {
+        langs_fail(s, "the form is too ambiguous: to follow it takes more than the budget of work; "
+                      "make alternatives begin differently, and counts smaller");
+    }
+    return !s->failed;
 }
 
 bool langs_failed(const struct langs *s, struct error *e)
@@ -313,7 +352,7 @@ struct lang lang_concat(struct langs *s, struct lang a, struct lang b)
     uint32_t id = a.id;
     for (; s->nodes[id].kind == LANG_IS_CONCAT; id = s->nodes[id].b) {
         buf_append(&s->scratch, &s->nodes[id].a, sizeof id);
-        s->work++;
+        s->work += CHAIN_WORK;
     }
     struct lang l = concat_two(s, (struct lang){id}, b);
     while (s->scratch.len > from && l.id) {
@@ -388,6 +427,11 @@ static void add_arg(struct langs *s, uint32_t id)
     s->args[s->n_args++] = id;
 }
 
+static uint32_t log2_of(size_t n)
+{
+    return n > 1 ? 63 - (uint32_t)__builtin_clzll(n) : 0;
+}
+
 /* Sorts what was gathered and makes the expression; s->n_args is g->first again, or behind the
  * args of a new one. */
 static struct lang settle(struct langs *s, struct gathered *g)
@@ -400,7 +444,7 @@ static struct lang settle(struct langs *s, struct gathered *g)
     }
     uint32_t *args = s->args + first;
     size_t n = s->n_args - first;
-    s->work += n;
+    s->work += JOIN_WORK + n * (PART_WORK + log2_of(n) / 2);
     if (n > 1) {
         qsort(args, n, sizeof *args, compare_ids);
         size_t kept = 1;

@@ -234,11 +234,20 @@ static struct lang write_json(struct langs *s, const struct ranges *r)
 struct lang lang_chars(struct langs *s, const struct char_range *ranges, size_t n,
                        enum lang_spelling spelling)
 {
+    bool is_ascii = n == 1 && ranges->first == ranges->last && ranges->first < 128;
+    if (spelling == LANG_JSON && is_ascii && s->json_ascii[ranges->first]) {
+        return (struct lang){s->json_ascii[ranges->first]};
+    }
+    uint64_t work = s->work;
     struct ranges r = tidy(ranges, n);
     struct lang l = r.n == 0                 ? lang_none()
                     : spelling == LANG_PLAIN ? write_utf8(s, &r)
                                              : write_json(s, &r);
     free(r.at);
+    if (spelling == LANG_JSON && is_ascii && !s->failed) {
+        s->json_ascii[ranges->first] = l.id;
+        s->work = work; /* it costs the same where it is known already */
+    }
     return l;
 }
 

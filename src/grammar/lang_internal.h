@@ -34,14 +34,16 @@ struct lang_node {
     uint16_t rank;                 /* how deep its derivative recurses */
     uint32_t hash;
     uint32_t a, b, c;
-    uint32_t steps; /* into table of steps; 0: not made yet */
-    uint32_t near;  /* memo of lang_near; 0: not made yet */
+    uint32_t steps;  /* into table of steps; 0: not made yet */
+    uint32_t met[3]; /* the last task, part and search that came here: langs_set_work */
+    uint32_t near;   /* memo of lang_near; 0: not made yet */
 };
 
 /* The derivatives of a language: next[of_byte[b]] is what follows byte b. */
 struct lang_table {
     uint8_t of_byte[256];
     uint16_t n;
+    uint32_t work; /* that making it takes, with those of its parts */
     uint32_t next[];
 };
 
@@ -58,8 +60,12 @@ struct langs {
     size_t n_steps, steps_capacity;
     struct arena *arena; /* of steps */
     size_t arena_bytes;
-    uint64_t work, work_limit; /* units of some ten instructions; see langs_set_work */
-    uint32_t near_bytes;       /* what lang_near was asked for */
+    uint64_t work, work_begin, work_limit; /* see langs_set_work */
+    uint32_t task[3]; /* numbers of this task, of its part, and of its searches */
+    uint8_t level;    /* which of them is at work */
+    bool is_shared;   /* many use it: what the first of them finds out is not his alone to pay */
+    uint32_t json_ascii[128]; /* lang_chars of one character, LANG_JSON; 0: not made yet */
+    uint32_t near_bytes;      /* what lang_near was asked for */
     struct buf scratch;
     bool failed;
     struct error error;
@@ -79,9 +85,22 @@ struct lang lang_multiple_state(struct langs *s, uint32_t remainder, uint32_t mo
 struct langs *langs_copy(const struct langs *s);
 size_t langs_memory(const struct langs *s); /* bytes */
 size_t langs_count(const struct langs *s);
-/* From now on at most so much work, then the store fails. */
+/* A task begins: from now on at most so much work, then the store fails. Work is counted in units
+ * of some ten nanoseconds, and as if nothing were known when a task begins: a state whose table
+ * somebody made before costs what making it took, once per task. So whether a mask or a token is
+ * within its budget depends neither on the machine nor on who used the grammar before. (Long
+ * searches for what is empty are the exception: what they found stays known and is not paid again;
+ * short ones cost nothing.) */
 void langs_set_work(struct langs *s, uint64_t work);
-enum { LANGS_COMPILE_WORK = 400 << 20, LANGS_STEP_WORK = 8 << 20 };
+uint64_t langs_work(const struct langs *s); /* of this task until now */
+/* A part of a task whose outcome is kept, and may be paid by itself another time: what it meets
+ * costs as if the task had met nothing yet. langs_end_part returns its work. Parts do not nest. */
+uint64_t langs_begin_part(struct langs *s);
+uint32_t langs_end_part(struct langs *s, uint64_t begin);
+/* False, and the store has failed, where that is too much. */
+bool langs_spend(struct langs *s, uint64_t work);
+/* At most 1 s to compile, and 100 ms for a mask or a token, where every unit is spent. */
+enum { LANGS_COMPILE_WORK = 32 << 20, LANGS_STEP_WORK = 9 << 19 };
 
 /* The table of derivatives, made where it is not there; NULL where the store has failed. What it
  * leads to may be empty where it has_cuts: lang_step looks. */

@@ -4,6 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For making a table, for what each of its parts says about 256 bytes, for each class of bytes, and
+ * for a state that a search comes to. */
+enum {
+    FREE_SEARCH_WORK = 4000,
+    TABLE_WORK = 150,
+    REFINE_WORK = 12,
+    CLASS_WORK = 8,
+    SEARCH_WORK = 4
+};
+
 /* ---- derivatives ---- */
 
 /* Bytes in classes: two bytes are in one class where all tables that were joined treat them alike.
@@ -80,6 +90,7 @@ static const struct lang_table *keep(struct langs *s, uint32_t id, const struct 
         t->of_byte[b] = joined[p->of_byte[b]];
     }
     t->n = n;
+    t->work = 0;
     memcpy(t->next, kept, n * sizeof *kept);
     if (s->n_steps >= s->steps_capacity) {
         s->steps_capacity = s->steps_capacity ? 2 * s->steps_capacity : 64;
@@ -101,8 +112,11 @@ static const struct lang_table *derive_many(struct langs *s, uint32_t id, struct
             return NULL;
         }
         refine(p, t);
+        s->work += REFINE_WORK;
     }
-    s->work += (uint64_t)n * (p->n + 16u);
+    if (!langs_spend(s, (uint64_t)n * p->n / 4)) {
+        return NULL;
+    }
     struct lang next[256], *parts = mem_array(n, sizeof *parts);
     for (uint16_t c = 0; c < p->n; c++) {
         uint32_t n_parts = 0;
@@ -132,6 +146,7 @@ static const struct lang_table *derive_concat(struct langs *s, uint32_t id, stru
         refine(p, of_b);
     }
     struct lang next[256];
+    s->work += CLASS_WORK * p->n;
     for (uint16_t c = 0; c < p->n; c++) {
         next[c] = lang_concat(s, after(of_a, p->first[c]), b);
         if (over) {
@@ -152,6 +167,7 @@ static const struct lang_table *derive_repeat(struct langs *s, uint32_t id, stru
     refine(p, of_a);
     struct lang rest = lang_repeat(s, a, min ? min - 1 : 0, max == LANG_INFINITE ? max : max - 1);
     struct lang next[256];
+    s->work += CLASS_WORK * p->n;
     for (uint16_t c = 0; c < p->n; c++) {
         next[c] = lang_concat(s, after(of_a, p->first[c]), rest);
     }
@@ -194,20 +210,8 @@ static const struct lang_table *derive_multiple(struct langs *s, uint32_t id, st
     return keep(s, id, p, next);
 }
 
-const struct lang_table *lang_derive(struct langs *s, uint32_t id)
+static const struct lang_table *make_table(struct langs *s, uint32_t id)
 {
-    if (s->failed) {
-        return NULL;
-    }
-    if (s->nodes[id].steps) {
-        return s->steps[s->nodes[id].steps];
-    }
-    s->work += 64;
-    if (s->work > s->work_limit) {
-        langs_fail(s, "the grammar is too ambiguous: following it takes more than the budget of "
-                      "work; make alternatives begin differently");
-        return NULL;
-    }
     struct partition p = {.n = 1};
     struct lang next[256] = {{0}};
     switch (s->nodes[id].kind) {
@@ -236,6 +240,56 @@ const struct lang_table *lang_derive(struct langs *s, uint32_t id)
     default: /* NONE, EMPTY, MARK: nothing follows */
         return keep(s, id, &p, next);
     }
+}
+
+/* The parts whose tables a table is made of. */
+static bool derive_parts(struct langs *s, uint32_t id)
+{
+    struct lang_node n = s->nodes[id];
+    switch (n.kind) {
+    case LANG_IS_OR:
+    case LANG_IS_AND:
+        for (uint32_t i = 0; i < n.b; i++) {
+            if (!lang_derive(s, s->args[n.a + i])) {
+                return false;
+            }
+        }
+        return true;
+    case LANG_IS_CONCAT:
+        return lang_derive(s, n.a) && (!s->nodes[n.a].has_empty || lang_derive(s, n.b));
+    case LANG_IS_REPEAT:
+    case LANG_IS_NOT:
+        return lang_derive(s, n.a);
+    default:
+        return true;
+    }
+}
+
+/* A table costs what making it took, whether that was now or before, and so do those of its parts:
+ * each once per task. */
+const struct lang_table *lang_derive(struct langs *s, uint32_t id)
+{
+    struct lang_node *n = &s->nodes[id];
+    if (s->failed) {
+        return NULL;
+    }
+    if (n->met[s->level] == s->task[s->level] && n->steps) {
+        return s->steps[n->steps];
+    }
+    n->met[s->level] = s->task[s->level];
+    if (n->steps) {
+        struct lang_table *t = s->steps[n->steps];
+        return langs_spend(s, t->work) && derive_parts(s, id) ? t : NULL;
+    }
+    uint64_t before;
+    if (!derive_parts(s, id) || (before = s->work, !langs_spend(s, TABLE_WORK)) ||
+        !make_table(s, id) || !langs_spend(s, 0)) {
+        return NULL;
+    }
+    struct lang_table *t = s->steps[s->nodes[id].steps];
+    uint64_t work = s->work - before;
+    t->work = work < UINT32_MAX ? (uint32_t)work : UINT32_MAX;
+    return t;
 }
 
 /* ---- searching ---- */
@@ -310,7 +364,8 @@ static void search_end(struct search *q)
 /* Adds what follows the state at index i of the queue. */
 static bool search_expand(struct search *q, size_t i)
 {
-    const struct lang_table *t = lang_derive(q->s, q->queue[i]);
+    const struct lang_table *t =
+        langs_spend(q->s, SEARCH_WORK) ? lang_derive(q->s, q->queue[i]) : NULL;
     if (!t) {
         return false;
     }
@@ -328,15 +383,8 @@ static bool search_expand(struct search *q, size_t i)
     return true;
 }
 
-enum lang_answer lang_is_empty(struct langs *s, struct lang a)
+static enum lang_answer search_empty(struct langs *s, struct lang a)
 {
-    struct lang_node *n = &s->nodes[a.id];
-    if (n->life == LIFE_UNKNOWN && n->ends) {
-        n->life = LIFE_LIVE;
-    }
-    if (n->life != LIFE_UNKNOWN) {
-        return n->life == LIFE_DEAD ? LANG_YES : LANG_NO;
-    }
     struct search q;
     search_begin(&q, s, a);
     enum lang_answer answer = LANG_YES;
@@ -358,6 +406,26 @@ enum lang_answer lang_is_empty(struct langs *s, struct lang a)
         s->nodes[q.queue[i]].life = LIFE_DEAD;
     }
     search_end(&q);
+    return answer;
+}
+
+enum lang_answer lang_is_empty(struct langs *s, struct lang a)
+{
+    struct lang_node *n = &s->nodes[a.id];
+    if (n->life == LIFE_UNKNOWN && n->ends) {
+        n->life = LIFE_LIVE;
+    }
+    if (n->life != LIFE_UNKNOWN) {
+        return n->life == LIFE_DEAD ? LANG_YES : LANG_NO;
+    }
+    uint64_t begin = s->work;
+    uint8_t level = s->level;
+    s->level = 2;
+    enum lang_answer answer = search_empty(s, a);
+    s->level = level;
+    if (s->is_shared && s->work - begin <= FREE_SEARCH_WORK) {
+        s->work = begin;
+    }
     return answer;
 }
 
@@ -435,7 +503,7 @@ bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
     counts[0] = COUNT_OPEN;
     while (ok && depth) {
         struct counting *top = &stack[depth - 1];
-        const struct lang_table *t = lang_derive(s, top->id);
+        const struct lang_table *t = langs_spend(s, SEARCH_WORK) ? lang_derive(s, top->id) : NULL;
         if (!t) {
             ok = false;
             break;
@@ -494,7 +562,9 @@ static uint32_t prune(struct langs *s, uint32_t id)
                 living[n_living++] = branch;
             }
         }
+        uint64_t work = s->work; /* it takes less than making the language did, once */
         id = n_living < n ? lang_or_all(s, living, n_living).id : id;
+        s->work = work;
         free(living);
     }
     s->nodes[id].pruned = true;
@@ -543,10 +613,10 @@ bool lang_matches(struct langs *s, struct lang a, const char *text, size_t n)
 
 bool lang_goes_on(struct langs *s, struct lang l)
 {
-    if (s->nodes[l.id].goes_on) {
+    const struct lang_table *t = lang_derive(s, l.id);
+    if (t && s->nodes[l.id].goes_on) {
         return s->nodes[l.id].goes_on == 1;
     }
-    const struct lang_table *t = lang_derive(s, l.id);
     bool goes_on = false;
     for (uint16_t c = 0; t && c < t->n && !goes_on; c++) {
         goes_on = t->next[c] && (!s->nodes[t->next[c]].has_cuts ||
@@ -606,7 +676,7 @@ size_t lang_marks(const struct langs *s, struct lang l, uint32_t *out, size_t ma
 
 /* Recursion goes as deep as ranks do: along a chain there is a loop, and heads of chains, branches
  * and repeated parts have smaller ranks. */
-struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
+static struct lang make_near(struct langs *s, struct lang l, uint32_t n_bytes)
 {
     enum { MAX_PARTS = 8 };
     const struct lang_node *n = &s->nodes[l.id];
@@ -624,7 +694,7 @@ struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
             min = min <= n_bytes ? min : n_bytes + 1;
             max = max == LANG_INFINITE || max <= n_bytes ? max : n_bytes + 1;
         }
-        near = lang_repeat(s, lang_near(s, a, n_bytes), min, max);
+        near = lang_repeat(s, make_near(s, a, n_bytes), min, max);
     } else if (n->kind == LANG_IS_CONCAT) {
         struct lang parts[MAX_PARTS + 1];
         size_t n_parts = 0;
@@ -634,7 +704,7 @@ struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
             parts[n_parts++].id = s->nodes[rest].a;
         }
         for (size_t i = 0; i < n_parts; i++) {
-            parts[i] = lang_near(s, parts[i], n_bytes);
+            parts[i] = make_near(s, parts[i], n_bytes);
         }
         parts[n_parts++].id = rest;
         near = lang_concat_all(s, parts, n_parts);
@@ -642,7 +712,7 @@ struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
         uint32_t first = n->a, count = n->b;
         struct lang *parts = mem_array(count, sizeof *parts);
         for (uint32_t i = 0; i < count; i++) {
-            parts[i] = lang_near(s, (struct lang){s->args[first + i]}, n_bytes);
+            parts[i] = make_near(s, (struct lang){s->args[first + i]}, n_bytes);
         }
         near = lang_or_all(s, parts, count);
         free(parts);
@@ -653,4 +723,12 @@ struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
     s->nodes[l.id].near = near.id;
     s->nodes[near.id].near = near.id;
     return near;
+}
+
+struct lang lang_near(struct langs *s, struct lang l, uint32_t n_bytes)
+{
+    uint64_t work = s->work; /* it takes less than l took, once, and is not counted */
+    l = make_near(s, l, n_bytes);
+    s->work = work;
+    return l;
 }

@@ -9,6 +9,11 @@
 #include <stdlib.h>
 
 enum {
+    /* As langs_set_work counts it: for two nodes of the vocabulary along a language, and for one
+     * along places. */
+    WALK_WORK = 1,
+    WALK_PLACE_WORK = 4,
+    JOIN_WORK = 8,     /* and for a language of a place, beside its words */
     FEW_TOKENS = 128,  /* up to here a list takes less than bits */
     KEEP_ABOVE = 2000, /* a place's mask that took so many steps is kept */
 };
@@ -25,6 +30,7 @@ struct own {
     uint32_t n_tokens;
     struct border *borders;
     uint32_t n_borders;
+    uint32_t work, met; /* that it took, and the last task that paid */
 };
 
 void own_free(struct space *s)
@@ -77,7 +83,7 @@ static struct own find_own(struct space *s, struct lang l)
     struct gathering g = {.vocab = v};
     uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at); /* state at depth */
     at[0] = l.id;
-    for (uint32_t i = 0; i < v->n_nodes;) {
+    for (uint32_t i = 0; i < v->n_nodes && langs_spend(s->langs, i % 2 * WALK_WORK);) {
         const struct vocab_node *n = &v->nodes[i];
         uint32_t next = lang_step_id(s->langs, at[n->depth - 1], n->byte);
         if (next == 0) {
@@ -115,8 +121,15 @@ static const struct own *own_of(struct space *s, struct lang l)
 {
     l = lang_near(s->langs, l, s->vocab->max_bytes);
     uint32_t index = memo_get(&s->owns, l.id);
+    if (index && s->own[index - 1].met != s->langs->task[0]) {
+        langs_spend(s->langs, s->own[index - 1].work);
+        s->own[index - 1].met = s->langs->task[0];
+    }
     if (!index) {
+        uint64_t begin = langs_begin_part(s->langs);
         struct own own = find_own(s, l);
+        own.work = langs_end_part(s->langs, begin);
+        own.met = s->langs->task[0];
         s->own = build_grown(s->own, s->n_own, &s->own_capacity, sizeof *s->own);
         s->own[s->n_own++] = own;
         index = (uint32_t)s->n_own;
@@ -136,7 +149,7 @@ static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_
     uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at), end = v->nodes[node].end;
     size_t steps = 0;
     at[v->nodes[node].depth] = place;
-    for (uint32_t i = node + 1; i < end; steps++) {
+    for (uint32_t i = node + 1; i < end && langs_spend(s->langs, WALK_PLACE_WORK); steps++) {
         const struct vocab_node *n = &v->nodes[i];
         uint32_t next = space_step(s, at[n->depth - 1], n->byte);
         if (next < PLACE_FIRST) {
@@ -214,13 +227,15 @@ void space_mask(struct space *s, uint32_t place, uint32_t *mask)
 {
     size_t n_words = s->vocab->n_words;
     if (s->places[place].mask) {
+        langs_spend(s->langs, s->places[place].mask_work);
         memcpy(mask, s->places[place].mask, n_words * sizeof *mask);
         return;
     }
     memset(mask, 0, n_words * sizeof *mask);
     struct place p = s->places[place];
+    uint64_t before = s->langs->work;
     size_t steps = 0;
-    for (uint32_t i = 0; i < p.n_threads; i++) {
+    for (uint32_t i = 0; i < p.n_threads && langs_spend(s->langs, JOIN_WORK + n_words / 32); i++) {
         struct thread t = s->threads[p.threads + i];
         if (t.text == TEXT_IS_TOKEN) {
             mask_waiting(s, &t, mask);
@@ -228,9 +243,12 @@ void space_mask(struct space *s, uint32_t place, uint32_t *mask)
             steps += mask_thread(s, t, mask) + n_words / 64;
         }
     }
-    if (steps > KEEP_ABOVE && !s->langs->failed) {
-        s->places[place].mask = mem_array(n_words, sizeof *mask);
-        memcpy(s->places[place].mask, mask, n_words * sizeof *mask);
+    uint64_t work = s->langs->work - before;
+    if (steps > KEEP_ABOVE && !s->langs->failed && work <= UINT32_MAX) {
+        struct place *kept = &s->places[place];
+        kept->mask = mem_array(n_words, sizeof *mask);
+        kept->mask_work = (uint32_t)work;
+        memcpy(kept->mask, mask, n_words * sizeof *mask);
         s->mask_bytes += n_words * sizeof *mask;
     }
 }

@@ -51,25 +51,12 @@ static bool take_member(struct build *b, struct object_part *p, const struct obj
     return true;
 }
 
-/* What each member needs beside it, and what that needs: needs[i] grows until nothing is new. */
-static void close_needs(struct object_frame *f)
+/* What must be there from the beginning, with all that it needs. */
+static void take_required(struct object_frame *f)
 {
-    bool grew = true;
-    while (grew) {
-        grew = false;
-        for (uint32_t i = 0; i < f->n_parts; i++) {
-            uint32_t *needs = f->parts[i].needs;
-            for (uint32_t j = 0; needs && j < f->n_parts; j++) {
-                const uint32_t *more = has_bit(needs, j) ? f->parts[j].needs : NULL;
-                for (uint32_t w = 0; more && w < f->n_words; w++) {
-                    grew = grew || (more[w] & ~needs[w]);
-                    needs[w] |= more[w];
-                }
-            }
-        }
-    }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         const uint32_t *needs = f->parts[i].needs;
+        f->needs_work += needs != NULL;
         if (f->parts[i].required) {
             set_bit(f->required, i);
             for (uint32_t w = 0; needs && w < f->n_words; w++) {
@@ -79,27 +66,42 @@ static void close_needs(struct object_frame *f)
     }
 }
 
-static void take_needs(struct build *b, struct object_frame *f, const struct object_options *o)
+/* What each member needs beside it, from the caller's order to ours. */
+static bool take_needs(struct build *b, struct object_frame *f, const struct object_options *o)
 {
-    uint32_t *sorted = mem_array(o->n_members + 1, sizeof *sorted); /* by the caller's order */
-    for (uint32_t i = 0; i < f->n_parts; i++) {
-        sorted[f->parts[i].place] = i;
+    uint64_t n_needy = 0, n_arrows = 0;
+    for (size_t i = 0; i < o->n_members; i++) {
+        n_needy += o->members[i].n_requires > 0;
+        n_arrows += o->members[i].n_requires;
     }
-    for (uint32_t i = 0; i < f->n_parts; i++) {
-        const struct object_member *m = &o->members[f->parts[i].place];
-        if (m->n_requires == 0) {
-            continue;
+    if (n_needy * f->n_words > OBJECT_MAX_NEEDS_WORDS || n_arrows > BUILD_MAX_LINKS) {
+        build_fail(b, ERROR_LIMIT, "an object has too many members that need others beside them");
+        return false;
+    }
+    if (n_arrows) {
+        uint32_t *sorted = mem_array(o->n_members + 1, sizeof *sorted); /* by the caller's order */
+        uint32_t *starts = mem_array(o->n_members + 1, sizeof *starts), n = 0;
+        uint32_t *to = mem_array(n_arrows, sizeof *to);
+        for (uint32_t i = 0; i < f->n_parts; i++) {
+            sorted[f->parts[i].place] = i;
         }
-        f->parts[i].needs = build_alloc(b, f->n_words * sizeof(uint32_t));
-        set_bit(f->parts[i].needs, i);
-        for (size_t j = 0; j < m->n_requires; j++) {
-            if (m->requires_members[j] < o->n_members) {
-                set_bit(f->parts[i].needs, sorted[m->requires_members[j]]);
+        for (uint32_t i = 0; i < f->n_parts; i++) {
+            const struct object_member *m = &o->members[f->parts[i].place];
+            starts[i] = n;
+            for (size_t j = 0; j < m->n_requires; j++) {
+                if (m->requires_members[j] < o->n_members) {
+                    to[n++] = sorted[m->requires_members[j]];
+                }
             }
         }
+        starts[f->n_parts] = n;
+        object_close_needs(b, f, starts, to);
+        free(sorted);
+        free(starts);
+        free(to);
     }
-    free(sorted);
-    close_needs(f);
+    take_required(f);
+    return true;
 }
 
 struct node build_object(struct build *b, const struct object_options *o)
@@ -149,7 +151,9 @@ struct node build_object(struct build *b, const struct object_options *o)
                               f->parts[i].key);
         }
     }
-    take_needs(b, f, o);
+    if (!take_needs(b, f, o)) {
+        return build_none();
+    }
     for (uint32_t i = 0; i < f->n_families; i++) {
         f->families[i].keys = o->families[i].keys;
         f->families[i].value = o->families[i].value.id;
@@ -172,19 +176,27 @@ bool object_lives(struct build *b, struct object_frame *f)
         f->parts[i].lives = b->nodes[f->parts[i].value].lives;
     }
     uint64_t n_living = 0, n_required = 0;
+    uint32_t *dead = mem_zalloc((f->n_words + 1) * sizeof *dead);
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        if (!f->parts[i].lives) {
+            set_bit(dead, i);
+        }
+    }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         const uint32_t *needs = f->parts[i].needs;
         bool all = f->parts[i].lives;
-        for (uint32_t j = 0; needs && all && j < f->n_parts; j++) {
-            all = !has_bit(needs, j) || b->nodes[f->parts[j].value].lives;
+        for (uint32_t w = 0; needs && all && w < f->n_words; w++) {
+            all = !(needs[w] & dead[w]);
         }
         f->parts[i].lives = all;
         n_living += all;
         n_required += has_bit(f->required, i);
         if (has_bit(f->required, i) && !all) {
+            free(dead);
             return false;
         }
     }
+    free(dead);
     bool endless = false;
     f->records = false;
     for (uint32_t i = 0; i < f->n_families; i++) {
@@ -214,18 +226,6 @@ bool object_lives(struct build *b, struct object_frame *f)
 }
 
 /* ---- the languages of keys ---- */
-
-static struct lang unit_lang(struct build *b, uint32_t cp)
-{
-    if (cp < 128 && b->ascii[cp].id) {
-        return b->ascii[cp];
-    }
-    struct lang l = lang_chars(b->langs, &(struct char_range){cp, cp}, 1, LANG_JSON);
-    if (cp < 128) {
-        b->ascii[cp] = l;
-    }
-    return l;
-}
 
 /* Behind a key: quote, colon, mark. */
 static struct lang key_end(const struct object_frame *f, struct langs *s, uint32_t mark)
@@ -320,7 +320,8 @@ void object_prepare(struct build *b, struct object_frame *f)
         struct lang l = key_end(f, s, MARK_MEMBER + i);
         p->suffixes[p->n_units] = l.id;
         for (uint32_t at = p->n_units; at-- > 0;) {
-            p->heads[at] = unit_lang(b, p->units[at]).id;
+            struct char_range unit = {p->units[at], p->units[at]};
+            p->heads[at] = lang_chars(s, &unit, 1, LANG_JSON).id;
             l = lang_concat(s, (struct lang){p->heads[at]}, l);
             p->suffixes[at] = l.id;
         }

@@ -142,7 +142,7 @@ static bool goal_body(struct compiler *c, uint32_t goal, uint32_t types, struct 
         }
     }
     const struct goal *g = goal_get(c, goal);
-    if (c->failed) {
+    if (!goal_check_work(c, goal) || c->failed) {
         return false;
     }
     /* What no value fits because of a single schema was hardly meant; what several say together
@@ -163,7 +163,7 @@ static bool goal_body(struct compiler *c, uint32_t goal, uint32_t types, struct 
     }
     *body = build_choice(c->b, nodes, n);
     free(nodes);
-    return !c->failed;
+    return goal_check_work(c, goal) && !c->failed;
 }
 
 /* Rules until none is wanted any more. */

@@ -25,18 +25,29 @@ static bool may_work(struct compiler *c, uint32_t n)
     return !c->failed;
 }
 
-void branch_add_atom(struct compiler *c, struct branch *b, uint32_t atom)
+/* Where the atom is, or belongs: atoms are sorted, and new ones have the highest numbers. */
+static uint32_t atom_place(const struct branch *b, uint32_t atom)
 {
-    if (!(b->types & atom_type(atom_get(c, atom)->kind))) {
-        return;
+    uint32_t low = 0, high = b->n;
+    if (b->n == 0 || b->atoms[b->n - 1] < atom) {
+        return b->n;
     }
-    for (uint32_t i = 0; i < b->n; i++) {
-        if (b->atoms[i] == atom) {
-            return;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (b->atoms[middle] < atom) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    if (b->n == b->capacity) {
+    return low;
+}
+
+static void make_room(struct compiler *c, struct branch *b, uint32_t n)
+{
+    if (n > b->capacity) {
         uint32_t capacity = b->capacity ? 2 * b->capacity : 8;
+        capacity = capacity > n ? capacity : n;
         uint32_t *atoms = arena_alloc(c->arena, capacity * sizeof *atoms);
         if (b->n) {
             memcpy(atoms, b->atoms, b->n * sizeof *atoms);
@@ -44,7 +55,41 @@ void branch_add_atom(struct compiler *c, struct branch *b, uint32_t atom)
         b->atoms = atoms;
         b->capacity = capacity;
     }
-    b->atoms[b->n++] = atom;
+}
+
+void branch_add_atom(struct compiler *c, struct branch *b, uint32_t atom)
+{
+    uint32_t at = atom_place(b, atom);
+    if (!(b->types & atom_type(atom_get(c, atom)->kind)) || (at < b->n && b->atoms[at] == atom)) {
+        return;
+    }
+    make_room(c, b, b->n + 1);
+    memmove(b->atoms + at + 1, b->atoms + at, (b->n - at) * sizeof *b->atoms);
+    b->atoms[at] = atom;
+    b->n++;
+}
+
+/* Those of both. */
+static void join_atoms(struct compiler *c, struct branch *b, const struct branch *with)
+{
+    uint32_t n_new = 0, *fresh = mem_array(with->n + 1, sizeof *fresh);
+    for (uint32_t i = 0, at = 0; i < with->n; i++) {
+        uint32_t atom = with->atoms[i];
+        while (at < b->n && b->atoms[at] < atom) {
+            at++;
+        }
+        if ((at == b->n || b->atoms[at] != atom) &&
+            (b->types & atom_type(atom_get(c, atom)->kind))) {
+            fresh[n_new++] = atom;
+        }
+    }
+    make_room(c, b, b->n + n_new);
+    for (uint32_t to = b->n + n_new, from = b->n, left = n_new; left > 0;) { /* from the end */
+        bool old = from > 0 && b->atoms[from - 1] > fresh[left - 1];
+        b->atoms[--to] = old ? b->atoms[--from] : fresh[--left];
+    }
+    b->n += n_new;
+    free(fresh);
 }
 
 /* Atoms about types that are not allowed any more say nothing. */
@@ -97,9 +142,7 @@ static void branch_and(struct compiler *c, struct branch *b, const struct branch
 {
     b->types &= with->types;
     drop_atoms(c, b);
-    for (uint32_t i = 0; i < with->n; i++) {
-        branch_add_atom(c, b, with->atoms[i]);
-    }
+    join_atoms(c, b, with);
     add_evaluated(c, &b->evaluated, &with->evaluated);
 }
 

@@ -172,17 +172,19 @@ uint32_t goal_any(struct compiler *c, const uint32_t *goals, uint32_t n)
     return id;
 }
 
+bool goal_check_work(struct compiler *c, uint32_t goal)
+{
+    const struct goal *g = goal_get(c, goal);
+    return !langs_failed(c->langs, NULL) ||
+           schema_fail(c, ERROR_LIMIT, g->n ? literal_schema(g->literals[0]) : 0, NULL,
+                       "too much work");
+}
+
 /* Branches that say the same are one. */
 static bool same_branch(const struct branch *a, const struct branch *b)
 {
     return a->types == b->types && a->n == b->n &&
            (a->n == 0 || memcmp(a->atoms, b->atoms, a->n * sizeof *a->atoms) == 0);
-}
-
-static int compare_atoms(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
 }
 
 const struct branches *goal_branches(struct compiler *c, uint32_t goal)
@@ -200,12 +202,10 @@ const struct branches *goal_branches(struct compiler *c, uint32_t goal)
         branches_product(c, &all, &one);
     }
     c->active = active;
+    goal_check_work(c, goal);
     uint32_t n = 0;
     for (uint32_t i = 0; i < all.n; i++) {
         struct branch *b = &all.v[i];
-        if (b->n) {
-            qsort(b->atoms, b->n, sizeof *b->atoms, compare_atoms);
-        }
         bool is_new = true;
         for (uint32_t j = 0; j < n && is_new; j++) {
             is_new = !same_branch(&all.v[j], b);

@@ -160,7 +160,7 @@ struct pattern {
 struct branch {
     uint32_t types; /* enum type */
     uint32_t n, capacity;
-    uint32_t *atoms; /* [n] */
+    uint32_t *atoms; /* [n] sorted */
     struct evaluated evaluated;
 };
 
@@ -302,6 +302,8 @@ static inline struct goal *goal_get(const struct compiler *c, uint32_t id)
 }
 /* The branches of a goal, made when first asked for; NULL after an error. */
 const struct branches *goal_branches(struct compiler *c, uint32_t goal);
+/* False, with the sentence, where the languages take too much work; at the goal's schema. */
+bool goal_check_work(struct compiler *c, uint32_t goal);
 /* True where it is certain that nothing satisfies it, looking so many levels down. */
 bool goal_is_dead(struct compiler *c, uint32_t goal, uint32_t levels);
 /* Its rule, which is defined sooner or later. */
@@ -367,6 +369,8 @@ struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema,
 struct lang number_compare(struct compiler *c, const json_t *bound, bool less, bool equal,
                            bool more);
 struct lang number_equal(struct compiler *c, const json_t *v);
+/* The same as texts with what may follow them: 1 or 2. */
+uint32_t number_words(struct compiler *c, const json_t *v, struct lang_word words[2]);
 struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor);
 struct lang number_plain(struct compiler *c); /* any number, without exponent */
 struct lang number_integer(struct compiler *c);

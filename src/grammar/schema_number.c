@@ -162,18 +162,26 @@ static struct lang differing(struct compiler *c, const char *text, size_t n, boo
     return all;
 }
 
+/* Zeros that change nothing behind a number's figures, with a point where there is none yet. */
+static struct lang zeros_behind(struct compiler *c, bool has_point)
+{
+    struct lang zero = text_lang(c, "0", 1);
+    struct lang zeros = lang_repeat(c->langs, zero, 0,
+                                    c->o.bounds.unbounded ? LANG_INFINITE : c->o.bounds.max_digits);
+    return has_point ? zeros
+                     : lang_optional(c->langs, then(c, text_lang(c, ".", 1), then(c, zero, zeros)));
+}
+
 /* Magnitudes equal to, larger than and smaller than the bound's. */
 static struct lang magnitude_equal(struct compiler *c, const struct figures *f)
 {
-    struct lang zeros = lang_repeat(c->langs, text_lang(c, "0", 1), 0,
-                                    c->o.bounds.unbounded ? LANG_INFINITE : c->o.bounds.max_digits);
-    struct lang point = text_lang(c, ".", 1), whole = text_lang(c, f->whole, f->n_whole);
+    struct lang zeros = zeros_behind(c, f->n_fraction > 0);
+    struct lang whole = text_lang(c, f->whole, f->n_whole);
     if (f->n_fraction) {
-        return then(c, whole,
-                    then(c, point, then(c, text_lang(c, f->fraction, f->n_fraction), zeros)));
+        struct lang fraction = then(c, text_lang(c, f->fraction, f->n_fraction), zeros);
+        return then(c, whole, then(c, text_lang(c, ".", 1), fraction));
     }
-    struct lang behind = then(c, point, then(c, text_lang(c, "0", 1), zeros));
-    return then(c, whole, lang_optional(c->langs, behind));
+    return then(c, whole, zeros);
 }
 
 static struct lang magnitude_larger(struct compiler *c, const struct figures *f)
@@ -240,6 +248,28 @@ struct lang number_compare(struct compiler *c, const json_t *bound, bool less, b
 struct lang number_equal(struct compiler *c, const json_t *v)
 {
     return number_compare(c, v, false, true, false);
+}
+
+/* Two ways for zero, one for all others. */
+uint32_t number_words(struct compiler *c, const json_t *v, struct lang_word words[2])
+{
+    struct decimal d = decimal_of(v);
+    struct figures f = figures_of(c, &d);
+    size_t n = 1 + f.n_whole + (f.n_fraction ? 1 + f.n_fraction : 0);
+    char *text = arena_alloc(c->arena, n + 1);
+    text[0] = '-';
+    memcpy(text + 1, f.whole, f.n_whole);
+    if (f.n_fraction) {
+        text[1 + f.n_whole] = '.';
+        memcpy(text + 2 + f.n_whole, f.fraction, f.n_fraction);
+    }
+    struct lang tail = zeros_behind(c, f.n_fraction > 0);
+    words[0] = (struct lang_word){text + 1, n - 1, tail};
+    words[1] = (struct lang_word){text, n, tail};
+    if (d.negative) {
+        words[0] = words[1];
+    }
+    return d.n ? 1 : 2;
 }
 
 struct lang number_integer(struct compiler *c)

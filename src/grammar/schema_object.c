@@ -1,5 +1,6 @@
 /* schema_object.c: what a branch says about the members of an object, put together into one frame
  * (build_object). */
+#include "grammar/build_internal.h"
 #include "grammar/schema_internal.h"
 
 #include <stdlib.h>
@@ -225,24 +226,68 @@ struct demand {
     bool is_there;
 };
 
+static const char *where_of(const struct compiler *c, uint32_t atom)
+{
+    return *(const char *const *)table_at(&c->atom_where, atom);
+}
+
+/* That a member needs another one. */
+struct need {
+    uint32_t member, other;
+};
+
+static int compare_needs(const void *a, const void *b)
+{
+    const struct need *x = a, *y = b;
+    return x->member != y->member ? (x->member > y->member) - (x->member < y->member)
+                                  : (x->other > y->other) - (x->other < y->other);
+}
+
+/* Sorted by members; others: [n], for struct object_member. */
+static struct need *needs_of(struct compiler *c, const struct branch *b, struct members *m,
+                             uint32_t *n, uint32_t **others)
+{
+    struct need *needs = mem_array(b->n + 1, sizeof *needs);
+    uint32_t at = 0, n_needy = 0, last = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        if (a->kind == OBJECT_REQUIRES) {
+            needs[at].member = (uint32_t)(mention(c, m, a->a) - m->v);
+            needs[at++].other = (uint32_t)(mention(c, m, a->b) - m->v);
+            last = i;
+        }
+    }
+    if (at) {
+        qsort(needs, at, sizeof *needs, compare_needs);
+    }
+    *others = mem_array(at + 1, sizeof **others);
+    for (uint32_t i = 0; i < at; i++) {
+        (*others)[i] = needs[i].other;
+        n_needy += i == 0 || needs[i].member != needs[i - 1].member;
+    }
+    if ((uint64_t)n_needy * (m->n / 32 + 1) > OBJECT_MAX_NEEDS_WORDS) {
+        schema_fail_at(c, ERROR_LIMIT, where_of(c, b->atoms[last]),
+                       "too many properties (%u of %u) need others beside them", n_needy, m->n);
+    }
+    *n = at;
+    return needs;
+}
+
 static struct node frame_node(struct compiler *c, const struct branch *b, const struct demand *d)
 {
     struct members m = members_of(c, b);
     struct families f = families_of(c, b);
     struct object_member *members = mem_array(m.n + 1, sizeof *members);
     struct object_family *families = mem_array(2 * f.n + 1, sizeof *families);
-    uint32_t n_families = 0, *requires = mem_array(b->n + 1, sizeof *requires), n_requires = 0;
-    for (uint32_t i = 0; i < m.n; i++) {
+    uint32_t n_families = 0, n_needs, *others;
+    struct need *needs = needs_of(c, b, &m, &n_needs, &others);
+    for (uint32_t i = 0, at = 0; i < m.n; i++) {
         members[i] = (struct object_member){.required = m.v[i].required,
                                             .value = goal_rule(c, m.v[i].goal),
-                                            .requires_members = requires + n_requires};
+                                            .requires_members = others + at};
         members[i].key = name_text(c, m.v[i].name, &members[i].n);
-        for (uint32_t j = 0; j < b->n; j++) {
-            const struct atom *a = atom_get(c, b->atoms[j]);
-            if (a->kind == OBJECT_REQUIRES && a->a == m.v[i].name) {
-                requires[n_requires++] = (uint32_t)(mention(c, &m, a->b) - m.v);
-                members[i].n_requires++;
-            }
+        for (; at < n_needs && needs[at].member == i; at++) {
+            members[i].n_requires++;
         }
     }
     for (uint32_t i = 0; i < f.n; i++) {
@@ -266,18 +311,14 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
                                .max_members = m.max,
                                .blank = c->blank,
                                .in_order = c->o.in_order};
-    struct node node = build_object(c->b, &o);
+    struct node node = c->failed ? build_none() : build_object(c->b, &o);
     free(members);
     free(families);
-    free(requires);
+    free(needs);
+    free(others);
     free(f.v);
     members_free(&m);
     return node;
-}
-
-static const char *where_of(const struct compiler *c, uint32_t atom)
-{
-    return *(const char *const *)table_at(&c->atom_where, atom);
 }
 
 /* A key of a class that must be there is one of those with a name, or another one: as many

@@ -8,11 +8,14 @@
 static struct lang set_numbers(struct compiler *c, struct value_set *set)
 {
     if (!set->has_numbers) {
+        struct lang_word *words = arena_alloc(c->arena, (2 * (size_t)set->n + 1) * sizeof *words);
+        size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
             if (json_is_number(set->values[i])) {
-                set->numbers = lang_or(c->langs, set->numbers, number_equal(c, set->values[i]));
+                n += number_words(c, set->values[i], words + n);
             }
         }
+        set->numbers = lang_words(c->langs, words, n, LANG_PLAIN);
         set->has_numbers = true;
     }
     return set->numbers;

@@ -157,6 +157,11 @@ __attribute__((format(printf, 4, 0))) static bool fail(struct compiler *c, enum 
     c->failed = true;
     char sentence[ERROR_MESSAGE_BYTES];
     vsnprintf(sentence, sizeof sentence, format, args);
+    struct error why;
+    if (langs_failed(c->langs, &why)) { /* whatever was found out then says nothing */
+        code = why.code;
+        snprintf(sentence, sizeof sentence, "%s", why.message);
+    }
     /* A pointer into a deep schema would leave no room for the sentence. */
     size_t n = strlen(pointer), most = ERROR_MESSAGE_BYTES / 2;
     if (n <= most) {

@@ -6,7 +6,10 @@
 enum {
     FIRST_SLOTS = 256,
     MAX_ITEMS = 200000, /* nodes and returns that are followed for one place */
+    ITEM_WORK = 8,      /* as langs_set_work counts it: for each of them, and for each thread */
+    CHEAP_WORK = 16,    /* what a step costs that takes at most twice as much */
 };
+#define DEAR (UINT32_C(1) << 31) /* in memos of places: what it took is in s->dear */
 
 /* ---- tables ---- */
 
@@ -324,10 +327,25 @@ static void add_thread(struct space *s, uint32_t lang, uint32_t cell, uint32_t t
     if (s->langs->nodes[lang].ends) {
         follow_end(s, lang, cell, text);
     }
-    if (lang_goes_on(s->langs, (struct lang){lang})) {
+    uint64_t work = langs_begin_part(s->langs); /* its table is paid at arrival */
+    bool goes_on = lang_goes_on(s->langs, (struct lang){lang});
+    langs_end_part(s->langs, work);
+    s->langs->work = work;
+    if (goes_on) {
         s->found = build_grown(s->found, s->n_found, &s->found_capacity, sizeof *s->found);
         s->found[s->n_found++] = (struct thread){lang, cell, text};
     }
+}
+
+/* Of finding out what may come next in a frame. */
+static uint64_t frame_work(const struct build *b, const struct build_node *n)
+{
+    if (n->kind == NODE_ARRAY) {
+        return b->arrays[n->a]->n_distinct;
+    }
+    const struct object_frame *f = b->objects[n->a];
+    return f->n_parts +
+           (f->needs_work + (f->max == LANG_INFINITE ? 0 : f->n_parts)) * f->n_words / 32;
 }
 
 static void read_frame(struct space *s, uint32_t cell)
@@ -335,6 +353,8 @@ static void read_frame(struct space *s, uint32_t cell)
     const struct build *b = s->grammar->b;
     const struct build_node *n = &b->nodes[s->cells[cell].node];
     bool records = n->kind == NODE_OBJECT && b->objects[n->a]->records;
+    langs_spend(s->langs, frame_work(b, n));
+    uint64_t work = s->langs->work; /* with the language that is made of it */
     if (records && state_of(s, cell).words[OBJECT_WORD_USED] == KEY_UNKNOWN) {
         s->unknown = true;
         return;
@@ -344,6 +364,7 @@ static void read_frame(struct space *s, uint32_t cell)
                             ? object_lexeme(b->objects[n->a], s->langs, state_of(s, cell), false)
                             : array_lexeme(b, b->arrays[n->a], s->langs, state_of(s, cell), false);
         s->cells[cell].lexeme = l.id;
+        s->langs->work = work;
     }
     add_thread(s, s->cells[cell].lexeme, cell, records ? 1 : 0);
 }
@@ -356,6 +377,7 @@ static void open_frame(struct space *s, uint32_t node, uint32_t next)
     uint32_t *room = n_words <= FEW_WORDS ? few : mem_array(n_words, sizeof *room);
     struct frame_words w = {room, 0};
     bool is_object = n->kind == NODE_OBJECT;
+    langs_spend(s->langs, frame_work(b, n));
     if (is_object) {
         object_begin(b->objects[n->a], &w);
     } else {
@@ -364,13 +386,14 @@ static void open_frame(struct space *s, uint32_t node, uint32_t next)
     uint32_t cell = frame_cell(s, node, &w, next);
     if (cell) {
         /* Kept by the node, for it is the same in all stacks. */
-        uint64_t key = (uint64_t)1 << 62 | node;
+        uint64_t key = (uint64_t)1 << 62 | node, work = s->langs->work;
         uint32_t lang = memo_get(&s->exits, key);
         if (!lang) {
             lang = is_object
                        ? object_lexeme(b->objects[n->a], s->langs, state_of(s, cell), true).id
                        : array_lexeme(b, b->arrays[n->a], s->langs, state_of(s, cell), true).id;
             memo_put(&s->exits, key, lang);
+            s->langs->work = work;
         }
         add_thread(s, lang, cell, is_object && b->objects[n->a]->records ? 1 : 0);
     }
@@ -540,9 +563,10 @@ static uint32_t finish_place(struct space *s)
         } else {
             follow_return(s, i.cell);
         }
-        s->too_complex =
-            ++s->work > MAX_ITEMS || s->n_found > 4 * GRAMMAR_MAX_THREADS || s->langs->failed;
+        s->too_complex = ++s->work > MAX_ITEMS || s->n_found > 4 * GRAMMAR_MAX_THREADS ||
+                         !langs_spend(s->langs, ITEM_WORK);
     }
+    langs_spend(s->langs, s->n_found * ITEM_WORK);
     join_threads(s);
     if (s->too_complex || s->n_found > GRAMMAR_MAX_THREADS || s->langs->failed) {
         s->gave_up = true;
@@ -552,6 +576,61 @@ static uint32_t finish_place(struct space *s)
         return PLACE_UNKNOWN;
     }
     return make_place(s, s->found, (uint32_t)s->n_found, s->found_complete);
+}
+
+/* Whoever comes to a place pays for the tables of what is read there, once per task. */
+static uint32_t arrive(struct space *s, uint32_t place)
+{
+    struct place *p = &s->places[place];
+    if (place < PLACE_FIRST || p->met == s->langs->task[0]) {
+        return place;
+    }
+    p->met = s->langs->task[0];
+    for (uint32_t i = 0; i < p->n_threads; i++) {
+        struct thread t = s->threads[p->threads + i];
+        if (t.text != TEXT_IS_TOKEN && !lang_derive(s->langs, t.lang)) {
+            s->gave_up = true;
+            return PLACE_TOO_COMPLEX;
+        }
+    }
+    return place;
+}
+
+/* What a memo of places has, paid as if it were made now: what is dear, once per task. */
+static uint32_t known_place(struct space *s, uint64_t key, uint32_t entry)
+{
+    struct dear *d = entry & DEAR ? &s->dears[memo_get(&s->dear, key) - 1] : NULL;
+    uint64_t work = !d ? CHEAP_WORK : d->met != s->langs->task[0] ? d->work : 0;
+    if (d) {
+        d->met = s->langs->task[0];
+    }
+    if (!langs_spend(s->langs, work)) {
+        s->gave_up = true;
+        return PLACE_TOO_COMPLEX;
+    }
+    return arrive(s, (entry & ~DEAR) - 1);
+}
+
+/* A place has been made, which began when so much work was done; `in` may be NULL. Where it is too
+ * complex that is not kept: another task may have more work to spend. */
+static uint32_t know_place(struct space *s, struct memo *in, uint64_t key, uint32_t place,
+                           uint64_t begin)
+{
+    uint64_t work = s->langs->work - begin;
+    bool dear = work > 2 * CHEAP_WORK;
+    if (!dear) {
+        s->langs->work = begin + CHEAP_WORK;
+    }
+    if (place == PLACE_TOO_COMPLEX || !in) {
+        return arrive(s, place);
+    }
+    memo_put(in, key, (place + 1) | (dear ? DEAR : 0));
+    if (dear) {
+        s->dears = build_grown(s->dears, s->n_dears, &s->dears_capacity, sizeof *s->dears);
+        s->dears[s->n_dears++] = (struct dear){(uint32_t)work, s->langs->task[0]};
+        memo_put(&s->dear, key, (uint32_t)s->n_dears);
+    }
+    return arrive(s, place);
 }
 
 uint32_t space_start(struct space *s)
@@ -567,13 +646,14 @@ uint32_t space_start(struct space *s)
 uint32_t space_step(struct space *s, uint32_t place, uint8_t byte)
 {
     uint64_t key = (uint64_t)place << 8 | byte;
-    if (place < PLACE_FIRST) {
-        return place;
+    if (arrive(s, place) < PLACE_FIRST) {
+        return place < PLACE_FIRST ? place : PLACE_TOO_COMPLEX;
     }
     uint32_t next = memo_get(&s->steps, key);
     if (next) {
-        return next - 1;
+        return known_place(s, key, next);
     }
+    uint64_t begin = s->langs->work;
     begin_place(s);
     struct place p = s->places[place];
     for (uint32_t i = 0; i < p.n_threads; i++) {
@@ -584,11 +664,7 @@ uint32_t space_step(struct space *s, uint32_t place, uint8_t byte)
             add_thread(s, lang, t.cell, records ? longer_text(s, t.text, byte) : 0);
         }
     }
-    next = finish_place(s);
-    if (next != PLACE_TOO_COMPLEX) { /* another time there may be more work to spend */
-        memo_put(&s->steps, key, next + 1);
-    }
-    return next;
+    return know_place(s, &s->steps, key, finish_place(s), begin);
 }
 
 uint32_t space_step_text(struct space *s, uint32_t place, const uint8_t *bytes, size_t n)
@@ -605,15 +681,12 @@ uint32_t space_exit(struct space *s, struct lang l, uint32_t cell, uint32_t text
     bool keeps = text <= TEXT_ANY;
     uint32_t place = keeps ? memo_get(&s->exits, key) : 0;
     if (place) {
-        return place - 1;
+        return known_place(s, key, place);
     }
+    uint64_t begin = s->langs->work;
     begin_place(s);
     follow_end(s, l.id, cell, text);
-    place = finish_place(s);
-    if (keeps && place != PLACE_TOO_COMPLEX) {
-        memo_put(&s->exits, key, place + 1);
-    }
-    return place;
+    return know_place(s, keeps ? &s->exits : NULL, key, finish_place(s), begin);
 }
 
 bool space_token_waits(const struct space *s, const struct thread *t, int32_t token)
@@ -734,6 +807,8 @@ void space_free(struct space *s)
     free(s->place_slots);
     memo_free(&s->steps);
     memo_free(&s->exits);
+    memo_free(&s->dear);
+    free(s->dears);
     memo_free(&s->owns);
     memo_free(&s->seen);
     free(s->token_ids);
@@ -749,8 +824,9 @@ size_t space_memory(const struct space *s)
            (s->cell_mask + s->text_mask + s->place_mask + 3) * sizeof(uint32_t) +
            s->words_capacity * sizeof *s->words + s->texts_capacity * sizeof *s->texts +
            s->threads_capacity * sizeof *s->threads + s->places_capacity * sizeof *s->places +
-           memo_bytes(&s->steps) + memo_bytes(&s->exits) + memo_bytes(&s->owns) + s->mask_bytes +
-           s->own_capacity * 32 - s->base_bytes;
+           memo_bytes(&s->steps) + memo_bytes(&s->exits) + memo_bytes(&s->dear) +
+           memo_bytes(&s->owns) + s->mask_bytes + s->own_capacity * 32 +
+           s->dears_capacity * sizeof *s->dears - s->base_bytes;
 }
 
 /* ---- from one space to another ---- */
