@@ -14,6 +14,7 @@ struct grammar_options {
     struct common_options common;
     struct constrain_options form;
     const char *text, *file;
+    bool exact;
 };
 
 #define FIELD(field) offsetof(struct grammar_options, field)
@@ -21,8 +22,11 @@ struct grammar_options {
 static const struct option table[] = {
     CONSTRAIN_ROWS(FIELD(form)),
     {"text", 0, OPTION_STRING, "TEXT", "the text to look at", FIELD(text), 0, 0, 0},
-    {"file", 'f', OPTION_STRING, "FILE", "a file with it (-: standard input)", FIELD(file), 0, 0,
-     0},
+    {"file", 'f', OPTION_STRING, "FILE",
+     "a file with it (-: standard input); a line end at its end is not part of it", FIELD(file), 0,
+     0, 0},
+    {"exact", 0, OPTION_FLAG, NULL, "with -f: every byte of the file is part of the text",
+     FIELD(exact), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -128,6 +132,10 @@ static bool read_text(const struct grammar_options *o, struct buf *room, struct 
         }
         l->text = room->data ? room->data : "";
         l->n = room->len;
+        if (!o->exact && l->n && l->text[l->n - 1] == '\n') { /* echo and editors put it there */
+            l->n--;
+            l->n -= l->n && l->text[l->n - 1] == '\r';
+        }
     }
     return true;
 }
@@ -145,6 +153,8 @@ static int run(const void *options, const struct string_list *arguments)
     if (o.text && o.file) {
         return cli_usage("grammar", "--text and -f both give the text; leave one away");
     }
+    o.form.every_spelling =
+        true; /* "\\u0061" is as good a key as "a" where somebody else wrote it */
     double start_s = time_now_s();
     struct grammar *g = constrain_grammar(&o.form, &e);
     double ms = (time_now_s() - start_s) * 1e3;
@@ -190,7 +200,8 @@ const struct command cmd_grammar = {
         "Reads a grammar as `lllm run` does and follows a text with it, byte by byte. Prints\n"
         "\"accepted\", \"unfinished\" with what must come, or \"refused\" with the place and what\n"
         "may come there; exit status 0 where the text is accepted, 1 where it is not. Without a\n"
-        "text it says how large the grammar is. Tokens (<think>) match no text here.",
+        "text it says how large the grammar is. Tokens (<think>) match no text here. JSON may be\n"
+        "spelled in every valid way; `lllm run` writes keys and integers plainly.",
     .examples = "  lllm grammar json.gbnf --text '{\"a\": 1}'\n"
                 "  lllm grammar --regex '\\d{4}-\\d{2}' --text 2026-1\n"
                 "  lllm grammar --json-schema person.json --text '{\"name\": \"Ada\"}'\n"

@@ -10,6 +10,7 @@ struct constrain_options {
     const char *regex, *choices;
     bool json_format;
     const char *json_schema; /* a file, or "-" */
+    bool every_spelling;     /* no row: texts of others are judged (struct json_bounds) */
 };
 
 /* Rows of an option table; of is the offset of a struct constrain_options. */

@@ -118,6 +118,7 @@ struct object_options {
     /* Members come in the order of `members`, and families behind them: what OpenAI's strict mode
      * promises, and smaller masks. */
     bool in_order;
+    bool plain_keys; /* LANG_JSON_PLAIN */
 };
 enum { BUILD_MAX_MEMBERS = 1 << 16, BUILD_MAX_FAMILIES = 1024 };
 struct node build_object(struct build *b, const struct object_options *o);

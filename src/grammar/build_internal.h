@@ -92,9 +92,10 @@ struct object_frame {
     uint32_t n_families, n_demands;
     uint32_t min, max;
     struct lang blank;
-    bool in_order, records; /* records: keys of families have to be remembered */
-    uint32_t *required;     /* [n_words], with what they need */
-    uint32_t needs_work;    /* members that need others */
+    bool in_order, plain_keys;
+    bool records;        /* keys of families have to be remembered */
+    uint32_t *required;  /* [n_words], with what they need */
+    uint32_t needs_work; /* members that need others */
 };
 
 struct array_frame {

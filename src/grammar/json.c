@@ -68,9 +68,9 @@ struct lang lang_json_quoted(struct langs *s, struct lang content)
     return lang_concat(s, quote, lang_concat(s, content, quote));
 }
 
-struct lang lang_json_content(struct langs *s)
+struct lang lang_json_content(struct langs *s, enum lang_spelling spelling)
 {
-    return lang_repeat(s, lang_any_char(s, LANG_JSON), 0, LANG_INFINITE);
+    return lang_repeat(s, lang_any_char(s, spelling), 0, LANG_INFINITE);
 }
 
 /* ---- values ---- */
@@ -103,7 +103,8 @@ static struct json_nodes *nodes_of(struct build *b, const struct json_bounds *bo
         const struct json_bounds *have = &b->json[i].bounds;
         if (have->unbounded == bounds->unbounded &&
             (bounds->unbounded ||
-             (have->max_blanks == bounds->max_blanks && have->max_digits == bounds->max_digits &&
+             (have->every_spelling == bounds->every_spelling &&
+              have->max_blanks == bounds->max_blanks && have->max_digits == bounds->max_digits &&
               have->max_exponent == bounds->max_exponent))) {
             return &b->json[i];
         }
@@ -112,9 +113,11 @@ static struct json_nodes *nodes_of(struct build *b, const struct json_bounds *bo
     struct lang blank = lang_json_blank(s, bounds);
     struct node value = build_rule(b, "a JSON value");
     struct node item = build_sequence(b, (const struct node[]){value, build_lang(b, blank)}, 2);
-    struct lang string = lang_json_quoted(s, lang_json_content(s));
+    struct lang string = lang_json_quoted(s, lang_json_content(s, LANG_JSON));
+    enum lang_spelling of_keys = json_bounds_plain(bounds) ? LANG_JSON_PLAIN : LANG_JSON;
+    struct lang name = lang_json_quoted(s, lang_json_content(s, of_keys));
     struct lang key =
-        lang_concat_all(s, (const struct lang[]){string, blank, lang_text(s, ":", 1), blank}, 4);
+        lang_concat_all(s, (const struct lang[]){name, blank, lang_text(s, ":", 1), blank}, 4);
     struct node member = build_sequence(b, (const struct node[]){build_lang(b, key), item}, 2);
     struct json_nodes made = {.bounds = *bounds, .value = value};
     made.object = brackets(b, "{", member, "}", blank);

@@ -83,6 +83,9 @@ enum lang_spelling {
      * the character, \" \\ \/ \b \f \n \r \t \uXXXX and surrogate pairs. Control characters,
      * quotes and backslashes are escaped always; surrogates alone cannot be written. */
     LANG_JSON,
+    /* The one of those that people write: UTF-8, and where that cannot be the short escape, or else
+     * \u00XX. */
+    LANG_JSON_PLAIN,
 };
 
 /* One character out of ranges of code points (sorted or not, overlapping or not, surrogates are
@@ -187,7 +190,15 @@ struct json_bounds {
     uint32_t max_blanks;   /* at a place: a space or tab each, behind at most one line end */
     uint32_t max_digits;   /* before the point, and as many behind it */
     uint32_t max_exponent; /* digits of it */
+    /* Keys, and the texts and numbers of an enum or const, in every way that JSON has, and integers
+     * as 5.0 too; else LANG_JSON_PLAIN and 5. What is generated is better plain; what is judged may
+     * be spelled in any way. */
+    bool every_spelling;
 };
+static inline bool json_bounds_plain(const struct json_bounds *b)
+{
+    return !b->unbounded && !b->every_spelling;
+}
 void json_bounds_defaults(struct json_bounds *b);                          /* 32, 20, 3 */
 struct lang lang_json_blank(struct langs *s, const struct json_bounds *b); /* may be empty */
 struct lang lang_json_number(struct langs *s, const struct json_bounds *b);
@@ -195,6 +206,6 @@ struct lang lang_json_integer(struct langs *s, const struct json_bounds *b); /* 
 /* With its quotes. content: what is between them, spelled LANG_JSON. */
 struct lang lang_json_quoted(struct langs *s, struct lang content);
 /* Any string of characters, without quotes. */
-struct lang lang_json_content(struct langs *s);
+struct lang lang_json_content(struct langs *s, enum lang_spelling spelling);
 
 #endif

@@ -185,7 +185,7 @@ static const struct {
 } short_escapes[] = {{'"', '"'},  {'\\', '\\'}, {'/', '/'},  {'b', '\b'},
                      {'f', '\f'}, {'n', '\n'},  {'r', '\r'}, {'t', '\t'}};
 
-static struct lang write_escapes(struct langs *s, const struct ranges *r)
+static struct lang write_escapes(struct langs *s, const struct ranges *r, bool shorts, bool hex_too)
 {
     static const char hex[] = "0123456789abcdef";
     static const struct digit plain[] = {
@@ -196,38 +196,58 @@ static struct lang write_escapes(struct langs *s, const struct ranges *r)
                                         {0, 1, "\\u", 0, hex + 13}, {2, 4, NULL, 0, hex + 12},
                                         {4, 16, NULL, 0, hex},      {4, 16, NULL, 0, hex}};
     struct byte_set letters = {{0}};
-    for (size_t i = 0; i < sizeof short_escapes / sizeof *short_escapes; i++) {
+    for (size_t i = 0; shorts && i < sizeof short_escapes / sizeof *short_escapes; i++) {
         uint8_t c = (uint8_t)short_escapes[i].letter;
         letters.bits[c / 64] |= (uint64_t)contains(r, short_escapes[i].means) << c % 64;
     }
     struct lang ways[] = {
         lang_byte_set(s, &letters),
-        write_part(s, &(struct form){plain, 4}, r, 0, 0xFFFF, 0),
-        write_part(s, &(struct form){pair, 8}, r, 0x10000, CHAR_MAX, 0x10000),
+        hex_too ? write_part(s, &(struct form){plain, 4}, r, 0, 0xFFFF, 0) : lang_none(),
+        hex_too ? write_part(s, &(struct form){pair, 8}, r, 0x10000, CHAR_MAX, 0x10000)
+                : lang_none(),
     };
     return lang_concat(s, lang_text(s, "\\", 1), lang_or_all(s, ways, 3));
 }
 
-static struct lang write_json(struct langs *s, const struct ranges *r)
+/* Those of r that are in `of`, too. */
+static struct ranges cut(const struct ranges *r, const struct char_range *of, size_t n)
 {
-    static const struct char_range bare[] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, CHAR_MAX}};
-    struct char_range *at = mem_array(r->n + 3, sizeof *at);
-    struct ranges both = {at, 0};
+    struct ranges both = {mem_array(r->n + n + 1, sizeof *both.at), 0};
     size_t i = 0, j = 0;
-    while (i < r->n && j < 3) {
-        uint32_t first = r->at[i].first > bare[j].first ? r->at[i].first : bare[j].first;
-        uint32_t last = r->at[i].last < bare[j].last ? r->at[i].last : bare[j].last;
+    while (i < r->n && j < n) {
+        uint32_t first = r->at[i].first > of[j].first ? r->at[i].first : of[j].first;
+        uint32_t last = r->at[i].last < of[j].last ? r->at[i].last : of[j].last;
         if (first <= last) {
-            at[both.n++] = (struct char_range){first, last};
+            both.at[both.n++] = (struct char_range){first, last};
         }
-        if (r->at[i].last < bare[j].last) {
+        if (r->at[i].last < of[j].last) {
             i++;
         } else {
             j++;
         }
     }
-    struct lang l = lang_or(s, write_utf8(s, &both), write_escapes(s, r));
-    free(at);
+    return both;
+}
+
+/* plain: escapes only where they must be, the short ones where there are. */
+static struct lang write_json(struct langs *s, const struct ranges *r, bool plain)
+{
+    static const struct char_range bare[] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, CHAR_MAX}};
+    static const struct char_range shorts[] = {
+        {'\b', '\n'}, {'\f', '\r'}, {'"', '"'}, {'\\', '\\'}};
+    static const struct char_range others[] = {{0, 7}, {0xB, 0xB}, {0xE, 0x1F}};
+    struct ranges as_they_are = cut(r, bare, 3);
+    struct lang l = write_utf8(s, &as_they_are);
+    if (!plain) {
+        l = lang_or(s, l, write_escapes(s, r, true, true));
+    } else {
+        struct ranges few = cut(r, shorts, 4), rest = cut(r, others, 3);
+        l = lang_or(s, l, write_escapes(s, &few, true, false));
+        l = lang_or(s, l, write_escapes(s, &rest, false, true));
+        free(few.at);
+        free(rest.at);
+    }
+    free(as_they_are.at);
     return l;
 }
 
@@ -235,17 +255,21 @@ struct lang lang_chars(struct langs *s, const struct char_range *ranges, size_t 
                        enum lang_spelling spelling)
 {
     bool is_ascii = n == 1 && ranges->first == ranges->last && ranges->first < 128;
-    if (spelling == LANG_JSON && is_ascii && s->json_ascii[ranges->first]) {
-        return (struct lang){s->json_ascii[ranges->first]};
+    uint32_t none = 0, *known = &none; /* where it is kept, made once */
+    if (spelling != LANG_PLAIN && is_ascii) {
+        known = &s->json_ascii[spelling == LANG_JSON_PLAIN][ranges->first];
+    }
+    if (*known) {
+        return (struct lang){*known};
     }
     uint64_t work = s->work;
     struct ranges r = tidy(ranges, n);
     struct lang l = r.n == 0                 ? lang_none()
                     : spelling == LANG_PLAIN ? write_utf8(s, &r)
-                                             : write_json(s, &r);
+                                             : write_json(s, &r, spelling == LANG_JSON_PLAIN);
     free(r.at);
-    if (spelling == LANG_JSON && is_ascii && !s->failed) {
-        s->json_ascii[ranges->first] = l.id;
+    if (known != &none && !s->failed) {
+        *known = l.id;
         s->work = work; /* it costs the same where it is known already */
     }
     return l;

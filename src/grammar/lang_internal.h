@@ -64,8 +64,8 @@ struct langs {
     uint32_t task[3]; /* numbers of this task, of its part, and of its searches */
     uint8_t level;    /* which of them is at work */
     bool is_shared;   /* many use it: what the first of them finds out is not his alone to pay */
-    uint32_t json_ascii[128]; /* lang_chars of one character, LANG_JSON; 0: not made yet */
-    uint32_t near_bytes;      /* what lang_near was asked for */
+    uint32_t json_ascii[2][128]; /* lang_chars of one character, LANG_JSON and LANG_JSON_PLAIN */
+    uint32_t near_bytes;         /* what lang_near was asked for */
     struct buf scratch;
     bool failed;
     struct error error;

@@ -137,6 +137,7 @@ struct node build_object(struct build *b, const struct object_options *o)
     f->max = o->max_members;
     f->blank = o->blank;
     f->in_order = o->in_order;
+    f->plain_keys = o->plain_keys;
     for (uint32_t i = 0; i < f->n_parts; i++) {
         if (!take_member(b, &f->parts[i], &o->members[i], i)) {
             return build_none();
@@ -309,6 +310,16 @@ static uint32_t depth_of(const struct object_frame *f, uint32_t index, uint32_t 
     return parents[index] == UINT32_MAX ? 0 : f->groups[parents[index]].common;
 }
 
+/* Those of some keys that are spelled as the frame wants it. */
+static struct lang plain_keys(const struct object_frame *f, struct langs *s, struct lang keys)
+{
+    if (!f->plain_keys) {
+        return keys;
+    }
+    struct lang plain = lang_json_content(s, LANG_JSON_PLAIN);
+    return lang_same(keys, lang_json_content(s, LANG_JSON)) ? plain : lang_and(s, keys, plain);
+}
+
 void object_prepare(struct build *b, struct object_frame *f)
 {
     struct langs *s = b->langs;
@@ -321,7 +332,7 @@ void object_prepare(struct build *b, struct object_frame *f)
         p->suffixes[p->n_units] = l.id;
         for (uint32_t at = p->n_units; at-- > 0;) {
             struct char_range unit = {p->units[at], p->units[at]};
-            p->heads[at] = lang_chars(s, &unit, 1, LANG_JSON).id;
+            p->heads[at] = lang_chars(s, &unit, 1, f->plain_keys ? LANG_JSON_PLAIN : LANG_JSON).id;
             l = lang_concat(s, (struct lang){p->heads[at]}, l);
             p->suffixes[at] = l.id;
         }
@@ -345,7 +356,7 @@ void object_prepare(struct build *b, struct object_frame *f)
     if (f->records) {
         struct lang named = lang_words(s, words, f->n_parts, LANG_JSON);
         for (uint32_t i = 0; i < f->n_families; i++) {
-            f->families[i].keys = lang_minus(s, f->families[i].keys, named);
+            f->families[i].keys = lang_minus(s, plain_keys(f, s, f->families[i].keys), named);
         }
     }
     free(words);

@@ -76,6 +76,7 @@ static struct node scalar_node(struct compiler *c, const struct branches *all)
         const char *text;
     } words[] = {{TYPE_NULL, "null"}, {TYPE_FALSE, "false"}, {TYPE_TRUE, "true"}};
     struct lang scalars = lang_none(), strings = lang_none();
+    bool plain = json_bounds_plain(&c->o.bounds);
     for (uint32_t i = 0; i < all->n; i++) {
         const struct branch *b = &all->v[i];
         for (int j = 0; j < 3; j++) {
@@ -85,10 +86,10 @@ static struct node scalar_node(struct compiler *c, const struct branches *all)
             }
         }
         if (b->types & TYPE_NUMBER) {
-            scalars = lang_or(c->langs, scalars, branch_numbers(c, b));
+            scalars = lang_or(c->langs, scalars, branch_numbers(c, b, plain));
         }
         if (b->types & TYPE_STRING) {
-            strings = lang_or(c->langs, strings, branch_strings(c, b));
+            strings = lang_or(c->langs, strings, branch_strings(c, b, plain));
         }
     }
     if (!lang_same(strings, lang_none())) {

@@ -222,10 +222,12 @@ const struct branches *goal_branches(struct compiler *c, uint32_t goal)
 
 void branch_prune(struct compiler *c, struct branch *b, uint32_t levels)
 {
-    if ((b->types & TYPE_NUMBER) && lang_is_empty(c->langs, branch_numbers(c, b)) == LANG_YES) {
+    if ((b->types & TYPE_NUMBER) &&
+        lang_is_empty(c->langs, branch_numbers(c, b, false)) == LANG_YES) {
         b->types &= ~(uint32_t)TYPE_NUMBER;
     }
-    if ((b->types & TYPE_STRING) && lang_is_empty(c->langs, branch_strings(c, b)) == LANG_YES) {
+    if ((b->types & TYPE_STRING) &&
+        lang_is_empty(c->langs, branch_strings(c, b, false)) == LANG_YES) {
         b->types &= ~(uint32_t)TYPE_STRING;
     }
     if ((b->types & TYPE_OBJECT) && object_is_dead(c, b, levels)) {

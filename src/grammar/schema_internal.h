@@ -129,8 +129,10 @@ struct key_class {
 struct value_set {
     uint32_t n;
     const json_t *const *values;
-    bool has_numbers, has_strings; /* made: */
-    struct lang numbers, strings;
+    struct set_langs { /* as they are made: in every spelling, and plain */
+        bool has_numbers, has_strings;
+        struct lang numbers, strings;
+    } made[2];
 };
 
 struct id_list {
@@ -370,7 +372,8 @@ struct lang number_compare(struct compiler *c, const json_t *bound, bool less, b
                            bool more);
 struct lang number_equal(struct compiler *c, const json_t *v);
 /* The same as texts with what may follow them: 1 or 2. */
-uint32_t number_words(struct compiler *c, const json_t *v, struct lang_word words[2]);
+uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2]);
+struct lang number_without_point(struct compiler *c); /* within the bounds */
 struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor);
 struct lang number_plain(struct compiler *c); /* any number, without exponent */
 struct lang number_integer(struct compiler *c);
@@ -380,9 +383,10 @@ struct lang string_regex(struct compiler *c, uint32_t schema, const char *keywor
 struct lang value_format(struct compiler *c, uint32_t schema, const char *name, uint32_t type);
 struct lang string_pattern(struct compiler *c, uint32_t schema, const char *keyword,
                            const char *pattern, size_t n);
-/* The texts of a branch's numbers, and the contents of its strings. */
-struct lang branch_numbers(struct compiler *c, const struct branch *b);
-struct lang branch_strings(struct compiler *c, const struct branch *b);
+/* The texts of a branch's numbers, and the contents of its strings; plain: as they are generated,
+ * where every value still has a text. */
+struct lang branch_numbers(struct compiler *c, const struct branch *b, bool plain);
+struct lang branch_strings(struct compiler *c, const struct branch *b, bool plain);
 /* The contents of all strings that satisfy a goal. */
 struct lang goal_strings(struct compiler *c, uint32_t goal);
 /* The values that satisfy a goal, a text language each; false where there may be too many. */

@@ -250,8 +250,8 @@ struct lang number_equal(struct compiler *c, const json_t *v)
     return number_compare(c, v, false, true, false);
 }
 
-/* Two ways for zero, one for all others. */
-uint32_t number_words(struct compiler *c, const json_t *v, struct lang_word words[2])
+/* Two ways for zero, one for all others, each with zeros behind it; plain: one, and none. */
+uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2])
 {
     struct decimal d = decimal_of(v);
     struct figures f = figures_of(c, &d);
@@ -263,13 +263,18 @@ uint32_t number_words(struct compiler *c, const json_t *v, struct lang_word word
         text[1 + f.n_whole] = '.';
         memcpy(text + 2 + f.n_whole, f.fraction, f.n_fraction);
     }
-    struct lang tail = zeros_behind(c, f.n_fraction > 0);
+    struct lang tail = plain ? lang_empty() : zeros_behind(c, f.n_fraction > 0);
     words[0] = (struct lang_word){text + 1, n - 1, tail};
     words[1] = (struct lang_word){text, n, tail};
     if (d.negative) {
         words[0] = words[1];
     }
-    return d.n ? 1 : 2;
+    return d.n || plain ? 1 : 2;
+}
+
+struct lang number_without_point(struct compiler *c)
+{
+    return lang_json_integer(c->langs, &c->o.bounds);
 }
 
 struct lang number_integer(struct compiler *c)

@@ -1,29 +1,38 @@
 /* schema_scalar.c: the texts of numbers and strings that a branch allows. */
+#include "grammar/lang_internal.h"
 #include "grammar/schema_internal.h"
 
 #include <string.h>
 
 /* ---- sets of values ---- */
 
-static struct lang set_numbers(struct compiler *c, struct value_set *set)
+/* plain: as it is generated; else in every way that means the value. */
+static enum lang_spelling spelling_of(const struct compiler *c, bool plain)
 {
-    if (!set->has_numbers) {
+    return plain && c->spelling == LANG_JSON ? LANG_JSON_PLAIN : c->spelling;
+}
+
+static struct lang set_numbers(struct compiler *c, struct value_set *set, bool plain)
+{
+    struct set_langs *made = &set->made[plain];
+    if (!made->has_numbers) {
         struct lang_word *words = arena_alloc(c->arena, (2 * (size_t)set->n + 1) * sizeof *words);
         size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
             if (json_is_number(set->values[i])) {
-                n += number_words(c, set->values[i], words + n);
+                n += number_words(c, set->values[i], plain, words + n);
             }
         }
-        set->numbers = lang_words(c->langs, words, n, LANG_PLAIN);
-        set->has_numbers = true;
+        made->numbers = lang_words(c->langs, words, n, LANG_PLAIN);
+        made->has_numbers = true;
     }
-    return set->numbers;
+    return made->numbers;
 }
 
-static struct lang set_strings(struct compiler *c, struct value_set *set)
+static struct lang set_strings(struct compiler *c, struct value_set *set, bool plain)
 {
-    if (!set->has_strings) {
+    struct set_langs *made = &set->made[plain];
+    if (!made->has_strings) {
         struct lang_word *words = arena_alloc(c->arena, (set->n + 1) * sizeof *words);
         size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
@@ -33,25 +42,38 @@ static struct lang set_strings(struct compiler *c, struct value_set *set)
                     (struct lang_word){json_string_value(v), json_string_length(v), lang_empty()};
             }
         }
-        set->strings = lang_words(c->langs, words, n, c->spelling);
-        set->has_strings = true;
+        made->strings = lang_words(c->langs, words, n, spelling_of(c, plain));
+        made->has_strings = true;
     }
-    return set->strings;
+    return made->strings;
 }
 
 /* ---- branches ---- */
 
-struct lang branch_numbers(struct compiler *c, const struct branch *b)
+/* Whether a language is that of integers, or cut with it. */
+static bool is_whole(const struct compiler *c, struct lang l, struct lang integers)
+{
+    const struct lang_node *n = lang_node(c->langs, l);
+    bool found = lang_same(l, integers);
+    for (uint32_t i = 0; n->kind == LANG_IS_AND && i < n->b && !found; i++) {
+        found = c->langs->args[n->a + i] == integers.id;
+    }
+    return found;
+}
+
+struct lang branch_numbers(struct compiler *c, const struct branch *b, bool plain)
 {
     struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts);
     size_t n = 0;
-    bool is_plain = false;
+    bool is_plain = false, whole = false;
+    struct lang integers = number_integer(c);
     for (uint32_t i = 0; i < b->n; i++) {
         const struct atom *a = atom_get(c, b->atoms[i]);
         if (a->kind == NUMBER_LANG) {
             parts[n++] = (struct lang){a->a};
+            whole = whole || is_whole(c, parts[n - 1], integers);
         } else if (a->kind == NUMBER_SET) {
-            struct lang l = set_numbers(c, table_at(&c->sets, a->a));
+            struct lang l = set_numbers(c, table_at(&c->sets, a->a), plain && !a->b);
             is_plain = is_plain || !a->b; /* its texts are numbers as they stand */
             parts[n++] = a->b ? lang_not(c->langs, l) : l;
         }
@@ -60,12 +82,12 @@ struct lang branch_numbers(struct compiler *c, const struct branch *b)
         return c->number;
     }
     if (!is_plain) {
-        parts[n++] = c->plain_number;
+        parts[n++] = plain && whole ? number_without_point(c) : c->plain_number;
     }
     return lang_and_all(c->langs, parts, n);
 }
 
-struct lang branch_strings(struct compiler *c, const struct branch *b)
+struct lang branch_strings(struct compiler *c, const struct branch *b, bool plain)
 {
     struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts);
     size_t n = 0;
@@ -76,7 +98,7 @@ struct lang branch_strings(struct compiler *c, const struct branch *b)
             parts[n++] = (struct lang){a->a};
             is_content = true;
         } else if (a->kind == STRING_SET) {
-            struct lang l = set_strings(c, table_at(&c->sets, a->a));
+            struct lang l = set_strings(c, table_at(&c->sets, a->a), plain && !a->b);
             is_content = is_content || !a->b;
             parts[n++] = a->b ? lang_not(c->langs, l) : l;
         }
@@ -100,7 +122,7 @@ struct lang goal_strings(struct compiler *c, uint32_t goal)
     struct lang l = lang_none();
     for (uint32_t i = 0; i < all->n; i++) {
         if (all->v[i].types & TYPE_STRING) {
-            l = lang_or(c->langs, l, branch_strings(c, &all->v[i]));
+            l = lang_or(c->langs, l, branch_strings(c, &all->v[i], false));
         }
     }
     g->asked = false;
@@ -181,15 +203,18 @@ static bool finite_type(struct compiler *c, struct finite *f, const struct branc
             set = table_at(&c->sets, a->a);
         }
     }
-    struct lang all = strings ? branch_strings(c, b) : branch_numbers(c, b);
+    struct lang all = strings ? branch_strings(c, b, false) : branch_numbers(c, b, false);
     for (uint32_t i = 0; set && i < set->n; i++) {
         const json_t *v = set->values[i];
         if (strings ? !json_is_string(v) : !json_is_number(v)) {
             continue;
         }
+        struct lang_word words[2];
+        bool plain = json_bounds_plain(&c->o.bounds);
+        uint32_t n_words = strings ? 0 : number_words(c, v, plain, words);
         struct lang one = strings ? lang_spelled(c->langs, json_string_value(v),
-                                                 json_string_length(v), c->spelling)
-                                  : number_equal(c, v);
+                                                 json_string_length(v), spelling_of(c, plain))
+                                  : lang_words(c->langs, words, n_words, LANG_PLAIN);
         if (lang_are_disjoint(c->langs, one, all) != LANG_YES &&
             !finite_add(f, strings ? lang_json_quoted(c->langs, one) : one)) {
             return false;

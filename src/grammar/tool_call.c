@@ -172,10 +172,40 @@ static const char *sign_of(const struct form *f, size_t *n)
     return p;
 }
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* So much of a sign that nobody begins it for another reason: brackets, a word and a character
+ * behind it
+ * ("<tool_" of "<tool_call>"). Signs that begin like words (functools[) are taken whole. */
+static size_t sign_beginning(const char *sign, size_t n)
+{
+    size_t i = 0;
+    if (n == 0 || (sign[0] != '<' && sign[0] != '[')) {
+        return n;
+    }
+    while (i < n && !is_letter(sign[i])) {
+        i++;
+    }
+    while (i < n && is_letter(sign[i])) {
+        i++;
+    }
+    i += i < n;
+    while (i < n && ((unsigned char)sign[i] & 0xC0) == 0x80) {
+        i++;
+    }
+    return i;
+}
+
 static struct node words_node(struct writer *w)
 {
     size_t n;
     const char *sign = sign_of(w->form, &n);
+    if (w->o->choice == TOOL_CHOICE_NONE) { /* not even half a call is wanted */
+        n = sign_beginning(sign, n);
+    }
     if (w->form->bare) { /* what begins with a brace is a call */
         struct byte_set blanks = {{0}};
         blanks.bits[0] =

@@ -6,7 +6,7 @@
 #include "grammar/schema.h"
 
 enum tool_choice {
-    TOOL_CHOICE_NONE,     /* words, without a call */
+    TOOL_CHOICE_NONE,     /* words, without a call or the beginning of its mark */
     TOOL_CHOICE_AUTO,     /* words, then calls, or words alone */
     TOOL_CHOICE_REQUIRED, /* calls; words before them only within reasoning marks */
     TOOL_CHOICE_NAMED,    /* the same, of one tool */

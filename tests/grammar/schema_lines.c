@@ -118,8 +118,12 @@ static json_t *answer(struct model *m, json_t *line)
     schema_options_defaults(&o);
     o.format_annotates = json_is_true(json_object_get(line, "format_annotates"));
     struct error e = {0};
-    struct grammar *g = grammar_json_schema(json_object_get(line, "schema"), &o, &e);
+    /* Texts are judged in every spelling; what is said is held to the plain one. */
+    struct grammar *said = grammar_json_schema(json_object_get(line, "schema"), &o, &e);
+    o.bounds.every_spelling = true;
+    struct grammar *g = said ? grammar_json_schema(json_object_get(line, "schema"), &o, &e) : NULL;
     if (!g) {
+        grammar_free(said);
         return json_pack("{s:s}", "error", e.message);
     }
     json_t *accepted = json_array(), *walks = json_array(), *text;
@@ -135,8 +139,9 @@ static json_t *answer(struct model *m, json_t *line)
     rng_seed(&r, (uint64_t)json_integer_value(json_object_get(line, "seed")));
     json_int_t n_walks = json_integer_value(json_object_get(line, "walks"));
     for (json_int_t k = 0; m->vocab && k < n_walks; k++) {
-        json_array_append_new(walks, walk(m, g, &r));
+        json_array_append_new(walks, walk(m, said, &r));
     }
+    grammar_free(said);
     grammar_free(g);
     return json_pack("{s:o, s:o}", "accepted", accepted, "walks", walks);
 }

@@ -77,7 +77,7 @@ static struct grammar *object_of(const struct model *m, struct error *e)
                                      1, LANG_INFINITE);
     struct lang x = lang_spelled(s, "x", 1, LANG_JSON);
     struct object_family family = {.keys =
-                                       m->any ? lang_json_content(s) : lang_concat(s, x, digits),
+                                       m->any ? lang_json_content(s, LANG_JSON) : lang_concat(s, x, digits),
                                    .value = build_text(b, "true", 4)};
     struct object_options o = {.members = members,
                                .n_members = m->n,

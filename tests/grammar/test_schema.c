@@ -17,6 +17,10 @@
 static struct grammar *compile(const char *schema, const struct schema_options *o, struct error *e)
 {
     *e = (struct error){0};
+    struct schema_options judging; /* texts of others */
+    schema_options_defaults(&judging);
+    judging.bounds.every_spelling = true;
+    o = o ? o : &judging;
     json_t *v = schema_read(schema, strlen(schema), e);
     struct grammar *g = v ? grammar_json_schema(v, o, e) : NULL;
     json_decref(v);
@@ -51,6 +55,32 @@ static void check_with(const struct schema_options *o, const char *schema, const
 }
 
 #define CHECK(schema, ...) check_with(NULL, schema, (const char *const[]){__VA_ARGS__, NULL})
+
+/* What is generated: one spelling where the value has one already. */
+static void test_plain(void **state)
+{
+    (void)state;
+    struct schema_options o;
+    schema_options_defaults(&o);
+#define PLAIN(schema, ...) check_with(&o, schema, (const char *const[]){__VA_ARGS__, NULL})
+    PLAIN("{\"type\": \"integer\"}", "5", "-12", "0", NULL, "5.0", "5e0", "-12.00", "05");
+    PLAIN("{\"type\": \"integer\", \"minimum\": 3, \"not\": {\"const\": 5}}", "4", "60", NULL,
+          "4.0", "5", "5.0", "2");
+    PLAIN("{\"type\": \"number\"}", "5", "5.0", "5e0", "-1.25", NULL, "5.");
+    PLAIN("{\"type\": \"number\", \"not\": {\"type\": \"integer\"}}", "5.5", NULL, "5", "5.0");
+    PLAIN("{\"format\": \"int32\", \"type\": \"number\"}", "7", NULL, "7.0", "2147483648");
+    PLAIN("{\"enum\": [1, 2.5, 0, \"a/b\\n\", {\"k\": 7}]}", "1", "2.5", "0", "\"a/b\\n\"",
+          "{\"k\": 7}", NULL, "1.0", "2.50", "-0", "\"a\\/b\\n\"", "\"\\u0061/b\\n\"",
+          "{\"\\u006b\": 7}", "{\"k\": 7.0}");
+    PLAIN("{\"properties\": {\"key\": {}, \"\\u00e9\\\"\\u0007\": {}}}", "{\"key\": \"\\u0061\"}",
+          "{\"\xc3\xa9\\\"\\u0007\": 1}", "{\"more\": {\"\\n\": 1}}", NULL, "{\"k\\u0065y\": 1}",
+          "{\"\\u00e9\\\"\\u0007\": 1}", "{\"m\\u006fre\": 1}", "{\"more\": {\"\\u000a\": 1}}");
+    PLAIN("{\"patternProperties\": {\"^k\": {\"type\": \"integer\"}}, \"additionalProperties\": "
+          "false}",
+          "{\"k1\": 3}", NULL, "{\"\\u006b1\": 3}", "{\"k1\": 3.0}", "{\"x\": 1}");
+    PLAIN("{\"uniqueItems\": true, \"type\": \"array\", \"items\": {\"enum\": [1, \"a\"]}}",
+          "[1, \"a\"]", NULL, "[1, 1]", "[1.0]", "[\"\\u0061\"]");
+}
 
 static void test_sentences(void **state)
 {
@@ -489,11 +519,11 @@ static void test_arrays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sentences),    cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_arrays),       cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_alternatives), cmocka_unit_test(test_strict),
-        cmocka_unit_test(test_hundred),
+        cmocka_unit_test(test_plain),   cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_keys),    cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_figures), cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_depth),   cmocka_unit_test(test_alternatives),
+        cmocka_unit_test(test_strict),  cmocka_unit_test(test_hundred),
     };
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }

@@ -91,6 +91,7 @@ static void test_groups(void **state)
     (void)state;
     struct schema_options o;
     schema_options_defaults(&o);
+    o.bounds.every_spelling = true;
     o.load = cases_load;
     o.format_annotates = true; /* as the suite has it */
     struct buf docs;
@@ -143,6 +144,7 @@ static void test_formats(void **state)
     (void)state;
     struct schema_options o;
     schema_options_defaults(&o);
+    o.bounds.every_spelling = true;
     int n_valid = 0, n_missed = 0, n_invalid = 0, n_wrong = 0;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         char path[128];

@@ -235,10 +235,50 @@ static void test_choices(void **state)
     json_decref(v);
 }
 
+/* With "none" a call is not even begun; what only looks like it is said. */
+static void test_none(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *calls, *begins, *words;
+    } marks[] = {
+        {"hermes", "Well. <tool_", "x < y, <b>tools</b>, <tool> and <toolbox>"},
+        {"glm", "<tool_", "a <to b"},
+        {"mistral", "[TOOL_", "[1] and [TOOLS]"},
+        {"command-r7b", "<|START_", "<|x|>"},
+        {"functionary-v3.1", "<function=", "#include <functional>"},
+        {"nemotron", "<TOOLCALL>", "<TOOL>"},
+        {"deepseek", "<\xef\xbd\x9ctool\xe2\x96\x81", "<|tool|>"},
+        {"dsml",
+         "<\xef\xbd\x9c"
+         "DSML\xef\xbd\x9c",
+         "DSML"},
+        {"seed", "<seed:", "<seed>"},
+        {"firefunction", "functools[", "functools, function"},
+        {"llama3", " \n{", "a {b}"},
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        struct error e;
+        struct grammar_verdict v;
+        struct grammar *g = compile(marks[i].calls, TOOL_CHOICE_NONE, NULL, true, &e);
+        assert_non_null(g);
+        size_t n = strlen(marks[i].begins);
+        assert_true(grammar_check_text(g, marks[i].begins, n, &v, &e));
+        if (v.n_good != n - 1) {
+            fail_msg("%s: %zu of %zu bytes are good", marks[i].begins, v.n_good, n);
+        }
+        if (!accepts(g, marks[i].words)) {
+            fail_msg("%s: \"%s\" is refused", marks[i].calls, marks[i].words);
+        }
+        grammar_free(g);
+    }
+}
+
 int main(void)
 {
     tools = json_loads(tools_text, 0, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_none),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_choices),
     };
