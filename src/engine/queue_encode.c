@@ -55,6 +55,10 @@ bool encode_check(const struct queue *q, const struct request_options *o, struct
                          "vectors of %u dimensions were asked for, and the model's have %u",
                          o->vector.dimensions, c->n_embd);
     }
+    if (o->beams.width) {
+        return error_set(e, ERROR_USAGE,
+                         "a beam search looks for answers, and numbers were asked for");
+    }
     if (o->n_prompt > most) {
         return error_set(e, ERROR_LIMIT,
                          "the text has %zu tokens and the model takes %zu: shorten it, or cut its "

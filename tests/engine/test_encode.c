@@ -599,6 +599,9 @@ static void test_refusals(void **state)
         refused(q, w, &r, "the text has 385 tokens and the model takes 384");
         free(longer);
         r = w->r;
+        r.beams.width = 2;
+        refused(q, w, &r, "a beam search");
+        r = w->r;
         r.n_prompt = 0;
         refused(q, w, &r, "empty");
         r = w->r;
