@@ -371,8 +371,7 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
                            o->raw     ? "--raw"
                            : o->beams ? "--beams"
                                       : "--json");
-    } else if (!(en = open_models(r, &source, &e)) ||
-               !take_sampling(r, engine_gguf(en), &e)) {
+    } else if (!(en = open_models(r, &source, &e)) || !take_sampling(r, engine_gguf(en), &e)) {
         status = cli_fail(&e);
     } else {
         status = adapters_open(&o->lora, en, &r->adapters, &e)
