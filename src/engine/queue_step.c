@@ -193,7 +193,6 @@ static void draw_run(struct queue *q, struct sequence *s, const struct decode_ro
     uint32_t n = rows->lengths[i] - 1, k = 0;
     const float *logits = q->logits + rows->first[i] * n_vocab;
     const int32_t *drafts = rows->tokens + rows->first[i] + 1;
-    s->cache.n_tokens -= n;
     while (draw(q, s, logits + k * n_vocab) && k < n && !atomic_load(&s->request->cancelled)) {
         bool right = s->tokens[s->cache.n_tokens] == drafts[k];
         drafts_judge(q, s, rows, i, k, right);
@@ -215,21 +214,24 @@ static bool forward(struct queue *q, struct sequence *s, enum model_phase phase,
                          s->tokens + s->cache.n_tokens, n, n_logits, logits, e);
 }
 
+/* Drafts are computed, and none of the timelines' yet. */
 static bool decode_together(struct queue *q, struct sequence *const *members, uint32_t n,
                             const struct decode_rows *rows)
 {
     const struct engine *en = q->engine;
     struct model_cache *caches[QUEUE_MAX_RUNNING];
-    if (n == 1) {
-        return model_forward(en->model, &members[0]->cache, q->scratch, en->pool, en->kernels,
-                             MODEL_DECODE, rows->tokens, rows->n_rows, rows->n_rows, q->logits,
-                             NULL);
-    }
     for (uint32_t i = 0; i < n; i++) {
         caches[i] = &members[i]->cache;
     }
-    return model_forward_runs(en->model, caches, rows->lengths, n, q->scratch, en->pool,
-                              en->kernels, rows->tokens, q->logits, NULL);
+    bool ok = n == 1 ? model_forward(en->model, caches[0], q->scratch, en->pool, en->kernels,
+                                     MODEL_DECODE, rows->tokens, rows->n_rows, rows->n_rows,
+                                     q->logits, NULL)
+                     : model_forward_runs(en->model, caches, rows->lengths, n, q->scratch, en->pool,
+                                          en->kernels, rows->tokens, q->logits, NULL);
+    for (uint32_t i = 0; ok && i < n; i++) {
+        caches[i]->n_tokens -= rows->lengths[i] - 1;
+    }
+    return ok;
 }
 
 /* What fails together is done one by one and without drafts, so that the error is of the one who
