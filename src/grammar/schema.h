@@ -36,7 +36,8 @@ struct schema_options {
                                 * unknown ones are refused */
     bool in_order; /* members come in the order in which the schema names them: smaller masks */
     bool strict;   /* OpenAI's strict mode: objects name their properties, all required, and allow
-                    * no others; the schema is refused where one does not */
+                    * no others, and words that are no keywords are none; the schema is refused
+                    * where it is not so */
     schema_load_fn *load; /* NULL: nothing outside the schema is known. Nothing is ever fetched. */
     void *load_context;
 };
@@ -51,6 +52,13 @@ struct grammar *grammar_json_schema(const json_t *schema, const struct schema_op
 /* The same as a node, for grammars that have more around it. No blanks around the value. */
 struct node schema_build(struct build *b, const json_t *schema, const struct schema_options *o,
                          struct error *e);
+
+/* Calls for each word of a schema in the place of a keyword that is neither a keyword (docs/
+ * json-schema.md) nor an annotation that people use (title, x-...): it says nothing, as the
+ * specification has it, and may be a slip of the pen. pointer: "#/properties/a/requried"; meant:
+ * the keyword that is one or two letters away, or NULL. With strict such words are refused. */
+typedef void schema_unknown_fn(void *context, const char *pointer, const char *meant);
+void schema_each_unknown(const json_t *schema, schema_unknown_fn *call, void *context);
 
 /* A schema from text; NULL with an error that has the position. */
 json_t *schema_read(const char *text, size_t n, struct error *e);

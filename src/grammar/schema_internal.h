@@ -280,6 +280,13 @@ uint32_t scope_enter(struct compiler *c, uint32_t scope, uint32_t resource);
 /* Whether the keywords of a schema have values of the right kind; those that are refused whatever
  * they say. */
 bool keywords_check(struct compiler *c, uint32_t schema);
+/* The keywords that are known here, one after the other, NULL behind the last; whether it is one.
+ */
+const char *keyword_at(size_t i);
+bool keyword_name(const char *name);
+/* schema_words.c: true for what is neither a keyword nor a known annotation; *meant: the keyword
+ * that it is one or two slips away from, or NULL. */
+bool schema_word_unknown(const char *word, const char **meant);
 enum keyword_holds { HOLDS_NONE, HOLDS_SCHEMA, HOLDS_LIST, HOLDS_MAP };
 struct keyword_child {
     const char *name;

@@ -141,6 +141,16 @@ static const struct keyword *find_keyword(const char *name)
     return NULL;
 }
 
+const char *keyword_at(size_t i)
+{
+    return i < sizeof keywords / sizeof *keywords ? keywords[i].name : NULL;
+}
+
+bool keyword_name(const char *name)
+{
+    return find_keyword(name) != NULL;
+}
+
 bool keyword_count(const json_t *v, uint32_t *count)
 {
     double d = json_number_value(v);
@@ -315,8 +325,14 @@ bool keywords_check(struct compiler *c, uint32_t schema)
     json_object_foreach((json_t *)v, key, one)
     {
         const struct keyword *k = find_keyword(key);
+        const char *meant;
         if (k && !check_keyword(c, schema, k, one)) {
             return false;
+        }
+        if (c->o.strict && schema_word_unknown(key, &meant)) {
+            return schema_fail(
+                c, ERROR_INPUT, schema, key, "is no keyword, which strict mode refuses%s%s%s",
+                meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
         }
     }
     return !c->o.strict || check_strict(c, schema);

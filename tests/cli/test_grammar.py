@@ -157,6 +157,13 @@ class Window(program.TemporaryFolder):
         self.assertEqual(verdict["next_bytes"], [ord("b"), ord("c")])
         done = run("grammar", "--choices", "a,b")
         self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
+        # The line end that echo and editors put behind a text is not part of it.
+        for text, status in (('[1, 2', 1), ('{"a": 1}\n', 0), ('{"a": 1}\r\n', 0), ('{"a": 1}\n\n', 1)):
+            self.assertEqual(run("grammar", "--json-format", "-f", "-", stdin=text).returncode, status)
+        self.assertEqual(run("grammar", "--regex", "a", "-f", "-", "--exact", stdin="a\n").returncode, 1)
+        done = run("grammar", "--json-schema", "-", "--text", "5.0", stdin='{"type": "integer", "minimun": 3}')
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('did you mean "minimum"?', done.stderr)
         done = run("grammar", "--json-format", "-f", "-", stdin='{"a": 1}')
         self.assertEqual(done.stdout, "accepted\n")
         done = run("grammar", "--json-schema", "-", "--text", '{"a": 1, "a": 2}', stdin='{"maxProperties": 2}')

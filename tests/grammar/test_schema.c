@@ -446,6 +446,46 @@ static void test_hundred(void **state)
     buf_free(&text);
 }
 
+static void keep_words(void *context, const char *pointer, const char *meant)
+{
+    struct buf *b = context;
+    buf_printf(b, "%s>%s\n", pointer, meant ? meant : "");
+}
+
+/* Words that are no keywords are told, with the one that may be meant; known annotations are not.
+ */
+static void test_words(void **state)
+{
+    (void)state;
+    static const char schema[] =
+        "{\"title\": \"t\", \"x-order\": 1, \"requried\": [\"a\"], \"properties\": {\"minimun\": "
+        "{\"minimun\": 3, \"example\": 1}, \"a/b\": {\"anyOf\": [{}, {\"aditionalproperties\": "
+        "false}]}}, \"discriminator\": {}, \"$comment\": \"\", \"nulable\": true, \"colour\": 1, "
+        "\"items\": {\"tpye\": 1, \"fi\": 1, \"a\": 1}}";
+    static const char expected[] =
+        "#/requried>required\n#/nulable>nullable\n#/colour>\n"
+        "#/properties/minimun/minimun>minimum\n"
+        "#/properties/a~1b/anyOf/1/aditionalproperties>additionalProperties\n"
+        "#/items/tpye>type\n#/items/fi>if\n#/items/a>\n";
+    struct error e = {0};
+    struct buf words;
+    buf_init(&words, 1 << 16);
+    json_t *v = schema_read(schema, sizeof schema - 1, &e);
+    assert_non_null(v);
+    schema_each_unknown(v, keep_words, &words);
+    assert_string_equal(words.data, expected);
+    buf_free(&words);
+    json_decref(v);
+    struct schema_options o;
+    schema_options_defaults(&o);
+    o.strict = true;
+    assert_null(compile("{\"type\": \"string\", \"maxlenght\": 3}", &o, &e));
+    assert_string_equal(e.message, "#/maxlenght: is no keyword, which strict mode refuses; did you "
+                                   "mean \"maxLength\"?");
+    grammar_free(compile("{\"type\": \"string\", \"title\": \"a\"}", &o, &e));
+    assert_int_equal(e.code, ERROR_NONE);
+}
+
 static void test_strict(void **state)
 {
     (void)state;
@@ -519,11 +559,12 @@ static void test_arrays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plain),   cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_keys),    cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_figures), cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_depth),   cmocka_unit_test(test_alternatives),
-        cmocka_unit_test(test_strict),  cmocka_unit_test(test_hundred),
+        cmocka_unit_test(test_words),        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_sentences),    cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_arrays),       cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_alternatives), cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_hundred),
     };
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }
