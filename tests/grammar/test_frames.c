@@ -76,8 +76,8 @@ static struct grammar *object_of(const struct model *m, struct error *e)
     struct lang digits = lang_repeat(s, lang_chars(s, &(struct char_range){'0', '9'}, 1, LANG_JSON),
                                      1, LANG_INFINITE);
     struct lang x = lang_spelled(s, "x", 1, LANG_JSON);
-    struct object_family family = {.keys =
-                                       m->any ? lang_json_content(s, LANG_JSON) : lang_concat(s, x, digits),
+    struct object_family family = {.keys = m->any ? lang_json_content(s, LANG_JSON)
+                                                  : lang_concat(s, x, digits),
                                    .value = build_text(b, "true", 4)};
     struct object_options o = {.members = members,
                                .n_members = m->n,
