@@ -328,7 +328,7 @@ bool constraint_accept(struct constraint *c, int32_t token)
     struct space *s = c->space;
     bool ok = false;
     if (vocab_is_end(v, token)) {
-        ok = s->places[c->place].complete;
+        ok = s->places[c->place].complete || space_waits_for(s, c->place, token);
         if (ok) {
             remember(c);
             c->ended = true;

@@ -113,7 +113,7 @@ enum constraint_state {
     CONSTRAINT_OPEN,        /* the answer must go on */
     CONSTRAINT_COMPLETE,    /* it may end here, or go on */
     CONSTRAINT_CLOSED,      /* it is complete, and nothing can follow but the end */
-    CONSTRAINT_ENDED,       /* an end token was accepted */
+    CONSTRAINT_ENDED,       /* an end token was accepted, also one that the grammar names */
     CONSTRAINT_STUCK,       /* it must go on, and no token of the vocabulary fits */
     CONSTRAINT_TOO_COMPLEX, /* a ceiling was passed: the grammar is too ambiguous here */
 };

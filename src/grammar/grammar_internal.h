@@ -163,6 +163,8 @@ uint32_t space_step(struct space *s, uint32_t place, uint8_t byte);
 uint32_t space_step_text(struct space *s, uint32_t place, const uint8_t *bytes, size_t n);
 /* Where a thread stands that reads l before a cell, and has read text, once l has ended. */
 uint32_t space_exit(struct space *s, struct lang l, uint32_t cell, uint32_t text);
+/* Whether the grammar asks for this very token here, or for any but another. */
+bool space_waits_for(const struct space *s, uint32_t place, int32_t token);
 /* A place that is `place` or is reached by token (whose bytes lead to `place`). */
 uint32_t space_with_token(struct space *s, uint32_t from, int32_t token, uint32_t place);
 uint32_t space_text(struct space *s, uint32_t before, const uint8_t *bytes, size_t n);

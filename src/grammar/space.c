@@ -699,16 +699,22 @@ bool space_token_waits(const struct space *s, const struct thread *t, int32_t to
                : token == s->token_ids[t->lang];
 }
 
+bool space_waits_for(const struct space *s, uint32_t place, int32_t token)
+{
+    const struct place *p = &s->places[place];
+    bool waits = false;
+    for (uint32_t i = 0; i < p->n_threads && !waits; i++) {
+        waits = space_token_waits(s, &s->threads[p->threads + i], token);
+    }
+    return waits;
+}
+
 uint32_t space_with_token(struct space *s, uint32_t from, int32_t token, uint32_t place)
 {
-    struct place p = s->places[from], q = s->places[place >= PLACE_FIRST ? place : PLACE_DEAD];
-    bool waits = false;
-    for (uint32_t i = 0; i < p.n_threads && !waits; i++) {
-        waits = space_token_waits(s, &s->threads[p.threads + i], token);
-    }
-    if (!waits) {
+    if (!space_waits_for(s, from, token)) {
         return place;
     }
+    struct place p = s->places[from], q = s->places[place >= PLACE_FIRST ? place : PLACE_DEAD];
     begin_place(s);
     s->found_complete = q.complete;
     for (uint32_t i = 0; i < q.n_threads; i++) {

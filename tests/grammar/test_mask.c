@@ -247,6 +247,17 @@ static void tokens(void **state)
     }
     constraint_free(c);
     grammar_free(g);
+    /* An end token ends the answer also where a grammar asks for it in the middle. */
+    g = gbnf("root ::= \"a\" <[0]> \"a\"");
+    c = constraint_new(g, v, &e);
+    assert_false(constraint_accept(c, 0));
+    assert_true(constraint_accept(c, 1));
+    assert_int_equal(constraint_mask(c)[0], 1 << 0);
+    assert_true(constraint_accept(c, 0));
+    assert_int_equal(constraint_state(c), CONSTRAINT_ENDED);
+    assert_null(constraint_mask(c));
+    constraint_free(c);
+    grammar_free(g);
     g = gbnf("root ::= <[5]>");
     assert_null(constraint_new(g, v, &e));
     assert_non_null(strstr(e.message, "token 5"));
