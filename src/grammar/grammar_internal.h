@@ -152,6 +152,7 @@ uint32_t memo_get(const struct memo *m, uint64_t key); /* 0: not there */
 void memo_put(struct memo *m, uint64_t key, uint32_t value);
 void memo_clear(struct memo *m); /* keeps its memory */
 void memo_free(struct memo *m);
+size_t memo_bytes(const struct memo *m);
 
 /* NULL with an error where a token that is named is not in the vocabulary. */
 struct space *space_new(struct grammar *g, struct grammar_vocab *v, struct error *e);
