@@ -164,3 +164,16 @@ struct engine *engine_model_from(struct gguf_writer *w, const struct engine_opti
     tiny_save(w, path);
     return open_and_remove(path, o);
 }
+
+struct engine *engine_model_even(uint32_t n_context, int n_threads)
+{
+    struct arena *a = arena_new();
+    struct tiny t = tiny_even(TENSOR_F32);
+    t.head_dim = t.n_rot = 32;
+    t.n_vocab = N_ROWS;
+    t.n_context = n_context;
+    struct engine *en =
+        engine_model_from(tiny_writer(&t, a), &(struct engine_options){.n_threads = n_threads});
+    arena_free(a);
+    return en;
+}

@@ -39,5 +39,7 @@ struct engine *engine_model_open(const struct engine_model *m, const struct engi
 void engine_model_vocabulary(struct gguf_writer *w);
 /* Opens such a model; takes w, and adds the vocabulary. */
 struct engine *engine_model_from(struct gguf_writer *w, const struct engine_options *o);
+/* Random weights in F32, heads of 32. */
+struct engine *engine_model_even(uint32_t n_context, int n_threads);
 
 #endif

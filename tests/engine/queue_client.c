@@ -64,6 +64,16 @@ struct request_options client_request(struct client *c, const int32_t *prompt, s
     return r;
 }
 
+struct queue *client_queue(struct engine *en, const struct queue_options *o)
+{
+    struct error e = {0};
+    struct queue *q = queue_new(en, o, &e);
+    if (!q) {
+        fail_msg("%s", e.message);
+    }
+    return q;
+}
+
 void client_submit(struct queue *q, const struct request_options *r)
 {
     struct error e = {0};

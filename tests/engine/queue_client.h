@@ -30,6 +30,8 @@ struct client {
 bool client_event(void *context, const struct queue_event *event);
 /* Log-probabilities with CLIENT_TOP others, this prompt and these clients. */
 struct request_options client_request(struct client *c, const int32_t *prompt, size_t n);
+/* A queue; fails the test on an error. */
+struct queue *client_queue(struct engine *en, const struct queue_options *o);
 /* Submits, fails the test on an error. */
 void client_submit(struct queue *q, const struct request_options *r);
 void client_run(struct queue *q); /* until nothing is left */

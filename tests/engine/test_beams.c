@@ -163,19 +163,6 @@ static void test_as_transformers(void **state)
 
 enum { CONTEXT = 3 * PAGE, N_SEARCHES = 4, N_NOISE = 5, N_ANSWERS = 3 };
 
-static struct engine *open_model(int n_threads)
-{
-    struct arena *a = arena_new();
-    struct tiny t = tiny_even(TENSOR_F32);
-    t.head_dim = t.n_rot = 32;
-    t.n_vocab = N_ROWS;
-    t.n_context = CONTEXT;
-    struct engine *en =
-        engine_model_from(tiny_writer(&t, a), &(struct engine_options){.n_threads = n_threads});
-    arena_free(a);
-    return en;
-}
-
 static struct request_options search_of(struct client *c, int32_t *prompt, uint32_t i)
 {
     struct rng rng;
@@ -257,7 +244,7 @@ static void test_under_load(void **state)
         {.n_pages = 11, .no_reuse = true, .max_running = 9},
         {.max_running = 32, .chunk_tokens = 48, .chunk_layers = 1},
     };
-    struct engine *en = open_model(1), *two = open_model(2);
+    struct engine *en = engine_model_even(CONTEXT, 1), *two = engine_model_even(CONTEXT, 2);
     struct client(*want)[N_ANSWERS] = mem_zalloc(N_SEARCHES * sizeof *want);
     struct queue *q = queue_new(en, &(struct queue_options){.no_reuse = true}, NULL);
     int32_t prompt[CONTEXT];
@@ -294,7 +281,7 @@ static void test_a_form(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct engine *en = open_model(1);
+    struct engine *en = engine_model_even(CONTEXT, 1);
     struct queue *q = queue_new(en, NULL, &e);
     struct grammar *g = grammar_parse_regex("(cat|dog|cow|do)[!?]", 20, &e);
     assert_non_null(g);
@@ -362,7 +349,7 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct engine *en = open_model(1);
+    struct engine *en = engine_model_even(CONTEXT, 1);
     struct queue *q = queue_new(en, &(struct queue_options){.n_pages = 6}, &e);
     struct client *c = mem_zalloc(4 * sizeof *c);
     int32_t prompt[CONTEXT];

@@ -83,16 +83,6 @@ static struct engine *open_model(enum model_kind kind, bool label_tokens, int n_
     return en;
 }
 
-static struct queue *open_queue(struct engine *en, const struct queue_options *o)
-{
-    struct error e = {0};
-    struct queue *q = queue_new(en, o, &e);
-    if (!q) {
-        fail_msg("%s", e.message);
-    }
-    return q;
-}
-
 /* A random text of n tokens, and what it is to become. */
 static void make_wish(struct wish *w, const struct engine *en, size_t n, uint64_t seed)
 {
@@ -240,7 +230,7 @@ static void test_alone(void **state)
     for (int i = 0; i < 4; i++) {
         enum model_kind kind = i < 3 ? (enum model_kind)i : READS;
         struct engine *en = open_model(kind, i == 3, 1, 48);
-        struct queue *q = open_queue(en, NULL);
+        struct queue *q = client_queue(en, NULL);
         struct truth truth;
         struct wish *w = mem_alloc(sizeof *w);
         truth_open(&truth, en);
@@ -367,7 +357,7 @@ static void test_company(void **state)
         struct crowd alone, x;
         struct engine *en = open_model((enum model_kind)kind, false, 1, 0);
         size_t n_answers = kind == READS ? 0 : n / 6;
-        struct queue *q = open_queue(en, NULL);
+        struct queue *q = client_queue(en, NULL);
         crowd_make(&alone, en, 0, n_answers);
         for (size_t i = 0; i < n_answers; i++) {
             submit_answer(q, &alone, i);
@@ -379,10 +369,10 @@ static void test_company(void **state)
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
             const struct way *way = &ways[i];
             en = open_model((enum model_kind)kind, false, way->n_threads, way->batch);
-            q = open_queue(en, &(struct queue_options){.n_pages = way->n_pages,
-                                                       .chunk_tokens = way->chunk_tokens,
-                                                       .chunk_layers = way->chunk_layers,
-                                                       .no_reuse = way->no_reuse});
+            q = client_queue(en, &(struct queue_options){.n_pages = way->n_pages,
+                                                         .chunk_tokens = way->chunk_tokens,
+                                                         .chunk_layers = way->chunk_layers,
+                                                         .no_reuse = way->no_reuse});
             run_crowd(&x, en, q, way->cancels);
             for (size_t j = 0; j < n_answers; j++) {
                 assert_true(client_same(&x.clients[j], &alone.clients[j]));
@@ -411,7 +401,7 @@ static void test_side_by_side(void **state)
         enum { N = 100 };
         struct engine *en = open_model((enum model_kind)kind, false, 1, 0);
         struct queue *q =
-            open_queue(en, &(struct queue_options){.max_running = 1, .chunk_layers = 1000});
+            client_queue(en, &(struct queue_options){.max_running = 1, .chunk_layers = 1000});
         struct wish *w = mem_array(N, sizeof *w);
         for (size_t i = 0; i < N; i++) {
             make_wish(&w[i], en, 5, i);
@@ -438,7 +428,7 @@ static void test_beginnings_are_shared(void **state)
 {
     (void)state;
     struct engine *en = open_model(WRITES, false, 1, 0);
-    struct queue *q = open_queue(en, NULL);
+    struct queue *q = client_queue(en, NULL);
     struct truth truth;
     struct wish *w = mem_array(2, sizeof *w);
     truth_open(&truth, en);
@@ -468,7 +458,7 @@ static void test_nobody_is_held_up(void **state)
     (void)state;
     struct engine *en = open_model(WRITES, false, 1, 0);
     struct queue *q =
-        open_queue(en, &(struct queue_options){.chunk_tokens = 16, .chunk_layers = 1});
+        client_queue(en, &(struct queue_options){.chunk_tokens = 16, .chunk_layers = 1});
     struct crowd x;
     crowd_make(&x, en, 0, 1);
     struct wish *w = mem_array(2, sizeof *w);
@@ -509,7 +499,7 @@ static void test_giving_way(void **state)
 {
     (void)state;
     struct engine *en = open_model(WRITES_F16, false, 1, 0);
-    struct queue *q = open_queue(
+    struct queue *q = client_queue(
         en, &(struct queue_options){.n_pages = 3, .chunk_tokens = 100, .chunk_layers = 1});
     struct truth truth;
     struct wish *w = mem_array(2, sizeof *w);
@@ -544,7 +534,7 @@ static void test_order(void **state)
 {
     (void)state;
     struct engine *en = open_model(READS, false, 1, 0);
-    struct queue *q = open_queue(en, &(struct queue_options){.chunk_tokens = 1});
+    struct queue *q = client_queue(en, &(struct queue_options){.chunk_tokens = 1});
     struct wish *w = mem_array(2 * QUEUE_PATIENCE, sizeof *w);
     size_t counter = 0;
     for (size_t i = 0; i < 2 * QUEUE_PATIENCE; i++) { /* the first one is the least urgent */
@@ -583,7 +573,7 @@ static void test_refusals(void **state)
     (void)state;
     for (int kind = WRITES; kind <= READS; kind += READS - WRITES) {
         struct engine *en = open_model((enum model_kind)kind, false, 1, 0);
-        struct queue *q = open_queue(en, NULL);
+        struct queue *q = client_queue(en, NULL);
         struct wish *w = mem_alloc(sizeof *w);
         make_wish(w, en, 10, 1);
         struct request_options r = w->r;
@@ -651,7 +641,7 @@ static void one_random_run(enum model_kind kind, uint64_t seed, size_t n_operati
     rng_seed(&r, seed);
     struct engine *en = open_model(kind, rng_below(&r, 2), 1 + (int)rng_below(&r, 2),
                                    16 + (uint32_t)rng_below(&r, 100));
-    struct queue *q = open_queue(
+    struct queue *q = client_queue(
         en, &(struct queue_options){.n_pages = kind == READS ? 0 : 3 + (uint32_t)rng_below(&r, 8),
                                     .max_running = 1 + (uint32_t)rng_below(&r, 8),
                                     .chunk_tokens = (uint32_t)rng_below(&r, 40),
@@ -753,7 +743,7 @@ static void test_any_thread(void **state)
 {
     (void)state;
     struct engine *en = open_model(READS, false, 1, 0);
-    struct queue *q = open_queue(en, NULL);
+    struct queue *q = client_queue(en, NULL);
     struct sender *senders = mem_array(N_SENDERS, sizeof *senders);
     pthread_t threads[N_SENDERS];
     atomic_int n_left = N_SENDERS;

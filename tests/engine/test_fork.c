@@ -17,29 +17,6 @@
 
 enum { PAGE = MODEL_PAGE_POSITIONS, CONTEXT = 3 * PAGE, N_PROMPT = PAGE + 20, N_ANSWER = 120 };
 
-static struct engine *open_model(int n_threads)
-{
-    struct arena *a = arena_new();
-    struct tiny t = tiny_even(TENSOR_F32);
-    t.head_dim = t.n_rot = 32;
-    t.n_vocab = N_ROWS;
-    t.n_context = CONTEXT;
-    struct engine *en =
-        engine_model_from(tiny_writer(&t, a), &(struct engine_options){.n_threads = n_threads});
-    arena_free(a);
-    return en;
-}
-
-static struct queue *open_queue(struct engine *en, const struct queue_options *o)
-{
-    struct error e = {0};
-    struct queue *q = queue_new(en, o, &e);
-    if (!q) {
-        fail_msg("%s", e.message);
-    }
-    return q;
-}
-
 static void make_prompt(int32_t *ids, uint64_t seed)
 {
     struct rng r;
@@ -128,10 +105,10 @@ static size_t scene_at(uint32_t i)
 static void test_the_same_end(void **state)
 {
     (void)state;
-    struct engine *en = open_model(1), *two = open_model(2);
+    struct engine *en = engine_model_even(CONTEXT, 1), *two = engine_model_even(CONTEXT, 2);
     struct scene *calm = mem_zalloc(N_SCENES * sizeof *calm);
     struct scene *busy = mem_zalloc(N_SCENES * sizeof *busy);
-    struct queue *q = open_queue(en, &(struct queue_options){.no_reuse = true});
+    struct queue *q = client_queue(en, &(struct queue_options){.no_reuse = true});
     struct queue_figures f;
     for (uint32_t i = 0; i < N_SCENES; i++) {
         submit_scene(q, &calm[i], scene_at(i), i, NULL, NULL);
@@ -153,7 +130,7 @@ static void test_the_same_end(void **state)
     };
     size_t n_preempted = 0;
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-        q = open_queue(w % 2 ? two : en, &ways[w]);
+        q = client_queue(w % 2 ? two : en, &ways[w]);
         for (uint32_t i = 0; i < N_SCENES; i++) {
             submit_scene(q, &busy[i], scene_at(i), i, NULL, NULL);
         }
@@ -180,8 +157,8 @@ static void test_forms_and_stops(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct engine *en = open_model(1);
-    struct queue *q = open_queue(en, NULL);
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct queue *q = client_queue(en, NULL);
     struct grammar *g = grammar_parse_regex("([a-z]{3}-){4}[0-9]{5}", 22, &e);
     assert_non_null(g);
     struct scene *x = mem_zalloc(sizeof *x);
@@ -209,8 +186,8 @@ static void test_refusals(void **state)
 {
     (void)state;
     struct error e = {0};
-    struct engine *en = open_model(1);
-    struct queue *q = open_queue(en, NULL);
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct queue *q = client_queue(en, NULL);
     struct scene *x = mem_zalloc(sizeof *x);
     struct fork_options o = {.event = client_event, .context = &x->same};
     assert_int_equal(queue_fork(q, 5, 0, &o, &e), 0);

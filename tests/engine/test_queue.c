@@ -39,16 +39,6 @@ static struct engine *open_random(uint32_t context_size, uint32_t batch_size)
                                                       .batch_size = batch_size});
 }
 
-static struct queue *open_queue(struct engine *en, const struct queue_options *o)
-{
-    struct error e = {0};
-    struct queue *q = queue_new(en, o, &e);
-    if (!q) {
-        fail_msg("%s", e.message);
-    }
-    return q;
-}
-
 static void random_prompt(int32_t *ids, size_t n, uint64_t seed)
 {
     struct rng r;
@@ -98,7 +88,7 @@ static void test_an_answer(void **state)
     (void)state;
     struct error e = {0};
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, NULL);
+    struct queue *q = client_queue(en, NULL);
     struct session *s = session_new(en, &e);
     int32_t prompt[300];
     random_prompt(prompt, 300, 1);
@@ -137,7 +127,7 @@ static void test_log_probabilities(void **state)
     (void)state;
     struct error e = {0};
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, NULL);
+    struct queue *q = client_queue(en, NULL);
     struct session *s = session_new(en, &e);
     struct client *c = mem_zalloc(sizeof *c);
     int32_t prompt[20];
@@ -192,7 +182,7 @@ static void test_refusals(void **state)
     assert_non_null(strstr(e.message, "256 tokens needs 2 pages"));
     assert_null(queue_new(en, &(struct queue_options){.max_running = 65}, &e));
     assert_non_null(strstr(e.message, "65 answers"));
-    struct queue *q = open_queue(en, &(struct queue_options){.n_pages = 2});
+    struct queue *q = client_queue(en, &(struct queue_options){.n_pages = 2});
     int32_t prompt[2 * PAGE + 1] = {0};
     struct client *c = mem_zalloc(sizeof *c);
     struct request_options r = client_request(c, prompt, 0);
@@ -245,7 +235,7 @@ static void test_an_error_is_its_own(void **state)
     int32_t prompt[60];
     random_prompt(prompt, 60, 5);
     for (int alone = 0; alone < 2; alone++) {
-        struct queue *q = open_queue(en, NULL);
+        struct queue *q = client_queue(en, NULL);
         memset(c, 0, 4 * sizeof *c);
         struct request_options r[] = {
             long_request(&c[0], prompt, 30, 20, 1), long_request(&c[1], prompt, 7, 25, 2),
@@ -282,7 +272,7 @@ static void test_prefixes_are_reused(void **state)
     random_prompt(prompt, 400, 6);
     bool differ = model_phases_differ(kernels_select());
     for (int off = 0; off < 2; off++) {
-        struct queue *q = open_queue(en, &(struct queue_options){.no_reuse = off});
+        struct queue *q = client_queue(en, &(struct queue_options){.no_reuse = off});
         struct client *c = mem_zalloc(6 * sizeof *c);
         struct request_options r = long_request(&c[0], prompt, 300, 8, 1);
         client_submit(q, &r);
@@ -332,7 +322,7 @@ static void test_forks(void **state)
     int32_t prompt[2 * PAGE + 40];
     random_prompt(prompt, 2 * PAGE + 40, 7);
     struct client *alone = mem_zalloc(N * sizeof *alone), *forks = mem_zalloc(N * sizeof *forks);
-    struct queue *q = open_queue(en, &(struct queue_options){.no_reuse = true});
+    struct queue *q = client_queue(en, &(struct queue_options){.no_reuse = true});
     for (uint32_t i = 0; i < N; i++) {
         struct request_options r = long_request(&alone[i], prompt, 2 * PAGE + 40, 30, 50 + i);
         client_submit(q, &r);
@@ -352,7 +342,7 @@ static void test_forks(void **state)
     assert_false(client_same(&forks[0], &forks[1])); /* the seeds count */
     queue_free(q);
     /* Where there is room for two only, the others come later, through the tree. */
-    q = open_queue(en, &(struct queue_options){.max_running = 2});
+    q = client_queue(en, &(struct queue_options){.max_running = 2});
     memset(forks, 0, N * sizeof *forks);
     client_submit(q, &r);
     client_run(q);
@@ -373,7 +363,7 @@ static void test_order(void **state)
     (void)state;
     enum { N = 40 };
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, &(struct queue_options){.max_running = 1});
+    struct queue *q = client_queue(en, &(struct queue_options){.max_running = 1});
     struct client *c = mem_zalloc(N * sizeof *c);
     int32_t prompt[N];
     size_t counter = 0;
@@ -408,7 +398,7 @@ static void test_priority_preempts(void **state)
     int32_t prompt[200];
     random_prompt(prompt, 200, 9);
     struct request_options r = long_request(&c[0], prompt, 200, 40, 1);
-    struct queue *q = open_queue(en, &(struct queue_options){.max_running = 1});
+    struct queue *q = client_queue(en, &(struct queue_options){.max_running = 1});
     client_submit(q, &r);
     client_run(q);
     r.context = &c[1];
@@ -440,7 +430,7 @@ static void test_a_known_answer(void **state)
     struct client *c = mem_zalloc(4 * sizeof *c);
     int32_t prompt[N_PROMPT + N_ANSWER];
     random_prompt(prompt, N_PROMPT, 12);
-    struct queue *q = open_queue(en, &(struct queue_options){.max_running = 1});
+    struct queue *q = client_queue(en, &(struct queue_options){.max_running = 1});
     struct request_options r = long_request(&c[0], prompt, N_PROMPT, N_ANSWER, 1);
     client_submit(q, &r);
     client_run(q);
@@ -472,7 +462,7 @@ static void test_pages_run_out(void **state)
     struct engine *en = open_random(0, 0);
     struct client *alone = mem_zalloc(N * sizeof *alone), *c = mem_zalloc(N * sizeof *c);
     int32_t prompt[N][100];
-    struct queue *q = open_queue(en, NULL);
+    struct queue *q = client_queue(en, NULL);
     for (int i = 0; i < N; i++) {
         random_prompt(prompt[i], 100, 60 + (uint64_t)i);
         struct request_options r = long_request(&alone[i], prompt[i], 100, 300, (uint64_t)i);
@@ -480,7 +470,7 @@ static void test_pages_run_out(void **state)
         client_run(q);
     }
     queue_free(q);
-    q = open_queue(en, &(struct queue_options){.n_pages = 7});
+    q = client_queue(en, &(struct queue_options){.n_pages = 7});
     for (int i = 0; i < N; i++) {
         struct request_options r = long_request(&c[i], prompt[i], 100, 300, (uint64_t)i);
         client_submit(q, &r);
@@ -516,7 +506,8 @@ static void test_cancelling(void **state)
     (void)state;
     enum { N = 7 };
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, &(struct queue_options){.chunk_tokens = 16, .max_running = 5});
+    struct queue *q =
+        client_queue(en, &(struct queue_options){.chunk_tokens = 16, .max_running = 5});
     struct client *alone = mem_zalloc(sizeof *alone), *c = mem_zalloc(N * sizeof *c);
     int32_t prompt[400];
     random_prompt(prompt, 400, 10);
@@ -569,7 +560,7 @@ static void test_an_early_end(void **state)
 {
     (void)state;
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, &(struct queue_options){.max_running = 2});
+    struct queue *q = client_queue(en, &(struct queue_options){.max_running = 2});
     struct client *c = mem_zalloc(5 * sizeof *c);
     int32_t prompt[30];
     random_prompt(prompt, 30, 11);
@@ -630,7 +621,7 @@ static void test_threads(void **state)
 {
     (void)state;
     struct engine *en = open_random(0, 0);
-    struct queue *q = open_queue(en, &(struct queue_options){.n_pages = 9, .max_running = 6});
+    struct queue *q = client_queue(en, &(struct queue_options){.n_pages = 9, .max_running = 6});
     struct caller callers[N_CALLERS];
     atomic_int left = N_CALLERS;
     for (uint64_t i = 0; i < N_CALLERS; i++) {

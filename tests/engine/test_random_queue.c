@@ -57,19 +57,6 @@ static uint32_t below(struct world *w, uint32_t bound)
     return (uint32_t)rng_below(&w->rng, bound);
 }
 
-static struct engine *open_model(void)
-{
-    struct arena *a = arena_new();
-    struct tiny t = tiny_even(TENSOR_F32);
-    t.head_dim = t.n_rot = 32;
-    t.n_vocab = N_ROWS;
-    t.n_context = CONTEXT;
-    struct engine *en =
-        engine_model_from(tiny_writer(&t, a), &(struct engine_options){.n_threads = 1});
-    arena_free(a);
-    return en;
-}
-
 static struct request_options request_of(const struct kind *k, struct client *c)
 {
     struct request_options r = client_request(c, k->prompt, k->n_prompt);
@@ -247,7 +234,7 @@ static void test_random_operations(void **state)
     const char *folder = getenv("TMPDIR"), *seed = getenv("LLLM_SEED");
     size_t n = getenv("LLLM_SOAK") ? 100000 : 2500;
     struct error e = {0};
-    struct engine *en = open_model();
+    struct engine *en = engine_model_even(CONTEXT, 1);
     struct world *w = mem_zalloc(sizeof *w);
     rng_seed(&w->rng, seed ? strtoull(seed, NULL, 10) : 1);
     w->kinds = mem_zalloc(N_KINDS * sizeof *w->kinds);
