@@ -269,6 +269,9 @@ static bool describe_adapters(const struct batch *b, json_t *run, struct error *
     json_t *lora = json_array(), *modules = json_object();
     json_object_set_new(run, "lora", lora);
     json_object_set_new(run, "lora_modules", modules);
+    if (b->o->lora.n) { /* whose they are */
+        json_object_set_new(run, "lora_of", json_string(b->models.items[0].digest));
+    }
     for (size_t i = 0; i < b->o->lora.n; i++) {
         float strength;
         char *path = adapters_argument(b->o->lora.items[i], &strength, e);

@@ -20,6 +20,7 @@ struct talk {
     json_t *waiting; /* calls of the last answer that have no result yet */
     size_t turn;     /* messages before the turn of the person that is being answered */
     char *system;    /* NULL: none */
+    char *saved;     /* what /save wrote last; NULL: nothing */
     bool at_terminal;
     bool leave;
     int status;
@@ -206,9 +207,16 @@ static void append_as_text(struct buf *out, json_t *messages)
 
 static void command_save(struct talk *t, const char *argument)
 {
+    bool replaces = strncmp(argument, "-f ", 3) == 0;
+    argument += replaces ? 3 + strspn(argument + 3, " ") : 0;
     size_t n = strlen(argument);
     if (!n) {
         term_message("/save needs a file: /save chat.json, or any other name for plain text");
+        t->status = CLI_FAILED;
+        return;
+    }
+    if (!replaces && file_exists(argument) && strcmp(argument, t->saved ? t->saved : "") != 0) {
+        term_message("%s is there already; /save -f %s replaces it", argument, argument);
         t->status = CLI_FAILED;
         return;
     }
@@ -230,7 +238,12 @@ static void command_save(struct talk *t, const char *argument)
     if (!file_write_atomic(argument, out.data ? out.data : "", out.len, &e)) {
         term_message("%s", e.message);
         t->status = CLI_FAILED;
-    } else if (!t->chat->quiet) {
+        buf_free(&out);
+        return;
+    }
+    free(t->saved);
+    t->saved = mem_strdup(argument);
+    if (!t->chat->quiet) {
         size_t n_messages = json_array_size(t->messages);
         term_note("saved %zu message%s to %s", n_messages, n_messages == 1 ? "" : "s", argument);
     }
@@ -249,7 +262,10 @@ static const struct chat_command {
 } chat_commands[] = {
     {"/help", "", "this list", command_help},
     {"/clear", "", "forget the conversation, but not the system message", command_clear},
-    {"/save", "FILE", "write the conversation (JSON for a name in .json, else text)", command_save},
+    {"/save", "FILE",
+     "write the conversation (JSON for a name in .json, else text); -f FILE: also where it is "
+     "there",
+     command_save},
     {"/system", "TEXT", "a new conversation with this system message; without TEXT: with none",
      command_system},
     {"/exit", "", "leave (also Ctrl-D)", command_exit},
@@ -382,6 +398,7 @@ static int end(struct talk *t, int status)
     json_decref(t->messages);
     json_decref(t->waiting);
     free(t->system);
+    free(t->saved);
     return status;
 }
 

@@ -1,5 +1,7 @@
 /* cmd_run.c: one prompt and its answer, or a chat. */
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/progress.h"
@@ -53,8 +55,9 @@ static const struct option table[] = {
      "prompt",
      FIELD(lookup), 0, 0, 0},
     {"beams", 0, OPTION_U32, "N",
-     "look for the likeliest answer instead of drawing one: the N likeliest texts are followed at "
-     "once, and the best is printed at the end (--json: all N with their scores)",
+     "look for the likeliest answer instead of drawing one: the N likeliest rows of tokens are "
+     "followed at once, and the best is printed at the end (--json: all N with their scores); "
+     "interrupted, there is none",
      FIELD(beams), 0, QUEUE_MAX_BEAMS, 0},
     {"length-penalty", 0, OPTION_FLOAT, "X",
      "with --beams: what counts is the log-probability of a text divided by (its number of "
@@ -63,7 +66,8 @@ static const struct option table[] = {
      FIELD(length_penalty), -100, 100, FIELD(penalty_given)},
     {"session", 0, OPTION_STRING, "FILE",
      "go on where FILE stands, and write it at the end: what was said and all that the model "
-     "computed for it, so that a long beginning is read once (a new file where there is none)",
+     "computed for it, so that a long beginning is read once (a new file where there is none); an "
+     "answer is read again when the next prompt comes, as all given text is",
      FIELD(session), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
@@ -89,6 +93,15 @@ static void init(void *options)
     struct run_options *o = options;
     o->common.kv_type = MODEL_KV_F16;
     o->length_penalty = 1;
+}
+
+/* "llama3.2:1b": as other programs name models, and hardly a prompt. */
+static bool looks_like_a_model(const char *word)
+{
+    size_t n = strlen(word);
+    bool letters = (*word >= 'a' && *word <= 'z') || (*word >= 'A' && *word <= 'Z');
+    return letters && strpbrk(word, "0123456789:") && word[n - 1] != ':' && word[n - 1] != '.' &&
+           n == strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-");
 }
 
 /* Which argument is what: see the text of -h. False after a message. */
@@ -121,6 +134,11 @@ static bool sort_arguments(struct run *r, const struct string_list *arguments, s
                              o->prompt ? "-p" : "-f", only);
         } else {
             r->prompt = only;
+            if (looks_like_a_model(only) && !o->common.quiet) {
+                term_message("there is no model \"%s\" here (lllm list shows them): it is the "
+                             "prompt for %s",
+                             only, o->model ? o->model : MODELS_STARTER);
+            }
         }
     }
     r->model = r->model ? r->model : MODELS_STARTER;
@@ -205,10 +223,18 @@ static bool find_model(const struct run *r, const struct string_list *arguments,
                      words ? " (a prompt of several words needs quotes around it)" : "");
 }
 
+/* The beams of a search may come to have keys and values each of their own. */
+static struct engine_options options_of(const struct run_options *o)
+{
+    struct engine_options how = models_engine_options(&o->common);
+    how.n_sequences = o->beams;
+    return how;
+}
+
 /* Fails where the model would be refused. */
 static int print_plan(struct run *r, const struct string_list *arguments)
 {
-    struct engine_options how = models_engine_options(&r->o->common);
+    struct engine_options how = options_of(r->o);
     struct model_source source = {0};
     struct memory_plan plan;
     struct sysmem machine;
@@ -241,6 +267,15 @@ static int print_plan(struct run *r, const struct string_list *arguments)
     return fits ? CLI_DONE : cli_fail(&e);
 }
 
+/* A prompt that is an argument leaves what comes through a pipe unread. */
+static bool input_waits_in_pipe(void)
+{
+    struct stat input;
+    int n = 0;
+    return fstat(STDIN_FILENO, &input) == 0 && S_ISFIFO(input.st_mode) &&
+           ioctl(STDIN_FILENO, FIONREAD, &n) == 0 && n > 0;
+}
+
 static bool prepare(struct run *r, const struct string_list *arguments, struct model_source *source,
                     struct error *e)
 {
@@ -256,6 +291,10 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
         return false;
     }
     bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
+    if (r->prompt && !o->interactive && !o->common.quiet && input_waits_in_pipe()) {
+        term_message("what is piped in is not read, because there is a prompt; to have both: "
+                     "lllm run \"... $(cat FILE)\"");
+    }
     if ((o->file || piped) && !read_prompt(r, piped ? "-" : o->file, e)) {
         return false;
     }
@@ -271,7 +310,8 @@ static struct engine *open_models(struct run *r, const struct model_source *sour
 {
     const struct run_options *o = r->o;
     if (!o->draft && !o->lookup) {
-        return models_open_engine(source, &o->common, e);
+        struct engine_options how = options_of(o);
+        return models_open_engine_as(source, &how, e);
     }
     if (o->draft && !models_find(o->draft, &r->draft_source, e)) {
         return NULL;

@@ -208,22 +208,19 @@ static bool generate(const struct run *r, struct engine *en, bool raw,
     return ok;
 }
 
-/* What there is to say beside an answer that ends before it should. */
-static void explain_end(const struct engine *en, const struct answer *a,
-                        const struct generation_options *how)
+/* False, after a sentence, where a form was asked for that the answer has not. */
+static bool explain_form(const struct answer *a, const struct generation_options *how)
 {
     if (a->stats.reason == FINISH_CONSTRAINT) {
         term_message("the answer stops before it is whole: %s", a->stats.why);
+        return false;
     }
     if (a->stats.partial && a->stats.reason == FINISH_LENGTH) {
         term_message("the answer was cut before its form was whole%s",
                      answer_filled_context(a, how) ? "" : "; --max-tokens allows more");
+        return false;
     }
-    if (answer_filled_context(a, how)) {
-        term_message("the answer stops here because the context of %u tokens is full; "
-                     "--context-size makes it larger",
-                     engine_context_size(en));
-    }
+    return true;
 }
 
 int run_once(const struct run *r, const char *name, struct engine *en, bool raw, double start_s)
@@ -256,10 +253,15 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
         } else {
             finish_output(r, en, all);
         }
-        if (!r->o->common.quiet) {
-            explain_end(en, all, &how);
+        bool held = explain_form(all, &how);
+        if (!r->o->common.quiet && answer_filled_context(all, &how)) {
+            term_message("the answer stops here because the context of %u tokens is full; "
+                         "--context-size makes it larger",
+                         engine_context_size(en));
         }
-        status = all->stats.reason == FINISH_CANCELLED ? CLI_INTERRUPTED : CLI_DONE;
+        status = all->stats.reason == FINISH_CANCELLED ? CLI_INTERRUPTED
+                 : held                                ? CLI_DONE
+                                                       : CLI_FAILED;
     }
     for (uint32_t i = 0; i < n; i++) {
         answer_free(&all[i]);

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-enum { MAX_DESCRIPTION_BYTES = 1 << 28, SAMPLE_BYTES = 64 };
+enum { MAX_DESCRIPTION_BYTES = 1 << 28, SAMPLE_BYTES = 64, SAMPLES = 33 };
 
 static bool begins(struct gguf_string key, const char *text)
 {
@@ -46,9 +46,9 @@ static void describe_tensors(const struct gguf *g, struct buf *b)
         for (size_t k = 0; k < GGUF_MAX_DIMS; k++) {
             buf_printf(b, " %llu", (unsigned long long)t->dims[k]);
         }
-        buf_append(b, data, n);
-        buf_append(b, data + (t->size_bytes - n) / 2, n);
-        buf_append(b, data + t->size_bytes - n, n);
+        for (size_t k = 0; k < SAMPLES; k++) {
+            buf_append(b, data + (t->size_bytes - n) / (SAMPLES - 1) * k, n);
+        }
     }
 }
 

@@ -297,9 +297,16 @@ uint64_t request_enter(struct queue *q, struct request *r)
     return id;
 }
 
+bool queue_is_open(const struct queue *q, struct error *e)
+{
+    return !q->closing || error_set(e, ERROR_USAGE,
+                                    "the queue is about to be freed: it takes no "
+                                    "more requests");
+}
+
 uint64_t queue_submit(struct queue *q, const struct request_options *o, struct error *e)
 {
-    struct request *r = check_request(q, o, e) ? new_request(q, o, e) : NULL;
+    struct request *r = queue_is_open(q, e) && check_request(q, o, e) ? new_request(q, o, e) : NULL;
     return r ? request_enter(q, r) : 0;
 }
 
@@ -429,6 +436,7 @@ void queue_free(struct queue *q)
     if (!q) {
         return;
     }
+    q->closing = true;
     take_new(q);
     drop_cancelled(q, q->waiting, &q->n_waiting, true);
     drop_cancelled(q, q->running, &q->n_running, true);

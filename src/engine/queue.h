@@ -81,7 +81,7 @@ struct queue;
  * pages (address space until used) and logits of max_running rows. ERROR_LIMIT
  * with the figures where n_pages is less than one context needs. */
 struct queue *queue_new(struct engine *en, const struct queue_options *o, struct error *e);
-/* What is left is cancelled, with its events. */
+/* What is left is cancelled, with its events, from which nothing can be submitted any more. */
 void queue_free(struct queue *q);
 
 /* What an answer cost. Times in seconds; stats.first_token_s counts from the submission,

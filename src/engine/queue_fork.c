@@ -56,6 +56,9 @@ uint64_t queue_fork(struct queue *q, uint64_t request, uint32_t answer,
                     const struct fork_options *o, struct error *e)
 {
     const struct tokenizer *t = q->engine->tokenizer;
+    if (!queue_is_open(q, e)) {
+        return 0;
+    }
     if (o->sampling && !sampling_check(o->sampling, t ? tokenizer_count(t) : 0, e)) {
         return 0;
     }
@@ -102,6 +105,10 @@ void fork_begin(struct queue *q, struct request *r)
     s->tokens = mem_alloc(s->room * sizeof *s->tokens);
     memcpy(s->tokens, from->tokens ? from->tokens : from->request->o.prompt,
            s->n_tokens * sizeof *s->tokens);
+    if (s->how.max_tokens && s->generation.stats.n_generated >= s->how.max_tokens) {
+        sequence_finish(q, s, FINISH_LENGTH, -1, NULL);
+        return;
+    }
     order_add(q, s);
 }
 

@@ -119,6 +119,7 @@ struct queue {
     pthread_mutex_t lock;
     pthread_cond_t stir;
     bool stirred; /* something came since the last step began */
+    bool closing; /* queue_free has begun; of its thread */
     bool woken;   /* queue_wake was called since the last wait */
     uint64_t last_id;
     struct request *all, *first_new, **last_new;
@@ -128,6 +129,8 @@ struct queue {
 /* queue.c: its last event was sent. Frees the request with the last of its answers. */
 void request_answer_over(struct queue *q, struct request *r);
 
+/* False, with an error, for events of queue_free. */
+bool queue_is_open(const struct queue *q, struct error *e);
 /* Makes a new request known to the next step; returns its id. */
 uint64_t request_enter(struct queue *q, struct request *r);
 /* What a stream hands out waits for the token's event; context: the sequence. */

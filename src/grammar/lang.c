@@ -438,13 +438,13 @@ static struct lang settle(struct langs *s, struct gathered *g)
 {
     bool is_or = g->kind == LANG_IS_OR;
     size_t first = g->first;
-    if (s->failed) {
+    uint32_t *args = s->args + first;
+    size_t n = s->n_args - first;
+    /* Checked here: alternatives within alternatives come here with all their parts, once each. */
+    if (s->failed || !langs_spend(s, JOIN_WORK + n * (PART_WORK + log2_of(n) / 2))) {
         s->n_args = first;
         return lang_none();
     }
-    uint32_t *args = s->args + first;
-    size_t n = s->n_args - first;
-    s->work += JOIN_WORK + n * (PART_WORK + log2_of(n) / 2);
     if (n > 1) {
         qsort(args, n, sizeof *args, compare_ids);
         size_t kept = 1;

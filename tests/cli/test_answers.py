@@ -188,7 +188,7 @@ class Answers(WithModels):
         self.assertIn("call get_weather {", text.read_text())
         # A new conversation waits for no result.
         done = self.lllm(self.models[0], "--interactive", "--tools", self.tools,
-                         stdin=f"Hi\n/clear\nHi\n/save {saved}\n")
+                         stdin=f"Hi\n/clear\nHi\n/save -f {saved}\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual([m["role"] for m in json.loads(saved.read_text())["messages"]],
                          ["user", "assistant"])

@@ -73,7 +73,11 @@ class Piped(WithChatModel):
                   options=["--system", "Be long."])
         self.assertEqual(json.loads(saved.read_text())["messages"],
                          [{"role": "system", "content": "Be brief."}])
-        self.chat("/system", f"/save {saved}", options=["--system", "Be long."])
+        before = saved.read_text()
+        done = self.chat("/system", f"/save {saved}", options=["--system", "Be long."])
+        self.assertIn(f"there already; /save -f {saved} replaces it", done.stderr)
+        self.assertEqual(saved.read_text(), before)
+        self.chat("/system", f"/save -f {saved}", f"/save {saved}", options=["--system", "Be long."])
         self.assertEqual(json.loads(saved.read_text())["messages"], [])
 
     def test_system_changes_the_answer_of_run(self):

@@ -66,7 +66,7 @@ class Sessions(Program):
         saved = self.path / "saved.json"
         done = run("run", "-m", "starter", "-i", "--chat-template", self.template, *HOW,
                    *(("--session", file) if file else ()),
-                   stdin="".join(f"{line}\n" for line in lines) + f"/save {saved}\n")
+                   stdin="".join(f"{line}\n" for line in lines) + f"/save -f {saved}\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(saved.read_text())["messages"]
 

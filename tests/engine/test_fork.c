@@ -228,13 +228,72 @@ static void test_refusals(void **state)
     engine_close(en);
 }
 
+/* max_tokens is of the whole answer: one that has as many is over at once. */
+static void test_length(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    static const uint32_t most[] = {5, 10, 11, 40};
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
+        struct queue *q = client_queue(en, NULL);
+        struct scene *x = mem_alloc(sizeof *x);
+        submit_scene(q, x, 10, 0, NULL, NULL);
+        x->max_tokens = most[i];
+        client_run(q);
+        assert_true(x->same.over && x->other.over);
+        assert_int_equal(x->same.reason, FINISH_LENGTH);
+        assert_int_equal(x->same.n, most[i] > 10 ? most[i] - 10 : 0);
+        assert_int_equal(x->other.n, x->same.n);
+        queue_free(q);
+        free(x);
+    }
+    engine_close(en);
+}
+
+struct stubborn {
+    struct queue *queue;
+    struct request_options again;
+    uint64_t id;
+    struct error why;
+};
+
+static bool ask_again(void *context, const struct queue_event *event)
+{
+    struct stubborn *s = context;
+    if (event->finish) {
+        s->id = queue_submit(s->queue, &s->again, &s->why);
+    }
+    return true;
+}
+
+/* Nothing can be asked of a queue that is being freed. */
+static void test_the_end_of_a_queue(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct client *c = mem_zalloc(sizeof *c);
+    int32_t prompt[N_PROMPT];
+    make_prompt(prompt, 3);
+    struct stubborn s = {.queue = client_queue(en, NULL), .id = 1};
+    s.again = client_request(c, prompt, N_PROMPT);
+    s.again.event = ask_again;
+    s.again.context = &s;
+    client_submit(s.queue, &s.again);
+    queue_step(s.queue);
+    queue_free(s.queue);
+    assert_int_equal(s.id, 0);
+    assert_non_null(strstr(s.why.message, "about to be freed"));
+    free(c);
+    engine_close(en);
+}
+
 int main(void)
 {
     tiny_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same_end),
-        cmocka_unit_test(test_forms_and_stops),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_the_same_end),       cmocka_unit_test(test_forms_and_stops),
+        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_length),
+        cmocka_unit_test(test_the_end_of_a_queue),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }
