@@ -339,6 +339,14 @@ static void limits(void **state)
     g = gbnf(text.data);
     assert_true(fits(g, "aaabxxx"));
     grammar_free(g);
+    /* Alternatives within alternatives, all of one rule in the end. */
+    buf_clear(&text);
+    buf_append_str(&text, "root ::= r0\n");
+    for (int i = 0; i < DEEP; i++) {
+        buf_printf(&text, "r%d ::= r%d | \"%d\"\n", i, i + 1, i);
+    }
+    buf_printf(&text, "r%d ::= \"c\"\n", DEEP);
+    expect_limit(text.data, text.len);
     /* Repetitions of what may be empty, and of much. */
     g = gbnf(
         "root ::= (a? b*){0,100000000} \"c\"\na ::= \"a\" | \"(\" root \")\"\nb ::= \"b\" | a");
