@@ -40,6 +40,7 @@ struct batch {
     struct batch_forms forms;
     struct batch_output *output;
     uint64_t *digests;          /* [lines.n] */
+    size_t *first;              /* [lines.n] the first line with the same custom_id, or itself */
     struct batch_model **turns; /* [n_turns] those with lines, in the order of their first ones */
     size_t n_turns;
     size_t *unanswerable; /* [n_unanswerable] lines that are wrong, or name no model */
@@ -49,7 +50,13 @@ struct batch {
     double load_s;              /* of all models */
     struct progress bar;
     bool stopping;
-    size_t n_resumed, n_cut; /* n_cut: forms that --max-tokens, or the context, ended */
+    size_t n_resumed;
+    size_t n_cut;            /* forms that --max-tokens, or the context, ended */
+    size_t n_stuck;          /* answers that no token could go on with (FINISH_CONSTRAINT) */
+    size_t n_full;           /* answers that ended where the context did */
+    uint32_t full_context;   /* the largest of those contexts */
+    struct strmap *told;     /* digests of schemas and tools whose slips were told */
+    struct arena *told_keys; /* what it has its keys from */
     struct error failure;    /* of the run itself */
     double start_s;
     int64_t began_unix_s;
@@ -95,7 +102,9 @@ void batch_release(struct batch *b);
 /* Ends what a model has under way, without results. */
 void batch_stop(struct batch *b, struct batch_model *model);
 
-/* batch_result.c */
+/* batch_result.c. "line 3" of a file, "prompt 3" of a command line. */
+enum { BATCH_PLACE_BYTES = 48 };
+void batch_name_place(const struct batch *b, size_t index, char out[BATCH_PLACE_BYTES]);
 void batch_put_answers(const struct batch_job *j);
 /* Said at once, and in its place among the results. */
 void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,

@@ -40,7 +40,10 @@ static bool read_bool(const json_t *v, const struct reading *in, bool *out, stru
 static bool read_text(const json_t *v, const struct reading *in, const char **out, struct error *e)
 {
     const char *text = json_string_value(v);
-    if (!text || strlen(text) != json_string_length(v)) {
+    if (!text) {
+        return error_set(e, ERROR_INPUT, "\"%s\" must be a text", in->field);
+    }
+    if (strlen(text) != json_string_length(v)) {
         return error_set(e, ERROR_INPUT, "\"%s\" must be a text without zero bytes", in->field);
     }
     *out = arena_strndup(in->arena, text, strlen(text));
@@ -59,6 +62,11 @@ static void needs_template(struct reading *in)
 
 static bool read_prompt(const json_t *v, struct reading *in, struct error *e)
 {
+    if (json_is_array(v)) { /* OpenAI's takes several, and token ids */
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "\"prompt\" must be a text: arrays, of texts or of token ids, are not "
+                         "taken; give each text a line of its own");
+    }
     return read_text(v, in, &in->r->prompt, e);
 }
 
@@ -97,7 +105,7 @@ static bool read_tool_choice(const json_t *v, struct reading *in, struct error *
     const char *name;
     struct error why = {0};
     if (!tool_choice_read(v, &choice, &name, &why)) {
-        return error_set(e, ERROR_INPUT, "\"tool_choice\": %s", why.message);
+        return error_set(e, ERROR_INPUT, "\"tool_choice\" %s", why.message);
     }
     in->r->tool_choice = json_deep_copy(v);
     if (choice != TOOL_CHOICE_NONE && choice != TOOL_CHOICE_AUTO) {
@@ -243,6 +251,9 @@ static bool read_stop(const json_t *v, struct reading *in, struct error *e)
     r->stop = arena_alloc(in->arena, (n + 1) * sizeof *r->stop);
     for (r->n_stop = 0; r->n_stop < n; r->n_stop++) {
         const json_t *text = json_is_array(v) ? json_array_get(v, r->n_stop) : v;
+        if (!json_is_string(text)) {
+            return error_set(e, ERROR_INPUT, "\"stop\" must be a text or an array of texts");
+        }
         if (!read_text(text, in, &r->stop[r->n_stop], e)) {
             return false;
         }
@@ -305,6 +316,15 @@ static bool read_modalities(const json_t *v, struct reading *in, struct error *e
 
 /* ---- what the answer looks like -------------------------------------------------------------- */
 
+/* Where a form is a JSON Schema, that one. */
+static json_t *schema_of(const char *field, const json_t *v)
+{
+    const json_t *format = json_object_get(v, "json_schema");
+    return strcmp(field, "json_schema") == 0       ? json_incref((json_t *)(uintptr_t)v)
+           : strcmp(field, "response_format") == 0 ? json_incref(json_object_get(format, "schema"))
+                                                   : NULL;
+}
+
 static bool read_form(const json_t *v, struct reading *in, struct error *e)
 {
     if (in->form) {
@@ -315,6 +335,8 @@ static bool read_form(const json_t *v, struct reading *in, struct error *e)
     if (!batch_forms_make(in->forms, in->field, v, &in->r->grammar, e)) {
         return false;
     }
+    json_decref(in->r->schema);
+    in->r->schema = in->r->grammar ? schema_of(in->field, v) : NULL; /* NULL: any text */
     in->form = in->r->grammar ? arena_strndup(in->arena, in->field, strlen(in->field)) : NULL;
     return true;
 }
@@ -398,7 +420,15 @@ enum { N_OTHER_FIELDS = sizeof other_fields / sizeof *other_fields };
 static const char *field_candidate(const void *context, size_t index)
 {
     (void)context;
-    return index < N_LINE_FIELDS ? line_fields[index].name : NULL;
+    return index < N_LINE_FIELDS ? line_fields[index].name : sampling_field(index - N_LINE_FIELDS);
+}
+
+/* What stands around the request in OpenAI's batch files. */
+static const char *outer_candidate(const void *context, size_t index)
+{
+    static const char *const names[] = {"custom_id", "method", "url", "body"};
+    (void)context;
+    return index < sizeof names / sizeof *names ? names[index] : NULL;
 }
 
 static bool not_known(const char *name, struct error *e)
@@ -493,7 +523,9 @@ static const json_t *body_of(const json_t *line, struct batch_request *r, struct
     {
         if (strcmp(name, "custom_id") && strcmp(name, "method") && strcmp(name, "url") &&
             strcmp(name, "body")) {
-            error_set(e, ERROR_INPUT, "the field \"%.60s\" is not known beside \"body\"", name);
+            const char *near = options_nearest(name, outer_candidate, NULL);
+            error_set(e, ERROR_INPUT, "the field \"%.60s\" is not known beside \"body\"%s%s%s",
+                      name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
             return NULL;
         }
     }

@@ -41,17 +41,17 @@ static struct grammar *make_choices(const json_t *v, struct error *e)
 {
     size_t n = json_array_size(v);
     const char **texts = mem_array(n + 1, sizeof *texts);
-    bool ok = n > 0;
+    bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
         const json_t *text = json_array_get(v, i);
         texts[i] = json_string_value(text);
-        ok = texts[i] && strlen(texts[i]) == json_string_length(text);
+        ok = strlen(texts[i]) == json_string_length(text);
     }
     struct grammar *g = NULL;
     if (ok) {
         g = grammar_choices(texts, n, e);
     } else {
-        error_set(e, ERROR_INPUT, "must be an array of texts without zero bytes");
+        error_set(e, ERROR_INPUT, "a text has a zero byte");
     }
     free(texts);
     return g;
@@ -61,11 +61,35 @@ static struct grammar *make_parsed(const json_t *v, bool regex, struct error *e)
 {
     const char *text = json_string_value(v);
     size_t n = json_string_length(v);
-    if (!text) {
-        error_set(e, ERROR_INPUT, "must be a text");
-        return NULL;
-    }
     return regex ? grammar_parse_regex(text, n, e) : grammar_parse_gbnf(text, n, e);
+}
+
+static bool is_texts(const json_t *v)
+{
+    size_t n = json_array_size(v), i = 0;
+    while (i < n && json_is_string(json_array_get(v, i))) {
+        i++;
+    }
+    return n > 0 && i == n;
+}
+
+static bool check_type(const char *field, const json_t *v, struct error *e)
+{
+    bool ok = true;
+    const char *wanted = "a text";
+    if (strcmp(field, "response_format") == 0) {
+        ok = json_is_object(v);
+        wanted = "an object with \"type\": text, json_object or json_schema";
+    } else if (strcmp(field, "json_schema") == 0) {
+        ok = json_is_object(v) || json_is_boolean(v);
+        wanted = "a JSON Schema: an object, true or false";
+    } else if (strcmp(field, "choices") == 0) {
+        ok = is_texts(v);
+        wanted = "an array of texts, at least one";
+    } else {
+        ok = json_is_string(v);
+    }
+    return ok || error_set(e, ERROR_INPUT, "\"%s\" must be %s", field, wanted);
 }
 
 /* NULL without an error: any text. */
@@ -82,6 +106,10 @@ bool batch_forms_make(struct batch_forms *f, const char *field, const json_t *v,
                       struct grammar **grammar, struct error *e)
 {
     struct error why = {0};
+    *grammar = NULL;
+    if (!check_type(field, v, e)) {
+        return false;
+    }
     json_t *key = json_pack("[s, O]", field, v);
     char *text = json_dumps(key, JSON_COMPACT);
     json_decref(key);

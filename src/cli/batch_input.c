@@ -62,11 +62,12 @@ static const json_t *request_of(const json_t *line)
 }
 
 bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,
-                     size_t *model, int32_t *priority)
+                     size_t *model, int32_t *priority, char **custom_id)
 {
     const struct batch_line *line = &b->items[index];
     *model = 0;
     *priority = 0;
+    *custom_id = NULL;
     if (!b->json) {
         return true;
     }
@@ -79,6 +80,10 @@ bool batch_line_sort(const struct batch_lines *b, size_t index, const struct bat
     bool ok = json_is_object(request_of(object)) && (!name || json_is_null(name) || named);
     json_int_t value = json_integer_value(rank);
     *priority = value >= INT32_MIN && value <= INT32_MAX ? (int32_t)value : 0;
+    const json_t *id = json_object_get(object, "custom_id");
+    if (json_is_string(id) || json_is_number(id)) {
+        *custom_id = json_dumps(id, JSON_ENCODE_ANY);
+    }
     json_decref(object);
     return ok;
 }
@@ -138,6 +143,7 @@ void batch_request_free(struct batch_request *r)
     json_decref(r->tools);
     json_decref(r->tool_choice);
     json_decref(r->variables);
+    json_decref(r->schema);
     grammar_free(r->grammar);
     *r = (struct batch_request){0};
 }

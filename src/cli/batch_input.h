@@ -33,9 +33,9 @@ void batch_lines_free(struct batch_lines *b);
 uint64_t batch_line_digest(const struct batch_line *line);
 
 /* Which model answers a line, and before which others. False where batch_request_read will say why
- * none does. */
+ * none does. *custom_id: that of the line as JSON text, to be freed; NULL: it has none. */
 bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,
-                     size_t *model, int32_t *priority);
+                     size_t *model, int32_t *priority, char **custom_id);
 
 /* Grammars by the JSON text of what they were made of, so that lines with the same one share it. */
 struct batch_form {
@@ -86,6 +86,7 @@ struct batch_request {
     const char *of_template; /* the first of its fields that take a chat template, or NULL */
     enum prompter_thinking thinking;
     struct grammar *grammar; /* or NULL; held */
+    json_t *schema;          /* of the line, which that grammar is of, or NULL */
     struct sampling sampling;
     uint32_t max_tokens, n_answers;
     int32_t priority;

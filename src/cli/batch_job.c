@@ -1,8 +1,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
+#include "cli/schema_notes.h"
 
 static void job_free(struct batch_job *j)
 {
@@ -202,6 +204,49 @@ static void make_answers(struct batch_job *j)
     }
 }
 
+/* Whether this was not told of yet. */
+static bool is_new(struct batch *b, const json_t *v)
+{
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text) {
+        return false;
+    }
+    struct batch_line all = {.text = text, .n = strlen(text)};
+    uint64_t digest = batch_line_digest(&all);
+    free(text);
+    b->told = b->told ? b->told : strmap_new(16);
+    b->told_keys = b->told_keys ? b->told_keys : arena_new();
+    const char *key = arena_strndup(b->told_keys, (const char *)&digest, sizeof digest);
+    return strmap_add(b->told, key, sizeof digest, 0);
+}
+
+/* Schemas are told of once, however many lines have the same. */
+static void tell_slips(struct batch *b, size_t index, const struct batch_request *r)
+{
+    char place[BATCH_PLACE_BYTES];
+    batch_name_place(b, index, place);
+    if (r->schema && is_new(b, r->schema)) {
+        progress_hide(&b->bar);
+        schema_notes_tell(place, r->schema);
+    }
+    if (r->tools && r->tools != b->defaults.tools && is_new(b, r->tools)) {
+        progress_hide(&b->bar);
+        schema_notes_tell_tools(place, r->tools);
+    }
+}
+
+/* Results could not be told apart. */
+static bool check_id(const struct batch *b, size_t index, struct error *e)
+{
+    char place[BATCH_PLACE_BYTES];
+    if (b->first[index] == index) {
+        return true;
+    }
+    batch_name_place(b, b->first[index], place);
+    return error_set(e, ERROR_INPUT,
+                     "\"custom_id\" is that of %s already: each line needs one of its own", place);
+}
+
 static bool begin(struct batch_job *j, struct error *e)
 {
     struct batch *b = j->batch;
@@ -210,9 +255,11 @@ static bool begin(struct batch_job *j, struct error *e)
         defaults.sampling = j->model->loaded->sampling;
     }
     if (!batch_request_read(&b->lines, j->index, &defaults, &b->forms, &b->models, j->arena,
-                            &j->request, e)) {
+                            &j->request, e) ||
+        !check_id(b, j->index, e)) {
         return false;
     }
+    tell_slips(b, j->index, &j->request);
     if (!j->model) {
         return error_set(e, ERROR_INPUT, "no model answers this line");
     }

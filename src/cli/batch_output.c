@@ -215,16 +215,19 @@ bool batch_output_has(const struct batch_output *o, size_t index)
     return o->results[index] != NULL;
 }
 
-/* Those at the beginning that have not been told yet. */
-static bool tell(struct batch_output *o, struct error *e)
+/* Those that have not been told yet: at the beginning, or with `all` wherever they are. */
+static bool tell(struct batch_output *o, bool all, struct error *e)
 {
     bool any = false;
-    while (o->n_told < o->n && o->results[o->n_told]) {
-        fputs(o->results[o->n_told], stdout);
-        fputc('\n', stdout);
-        free(o->results[o->n_told]);
-        o->results[o->n_told++] = mem_strdup(""); /* there, and gone */
-        any = true;
+    for (; o->n_told < o->n && (all || o->results[o->n_told]); o->n_told++) {
+        char **result = &o->results[o->n_told];
+        if (*result) {
+            fputs(*result, stdout);
+            fputc('\n', stdout);
+            free(*result);
+            *result = mem_strdup(""); /* there, and gone */
+            any = true;
+        }
     }
     if (any && fflush(stdout) != 0) {
         cli_output_failed(errno);
@@ -245,7 +248,7 @@ bool batch_output_put(struct batch_output *o, size_t index, json_t *result, stru
         json_decref(line);
     }
     json_decref(result);
-    return ok && (o->path || o->whole || tell(o, e));
+    return ok && (o->path || o->whole || tell(o, false, e));
 }
 
 static bool ends_in(const char *path, const char *end)
@@ -282,9 +285,13 @@ static bool write_document(const struct batch_output *o, const json_t *head, put
     char *text = json_dumps(head, JSON_COMPACT);
     size_t n = text ? strlen(text) : 0; /* {...}: results go in front of the brace */
     bool ok = n > 2 && put(to, text, n - 1, e) && put(to, ",\"results\":[", 12, e);
+    bool any = false;
     for (size_t i = 0; ok && i < o->n; i++) {
-        ok = put(to, i ? ",\n" : "\n", i ? 2 : 1, e) &&
-             put(to, o->results[i], strlen(o->results[i]), e);
+        if (o->results[i]) {
+            ok = put(to, any ? ",\n" : "\n", any ? 2 : 1, e) &&
+                 put(to, o->results[i], strlen(o->results[i]), e);
+            any = true;
+        }
     }
     ok = ok && put(to, "\n]}\n", 4, e);
     free(text);
@@ -318,6 +325,15 @@ bool batch_output_finish(struct batch_output *o, json_t *head, struct error *e)
     }
     json_decref(head);
     return ok;
+}
+
+bool batch_output_give_up(struct batch_output *o, const json_t *head, struct error *e)
+{
+    if (!o->whole) {
+        return tell(o, true, e);
+    }
+    write_document(o, head, put_stdout, stdout, e); /* cli_flush tells where it fails */
+    return true;
 }
 
 void batch_output_close(struct batch_output *o)

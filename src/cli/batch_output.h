@@ -37,6 +37,9 @@ size_t batch_output_errors(const struct batch_output *o);
 /* All are there: {head..., "results": [...]}, or for a path in .jsonl a line each; the journal
  * goes. head: an object, taken. */
 bool batch_output_finish(struct batch_output *o, json_t *head, struct error *e);
+/* Not all will come: standard output gets those that wait for others, too, or the document with
+ * those that are there. ERROR_CANCELLED as above. head: borrowed. */
+bool batch_output_give_up(struct batch_output *o, const json_t *head, struct error *e);
 /* Without batch_output_finish the journal stays. NULL is fine. */
 void batch_output_close(struct batch_output *o);
 

@@ -14,11 +14,10 @@
 #include "cli/batch.h"
 #include "cli/term.h"
 
-/* "line 3" of a file, "prompt 3" of a command line. */
-static void name_place(const struct batch *b, size_t index, char out[48])
+void batch_name_place(const struct batch *b, size_t index, char out[BATCH_PLACE_BYTES])
 {
     size_t line = b->lines.items[index].number;
-    snprintf(out, 48, "%s %zu", line ? "line" : "prompt", line ? line : index + 1);
+    snprintf(out, BATCH_PLACE_BYTES, "%s %zu", line ? "line" : "prompt", line ? line : index + 1);
 }
 
 static json_t *text_json(const char *text)
@@ -311,13 +310,26 @@ static json_t *openai_result(const struct batch_job *j)
     return line;
 }
 
+/* Answers that end before they should are counted, to be told at the end. */
+static void count_ends(const struct batch_job *j)
+{
+    struct batch *b = j->batch;
+    uint32_t most = j->request.max_tokens;
+    uint32_t context = engine_context_size(j->model->loaded->engine);
+    for (uint32_t i = 0; i < j->request.n_answers; i++) {
+        const struct generation_stats *s = &j->answers[i].stats;
+        bool full = s->reason == FINISH_LENGTH && (!most || s->n_generated < most);
+        b->n_cut += s->partial && s->reason == FINISH_LENGTH;
+        b->n_stuck += s->reason == FINISH_CONSTRAINT;
+        b->n_full += full;
+        b->full_context = full && context > b->full_context ? context : b->full_context;
+    }
+}
+
 void batch_put_answers(const struct batch_job *j)
 {
     struct batch *b = j->batch;
-    for (uint32_t i = 0; i < j->request.n_answers; i++) {
-        const struct generation_stats *s = &j->answers[i].stats;
-        b->n_cut += s->partial && s->reason == FINISH_LENGTH;
-    }
+    count_ends(j);
     put_result(b, j->index, j->request.openai ? openai_result(j) : our_result(j));
 }
 
@@ -347,7 +359,7 @@ static json_t *openai_error(const struct batch *b, size_t index, const struct ba
 void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,
                      const struct error *why)
 {
-    char place[48];
+    char place[BATCH_PLACE_BYTES];
     json_t *result;
     if (r->openai) {
         result = openai_error(b, index, r, why);
@@ -355,7 +367,7 @@ void batch_put_error(struct batch *b, size_t index, const struct batch_request *
         result = our_head(b, index, r);
         json_object_set_new(result, "error", text_json(why->message));
     }
-    name_place(b, index, place);
+    batch_name_place(b, index, place);
     progress_hide(&b->bar);
     term_message("%s: %s", place, why->message);
     put_result(b, index, result);

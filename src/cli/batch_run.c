@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
 #include "cli/term.h"
@@ -22,19 +23,42 @@ static int by_rank(const void *a, const void *b)
                                       : (x->index > y->index) - (x->index < y->index);
 }
 
+/* For each line the first one with the same custom_id, or itself. ids[n]: freed. */
+static size_t *find_first(char **ids, size_t n)
+{
+    size_t *first = mem_array(n, sizeof *first);
+    struct strmap *seen = strmap_new(n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t was;
+        first[i] = i;
+        if (ids[i] && !strmap_add(seen, ids[i], strlen(ids[i]), (uint32_t)i) &&
+            strmap_get(seen, ids[i], strlen(ids[i]), &was)) {
+            first[i] = was;
+        }
+    }
+    strmap_free(seen);
+    for (size_t i = 0; i < n; i++) {
+        free(ids[i]);
+    }
+    free(ids);
+    return first;
+}
+
 /* Gives each line to its model: higher priority first, then as they stand in the file. */
 static void sort_lines(struct batch *b)
 {
     size_t n = b->lines.n;
     struct ranked *order = mem_array(n, sizeof *order);
     size_t *model = mem_array(n, sizeof *model);
+    char **ids = mem_array(n, sizeof *ids);
     for (size_t i = 0; i < n; i++) {
         order[i].index = i;
-        bool ok = batch_line_sort(&b->lines, i, &b->models, &model[i], &order[i].priority);
+        bool ok = batch_line_sort(&b->lines, i, &b->models, &model[i], &order[i].priority, &ids[i]);
         model[i] = ok ? model[i] : b->models.n;
         b->n_unanswerable += !ok;
         b->models.items[ok ? model[i] : 0].n_lines += ok;
     }
+    b->first = find_first(ids, n);
     qsort(order, n, sizeof *order, by_rank);
     b->unanswerable = mem_array(b->n_unanswerable + 1, sizeof *b->unanswerable);
     b->n_unanswerable = 0;
@@ -314,12 +338,14 @@ static json_t *describe_models(const struct batch *b)
     return models;
 }
 
-/* Of each line, with the model that it means: names may come to mean another. */
+/* Of each line, with the model that it means: names may come to mean another. One that repeats an
+ * id is another line than where it does not. */
 static uint64_t *digest_lines(const struct batch *b)
 {
     uint64_t *digests = mem_array(b->lines.n, sizeof *digests);
     for (size_t i = 0; i < b->lines.n; i++) {
         digests[i] = batch_line_digest(&b->lines.items[i]);
+        digests[i] = b->first[i] == i ? digests[i] : ~digests[i];
     }
     for (size_t i = 0; i < b->n_turns; i++) {
         const struct batch_model *m = b->turns[i];
@@ -381,11 +407,12 @@ static json_t *figures_json(const struct batch *b, double seconds)
 {
     struct queue_figures f = figures_of(b);
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, s:i, s:I, "
-        "s:I}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, "
+        "s:i, s:I, s:I}",
         "answers", (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)),
         "errors", (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
-        "forms_cut", (json_int_t)b->n_cut, "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens",
+        "forms_cut", (json_int_t)b->n_cut, "forms_stuck", (json_int_t)b->n_stuck, "context_full",
+        (json_int_t)b->n_full, "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens",
         (json_int_t)f.n_reused, "generated_tokens", (json_int_t)f.n_generated, "drafts",
         (json_int_t)f.n_drafts, "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds,
         "prompt_tokens_per_second", seconds > 0 ? (double)f.n_prompt / seconds : 0,
@@ -419,13 +446,62 @@ static void print_figures(const struct batch *b, double seconds)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
-static int tell_interrupted(const struct batch *b)
+/* {"model", "figures"} */
+static json_t *document_head(const struct batch *b, json_t *figures)
 {
+    const char *name = b->models.items[0].source.name;
+    json_t *head = json_pack("{s:o}", "model", term_json_text(name, strlen(name)));
+    if (b->o->common.json && !b->o->output) {
+        json_object_set(head, "figures", figures);
+    }
+    return head;
+}
+
+/* What a journal keeps for a file, standard output gets now: answers that wait for earlier ones. */
+static int tell_interrupted(const struct batch *b, double seconds)
+{
+    struct error e = {0};
+    json_t *figures = figures_json(b, seconds);
+    json_t *head = document_head(b, figures);
+    json_object_set_new(head, "interrupted", json_true());
+    bool ok = b->o->output || batch_output_give_up(b->output, head, &e);
+    json_decref(head);
+    json_decref(figures);
+    if (!ok) {
+        return CLI_FAILED; /* that has been said */
+    }
     term_message("interrupted after %zu of %zu answers%s", batch_output_count(b->output),
                  b->lines.n,
                  b->o->output ? "; the same command goes on from there"
                               : " (with --output a run can go on from where it stopped)");
     return CLI_INTERRUPTED;
+}
+
+/* Answers that end before they should. */
+static void tell_ends(const struct batch *b)
+{
+    char size[32] = "";
+    if (b->n_cut) {
+        term_message("%zu answer%s cut before %s form was whole (\"finish_reason\" is \"length\"): "
+                     "more --max-tokens, or context, would end %s",
+                     b->n_cut, b->n_cut == 1 ? " was" : "s were", b->n_cut == 1 ? "its" : "their",
+                     b->n_cut == 1 ? "it" : "them");
+    }
+    if (b->n_stuck) {
+        term_message("%zu answer%s before %s form was whole (\"finish_reason\" is \"constraint\"): "
+                     "\"why\" says what stopped %s",
+                     b->n_stuck, b->n_stuck == 1 ? " ended" : "s ended",
+                     b->n_stuck == 1 ? "its" : "their", b->n_stuck == 1 ? "it" : "them");
+    }
+    if (b->n_full) {
+        if (b->n_turns == 1) {
+            snprintf(size, sizeof size, " of %u tokens", b->full_context);
+        }
+        term_message(
+            "%zu answer%s because the context%s is full (\"finish_reason\" is \"length\"); "
+            "--context-size makes it larger",
+            b->n_full, b->n_full == 1 ? " stops" : "s stop", size);
+    }
 }
 
 static int finish(struct batch *b, struct error *e)
@@ -434,14 +510,10 @@ static int finish(struct batch *b, struct error *e)
     size_t n_errors = batch_output_errors(b->output);
     double seconds = time_now_s() - b->start_s;
     if (answer_interrupted() && batch_output_count(b->output) < b->lines.n) {
-        return tell_interrupted(b);
+        return tell_interrupted(b, seconds);
     }
     json_t *figures = figures_json(b, seconds);
-    const char *name = b->models.items[0].source.name;
-    json_t *head = json_pack("{s:o}", "model", term_json_text(name, strlen(name)));
-    if (o->common.json && !o->output) {
-        json_object_set(head, "figures", figures);
-    }
+    json_t *head = document_head(b, figures);
     bool ok = batch_output_finish(b->output, head, e);
     if (ok && o->common.json && o->output) {
         json_object_set_new(figures, "output", term_json_text(o->output, strlen(o->output)));
@@ -453,12 +525,7 @@ static int finish(struct batch *b, struct error *e)
     }
     if (!o->common.quiet) {
         print_figures(b, seconds);
-    }
-    if (b->n_cut && !o->common.quiet) {
-        term_message("%zu answer%s cut before %s form was whole (\"finish_reason\" is \"length\"): "
-                     "more --max-tokens, or context, would end %s",
-                     b->n_cut, b->n_cut == 1 ? " was" : "s were", b->n_cut == 1 ? "its" : "their",
-                     b->n_cut == 1 ? "it" : "them");
+        tell_ends(b);
     }
     if (n_errors) {
         term_message("%zu of %zu prompts have no answer", n_errors, b->lines.n);
@@ -512,4 +579,7 @@ void batch_close(struct batch *b)
     free(b->unanswerable);
     free(b->turns);
     free(b->digests);
+    free(b->first);
+    strmap_free(b->told);
+    arena_free(b->told_keys);
 }

@@ -7,6 +7,7 @@
 #include "chat/builtin.h"
 #include "cli/input.h"
 #include "cli/options.h"
+#include "cli/schema_notes.h"
 #include "cli/term.h"
 
 enum { JSON_MAX_BYTES = 1 << 26 };
@@ -41,6 +42,8 @@ json_t *chat_input_tools(const char *path, struct error *e)
         error_set(e, ERROR_INPUT,
                   "%s: expected an array of tool definitions, or an object with \"tools\"",
                   input_name(path));
+    } else {
+        schema_notes_tell_tools(input_name(path), tools);
     }
     return tools;
 }

@@ -10,7 +10,8 @@
 /* The JSON of a file ("-": standard input), an object or an array; NULL after an error that names
  * the file, and the line where it is no JSON. */
 json_t *chat_input_json(const char *path, struct error *e);
-/* A file with an array of tool definitions, or with an object that has one as "tools". */
+/* A file with an array of tool definitions, or with an object that has one as "tools". Words in
+ * their parameters that are no keywords are told. */
 json_t *chat_input_tools(const char *path, struct error *e);
 
 /* {"role", "content"}; bytes of content that are not UTF-8 become U+FFFD. */

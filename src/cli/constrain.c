@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/utf8.h"
 #include "cli/input.h"
-#include "cli/term.h"
+#include "cli/schema_notes.h"
 #include "grammar/schema.h"
 
 static struct grammar *read_gbnf(const char *path, struct error *e)
@@ -27,36 +26,6 @@ static struct grammar *read_gbnf(const char *path, struct error *e)
     return g;
 }
 
-enum { MAX_UNKNOWN = 8 };
-
-/* What stands in a schema like a keyword and is none says nothing: it may be a slip of the pen. */
-struct unknown {
-    const char *path;
-    size_t n;
-};
-
-static void note_unknown(void *context, const char *pointer, const char *meant)
-{
-    struct unknown *u = context;
-    if (++u->n > MAX_UNKNOWN) {
-        return;
-    }
-    char quoted[UTF8_QUOTE_BYTES];
-    utf8_quote(quoted, pointer, strlen(pointer));
-    term_message("%s: %s is no keyword of JSON Schema and says nothing%s%s%s", input_name(u->path),
-                 quoted, meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
-}
-
-static void note_all_unknown(const char *path, const json_t *schema)
-{
-    struct unknown u = {.path = path};
-    schema_each_unknown(schema, note_unknown, &u);
-    if (u.n > MAX_UNKNOWN) {
-        term_message("%s: and %zu more words that are no keywords", input_name(path),
-                     u.n - MAX_UNKNOWN);
-    }
-}
-
 static struct grammar *read_schema(const char *path, bool every_spelling, struct error *e)
 {
     struct schema_options options;
@@ -70,7 +39,7 @@ static struct grammar *read_schema(const char *path, bool every_spelling, struct
         json_t *schema = schema_read(text.data ? text.data : "", text.len, &why);
         g = schema ? grammar_json_schema(schema, &options, &why) : NULL;
         if (g) {
-            note_all_unknown(path, schema);
+            schema_notes_tell(input_name(path), schema);
         }
         json_decref(schema);
         if (!g) {

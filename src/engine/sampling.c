@@ -532,15 +532,18 @@ json_t *sampling_json(const struct sampling *s)
 static const char *const special[] = {"seed", "logit_bias", "dry_sequence_breakers", "samplers"};
 enum { N_SPECIAL = sizeof special / sizeof *special };
 
+const char *sampling_field(size_t index)
+{
+    return index < N_FIELDS               ? fields[index].name
+           : index < N_FIELDS + N_SPECIAL ? special[index - N_FIELDS]
+                                          : NULL;
+}
+
 bool sampling_knows(const char *name)
 {
-    for (size_t i = 0; i < N_FIELDS; i++) {
-        if (strcmp(fields[i].name, name) == 0) {
-            return true;
-        }
-    }
-    for (size_t i = 0; i < N_SPECIAL; i++) {
-        if (strcmp(special[i], name) == 0) {
+    const char *field;
+    for (size_t i = 0; (field = sampling_field(i)); i++) {
+        if (strcmp(field, name) == 0) {
             return true;
         }
     }

@@ -124,6 +124,8 @@ bool sampling_from_json(const json_t *object, struct sampling *s, struct arena *
 json_t *sampling_json(const struct sampling *s);
 /* Whether sampling_from_json reads a field of that name. */
 bool sampling_knows(const char *name);
+/* The names of those fields, from 0 on; NULL past the last. */
+const char *sampling_field(size_t index);
 
 /* The k highest of logits[n] (all where k > n), highest first, equal ones by lower id; NaN counts
  * as -inf. Returns how many there are. */

@@ -365,16 +365,11 @@ struct grammar *grammar_response_format(const json_t *format, const struct schem
     const json_t *inner = json_object_get(format, "json_schema");
     const json_t *schema = json_object_get(inner, "schema");
     if (!type || strcmp(type, "json_schema") != 0 || !schema) {
-        error_set(
-            e, ERROR_INPUT,
-            "response_format: \"type\" is text, json_object or json_schema, the last one with "
-            "\"json_schema\": {\"schema\": ...}");
+        error_set(e, ERROR_INPUT,
+                  "\"type\" is text, json_object or json_schema, the last one with "
+                  "\"json_schema\": {\"schema\": ...}");
         return NULL;
     }
     options.strict = options.strict || json_is_true(json_object_get(inner, "strict"));
-    struct grammar *g = grammar_json_schema(schema, &options, e);
-    if (!g) {
-        error_prefix(e, "response_format: ");
-    }
-    return g;
+    return grammar_json_schema(schema, &options, e);
 }

@@ -64,7 +64,8 @@ void schema_each_unknown(const json_t *schema, schema_unknown_fn *call, void *co
 json_t *schema_read(const char *text, size_t n, struct error *e);
 
 /* What OpenAI calls response_format: {"type": "text"} gives *free, {"type": "json_object"} any
- * object, {"type": "json_schema", "json_schema": {"schema": ..., "strict": ...}} that schema. */
+ * object, {"type": "json_schema", "json_schema": {"schema": ..., "strict": ...}} that schema.
+ * Errors do not name the field. */
 struct grammar *grammar_response_format(const json_t *format, const struct schema_options *o,
                                         bool *free_text, struct error *e);
 

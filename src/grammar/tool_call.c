@@ -507,6 +507,6 @@ bool tool_choice_read(const json_t *v, enum tool_choice *choice, const char **na
     *name = json_string_value(json_object_get(function ? function : v, "name"));
     *choice = TOOL_CHOICE_NAMED;
     return *name || error_set(e, ERROR_INPUT,
-                              "tool_choice: \"none\", \"auto\", \"required\", or {\"type\": "
+                              "must be \"none\", \"auto\", \"required\", or {\"type\": "
                               "\"function\", \"function\": {\"name\": ...}}");
 }

@@ -147,7 +147,8 @@ class Answers(unittest.TestCase):
                     line[at] = chance.randrange(256)
                 else:
                     del line[at:at + chance.randint(1, 8)]
-            lines.append(bytes(line).replace(b"\n", b" ").replace(b"\r", b" "))
+            line = bytes(line).replace(b'"z"', b'"z%d"' % i)  # each has an id of its own
+            lines.append(line.replace(b"\n", b" ").replace(b"\r", b" "))
         with tempfile.NamedTemporaryFile() as file:
             file.write(b"\n".join(lines))
             file.flush()
@@ -214,6 +215,36 @@ class Answers(unittest.TestCase):
         done = batch("--output", "/nonexistent/x.json", "--prompts", "a")
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nonexistent/x.json", done.stderr)
+
+    def interrupted(self, *how):
+        """A run that is interrupted while its first line is answered, and the second is done."""
+        lines = [{"id": "long", "prompt": "a", "n": 128, "ignore_eos": True},
+                 {"id": "short", "prompt": "b", "max_tokens": 2, "priority": 1},
+                 {"id": "wrong", "prompt": "c", "top_q": 1, "priority": -1}]
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+            file.write("\n".join(map(json.dumps, lines)))
+            file.flush()
+            process = subprocess.Popen([LLLM, "batch", "starter", "--input", file.name,
+                                        "--parallel", "1", *how], stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, text=True)
+            # With room for two lines, the third begins when one of them is over.
+            self.assertIn("line 3:", process.stderr.readline())
+            process.send_signal(signal.SIGINT)
+            out, said = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130, said)
+        self.assertIn("interrupted after 2 of 3 answers", said)
+        return out
+
+    def test_interrupted_answers_that_are_done_are_printed(self):
+        def check(results):
+            self.assertEqual([(r["id"], r["line"]) for r in results], [("short", 2), ("wrong", 3)])
+            self.assertEqual(results[0]["usage"]["completion_tokens"], 2)
+            self.assertIn("error", results[1])
+        check(rows(self.interrupted()))
+        document = json.loads(self.interrupted("--json"))
+        check(document["results"])
+        self.assertIs(document["interrupted"], True)
+        self.assertEqual(document["figures"]["answers"], 1)
 
     def test_silent_when_piped(self):
         done = batch("-q", "-n", 2, "--prompts", "a")

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """batch: what a line may ask for, in our shape and in that of OpenAI's batch files."""
+import itertools
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import unittest
 import script_model
 from program import LLLM, run
 from test_adapters import write_folder
+from test_grammar import ENDLESS
 
 PROMPT = "What is RAM?"
 CALCULATOR = {"type": "function", "function": {
@@ -28,7 +30,11 @@ def lines(requests, *options, model="starter"):
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def openai(body, custom_id="a", **more):
+numbers = itertools.count()
+
+
+def openai(body, custom_id=None, **more):
+    custom_id = f"a-{next(numbers)}" if custom_id is None else custom_id
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions",
             "body": {"messages": [{"role": "user", "content": PROMPT}], **body}, **more}
 
@@ -83,9 +89,10 @@ class OpenAI(unittest.TestCase):
 
     def test_completions(self):
         prompt = "The capital of France"
-        ask = {"custom_id": "c", "method": "POST", "url": "/v1/completions"}
-        requests = [{**ask, "body": {"prompt": prompt, "max_tokens": 8, "temperature": 0, **more}}
-                    for more in ({}, {"logprobs": 2, "n": 2, "echo": False})]
+        ask = {"method": "POST", "url": "/v1/completions"}
+        requests = [{**ask, "custom_id": i, "body": {"prompt": prompt, "max_tokens": 8,
+                                                     "temperature": 0, **more}}
+                    for i, more in enumerate(({}, {"logprobs": 2, "n": 2, "echo": False}))]
         status, (plain, many), said = lines(requests)
         self.assertEqual(status, 0, said)
         alone = run("run", "starter", prompt, "--raw", "-q", "-n", 8, "--temp", 0).stdout
@@ -114,16 +121,33 @@ class OpenAI(unittest.TestCase):
     def test_errors(self):
         wrong = [openai({"model": "gpt-9"}), openai({}, url="/v1/embeddings"),
                  openai({}, method="GET"), openai({"messages": []}), openai({}, more=1),
-                 {"custom_id": "a", "body": 3}, openai({"n": 999})]
+                 {"custom_id": "a", "body": 3}, openai({"n": 999}), openai({}, metod="POST")]
         status, answers, said = lines(wrong)
         self.assertEqual(status, 1)
-        for a, word in zip(answers, ["gpt-9", '"url"', '"method"', '"messages"', '"more"',
-                                     '"body"', '"n"']):
-            self.assertEqual((a["custom_id"], a["response"]["status_code"]), ("a", 400))
+        for w, a, word in zip(wrong, answers, ["gpt-9", '"url"', '"method"', '"messages"', '"more"',
+                                               '"body"', '"n"', 'did you mean "method"?']):
+            self.assertEqual((a["custom_id"], a["response"]["status_code"]), (w["custom_id"], 400))
             message = a["response"]["body"]["error"]["message"]
             self.assertIn(word, message)
             self.assertEqual(a["error"]["message"], message)
             self.assertIn(message, said)
+
+    def test_repeated_ids(self):
+        """Whichever begins first, the later line is the one that is refused."""
+        requests = [openai({}, "x"), openai({}, 1), openai({"priority": 5}, "x"), openai({}, "1"),
+                    {"prompt": PROMPT, "custom_id": "x"}, {"prompt": PROMPT, "id": "x"},
+                    {"prompt": PROMPT, "id": "x"}, openai({"no": 1}, 1)]
+        status, answers, said = lines(requests, "-n", 1, "--parallel", 1)
+        self.assertEqual(status, 1)
+        sentence = '"custom_id" is that of line 1 already'
+        self.assertIn(sentence, answers[2]["error"]["message"])
+        self.assertEqual(answers[2]["custom_id"], "x")
+        self.assertIn(sentence, answers[4]["error"])
+        self.assertIn('"no"', answers[7]["error"]["message"])
+        for i in (0, 1, 3):
+            self.assertIsNone(answers[i]["error"], said)
+        for i in (5, 6):
+            self.assertIn("content", answers[i])
 
 
 class Fields(unittest.TestCase):
@@ -148,6 +172,63 @@ class Fields(unittest.TestCase):
         self.assertEqual(len(said.splitlines()), len(wrong) + 2)
         self.assertIn("content", answers[-1])
         self.assertIn("max_tokens", answers[-2]["error"])  # was meant
+
+    def test_what_is_wanted_instead(self):
+        table = [({"stop": [1]}, '"stop" must be a text or an array of texts'),
+                 ({"stop": 1}, '"stop" must be a text or an array of texts'),
+                 ({"stop": "a\0"}, '"stop" must be a text without zero bytes'),
+                 ({"system": 7}, '"system" must be a text'),
+                 ({"prompt": ["a", "b"]}, '"prompt" must be a text: arrays'),
+                 ({"prompt": [1, 2]}, "give each text a line of its own"),
+                 ({"choices": []}, '"choices" must be an array of texts, at least one'),
+                 ({"choices": ["a", 1]}, '"choices" must be an array of texts, at least one'),
+                 ({"choices": ["a\0"]}, '"choices": a text has a zero byte'),
+                 ({"regex": 3}, '"regex" must be a text'), ({"grammar": {}}, '"grammar" must be'),
+                 ({"json_schema": 3}, '"json_schema" must be a JSON Schema'),
+                 ({"response_format": "json"}, '"response_format" must be an object'),
+                 ({"response_format": {"type": "yaml"}}, '"response_format": "type" is text'),
+                 ({"response_format": {"type": "json_schema", "json_schema": {"schema": {
+                     "type": "what"}}}}, '"response_format": #/type'),
+                 ({"tool_choice": 3}, '"tool_choice" must be "none", "auto"'),
+                 ({"temprature": 1}, 'did you mean "temperature"?'),
+                 ({"topp": 1}, 'did you mean "top_p"?'), ({"sed": 1}, 'did you mean "seed"?'),
+                 ({"repeat_penlty": 1}, 'did you mean "repeat_penalty"?'),
+                 ({"maxtokens": 1}, 'did you mean "max_tokens"?'),
+                 ({"unrelated": 1}, '"unrelated" is not known')]
+        status, answers, _ = lines([{"prompt": PROMPT, **w} for w, _ in table])
+        self.assertEqual(status, 1)
+        for (w, words), a in zip(table, answers):
+            self.assertIn(words, a["error"], w)
+            self.assertEqual("zero byte" in a["error"], "\\u0000" in json.dumps(w), a["error"])
+
+    def test_slips_in_schemas_are_told_once(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string", "maxLenght": 3}},
+                  "requried": ["a"]}
+        other = {"enum": ["a"], "nothing": 1}
+        tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+        forms = [{"json_schema": schema}, {"json_schema": schema}, {"response_format": {
+            "type": "json_schema", "json_schema": {"schema": other}}}, {"tools": [tool]},
+            {"tools": [tool]}, {"tools": [tool, CLOCK], "tool_choice": "none"},
+            {"json_schema": {"enum": ["a"]}}, {"regex": "a"}]
+        status, _, said = lines([{"prompt": PROMPT, **f} for f in forms], "-n", 1, "--parallel", 1)
+        self.assertEqual(status, 0, said)
+        found = re.findall(r"lllm: (.*) is no keyword of JSON Schema and says nothing(.*)\n", said)
+        slips = [("#/requried", '; did you mean "required"?'),
+                 ("#/properties/a/maxLenght", '; did you mean "maxLength"?')]
+        want = [(f'{place}: "{pointer}"', meant) for place in (
+            "line 1", *(f'line {i}: the parameters of tool "f"' for i in (4, 6)))
+            for pointer, meant in slips] + [('line 3: "#/nothing"', "")]
+        self.assertEqual(sorted(found), sorted(want))
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "tools.json"
+            path.write_text(json.dumps([tool]))
+            for how in (["run", "starter", "x"], ["batch", "starter", "--prompts", "a", "b"]):
+                done = run(how[0], how[1], "--tools", path, "-n", 1, *how[2:])
+                self.assertEqual(done.returncode, 0, done.stderr)
+                for pointer, meant in slips:
+                    self.assertEqual(done.stderr.count(
+                        f'{path}: the parameters of tool "f": "{pointer}" is no keyword of JSON '
+                        f"Schema and says nothing{meant}\n"), 1, done.stderr)
 
     def test_without_a_template_nothing_is_dropped(self):
         fields = {"system": "Be brief.", "tools": [CALCULATOR], "reasoning_effort": "low",
@@ -234,6 +315,23 @@ class Fields(unittest.TestCase):
         self.assertIn("lllm: the answer was cut before its form was whole", done.stderr)
         self.assertNotIn("cut", run("run", "starter", "x", "-n", 2).stderr)
         self.assertNotIn("cut", run("run", "starter", "x", "--choices", "a,b").stderr)
+
+    def test_answers_that_end_too_early_are_counted(self):
+        status, answers, said = lines([{"prompt": "x", "grammar": ENDLESS},
+                                       {"prompt": "x", "max_tokens": 9}])
+        self.assertEqual(status, 0, said)
+        self.assertEqual(answers[0]["finish_reason"], "constraint")
+        self.assertIn('lllm: 1 answer ended before its form was whole ("finish_reason" is '
+                      '"constraint")', said)
+        self.assertEqual(len(said.splitlines()), 2)
+        requests = [{"prompt": "a", "ignore_eos": True}] * 2 + [
+            {"prompt": "a", "max_tokens": 3, "ignore_eos": True}]
+        done = run("batch", "starter", "--context-size", 64, "--json",
+                   stdin="\n".join(map(json.dumps, requests)))
+        self.assertIn("lllm: 2 answers stop because the context of 64 tokens is full", done.stderr)
+        figures = json.loads(done.stdout)["figures"]
+        self.assertEqual((figures["context_full"], figures["forms_stuck"]), (2, 0))
+        self.assertNotIn("context", lines(requests[2:], "--context-size", 64)[2])
 
     def test_results_do_not_run_into_the_bar(self):
         with tempfile.TemporaryDirectory() as folder:

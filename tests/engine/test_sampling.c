@@ -429,6 +429,11 @@ static void test_json(void **state)
     assert_true(json_equal(all, back) && json_object_size(all) > 25);
     json_decref(all);
     json_decref(back);
+    size_t n = 0;
+    while (sampling_field(n)) {
+        assert_true(sampling_knows(sampling_field(n++)));
+    }
+    assert_string_equal(sampling_field(n - 1), "samplers");
     assert_true(sampling_knows("top_p") && sampling_knows("samplers") && !sampling_knows("model"));
     arena_free(arena);
 }

@@ -517,9 +517,9 @@ static void test_strict(void **state)
          "true", NULL, false},
         {"{\"type\": \"json_schema\", \"json_schema\": {\"strict\": true, \"schema\": {\"type\": "
          "\"object\"}}}",
-         NULL, "response_format: #/additionalProperties", false},
-        {"{\"type\": \"json_schema\"}", NULL, "response_format: \"type\" is text", false},
-        {"{}", NULL, "response_format: \"type\" is text", false},
+         NULL, "#/additionalProperties", false},
+        {"{\"type\": \"json_schema\"}", NULL, "\"type\" is text", false},
+        {"{}", NULL, "\"type\" is text", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *format = json_loads(rows[i].format, 0, NULL);

@@ -232,6 +232,7 @@ static void test_choices(void **state)
     json_decref(v);
     v = json_integer(3);
     assert_false(tool_choice_read(v, &choice, &name, &e));
+    assert_true(strncmp(e.message, "must be \"none\", ", 16) == 0); /* behind a field's name */
     json_decref(v);
 }
 
