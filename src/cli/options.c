@@ -73,6 +73,75 @@ static const char *option_candidate(const void *context, size_t index)
     return NULL;
 }
 
+/* What users of llama.cpp, Ollama and vLLM type, and what it is here; NULL: there is none. */
+static const struct {
+    const char *theirs, *ours;
+} foreign_names[] = {
+    {"--ctx-size", "context-size"},
+    {"--num-ctx", "context-size"},
+    {"--max-model-len", "context-size"},
+    {"-c", "context-size"},
+    {"--n-predict", "max-tokens"},
+    {"--num-predict", "max-tokens"},
+    {"--model-draft", "draft"},
+    {"--guided-json", "json-schema"},
+    {"--json-schema-file", "json-schema"},
+    {"--guided-regex", "regex"},
+    {"--guided-choice", "choices"},
+    {"--guided-grammar", "grammar"},
+    {"--grammar-file", "grammar"},
+    {"--format", "json-format"},
+    {"-t", "threads"},
+    {"-ngl", NULL},
+    {"--n-gpu-layers", NULL},
+};
+enum { N_FOREIGN_NAMES = sizeof foreign_names / sizeof *foreign_names };
+
+/* Equal but for the case, and for _ in the place of -. */
+static bool same_name(const char *a, const char *b)
+{
+    while (*a && *b &&
+           (*a == '_' ? '-' : tolower((unsigned char)*a)) == tolower((unsigned char)*b)) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static int foreign_find(const char *typed)
+{
+    int i = 0;
+    while (i < N_FOREIGN_NAMES && (typed[1] == '-' ? !same_name(typed, foreign_names[i].theirs)
+                                                   : strcmp(typed, foreign_names[i].theirs) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+/* ERROR_USAGE about an option that there is not, with what may be meant. typed has its dashes: two,
+ * or the one of a foreign name. */
+static bool unknown_option(const struct option *const *tables, const char *typed, struct error *e)
+{
+    int foreign = foreign_find(typed);
+    bool known = foreign < N_FOREIGN_NAMES;
+    const char *ours = known ? foreign_names[foreign].ours : typed + 2, *meant;
+    if (!ours) {
+        return error_set(e, ERROR_USAGE,
+                         "there is no option %s; leave it away, there are no GPU layers to choose "
+                         "here",
+                         typed);
+    }
+    size_t i = 0;
+    while ((meant = option_candidate(tables, i)) && !same_name(ours, meant)) {
+        i++;
+    }
+    if (!meant && !known) {
+        meant = options_nearest(ours, option_candidate, tables);
+    }
+    return error_set(e, ERROR_USAGE, "there is no option %s%s%s%s", typed,
+                     meant ? "; did you mean --" : "", meant ? meant : "", meant ? "?" : "");
+}
+
 bool options_read_i64(const char *text, int64_t min, int64_t max, int64_t *out)
 {
     char *end;
@@ -112,9 +181,11 @@ static bool store_integer(const struct option *o, const char *shown, void *field
     }
     int64_t value;
     if (!options_read_i64(text, low, high, &value)) {
+        /* Elsewhere -1 is an answer without end. */
+        bool endless = strcmp(o->name, "max-tokens") == 0 && strcmp(text, "-1") == 0;
         return error_set(e, ERROR_USAGE,
-                         "%s takes a whole number from %" PRId64 " to %" PRId64 ", not \"%s\"",
-                         shown, low, high, text);
+                         "%s takes a whole number from %" PRId64 " to %" PRId64 ", not \"%s\"%s",
+                         shown, low, high, text, endless ? "; 0 is without end" : "");
     }
     if (o->type == OPTION_INT) {
         *(int *)field = (int)value;
@@ -190,6 +261,10 @@ static bool store(const struct option *o, const char *shown, char *into, const c
         return true;
     case OPTION_STRINGS: {
         struct string_list *list = field;
+        if (!*text) {
+            return error_set(e, ERROR_USAGE, "%s needs a value that is not empty: %s %s", shown,
+                             shown, o->value);
+        }
         if (!list->items) {
             list->items = arena_alloc(arena, (size_t)most_values * sizeof *list->items);
         }
@@ -242,15 +317,10 @@ static bool parse_long(struct parse *p, const char *argument, struct error *e)
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     const struct option *o = n ? find(p->tables, name, n, 0) : NULL;
     if (!o) {
-        char word[NEAREST_MAX_BYTES + 1];
+        char typed[2 + NEAREST_MAX_BYTES + 1];
         size_t cut = n > NEAREST_MAX_BYTES ? NEAREST_MAX_BYTES : n;
-        snprintf(word, sizeof word, "%.*s", (int)(cut - utf8_incomplete_tail(name, cut)), name);
-        const char *near = options_nearest(word, option_candidate, p->tables);
-        if (near) {
-            return error_set(e, ERROR_USAGE, "there is no option --%s; did you mean --%s?", word,
-                             near);
-        }
-        return error_set(e, ERROR_USAGE, "there is no option --%s", word);
+        snprintf(typed, sizeof typed, "--%.*s", (int)(cut - utf8_incomplete_tail(name, cut)), name);
+        return unknown_option(p->tables, typed, e);
     }
     char shown[80];
     snprintf(shown, sizeof shown, "--%s", o->name);
@@ -262,8 +332,15 @@ static bool parse_long(struct parse *p, const char *argument, struct error *e)
 
 static bool parse_letters(struct parse *p, const char *argument, struct error *e)
 {
+    if (argument[2] && foreign_find(argument) < N_FOREIGN_NAMES) {
+        return unknown_option(p->tables, argument, e); /* no -n with the value "gl" */
+    }
     for (const char *c = argument + 1; *c; c++) {
         const struct option *o = find(p->tables, NULL, 0, *c);
+        const char letter[] = {'-', *c, 0};
+        if (!o && foreign_find(letter) < N_FOREIGN_NAMES) {
+            return unknown_option(p->tables, letter, e);
+        }
         if (!o) {
             uint32_t cp;
             size_t len = utf8_decode(c, strlen(c), &cp);

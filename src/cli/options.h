@@ -23,7 +23,7 @@ enum option_type {
     OPTION_FLOAT,   /* float */
     OPTION_SIZE,    /* uint64_t bytes, "4G" (base/size_text.h); UINT64_MAX for "none" */
     OPTION_STRING,  /* const char *, borrowed from argv */
-    OPTION_STRINGS, /* struct string_list: the option may be repeated */
+    OPTION_STRINGS, /* struct string_list: the option may be repeated, and is never empty */
 };
 
 struct string_list {
@@ -44,8 +44,8 @@ struct option {
 
 /* Reads argv[0..argc) by the tables (an array ended by NULL; all offsets are into `into`). What is
  * no option goes to `arguments`. Stops early, with true, when the flag at *help_offset* of `into`
- * became true. Lists live in the arena. Errors (ERROR_USAGE) name the option, and the nearest one
- * where it is unknown. */
+ * became true. Lists live in the arena. Errors (ERROR_USAGE) name the option, and the one that
+ * may be meant where it is unknown: the nearest, or what another program's name stands for. */
 bool options_parse(const struct option *const *tables, void *into, size_t help_offset, int argc,
                    char *const *argv, struct arena *arena, struct string_list *arguments,
                    struct error *e);

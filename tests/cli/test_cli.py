@@ -33,7 +33,21 @@ WRONG = [
     ["logits", "m", "--top", "0", "t"], ["logits", "m", "t", "--ids", "1"], ["import"],
     ["import", "a.bin", "--tokenizer", "t.bin"],
     ["import", "a.bin", "--tokenizer", "t.bin", "-o", "x", "--type", "q9"],
-    ["run", "-\x01\x1b[2J"], ["show", "--\xe9"],
+    ["run", "-\x01\x1b[2J"], ["show", "--\xe9"], ["run", "--stop", "", "x"],
+    ["batch", "--stop=", "starter"], ["run", "--lora", "", "x"],
+]
+
+# What users of other programs type, and what they are told.
+FOREIGN = [
+    ("--ctx-size", "--context-size"), ("--num-ctx", "--context-size"),
+    ("--num_ctx", "--context-size"), ("--max-model-len", "--context-size"),
+    ("-c", "--context-size"), ("-c4096", "--context-size"), ("--n-predict", "--max-tokens"),
+    ("--num-predict=5", "--max-tokens"), ("--model-draft", "--draft"),
+    ("--guided-json", "--json-schema"), ("--json-schema-file", "--json-schema"),
+    ("--guided-regex", "--regex"), ("--guided-choice", "--choices"),
+    ("--guided-grammar", "--grammar"), ("--grammar-file", "--grammar"),
+    ("--format", "--json-format"), ("-t", "--threads"), ("--top-P", "--top-p"),
+    ("--top_p", "--top-p"), ("--TOP-K", "--top-k"),
 ]
 
 
@@ -90,6 +104,24 @@ class Usage(unittest.TestCase):
         for typed, meant in (("shwo", "show"), ("tokenise", "tokenize"), ("logit", "logits")):
             self.assertIn(f"did you mean {meant}?", run(typed).stderr)
         self.assertNotIn("did you mean", run("qwertyuiop").stderr)
+
+    def test_names_of_other_programs(self):
+        for typed, meant in FOREIGN:
+            done = run("run", typed, "8")
+            self.one_line(done, 2, typed)
+            self.assertIn(f"; did you mean {meant}? ", done.stderr, typed)
+        for typed in ("-ngl", "--n-gpu-layers"):
+            self.assertIn("no GPU layers to choose", run("run", typed, "99").stderr)
+        # A command without ours proposes none that is something else.
+        for verb, typed in (("embed", "--model-draft"), ("show", "--json-schema-file"),
+                            ("list", "-c"), ("list", "--format")):
+            done = run(verb, typed, "x")
+            self.one_line(done, 2, [verb, typed])
+            self.assertNotIn("did you mean", done.stderr)
+        for verb in ("run", "batch", "infill"):
+            self.assertIn('not "-1"; 0 is without end', run(verb, "-n", "-1").stderr)
+        self.assertNotIn("without end", run("run", "-n", "-2").stderr)
+        self.assertNotIn("without end", run("run", "--context-size", "-1").stderr)
 
     def test_missing_files(self):
         for arguments in (["run", "-m", "no-such.gguf", "-p", "x"], ["show", "no-such.gguf"],
