@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/progress.h"
-#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/constrain.h"
 #include "cli/input.h"
@@ -94,6 +93,7 @@ static void print_json(const struct looked_at *l, const struct grammar_size *siz
             }
         }
         json_object_set_new(all, "next_bytes", next);
+        json_object_set_new(all, "may_end", json_boolean(l->v.may_end));
     }
     term_print_json(all, false);
 }
@@ -106,13 +106,12 @@ static void print_verdict(const struct looked_at *l)
         line += end;
         column = end ? 1 : column + (((unsigned char)l->text[i] & 0xC0) != 0x80);
     }
-    const char *next = l->expected.len ? l->expected.data : "the end";
+    bool bytes = l->expected.len > 0;
+    const char *next = bytes ? l->expected.data : l->v.may_end ? "the end" : "no text";
     if (l->v.n_good < l->n) {
-        char quoted[UTF8_QUOTE_BYTES];
-        size_t rest = l->n - l->v.n_good;
-        printf("refused at byte %zu (line %zu, column %zu): %s\n", l->v.n_good, line, column,
-               utf8_quote(quoted, l->text + l->v.n_good, rest < 40 ? rest : 40));
-        printf("there may come: %s\n", next);
+        printf("refused at byte %zu (line %zu, column %zu): \"", l->v.n_good, line, column);
+        term_print_escaped(stdout, l->text + l->v.n_good, l->n - l->v.n_good, 40);
+        printf("\"\nthere may come: %s%s\n", next, bytes && l->v.may_end ? ", or the end" : "");
     } else if (l->v.complete) {
         printf("accepted%s%s\n", l->expected.len ? "; it might go on with: " : "",
                l->expected.len ? l->expected.data : "");

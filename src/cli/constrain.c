@@ -7,6 +7,16 @@
 #include "cli/schema_notes.h"
 #include "grammar/schema.h"
 
+/* No rule begins with a brace: such a text is meant as a JSON Schema. */
+static void point_to_schema(const struct buf *text, struct error *e)
+{
+    const char *at = text->data ? text->data : "";
+    if (at[strspn(at, " \t\r\n")] == '{') {
+        struct error why = *e;
+        error_set(e, why.code, "%.400s; a JSON Schema is given with --json-schema", why.message);
+    }
+}
+
 static struct grammar *read_gbnf(const char *path, struct error *e)
 {
     struct buf text;
@@ -17,6 +27,7 @@ static struct grammar *read_gbnf(const char *path, struct error *e)
         g = grammar_parse_gbnf(text.data ? text.data : "", text.len, &why);
         if (!g) {
             error_prefix(&why, "%s: ", input_name(path));
+            point_to_schema(&text, &why);
         }
     }
     if (!g && e) {
@@ -53,24 +64,46 @@ static struct grammar *read_schema(const char *path, bool every_spelling, struct
     return g;
 }
 
+/* Without the spaces around it. */
+static const char *trimmed(char *text)
+{
+    text += strspn(text, " ");
+    size_t n = strlen(text);
+    while (n && text[n - 1] == ' ') {
+        text[--n] = 0;
+    }
+    return text;
+}
+
 /* Cut at commas that have no backslash in front. */
 static struct grammar *read_choices(const char *list, struct error *e)
 {
     char *text = mem_strdup(list), *to = text;
+    char **texts = mem_array(strlen(list) + 2, sizeof *texts);
     const char **items = mem_array(strlen(list) + 2, sizeof *items);
     size_t n = 0;
-    items[n++] = text;
+    texts[n++] = text;
     for (const char *from = list; *from; from++) {
         if (*from == ',') {
             *to++ = 0;
-            items[n++] = to;
+            texts[n++] = to;
         } else {
             from += *from == '\\' && (from[1] == ',' || from[1] == '\\');
             *to++ = *from;
         }
     }
     *to = 0;
-    struct grammar *g = grammar_choices(items, n, e);
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
+        items[i] = trimmed(texts[i]);
+        ok = *items[i] || error_set(e, ERROR_USAGE,
+                                    n == 1 ? "--choices has no text: give some, with commas "
+                                             "between them"
+                                           : "--choices has an empty text: there is a comma too "
+                                             "many (\\, is a comma within a text)");
+    }
+    struct grammar *g = ok ? grammar_choices(items, n, e) : NULL;
+    free(texts);
     free(items);
     free(text);
     return g;
@@ -94,6 +127,10 @@ struct grammar *constrain_grammar(const struct constrain_options *o, struct erro
             e, ERROR_USAGE,
             "--grammar, --regex, --choices, --json-format and --json-schema each say what the "
             "answer looks like; leave all but one away");
+        return NULL;
+    }
+    if (o->regex && !*o->regex) {
+        error_set(e, ERROR_USAGE, "--regex is empty, which only an empty answer matches");
         return NULL;
     }
     struct json_bounds bounds;

@@ -37,7 +37,8 @@ struct constrain_options {
          0,                                                                                        \
          OPTION_STRING,                                                                            \
          "A,B,...",                                                                                \
-         "the answer is one of these texts (\\, is a comma within one)",                           \
+         "the answer is one of these texts; spaces around them do not count (\\, is a comma "      \
+         "within one)",                                                                            \
          (of) + offsetof(struct constrain_options, choices),                                       \
          0,                                                                                        \
          0,                                                                                        \

@@ -13,7 +13,7 @@ const char *input_name(const char *path)
     return strcmp(path, "-") == 0 ? "standard input" : path;
 }
 
-bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error *e)
+static bool read_bytes(const char *path, size_t max_bytes, struct buf *b, struct error *e)
 {
     struct error why = {0};
     if (file_read(path, max_bytes, b, &why)) {
@@ -32,6 +32,14 @@ bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error 
     return error_set(e, why.code, "cannot read standard input%s", reason ? reason : "");
 }
 
+bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error *e)
+{
+    if (strcmp(path, "-") == 0 && isatty(STDIN_FILENO)) {
+        term_message("reading standard input from the terminal; Ctrl-D ends it");
+    }
+    return read_bytes(path, max_bytes, b, e);
+}
+
 bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
                 struct error *e)
 {
@@ -48,7 +56,7 @@ bool input_text(struct buf *b, const struct string_list *arguments, size_t first
     if (!file && isatty(STDIN_FILENO)) {
         term_message("reading from the terminal; Ctrl-D ends the text");
     }
-    return input_read(file ? file : "-", INPUT_MAX_BYTES, b, e);
+    return file ? input_read(file, INPUT_MAX_BYTES, b, e) : read_bytes("-", INPUT_MAX_BYTES, b, e);
 }
 
 static void split_lines(struct input_texts *t)
@@ -81,11 +89,11 @@ bool input_texts(struct input_texts *t, const struct string_list *arguments, siz
         }
         return true;
     }
-    if (!file && isatty(STDIN_FILENO)) {
+    if ((!file || strcmp(file, "-") == 0) && isatty(STDIN_FILENO)) {
         term_message("reading texts from the terminal, one a line; Ctrl-D ends them");
     }
     t->lines = true;
-    if (!input_read(file ? file : "-", INPUT_MAX_BYTES, &t->data, e)) {
+    if (!read_bytes(file ? file : "-", INPUT_MAX_BYTES, &t->data, e)) {
         return false;
     }
     split_lines(t);

@@ -9,7 +9,7 @@
 enum { INPUT_MAX_BYTES = 1 << 28 };
 
 /* Appends the bytes of a file, or of standard input from where it stands ("-"), to b. Errors name
- * the one or the other. */
+ * the one or the other; a person at a terminal is told what is waited for. */
 bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error *e);
 /* The path, or "standard input". */
 const char *input_name(const char *path);

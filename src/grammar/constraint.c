@@ -447,7 +447,9 @@ bool grammar_check_text(struct grammar *g, const char *text, size_t n, struct gr
             ok = false;
         } else {
             v->complete = place >= PLACE_FIRST && s->places[place].complete;
-            space_next_bytes(s, place >= PLACE_FIRST ? place : last, &v->next);
+            uint32_t at = place >= PLACE_FIRST ? place : last;
+            v->may_end = at >= PLACE_FIRST && s->places[at].complete;
+            space_next_bytes(s, at, &v->next);
         }
     }
     pthread_mutex_unlock(&g->lock);

@@ -68,10 +68,11 @@ struct grammar *grammar_hold(struct grammar *g); /* one more owner; returns g */
 
 /* For the windows and tests: whether the whole text is one of the grammar's. *n_good: how many
  * bytes at its beginning begin one (n where all do: it is then complete, or more is missing).
- * *expected, where wanted (may be NULL): the bytes that may follow there. Tokens (<think>) match
- * no text here. ERROR_LIMIT where it is too complex. */
+ * next: the bytes that may follow there, and may_end: whether the text may end there (complete is
+ * that of the whole text). Tokens (<think>) match no text here. ERROR_LIMIT where it is too
+ * complex. */
 struct grammar_verdict {
-    bool complete;
+    bool complete, may_end;
     size_t n_good;
     struct byte_set next;
 };

@@ -2,7 +2,10 @@
 """Answers in a form: `lllm run` with --choices, --regex, --grammar and --json-format, and `lllm
 grammar`."""
 import json
+import os
+import pty
 import re
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -139,7 +142,14 @@ class Window(program.TemporaryFolder):
         path.write_text(LISTS)
         cases = [(0, (path, "--text", "- a\n- b\n"), "accepted; it might go on with: -\n"),
                  (1, (path, "--text", "- a\n- B\n"),
-                  'refused at byte 6 (line 2, column 3): "B?"\nthere may come: space a-z\n'),
+                  'refused at byte 6 (line 2, column 3): "B\\n"\nthere may come: space a-z\n'),
+                 (1, ("--regex", "a+", "--text", "ax"),
+                  'refused at byte 1 (line 1, column 2): "x"\nthere may come: a, or the end\n'),
+                 (1, ("--regex", "a", "--text", "aa"),
+                  'refused at byte 1 (line 1, column 2): "a"\nthere may come: the end\n'),
+                 (1, ("--choices", " yes , no", "--text", "yes "),
+                  'refused at byte 3 (line 1, column 4): " "\nthere may come: the end\n'),
+                 (0, ("--choices", "yes, no,new york", "--text", "new york"), "accepted\n"),
                  (1, (path, "--text", "- a\n"), "unfinished: there must come: -\n"),
                  (0, ("--regex", "é+", "--text", "éé"), None),
                  (0, ("--choices", "a,b", "--text", "b"), "accepted\n"),
@@ -156,7 +166,10 @@ class Window(program.TemporaryFolder):
         self.assertEqual(done.returncode, 1)
         verdict = json.loads(done.stdout)
         self.assertEqual((verdict["verdict"], verdict["good_bytes"]), ("refused", 1))
-        self.assertEqual(verdict["next_bytes"], [ord("b"), ord("c")])
+        self.assertEqual((verdict["next_bytes"], verdict["may_end"]), ([ord("b"), ord("c")], False))
+        for text, may_end in (("", False), ("a", True), ("ax", True), ("x", False)):
+            verdict = json.loads(run("grammar", "--regex", "a+", "--text", text, "--json").stdout)
+            self.assertIs(verdict["may_end"], may_end, text)
         done = run("grammar", "--choices", "a,b")
         self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
         # The line end that echo and editors put behind a text is not part of it.
@@ -175,6 +188,34 @@ class Window(program.TemporaryFolder):
     def test_usage(self):
         for arguments in ((), ("a", "b"), ("--regex", "a", "--text", "x", "-f", "y")):
             self.assertEqual(run("grammar", *arguments).returncode, 2)
+        for verb in ("grammar", "run"):
+            for options, words in ((("--regex", ""), "--regex is empty"), (("--choices", ""), "no text"),
+                                   (("--choices", " "), "no text"), (("--choices", "a,,b"), "an empty text"),
+                                   (("--choices", "a, "), "an empty text")):
+                with self.subTest(verb=verb, options=options):
+                    done = run(verb, *options, *("x",) * (verb == "run"))
+                    self.assertEqual((done.returncode, done.stdout), (2, ""))
+                    self.assertIn(words, done.stderr)
+
+    def test_schema_for_a_grammar(self):
+        path = self.folder / "p.json"
+        path.write_text('{"type": "object"}')
+        self.assertIn("; a JSON Schema is given with --json-schema\n", run("grammar", path).stderr)
+        path.write_text("root ::= (")
+        self.assertNotIn("--json-schema", run("grammar", path).stderr)
+
+    def test_terminal(self):
+        """A person is told what is waited for, and a pipe nothing."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([program.LLLM, "grammar", "--regex", "ab", "-f", "-"], stdin=theirs,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+            os.write(ours, b"ab\n\x04")
+            out, said = p.communicate(timeout=60)
+        os.close(ours)
+        os.close(theirs)
+        self.assertEqual((p.returncode, out), (0, "accepted\n"))
+        self.assertEqual(said, "lllm: reading standard input from the terminal; Ctrl-D ends it\n")
+        self.assertEqual(run("grammar", "--regex", "ab", "-f", "-", stdin="ab\n").stderr, "")
 
 
 if __name__ == "__main__":
