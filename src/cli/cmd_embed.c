@@ -65,13 +65,21 @@ static json_t *vector_json(const float *v, size_t n)
     return list;
 }
 
-static void print(const struct embedding *m, const struct encode_job *job, const struct encoded *t)
+/* In text output each text has its place: a line, or with every token's vector a block between
+ * empty lines. */
+static void begin_text(struct embedding *m)
+{
+    if (m->pooling == MODEL_POOLING_NONE && m->told_one) {
+        putchar('\n');
+    }
+    m->told_one = true;
+}
+
+static void print(struct embedding *m, const struct encode_job *job, const struct encoded *t)
 {
     size_t n_rows = t->n_rows, n_embd = t->n_columns;
     if (!m->json) {
-        if (m->pooling == MODEL_POOLING_NONE && m->told_one) {
-            putchar('\n');
-        }
+        begin_text(m);
         for (size_t r = 0; r < n_rows; r++) {
             for (size_t i = 0; i < n_embd; i++) {
                 printf(i ? " %.9g" : "%.9g", (double)t->numbers[r * n_embd + i]);
@@ -116,8 +124,20 @@ static bool each(void *context, const struct encode_job *job, const struct encod
     struct embedding *m = context;
     (void)e;
     print(m, job, t);
-    m->told_one = true;
     return true;
+}
+
+/* The place of a text without a vector stays empty, so that lines and texts go together. */
+static void skip(void *context, const struct encode_job *job, size_t index, const struct error *why)
+{
+    struct embedding *m = context;
+    if (!m->json) {
+        begin_text(m);
+        if (m->pooling != MODEL_POOLING_NONE) {
+            putchar('\n');
+        }
+    }
+    encode_say_skipped(job, index, why);
 }
 
 static int run(const void *options, const struct string_list *arguments)
@@ -135,7 +155,8 @@ static int run(const void *options, const struct string_list *arguments)
         return cli_usage("embed", "--pooling is mean, cls, last or none, not \"%s\"", o->pooling);
     }
     m.pooling = poolings[i].pooling;
-    struct encode_calls calls = {.things = "texts", .accept = accept, .each = each, .context = &m};
+    struct encode_calls calls = {
+        .things = "texts", .accept = accept, .each = each, .skip = skip, .context = &m};
     return encode_texts("embed", &o->encode, arguments, &calls);
 }
 
@@ -151,7 +172,8 @@ const struct command cmd_embed = {
         "nomic-embed, ...) are made for this; a model that writes text gives the state\n"
         "after its last token. Some models want words in front of each text, such as\n"
         "\"search_query: \"; their pages say so. A text that is too long is said on standard\n"
-        "error (with --json an object with \"error\"); the others go on, and the exit status is 1.",
+        "error and has an empty line in its place (with --json an object with \"error\");\n"
+        "the others go on, and the exit status is 1.",
     .examples = "  lllm embed nomic.gguf \"search_query: what is a lynx?\"\n"
                 "  lllm embed minilm.gguf -f sentences.txt > vectors.txt\n"
                 "  lllm embed minilm.gguf \"a cat\" \"a dog\" --json\n",

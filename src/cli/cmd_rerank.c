@@ -2,8 +2,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "base/utf8.h"
 #include "cli/encode_texts.h"
+#include "cli/entities.h"
 #include "cli/term.h"
 
 struct rerank_options {
@@ -72,6 +75,27 @@ static bool embed_query(struct ranking *r, struct encode_job *job, struct error 
     return ok;
 }
 
+/* A head of two labels may judge something else than answers, such as moods. */
+static void warn_of_labels(const struct encode_job *job)
+{
+    static const char *const of_answers[] = {"yes", "true", "relevant", "LABEL_1"};
+    struct label_names names;
+    char no[UTF8_QUOTE_BYTES], yes[UTF8_QUOTE_BYTES];
+    bool known = false;
+    label_names_init(&names, engine_model(job->engine));
+    for (size_t i = 0; i < sizeof of_answers / sizeof *of_answers; i++) {
+        known = known || strcasecmp(names.items[1], of_answers[i]) == 0;
+    }
+    if (!known) {
+        utf8_quote(no, names.items[0], strlen(names.items[0]));
+        utf8_quote(yes, names.items[1], strlen(names.items[1]));
+        term_message("the labels of %s are %s and %s, which say nothing of answers to a query: the "
+                     "probability of %s is taken as the score",
+                     job->source.name, no, yes, yes);
+    }
+    label_names_free(&names);
+}
+
 static bool accept(void *context, struct encode_job *job, struct error *e)
 {
     struct ranking *r = context;
@@ -94,6 +118,9 @@ static bool accept(void *context, struct encode_job *job, struct error *e)
         return error_set(e, ERROR_USAGE,
                          "--dimensions is %u, and the vectors of %s have %u elements",
                          r->o->dimensions, job->source.name, c->n_embd);
+    }
+    if (r->cross && c->n_labels == 2 && !job->options->common.quiet) {
+        warn_of_labels(job);
     }
     job->how.kind = r->cross ? REQUEST_SCORES : REQUEST_VECTOR;
     job->how.vector = (struct vector_options){
@@ -248,7 +275,8 @@ const struct command cmd_rerank = {
         "\"results\" have an \"index\" that counts from 0, as clients of rerankers expect.\n"
         "A cross-encoder (a reranker: a model with a head of one score, or of no and yes)\n"
         "reads query and document together, and the score is its probability; it is exact\n"
-        "and slow. Any other model turns each text into a vector, and the score is the\n"
+        "and slow. Of two labels the second is taken for yes, with a warning where it is called\n"
+        "otherwise. Any other model turns each text into a vector, and the score is the\n"
         "cosine (lllm embed -h says which are made for it). A document that is too long is\n"
         "said on standard error (with --json in \"errors\"); the others go on, and the exit\n"
         "status is 1. Ctrl-C ranks what has been judged until then.",

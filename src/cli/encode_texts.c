@@ -35,7 +35,7 @@ static bool name_line(const struct encode_job *job, size_t index, struct error *
 }
 
 /* A text that cannot be used, such as one that is too long: said in its place. */
-static void say_skipped(const struct encode_job *job, size_t index, const struct error *error)
+void encode_say_skipped(const struct encode_job *job, size_t index, const struct error *error)
 {
     const struct input_text *t = &job->texts.items[index];
     struct error why = *error;
@@ -83,7 +83,7 @@ static bool tell(struct encode_job *job, struct error *e)
         if (calls->skip) {
             calls->skip(calls->context, job, index, &slot->error);
         } else {
-            say_skipped(job, index, &slot->error);
+            encode_say_skipped(job, index, &slot->error);
         }
     }
     slot_clear(slot);

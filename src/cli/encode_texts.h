@@ -86,6 +86,9 @@ struct encode_calls {
 int encode_texts(const char *verb, const struct encode_options *o,
                  const struct string_list *arguments, const struct encode_calls *calls);
 
+/* What happens without `skip`. */
+void encode_say_skipped(const struct encode_job *job, size_t index, const struct error *why);
+
 /* Computes one text besides the others, with job->how: *out [how many numbers it has], which the
  * caller frees. */
 bool encode_one(struct encode_job *job, const struct token_list *tokens, float **out,

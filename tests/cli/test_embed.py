@@ -13,6 +13,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -150,7 +151,8 @@ class Embed(Commands):
         bad = "x " * 200
         broken = "\n".join(texts[:3] + [bad] + texts[3:] + [bad])
         done = run("embed", g.path, stdin=broken)
-        self.assertEqual((done.returncode, done.stdout.splitlines()), (1, forth))
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout.splitlines(), forth[:3] + [""] + forth[3:] + [""])
         self.assertEqual([l[:l.index(": the text has")] for l in done.stderr.splitlines()],
                          ["lllm: line 4", "lllm: line 202"])
         done = run("embed", g.path, "--json", stdin=broken)
@@ -168,8 +170,13 @@ class Embed(Commands):
         long = " ".join(["movie"] * 100)
         done = run("embed", g.path, stdin="good\n" + long + "\n")
         self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, r"\A[^\n]+\n\n\Z")
         self.assertRegex(done.stderr, r"\Alllm: line 2: the text has 102 tokens and the model "
                                       r"takes 80: [^\n]*--truncate[^\n]*\n\Z")
+        # With a vector for each token a text has a block, and this one none.
+        none = run("embed", g.path, "good", long, "bad", "--pooling", "none").stdout
+        self.assertEqual([len(t.splitlines()) for t in none.split("\n\n")], [3, 1 + 3])
+        self.assertEqual(none.split("\n\n")[1][0], "\n")
         cut, = self.lines("embed", g.path, long, "--truncate")
         self.assertEqual(cut["tokens"], 80)
         same, = self.lines("embed", g.path, " ".join(["movie"] * 78))
@@ -349,7 +356,7 @@ class Interrupted(TemporaryFolder):
         self.assertEqual(len({len(l.split()) for l in lines}), 1)
 
     def test_rerank(self):
-        out, n = self.interrupt("rerank", GOLDEN / "bert-sequence", "--query", "x", "--json")
+        out, n = self.interrupt("rerank", GOLDEN / "bert-sequence", "--query", "x", "--json", "-q")
         said = json.loads(out)
         self.assertEqual((said["interrupted"], len(said["results"])), (True, n))
 
@@ -393,6 +400,25 @@ class Rerank(unittest.TestCase):
             self.assertEqual((number, text), (f"#{r['index'] + 1}", self.documents[r["index"]]))
             self.assertAlmostEqual(float(score), r["score"], delta=1e-4)
         self.assertGreater(said["tokens"], 0)
+
+    def test_labels_of_something_else(self):
+        """Whose labels are not of answers is told so, with what is taken for the score."""
+        for source in ("bert-sequence", "distilbert-sequence"):
+            done = run("rerank", GOLDEN / source, "--query", self.query, *self.documents)
+            self.assertRegex(done.stderr, r'\Alllm: the labels of [^\n]+ are "NEGATIVE" and "POSITIVE", '
+                                          r'[^\n]*the probability of "POSITIVE" is taken[^\n]*\n\Z')
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "model"
+            shutil.copytree(GOLDEN / "bert-sequence", path)
+            config = json.loads((path / "config.json").read_text())
+            for labels, told in ((["no", "yes"], False), (["Irrelevant", "Relevant"], False),
+                                 (["LABEL_0", "LABEL_1"], False), (["yes", "no"], True)):
+                config["id2label"] = {str(i): name for i, name in enumerate(labels)}
+                config["label2id"] = {name: i for i, name in enumerate(labels)}
+                (path / "config.json").write_text(json.dumps(config))
+                done = run("rerank", path, "--query", self.query, *self.documents)
+                self.assertEqual((done.returncode, bool(done.stderr)), (0, told), done.stderr)
+        self.assertEqual(run("rerank", GOLDEN / "bert", "--query", "x", "y").stderr, "")
 
     def test_company_and_top(self):
         path = GOLDEN / "bert-sequence"
@@ -448,7 +474,7 @@ class Rerank(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("document 2: query and document have", done.stderr)
         self.assertEqual(len(done.stdout.splitlines()), 1)
-        done = run("rerank", path, "--query", "x", "a cat", long, "a dog", "--json")
+        done = run("rerank", path, "--query", "x", "a cat", long, "a dog", "--json", "-q")
         said = json.loads(done.stdout)
         self.assertEqual((done.returncode, done.stderr), (1, ""))
         self.assertEqual(sorted(r["index"] for r in said["results"]), [0, 2])
