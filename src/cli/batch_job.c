@@ -280,6 +280,7 @@ void batch_start(struct batch *b, struct batch_model *model, size_t index)
         j->next = b->jobs;
         b->jobs = j;
         model->n_jobs++;
+        model->n_asked += j->request.n_answers;
         return;
     }
     batch_put_error(b, index, &j->request, &e);
@@ -293,6 +294,7 @@ void batch_release(struct batch *b)
         if (j->n_open == 0) {
             *at = j->next;
             j->model->n_jobs--;
+            j->model->n_asked -= j->request.n_answers;
             job_free(j);
         } else {
             at = &j->next;

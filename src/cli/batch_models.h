@@ -43,7 +43,7 @@ struct batch_model {
     uint32_t context_size;
     uint64_t budget_bytes; /* what it may take while others are there */
     size_t *lines;         /* [n_lines] those that it answers, in the order in which they begin */
-    size_t n_lines, next, n_jobs;
+    size_t n_lines, next, n_jobs, n_asked; /* n_asked: answers of its jobs */
     struct shelf_hold *hold;
     struct batch_engine *loaded; /* while it is held */
 };

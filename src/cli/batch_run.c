@@ -98,16 +98,16 @@ static bool has_lines(struct batch *b, struct batch_model *m)
     return m->next < m->n_lines;
 }
 
-/* Lines wait in the queue so that one can begin as soon as another ends; no more of them, because
- * each takes memory. */
-static size_t most_jobs(const struct batch *b)
+/* Lines wait in the queue so that one can begin as soon as another ends; no more answers than that,
+ * because each takes memory, but for those of one line. */
+static size_t most_asked(const struct batch *b)
 {
     return 2 * (size_t)(b->o->parallel ? b->o->parallel : QUEUE_MAX_RUNNING);
 }
 
 static void fill_window(struct batch *b, struct batch_model *m)
 {
-    while (m->n_jobs < most_jobs(b) && b->failure.code == ERROR_NONE && has_lines(b, m)) {
+    while (m->n_asked < most_asked(b) && b->failure.code == ERROR_NONE && has_lines(b, m)) {
         batch_start(b, m, m->lines[m->next++]);
     }
 }
@@ -418,7 +418,7 @@ static json_t *figures_json(const struct batch *b, double seconds)
         "prompt_tokens_per_second", seconds > 0 ? (double)f.n_prompt / seconds : 0,
         "generated_tokens_per_second", seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms",
         b->load_s * 1e3, "kernels", kernels_select()->name, "threads", pool_threads(b->models.pool),
-        "parallel", (int)(most_jobs(b) / 2), "models", (json_int_t)b->models.n_used,
+        "parallel", (int)(most_asked(b) / 2), "models", (json_int_t)b->models.n_used,
         "models_at_once", (json_int_t)b->models.most_held);
 }
 

@@ -218,16 +218,16 @@ class Answers(unittest.TestCase):
 
     def interrupted(self, *how):
         """A run that is interrupted while its first line is answered, and the second is done."""
-        lines = [{"id": "long", "prompt": "a", "n": 128, "ignore_eos": True},
+        lines = [{"id": "long", "prompt": "a", "n": 7, "ignore_eos": True},
                  {"id": "short", "prompt": "b", "max_tokens": 2, "priority": 1},
                  {"id": "wrong", "prompt": "c", "top_q": 1, "priority": -1}]
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
             file.write("\n".join(map(json.dumps, lines)))
             file.flush()
             process = subprocess.Popen([LLLM, "batch", "starter", "--input", file.name,
-                                        "--parallel", "1", *how], stdout=subprocess.PIPE,
+                                        "--parallel", "4", *how], stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE, text=True)
-            # With room for two lines, the third begins when one of them is over.
+            # With room for eight answers, the third line begins when one of them is over.
             self.assertIn("line 3:", process.stderr.readline())
             process.send_signal(signal.SIGINT)
             out, said = process.communicate(timeout=60)
