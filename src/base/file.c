@@ -24,7 +24,9 @@ bool file_map_open(const char *path, struct file_map *map, struct error *e)
     }
     if (!S_ISREG(st.st_mode)) {
         close(fd);
-        return error_set(e, ERROR_IO, "cannot map %s: it is not a regular file", path);
+        return S_ISDIR(st.st_mode)
+                   ? error_set(e, ERROR_IO, "%s is a folder, and a file is wanted here", path)
+                   : error_set(e, ERROR_IO, "cannot map %s: it is not a regular file", path);
     }
     if (st.st_size == 0) {
         close(fd);

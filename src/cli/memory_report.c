@@ -7,6 +7,8 @@
 enum { FIRST_CONTEXT = 512, CONTEXT_STEP = 4 };
 
 static const enum model_kv_type all_types[] = {MODEL_KV_F32, MODEL_KV_F16, MODEL_KV_Q8_0};
+/* Reports are of one. */
+static const char the_model[] = "the model";
 enum { N_TYPES = sizeof all_types / sizeof *all_types };
 
 bool memory_report_next(const struct model_config *c, uint32_t *context)
@@ -59,6 +61,7 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
                         const struct sysmem *machine)
 {
     char note[96], context[32];
+    memory_plan_warn(p, the_model);
     print_fixed(p, o);
     if (p->has_kv) {
         snprintf(note, sizeof note, "%s tokens as %s", term_count(p->context_size, context),
@@ -105,6 +108,7 @@ static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
 json_t *memory_report_plan_json(const struct memory_plan *p, const struct engine_options *o,
                                 const struct sysmem *machine)
 {
+    memory_plan_warn(p, the_model);
     return json_pack("{s:o, s:o}", "plan", plan_json(p, memory_plan_room(o, machine)), "machine",
                      machine_json(o, machine));
 }
@@ -131,6 +135,7 @@ static bool table_begin(struct table *t, const struct gguf *g, const struct engi
     if (!model_config_read(g, &t->config, e) || !memory_plan_make(g, o, &p, e)) {
         return false;
     }
+    memory_plan_warn(&p, the_model);
     sysmem_read("", &t->machine);
     t->room_bytes = memory_plan_room(o, &t->machine);
     for (size_t i = 0; i < N_TYPES; i++) {

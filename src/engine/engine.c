@@ -51,14 +51,8 @@ struct model_scratch *engine_scratch(struct engine *en, struct error *e)
 
 static void warn_of_context(const struct engine *en, const char *name)
 {
-    uint32_t trained = en->model->config.n_context, context = en->context_size;
-    if (context > trained) {
-        log_write(LOG_WARN,
-                  "%s was trained for a context of %u tokens, and %u were asked for: answers may "
-                  "get worse beyond %u",
-                  name, trained, context, trained);
-    }
-    uint32_t original = en->model->config.n_context_original;
+    uint32_t context = en->context_size, original = en->model->config.n_context_original;
+    memory_plan_warn(&en->plan, name);
     if (en->model->rope_long && original && context > original) {
         log_write(LOG_WARN,
                   "%s: a context of %u tokens takes the rope factors for long texts, which differ "

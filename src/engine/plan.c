@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/log.h"
 #include "base/size_text.h"
 
 enum {
@@ -124,6 +125,7 @@ static bool choose_sizes(const struct model_config *c, const struct engine_optio
         .n_sequences = o->n_sequences ? o->n_sequences : 1,
         .n_threads = n_threads < POOL_MAX_THREADS ? n_threads : POOL_MAX_THREADS,
         .kv_type = o->kv_type,
+        .trained_context = c->n_context,
         .has_kv = !c->bidirectional,
     };
     if (o->batch_size == 0) {
@@ -228,6 +230,16 @@ uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, u
 {
     struct headers h;
     return read_headers(g, o, &h, NULL) ? fit(&h.model, o, most, room_bytes) : 0;
+}
+
+void memory_plan_warn(const struct memory_plan *p, const char *name)
+{
+    if (p->context_size > p->trained_context) {
+        log_write(LOG_WARN,
+                  "%s was trained for a context of %u tokens, and %u were asked for: answers may "
+                  "get worse beyond %u",
+                  name, p->trained_context, p->context_size, p->trained_context);
+    }
 }
 
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES])

@@ -23,7 +23,8 @@ struct memory_plan {
     uint32_t context_size, batch_size, n_sequences;
     int n_threads;
     enum model_kv_type kv_type;
-    bool has_kv; /* models that see a whole text at once keep none */
+    uint32_t trained_context; /* of the model: beyond it answers may get worse */
+    bool has_kv;              /* models that see a whole text at once keep none */
     uint64_t weights_bytes, kv_bytes, scratch_bytes, logits_bytes, vocabulary_bytes, program_bytes;
     uint64_t draft_bytes, total_bytes;
 };
@@ -45,6 +46,9 @@ bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
  * itself, with which the plan is at most room_bytes; 0: none. Everything else as in o. */
 uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, uint32_t most,
                          uint64_t room_bytes);
+
+/* Warns through base/log.h of a context that is longer than the model was trained for. */
+void memory_plan_warn(const struct memory_plan *p, const char *name);
 
 /* "weights 3.8 GiB, keys and values of 4096 tokens (f16) 512 MiB, working memory 50.1 MiB, program
  * and vocabulary 8.4 MiB", and "draft model 300 MiB, " before the program where there is one.

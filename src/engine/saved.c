@@ -207,7 +207,7 @@ struct saved *saved_open(const struct engine *en, uint64_t cache_key, const char
                            "session anew",
                            path, s->header.version, SAVED_VERSION);
         } else if (!find_parts(s) || !is_whole(s)) {
-            ok = error_set(e, ERROR_INPUT, "%s is damaged: compute the session anew", path);
+            ok = error_set(e, ERROR_INPUT, "%s is damaged: delete it, or name another file", path);
         }
     }
     if (!ok || !check_origin(s, en, cache_key, path, e)) {

@@ -94,6 +94,18 @@ class Plan(unittest.TestCase):
         self.assertRegex(said, "the machine has|its control group has")
         self.assertIn("--memory none", said)
 
+    def test_more_than_it_was_trained_for(self):
+        """The warning of the run itself comes with its plan."""
+        words = "was trained for a context of 768 tokens, and 2048 were asked for"
+        big = ("starter", "--context-size", "2048")
+        for verb in (("run", *big, "hi", "-n", "1"), ("run", *big, "--plan"),
+                     ("run", *big, "--plan", "--json"), ("show", *big, "--memory"),
+                     ("show", *big, "--memory", "--json")):
+            done = run(*verb)
+            self.assertEqual((done.returncode, done.stderr.count(words)), (0, 1), verb)
+        self.assertEqual(run("run", "starter", "--context-size", "768", "--plan").stderr, "")
+        self.assertEqual(run("run", *big, "--plan", "-q").stderr, "")
+
     def test_spellings(self):
         for size in ("4G", "4GiB", "4.5GB", "900 MB", "none", "4294967296"):
             self.plan("--memory", size)

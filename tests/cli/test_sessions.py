@@ -140,6 +140,9 @@ class Sessions(Program):
         for end in (0, 5, 130, len(data) // 2, len(data) - 1):
             file.write_bytes(data[:end])
             self.fails(1, "fits", *common)
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        self.fails(1, "is damaged: delete it, or name another file", *common)
+        self.fails(1, "is a folder, and a file is wanted", "-m", "starter", "--session", self.path, "x")
         notes = [b"", b"{}", b"[]", b"null", b"{\"messages\": 5}", b"{\"messages\": [5]}",
                  b"{\"messages\": [{\"role\": 1}]}", b"\xff\x00", b"[" * 100000,
                  b"{\"messages\": [{\"role\": \"assistant\", \"tool_calls\": [{}]}]}"]

@@ -250,7 +250,7 @@ static void test_damaged_files(void **state)
                                  : "is damaged");
     }
     expect_refusal(q, 0, "no-such-file", ERROR_IO, "no-such-file");
-    expect_refusal(q, 0, folder, ERROR_IO, "regular file");
+    expect_refusal(q, 0, folder, ERROR_IO, "is a folder");
     uint32_t n = 0;
     must(queue_restore(q, 0, path, &n, &e), &e);
     free(copy);
