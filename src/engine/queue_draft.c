@@ -150,7 +150,7 @@ static bool decode_asking(struct queue_drafts *d, struct asking *const *asking, 
 static void write_ahead(const struct queue *q, struct queue_drafts *d, struct asking *all,
                         uint32_t n, int32_t (*drafts)[DRAFT_RULE_MOST])
 {
-    struct asking *on[QUEUE_DRAFT_SESSIONS];
+    struct asking *on[QUEUE_DRAFT_SESSIONS] = {0};
     uint32_t n_on = n;
     for (uint32_t i = 0; i < n; i++) {
         on[i] = &all[i];
