@@ -1,6 +1,7 @@
 #include "cli/answer_beams.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/progress.h"
 #include "cli/term.h"
@@ -8,8 +9,20 @@
 struct listener {
     struct answer *all;
     double *scores;
+    const struct generation_options *how;
     struct error why; /* of the first that failed */
 };
+
+/* The caller's own: what an event points to is gone behind it. */
+static const char *own_stop(const struct generation_options *how, const char *stop)
+{
+    for (size_t i = 0; stop && i < how->n_stop; i++) {
+        if (strcmp(how->stop[i], stop) == 0) {
+            return how->stop[i];
+        }
+    }
+    return NULL;
+}
 
 static bool on_event(void *context, const struct queue_event *event)
 {
@@ -18,6 +31,7 @@ static bool on_event(void *context, const struct queue_event *event)
     bool goes_on = event->n_text == 0 || answer_take_text(a, event->text, event->n_text);
     if (event->finish) {
         a->stats = event->finish->stats;
+        a->stats.stop = own_stop(l->how, a->stats.stop);
         l->scores[event->answer] = event->finish->score;
         if (event->error && l->why.code == ERROR_NONE) {
             l->why = *event->error;
@@ -45,7 +59,7 @@ static bool search_with(const struct answer_search *search, struct answer *all, 
                         struct chat_parser *const *parsers, const struct prompt *prompt,
                         const struct generation_options *how, struct error *e)
 {
-    struct listener l = {.all = all, .scores = scores};
+    struct listener l = {.all = all, .scores = scores, .how = how};
     struct queue_options o = {.max_running = search->beams.width, .no_reuse = true};
     struct queue *q = queue_new(search->engine, &o, e);
     if (!q) {
