@@ -28,9 +28,10 @@ size_t fixed_packed_bytes(size_t n_tokens, size_t n_in)
 }
 
 void kernel_fixed_pack_ref(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
-                           void *packed)
+                           enum fixed_bits bits, void *packed)
 {
     size_t n_blocks = n_in / FIXED_BLOCK;
+    const float limit = (float)fixed_max(bits);
     for (size_t t = begin; t < end; t++) {
         for (size_t b = 0; b < n_blocks; b++) {
             const float *from = x + t * x_stride + b * FIXED_BLOCK;
@@ -42,8 +43,8 @@ void kernel_fixed_pack_ref(const float *x, size_t x_stride, size_t n_in, size_t 
                 most = fmaxf(most, fabsf(from[i]));
             }
             bool counts = finite && most >= 0x1p-100f;
-            float inverse = counts ? FIXED_MAX / most : 0;
-            to->scale = counts ? most / FIXED_MAX : finite ? 0 : NAN;
+            float inverse = counts ? limit / most : 0;
+            to->scale = counts ? most / limit : finite ? 0 : NAN;
             for (size_t i = 0; i < FIXED_BLOCK; i++) {
                 to->q[i] = finite ? (int16_t)nearbyintf(from[i] * inverse) : 0;
             }
@@ -192,6 +193,20 @@ static bool has_minima(uint32_t type)
 {
     return type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K ||
            type == TENSOR_Q5_K || type == TENSOR_Q2_K;
+}
+
+enum fixed_bits fixed_bits_of(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_Q4_0:
+    case TENSOR_Q4_1:
+    case TENSOR_Q4_K:
+    case TENSOR_Q3_K:
+    case TENSOR_Q2_K:
+        return FIXED_12;
+    default:
+        return FIXED_16;
+    }
 }
 
 bool fixed_supports(uint32_t type)

@@ -64,7 +64,7 @@
 
 #define KERNELS_DECLARE_FIXED(rung)                                                                \
     void kernel_fixed_pack_##rung(const float *x, size_t x_stride, size_t n_in, size_t begin,      \
-                                  size_t end, void *packed);                                       \
+                                  size_t end, enum fixed_bits bits, void *packed);                 \
     void kernel_fixed_matmul_##rung(const struct kernel_weights *w, size_t row_begin,              \
                                     size_t row_end, const void *packed, size_t token_begin,        \
                                     size_t token_end, float *y, size_t y_stride, void *scratch)

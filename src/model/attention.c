@@ -314,7 +314,8 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_PROJECTION);
     struct rows attended = {.data = f->s->attended, .stride = n_q, .first = first};
-    pass_pack(f, p, &attended, f->n_tokens, n_q, f->s->packed_inner);
+    pass_pack(f, p, &attended, f->n_tokens, n_q, pass_wants(&h.layer->output.w),
+              f->s->packed_inner);
     pass_observe(f, p, &h.layer->output, attended);
     pool_share(c->n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);

@@ -90,13 +90,13 @@ static void route(const struct pass *f, struct place p, const struct model_layer
 }
 
 /* The inputs by slot. A single token's row serves all of its experts where it is. */
-static struct rows gather(const struct pass *f, struct place p, struct rows in)
+static struct rows gather(const struct pass *f, struct place p, struct rows in, unsigned wants)
 {
     const struct model_config *c = &f->m->config;
     size_t n_slots = (size_t)(f->n_tokens - in.first) * c->n_experts_used, begin, end;
     if (f->n_tokens - in.first == 1) {
         struct rows one = {.data = in.data + in.first * in.stride};
-        pass_pack(f, p, &one, n_slots, c->n_embd, f->s->packed_slots);
+        pass_pack(f, p, &one, n_slots, c->n_embd, wants, f->s->packed_slots);
         return one;
     }
     pool_share(n_slots, 1, p.index, p.n_threads, &begin, &end);
@@ -106,7 +106,7 @@ static struct rows gather(const struct pass *f, struct place p, struct rows in)
     }
     pass_barrier(f, p);
     struct rows all = {.data = f->s->expert_rows, .stride = c->n_embd};
-    pass_pack(f, p, &all, n_slots, c->n_embd, f->s->packed_slots);
+    pass_pack(f, p, &all, n_slots, c->n_embd, wants, f->s->packed_slots);
     return all;
 }
 
@@ -197,7 +197,8 @@ static void outer(const struct pass *f, struct place p, const struct model_layer
     struct rows in = {.data = f->s->expert_up, .stride = c->n_ff_expert};
     size_t begin, end;
     int n_before = 0;
-    pass_pack(f, p, &in, n_slots, c->n_ff_expert, f->s->packed_slots);
+    pass_pack(f, p, &in, n_slots, c->n_ff_expert, pass_wants(&layer->expert_down.w),
+              f->s->packed_slots);
     for (uint32_t x = 0; x < c->n_experts; x++) {
         if (share(f, p, x, c->n_embd, &n_before, &begin, &end)) {
             multiply(f, p, &layer->expert_down, x, begin, end, in, f->s->expert_rows);
@@ -235,7 +236,10 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
     if (shared) {
         pass_feed_dense(f, p, layer, in);
     }
-    struct rows gathered = gather(f, p, in);
+    /* Both matrices have one type in all files that there are; else the second goes without. */
+    unsigned gate = pass_wants(&layer->expert_gate.w);
+    unsigned wants = gate ? gate : pass_wants(&layer->expert_up.w);
+    struct rows gathered = gather(f, p, in, wants);
     struct rows middle = {.data = f->s->expert_up, .stride = c->n_ff_expert};
     for (uint32_t x = 0; f->s->observer && x < c->n_experts; x++) {
         if (f->s->expert_slot[x] < f->s->expert_slot[x + 1]) {

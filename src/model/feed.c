@@ -28,7 +28,7 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
     }
     pass_barrier(f, p);
     struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
-    pass_pack(f, p, &inner, f->n_tokens, n_ff, s->packed_inner);
+    pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
     pass_observe(f, p, &layer->down, inner);
     pool_share(n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
     pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);

@@ -49,11 +49,13 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     if (begin >= end) {
         return;
     }
-    if (in.packed && f->integers && fixed_supports(w->type)) {
-        f->integers->matmul(w, begin, end, in.packed, in.first - in.packed_first,
+    bool supported = f->integers && fixed_supports(w->type);
+    const void *integers = supported ? in.packed[fixed_bits_of(w->type)] : NULL;
+    if (integers) {
+        f->integers->matmul(w, begin, end, integers, in.first - in.packed_first,
                             row_end - in.packed_first, y, y_stride, tiles_of(f, p));
-    } else if (in.packed && f->tiles && (f->in_two || !prefill_splits(w->type))) {
-        f->tiles->matmul(w, begin, end, in.packed, in.first, row_end, f->in_two, y, y_stride,
+    } else if (in.packed[0] && f->tiles && (f->in_two || !prefill_splits(w->type))) {
+        f->tiles->matmul(w, begin, end, in.packed[0], in.first, row_end, f->in_two, y, y_stride,
                          tiles_of(f, p));
     } else {
         f->kernels->matmul(w, begin, end, in.data + in.first * in.stride, in.stride,
@@ -92,17 +94,23 @@ static void pack_share(const struct pass *f, struct place p, const struct rows *
 /* For integer units. A single row is packed by every thread for itself, which is cheaper than a
  * barrier. */
 static void pack_integers(const struct pass *f, struct place p, struct rows *in, size_t row_end,
-                          size_t n_in, char *packed)
+                          size_t n_in, unsigned wants, char *packed)
 {
-    size_t n = row_end - in->first, begin = 0, end = n;
+    size_t n = row_end - in->first, begin = 0, end = n, n_bytes = fixed_packed_bytes(n, n_in);
     bool own = n == 1;
     if (own) {
-        packed += (size_t)p.index * fixed_packed_bytes(1, n_in);
+        packed += (size_t)p.index * (size_t)__builtin_popcount(wants) * n_bytes;
     } else {
         pool_share(n, 1, p.index, p.n_threads, &begin, &end);
     }
-    f->integers->pack(in->data + in->first * in->stride, in->stride, n_in, begin, end, packed);
-    in->packed = packed;
+    for (int bits = 0; bits < N_FIXED_BITS; bits++) {
+        if (wants >> bits & 1) {
+            in->packed[bits] = packed;
+            f->integers->pack(in->data + in->first * in->stride, in->stride, n_in, begin, end,
+                              (enum fixed_bits)bits, packed);
+            packed += n_bytes;
+        }
+    }
     in->packed_first = in->first;
     if (!own) {
         pass_barrier(f, p);
@@ -110,13 +118,13 @@ static void pack_integers(const struct pass *f, struct place p, struct rows *in,
 }
 
 void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
-               char *packed)
+               unsigned wants, char *packed)
 {
-    if (f->integers && n_in % FIXED_BLOCK == 0) {
-        pack_integers(f, p, in, row_end, n_in, packed);
+    if (f->integers && n_in % FIXED_BLOCK == 0 && wants) {
+        pack_integers(f, p, in, row_end, n_in, wants, packed);
     } else if (f->tiles) {
         pack_share(f, p, in, row_end, n_in, packed);
-        in->packed = packed;
+        in->packed[0] = packed;
         pass_barrier(f, p);
     }
 }
@@ -143,7 +151,7 @@ static void norm_row(const struct pass *f, const struct model_norm *norm, const 
 
 /* The norms of tokens first..n_tokens, ready for every thread. */
 static struct rows normalise(const struct pass *f, struct place p, const struct model_norm *norm,
-                             uint32_t first)
+                             uint32_t first, unsigned wants)
 {
     const struct model_config *c = &f->m->config;
     struct model_scratch *s = f->s;
@@ -151,7 +159,7 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
         float *own = s->normed1 + (size_t)p.index * c->n_embd;
         norm_row(f, norm, s->x + (size_t)first * c->n_embd, own);
         struct rows one = {.data = own, .first = first};
-        pass_pack(f, p, &one, f->n_tokens, c->n_embd, s->packed);
+        pass_pack(f, p, &one, f->n_tokens, c->n_embd, wants, s->packed);
         return one;
     }
     /* A thread normalises the rows that it packs. */
@@ -163,8 +171,8 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
             norm_row(f, norm, s->x + t * c->n_embd, s->normed + t * c->n_embd);
         }
     }
-    pass_pack(f, p, &all, f->n_tokens, c->n_embd, s->packed);
-    if (!all.packed) {
+    pass_pack(f, p, &all, f->n_tokens, c->n_embd, wants, s->packed);
+    if (!all.packed[0] && !all.packed[1]) {
         pass_barrier(f, p);
     }
     return all;
@@ -208,10 +216,14 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     enum arch_order order = c->arch->order;
     uint32_t first = index + 1 == c->n_layers ? f->n_tokens - f->n_wanted : 0;
     struct rows in = {.data = f->s->x, .stride = c->n_embd};
+    unsigned wants = pass_wants(&layer->q.w) | pass_wants(&layer->k.w) | pass_wants(&layer->v.w);
+    unsigned feed_wants = pass_wants(&layer->gate.w) | pass_wants(&layer->up.w) |
+                          pass_wants(&layer->router.w) | pass_wants(&layer->shared_router.w);
+    wants |= order == ARCH_PARALLEL ? feed_wants : 0;
     if (order == ARCH_POST_NORM) {
-        pass_pack(f, p, &in, f->n_tokens, c->n_embd, f->s->packed);
+        pass_pack(f, p, &in, f->n_tokens, c->n_embd, wants, f->s->packed);
     } else {
-        in = normalise(f, p, &layer->attn_norm, 0);
+        in = normalise(f, p, &layer->attn_norm, 0, wants);
     }
     pass_stage(f, p, MODEL_STAGE_PROJECTION);
     bool goes_on = pass_attention(f, p, index, in, first);
@@ -222,9 +234,9 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     close_block(f, p, &layer->attn_post_norm, first);
     in.first = first;
     if (order == ARCH_PRE_NORM) {
-        in = normalise(f, p, &layer->ffn_norm, first);
+        in = normalise(f, p, &layer->ffn_norm, first, feed_wants);
     } else if (order == ARCH_POST_NORM) {
-        pass_pack(f, p, &in, f->n_tokens, c->n_embd, f->s->packed);
+        pass_pack(f, p, &in, f->n_tokens, c->n_embd, feed_wants, f->s->packed);
     }
     pass_stage(f, p, MODEL_STAGE_FEED);
     pass_feed(f, p, layer, in);
@@ -240,9 +252,9 @@ static void finish(const struct pass *f, struct place p)
     uint32_t first = f->n_tokens - f->n_wanted;
     struct rows out = {.data = f->s->x, .stride = n_embd, .first = first};
     if (m->output_norm.weight) {
-        out = normalise(f, p, &m->output_norm, first);
+        out = normalise(f, p, &m->output_norm, first, pass_wants(&m->head.w));
     } else {
-        pass_pack(f, p, &out, f->n_tokens, n_embd, f->s->packed);
+        pass_pack(f, p, &out, f->n_tokens, n_embd, pass_wants(&m->head.w), f->s->packed);
     }
     if (f->hidden && p.index == 0) {
         for (uint32_t t = 0; t < f->n_wanted; t++) {

@@ -164,8 +164,9 @@ struct rows {
     float *data;
     size_t stride;
     uint32_t first;
-    const void *packed;  /* the same for matrix or integer units, or NULL */
-    size_t packed_first; /* the row with which `packed` begins */
+    const void *packed[N_FIXED_BITS]; /* the same for integer units, or the first for matrix units;
+                                         NULL: it is not packed */
+    size_t packed_first;              /* the row with which `packed` begins */
 };
 
 /* forward.c */
@@ -177,9 +178,15 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
 /* Packs rows [in->first, row_end) of in, which have n_in elements and are ready for every thread,
- * where multiplies need it; then they are ready as well. */
+ * where multiplies need it; then they are ready as well. wants: pass_wants of the matrices that
+ * they will meet. */
 void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row_end, size_t n_in,
-               char *packed);
+               unsigned wants, char *packed);
+/* A bit for what integer units want of inputs, 0 where w is no matrix of theirs. */
+static inline unsigned pass_wants(const struct kernel_weights *w)
+{
+    return w->data && fixed_supports(w->type) ? 1u << fixed_bits_of(w->type) : 0;
+}
 /* adapter.c: what the tokens' adapters add to a matrix (model_linear.number), where f->adapted.
  * Rows [begin, end) of the matrix, tokens in.first..row_end; y: of token in.first. */
 void pass_adapt(const struct pass *f, uint32_t matrix, size_t begin, size_t end, struct rows in,

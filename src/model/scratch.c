@@ -22,12 +22,13 @@ static void add(struct part *parts, size_t *n, uint64_t *total, size_t place, ui
     *total += (size_bytes + 63) & ~(uint64_t)63;
 }
 
-/* For either unit; integer units want a row for every thread. */
-static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in)
+/* For either unit; integer units want a row for every thread, and inputs of matrices of several
+ * types in up to `n_bits` ways. */
+static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in, uint64_t n_bits)
 {
     uint64_t tiles = prefill_packed_bytes(n_rows, n_in, true);
-    uint64_t integers = fixed_packed_bytes(n_rows, n_in);
-    uint64_t own = n_threads * fixed_packed_bytes(1, n_in);
+    uint64_t integers = n_bits * fixed_packed_bytes(n_rows, n_in);
+    uint64_t own = n_bits * n_threads * fixed_packed_bytes(1, n_in);
     integers = n_rows == 0 ? 0 : integers > own ? integers : own;
     return tiles > integers ? tiles : integers;
 }
@@ -81,8 +82,8 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(expert_rows, pairs * c->n_embd);
     PART(expert_gate, pairs * c->n_ff_expert);
     PART(expert_up, pairs * c->n_ff_expert);
-    PART(packed, packed_bytes(t, n, c->n_embd));
-    PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd));
+    PART(packed, packed_bytes(t, n, c->n_embd, N_FIXED_BITS));
+    PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd, 1));
     PART(tiles, n * pass_tiles_bytes());
     uint64_t piece = capacity < PREFILL_CHUNK ? capacity : PREFILL_CHUNK;
     PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(piece, c->head_dim)));
@@ -94,7 +95,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(gate, t * dense);
     end = total;
     total = begin;
-    PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense));
+    PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense, 1));
     end = total > end ? total : end;
     total = begin;
     PART(k, t * kv);

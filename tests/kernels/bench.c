@@ -223,7 +223,7 @@ static void run_fixed(struct work *w)
 
 static void run_fixed_pack(struct work *w)
 {
-    w->k->fixed->pack(w->z, w->w.n_in, w->w.n_in, 0, w->n_tokens, w->x);
+    w->k->fixed->pack(w->z, w->w.n_in, w->w.n_in, 0, w->n_tokens, fixed_bits_of(w->w.type), w->x);
 }
 
 /* Decode from memory and from the second-level cache, and prompts. */

@@ -25,11 +25,11 @@ static void *aligned(size_t size_bytes)
 
 /* Packed in several parts, as threads do. */
 static void pack(const struct kernel_fixed *fixed, struct rng *r, const struct shape *s,
-                 const float *x, void *packed)
+                 const float *x, enum fixed_bits bits, void *packed)
 {
     for (size_t t = 0; t < s->n_tokens;) {
         size_t end = check_between(r, t + 1, s->n_tokens);
-        fixed->pack(x, s->n_in + s->x_gap, s->n_in, t, end, packed);
+        fixed->pack(x, s->n_in + s->x_gap, s->n_in, t, end, bits, packed);
         t = end;
     }
 }
@@ -80,7 +80,8 @@ static void check_exact(const struct kernels *k, const struct kernel_weights *w,
                     sums += 3 * most_w * (double)fabsf(token[j]);
                 }
             }
-            double bound = steps * 0x1p-16 + ((double)s->n_in / 256 + 8) * UNIT * sums;
+            double bound = steps / (2 * fixed_max(fixed_bits_of(w->type)) - 1) +
+                           ((double)s->n_in / 256 + 8) * UNIT * sums;
             check_close((double)y[t * (s->n_rows + s->y_gap) + i], exact, bound,
                         "%s fixed %s, %zu in, row %zu, token %zu", k->name, f->name, s->n_in, i, t);
         }
@@ -104,10 +105,11 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
     for (size_t i = 0; i < s->n_in && rng_below(r, 2) == 0; i++) {
         x[i] = rng_below(r, 40) == 0 ? x[i] * 1000 : x[i]; /* a few large ones in the first row */
     }
-    slow->pack(x, x_stride, s->n_in, 0, s->n_tokens, packed);
+    enum fixed_bits bits = fixed_bits_of(type);
+    slow->pack(x, x_stride, s->n_in, 0, s->n_tokens, bits, packed);
     slow->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, ref, y_stride, scratch);
     check_exact(k, &w, s, x, ref);
-    pack(k->fixed, r, s, x, packed);
+    pack(k->fixed, r, s, x, bits, packed);
     k->fixed->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, y, y_stride, scratch);
     for (size_t t = 0; t < s->n_tokens; t++) {
         check_same_bits(y + t * y_stride, ref + t * y_stride, s->n_rows,
@@ -176,7 +178,7 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         }
         const struct kernel_fixed *both[] = {kernels_fixed_reference(), k->fixed};
         for (size_t j = 0; j < 2; j++) {
-            both[j]->pack(x, N_IN, N_IN, 0, N_TOKENS, packed);
+            both[j]->pack(x, N_IN, N_IN, 0, N_TOKENS, fixed_bits_of(w.type), packed);
             both[j]->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, j ? y : ref, N_ROWS, scratch);
         }
         for (size_t j = 0; j < N_TOKENS * N_ROWS; j++) {

@@ -32,7 +32,7 @@ VEC_INLINE int32_t sum_of_lanes(__m256i v)
 }
 
 /* 32 elements, the first of which is element 32 * block of its chunk. */
-static void pack_block(const float *x, int block, struct fixed_words *to)
+static void pack_block(const float *x, int block, float limit, struct fixed_words *to)
 {
     __m256 v[4], most = vec_zero(), bad = vec_zero();
     for (int i = 0; i < 4; i++) {
@@ -42,7 +42,7 @@ static void pack_block(const float *x, int block, struct fixed_words *to)
     }
     float a = vec_reduce_max(most);
     bool finite = _mm256_movemask_ps(_mm256_cmp_ps(bad, bad, _CMP_UNORD_Q)) == 0;
-    float inverse = a < 0x1p-100f ? 0 : FIXED_MAX / a, scale = a < 0x1p-100f ? 0 : a / FIXED_MAX;
+    float inverse = a < 0x1p-100f ? 0 : limit / a, scale = a < 0x1p-100f ? 0 : a / limit;
     scale = finite ? scale : NAN;
     int super = block / 8, odd = block % 2, quad = block % 8 / 4, place = block % 4 / 2;
     int lane = 8 * quad + 4 * place + 2 * super + odd;
@@ -72,7 +72,7 @@ static void pack_block(const float *x, int block, struct fixed_words *to)
 }
 
 void FIXED_RUNG(kernel_fixed_pack)(const float *x, size_t x_stride, size_t n_in, size_t begin,
-                                   size_t end, void *packed)
+                                   size_t end, enum fixed_bits bits, void *packed)
 {
     size_t n_chunks = fixed_chunks(n_in);
     for (size_t t = begin; t < end; t++) {
@@ -83,7 +83,8 @@ void FIXED_RUNG(kernel_fixed_pack)(const float *x, size_t x_stride, size_t n_in,
                 memset(to, 0, sizeof *to);
             }
             for (size_t b = 0; b < n / FIXED_BLOCK; b++) {
-                pack_block(x + t * x_stride + i + b * FIXED_BLOCK, (int)b, to);
+                pack_block(x + t * x_stride + i + b * FIXED_BLOCK, (int)b, (float)fixed_max(bits),
+                           to);
             }
         }
     }

@@ -19,8 +19,8 @@ enum {
     FIXED_LOG_OFFSET = 7, /* offsets are kept times 2^7: the largest that weights are shifted by */
 };
 
-/* x = s (256 high + low). Sums are by lane (fixed.h): of the first 16 elements of the block, of the
- * second 16, of all. */
+/* x = s (high * 2^bits + low), bits of fixed_low_bits, both signed. Sums are by lane (fixed.h): of
+ * the first 16 elements of the block, of the second 16, of all. */
 struct fixed_chunk {
     _Alignas(64) int8_t high[FIXED_VECTORS][64];
     int8_t low[FIXED_VECTORS][64];

@@ -22,15 +22,15 @@ enum {
 };
 
 /* sum of one vector's groups, or of two that hold the halves of blocks of 32. */
-VEC_INLINE __m512i products(const struct fixed_weights *w, const struct fixed_chunk *x, int first,
-                            int n)
+VEC_INLINE __m512i products(uint32_t type, const struct fixed_weights *w,
+                            const struct fixed_chunk *x, int first, int n)
 {
     __m512i sum = _mm512_setzero_si512();
     VEC_UNROLL
     for (int i = first; i < first + n; i++) {
         sum = dot(sum, w->bytes[i], x->high[i]);
     }
-    sum = _mm512_slli_epi32(sum, 8);
+    sum = _mm512_slli_epi32(sum, (unsigned)fixed_shift(type));
     VEC_UNROLL
     for (int i = first; i < first + n; i++) {
         sum = dot(sum, w->bytes[i], x->low[i]);
@@ -48,7 +48,8 @@ VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
         if (i / 2 >= n_supers) {
             v[i] = _mm512_setzero_si512();
         } else {
-            v[i] = part == 2 ? products(w, x, 2 * i, 2) : products(w, x, 2 * i + part, 1);
+            v[i] =
+                part == 2 ? products(type, w, x, 2 * i, 2) : products(type, w, x, 2 * i + part, 1);
         }
     }
     __m512i sum = sum_fours(v[0], v[1], v[2], v[3]);

@@ -106,8 +106,8 @@ struct block {
 
 /* The sums of one half of a block, or of both, for n tokens side by side: one token's steps wait
  * for each other. */
-VEC_INLINE void products(const struct block *b, const struct fixed_chunk *x, int n, int half_begin,
-                         int half_end, __m512i *sums)
+VEC_INLINE void products(uint32_t type, const struct block *b, const struct fixed_chunk *x, int n,
+                         int half_begin, int half_end, __m512i *sums)
 {
     VEC_UNROLL
     for (int t = 0; t < n; t++) {
@@ -130,7 +130,7 @@ VEC_INLINE void products(const struct block *b, const struct fixed_chunk *x, int
         }
         VEC_UNROLL
         for (int t = 0; low == 0 && t < n; t++) {
-            sums[t] = _mm512_slli_epi32(sums[t], 8);
+            sums[t] = _mm512_slli_epi32(sums[t], (unsigned)fixed_shift(type));
         }
     }
 }
@@ -143,7 +143,7 @@ VEC_INLINE void block_by_some(uint32_t type, const struct block *b, const struct
     size_t n_parts = fixed_has_halves(type) ? 2 : 1;
     for (size_t i = 0; i < n_parts; i++) {
         __m512i dots[TOGETHER];
-        products(b, x, n, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
+        products(type, b, x, n, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
         VEC_UNROLL
         for (int k = 0; k < n; k++) {
             if (fixed_log_offset(type) >= 0) {

@@ -52,27 +52,32 @@ VEC_INLINE __m512i largest(const float *x, size_t n_blocks)
 }
 
 /* Sums of the first or second halves of blocks, by lane. */
-VEC_INLINE __m512i sums_of_halves(const struct fixed_chunk *c, int half)
+VEC_INLINE __m512i sums_of_halves(const struct fixed_chunk *c, int half, int low_bits)
 {
     __m512i v[4];
     VEC_UNROLL
     for (int i = 0; i < 4; i++) {
         v[i] = dot(_mm512_setzero_si512(), _mm512_set1_epi8(1), c->high[2 * i + half]);
-        v[i] = dot(_mm512_slli_epi32(v[i], 8), _mm512_set1_epi8(1), c->low[2 * i + half]);
+        v[i] = dot(_mm512_slli_epi32(v[i], (unsigned)low_bits), _mm512_set1_epi8(1),
+                   c->low[2 * i + half]);
     }
     return sum_fours(v[0], v[1], v[2], v[3]);
 }
 
 /* The first n_blocks blocks of a chunk; the others are zeros. */
-VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, struct fixed_chunk *to)
+VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, enum fixed_bits bits_of,
+                           struct fixed_chunk *to)
 {
+    const __m512 limit = vec_set1((float)fixed_max(bits_of));
+    const int low_bits = fixed_low_bits(bits_of);
+    const __m512i half_unit = _mm512_set1_epi32(1 << (low_bits - 1));
     __m512i bits = largest(x, n_blocks);
     __m512 large = _mm512_castsi512_ps(bits);
     __mmask16 finite = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
     __mmask16 counts = finite & _mm512_cmp_ps_mask(large, vec_set1(0x1p-100f), _CMP_GE_OQ);
     _Alignas(64) float inverse[FIXED_LANES];
-    _mm512_store_ps(inverse, _mm512_maskz_div_ps(counts, vec_set1(FIXED_MAX), large));
-    __m512 scale = _mm512_maskz_div_ps(counts, large, vec_set1(FIXED_MAX));
+    _mm512_store_ps(inverse, _mm512_maskz_div_ps(counts, limit, large));
+    __m512 scale = _mm512_maskz_div_ps(counts, large, limit);
     scale = _mm512_mask_mov_ps(vec_set1(NAN), finite, scale);
     _mm512_store_ps(to->scale, scale);
     for (size_t b = 0; b < n_blocks; b++) {
@@ -83,12 +88,13 @@ VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, struct fixed_chunk *
             __m512 v = vec_mul(vec_load(x + b * FIXED_BLOCK + half * 16), by);
             __m512i q = _mm512_cvtps_epi32(v);
             size_t vector = 4 * super + 2 * odd + half;
-            __m512i high = _mm512_srai_epi32(add(q, _mm512_set1_epi32(128)), 8);
+            __m512i high = _mm512_srai_epi32(add(q, half_unit), (unsigned)low_bits);
+            __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, (unsigned)low_bits));
             _mm_storeu_si128((void *)(to->high[vector] + 16 * place), _mm512_cvtepi32_epi8(high));
-            _mm_storeu_si128((void *)(to->low[vector] + 16 * place), _mm512_cvtepi32_epi8(q));
+            _mm_storeu_si128((void *)(to->low[vector] + 16 * place), _mm512_cvtepi32_epi8(low));
         }
     }
-    __m512i sums[3] = {sums_of_halves(to, 0), sums_of_halves(to, 1)};
+    __m512i sums[3] = {sums_of_halves(to, 0, low_bits), sums_of_halves(to, 1, low_bits)};
     sums[2] = add(sums[0], sums[1]);
     VEC_UNROLL
     for (int i = 0; i < 3; i++) {
@@ -97,8 +103,8 @@ VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, struct fixed_chunk *
     }
 }
 
-void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
-                            void *packed)
+VEC_INLINE void pack_tokens(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
+                            enum fixed_bits bits, void *packed)
 {
     size_t n_chunks = fixed_chunks(n_in);
     for (size_t t = begin; t < end; t++) {
@@ -107,12 +113,22 @@ void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t
             struct fixed_chunk *to =
                 (struct fixed_chunk *)packed + fixed_place(t, i / FIXED_CHUNK, n_chunks);
             if (n_in - i >= FIXED_CHUNK) {
-                pack_chunk(from + i, FIXED_CHUNK / FIXED_BLOCK, to);
+                pack_chunk(from + i, FIXED_CHUNK / FIXED_BLOCK, bits, to);
             } else {
                 memset(to, 0, sizeof *to);
-                pack_chunk(from + i, (n_in - i) / FIXED_BLOCK, to);
+                pack_chunk(from + i, (n_in - i) / FIXED_BLOCK, bits, to);
             }
         }
+    }
+}
+
+void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
+                            enum fixed_bits bits, void *packed)
+{
+    if (bits == FIXED_12) {
+        pack_tokens(x, x_stride, n_in, begin, end, FIXED_12, packed);
+    } else {
+        pack_tokens(x, x_stride, n_in, begin, end, FIXED_16, packed);
     }
 }
 
