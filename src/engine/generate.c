@@ -81,16 +81,28 @@ struct sampler_room *generation_room(const struct engine *en)
     return en->tokenizer ? sampler_room_new(tokenizer_count(en->tokenizer)) : NULL;
 }
 
+static size_t mask_words(const struct tokenizer *t)
+{
+    return tokenizer_count(t) / 32 + 1;
+}
+
 /* All tokens but those that end an answer: what is to be in a form must come to its mark. */
 static uint32_t *all_but_ends(const struct tokenizer *t)
 {
     uint32_t n = tokenizer_count(t);
-    uint32_t *mask = mem_array(n / 32 + 1, sizeof *mask);
-    memset(mask, 0, (n / 32 + 1) * sizeof *mask);
+    uint32_t *mask = mem_array(mask_words(t), sizeof *mask);
+    memset(mask, 0, mask_words(t) * sizeof *mask);
     for (uint32_t id = 0; id < n; id++) {
         mask[id / 32] |= (uint32_t)!tokenizer_is_end(t, (int32_t)id) << id % 32;
     }
     return mask;
+}
+
+/* For a fork, of which a beam search makes one for each token that it tries. */
+static uint32_t *copy_mask(const struct tokenizer *t, const uint32_t *mask)
+{
+    uint32_t *copy = mem_array(mask_words(t), sizeof *copy);
+    return memcpy(copy, mask, mask_words(t) * sizeof *copy);
 }
 
 bool generation_begin(struct generation *g, const struct engine *en,
@@ -143,7 +155,7 @@ void generation_fork(const struct generation *from, struct generation *to,
     if (from->recent.len) {
         buf_append(&to->recent, from->recent.data, from->recent.len);
     }
-    to->no_end = to->free ? all_but_ends(from->engine->tokenizer) : NULL;
+    to->no_end = to->free ? copy_mask(from->engine->tokenizer, from->no_end) : NULL;
     stream_fork(&from->stream, &to->stream, o->stop,
                 parses     ? to_parser
                 : is_trial ? NULL

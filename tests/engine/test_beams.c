@@ -336,6 +336,62 @@ static void test_a_form(void **state)
     engine_close(en);
 }
 
+/* An answer, a fork of it and searches, all of which would end at once if a form did not wait for
+ * its mark. */
+static void test_behind_a_mark(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct queue *q = queue_new(en, NULL, &e);
+    struct grammar *g = grammar_parse_regex("[0-9]{3}", 8, &e);
+    struct logit_bias bias[2] = {{END, 60}, {HEY, 40}};
+    struct client *c = mem_zalloc(5 * sizeof *c);
+    int32_t prompt[CONTEXT];
+    assert_true(q && g);
+    for (size_t comes = 0; comes < 2; comes++) {
+        const char *mark = comes ? "Hey" : "no such mark";
+        memset(c, 0, 5 * sizeof *c);
+        struct request_options r = search_of(c, prompt, 0);
+        r.how.grammar = g;
+        r.how.grammar_behind = mark;
+        r.how.sampling.bias = bias;
+        r.how.sampling.n_bias = 2;
+        r.how.max_tokens = 9;
+        r.beams.width = 0;
+        r.n_answers = 1;
+        client_submit(q, &r);
+        while (c[0].n == 0) {
+            queue_step(q);
+        }
+        struct fork_options fork = {.event = client_event, .context = &c[1], .max_tokens = 9};
+        assert_true(queue_fork(q, c[0].id, 0, &fork, &e) > 0);
+        r.context = &c[2];
+        r.beams = (struct beam_search){.width = 3, .length_penalty = 0, .until = BEAMS_UNTIL_FOUND};
+        r.n_answers = 3;
+        client_submit(q, &r);
+        client_run(q);
+        for (size_t i = 0; i < 5; i++) {
+            const char *at = i == 1 ? c[i].text : strstr(c[i].text, "Hey");
+            assert_int_equal(c[i].reason, comes ? FINISH_STOP : FINISH_LENGTH);
+            assert_non_null(at);
+            if (comes) {
+                assert_int_equal(strspn(at + (i == 1 ? 0 : 3), "0123456789"), 3);
+            } else {
+                assert_int_equal(c[i].n, i == 1 ? 8 : 9);
+            }
+            for (size_t k = 0; k < c[i].n; k++) {
+                assert_true(c[i].tokens[k] != END);
+            }
+        }
+        assert_memory_equal(c[0].tokens + 1, c[1].tokens, c[1].n * sizeof *c[1].tokens);
+    }
+    free(c);
+    queue_free(q);
+    grammar_free(g);
+    engine_close(en);
+}
+
 static void refuse(struct queue *q, const struct request_options *r, const char *words)
 {
     struct error e = {0};
@@ -413,9 +469,8 @@ int main(int argc, char **argv)
     tiny_in_memory();
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_form),
-        cmocka_unit_test(test_under_load),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_a_form),          cmocka_unit_test(test_behind_a_mark),
+        cmocka_unit_test(test_under_load),      cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_as_transformers),
     };
     return cmocka_run_group_tests_name("beams", tests, NULL, NULL);
