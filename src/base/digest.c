@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/rng.h"
+
 /* An odd factor and a rotation are one to one. */
 void digest_blocks(struct digest *d, const void *data, size_t n)
 {
@@ -34,19 +36,11 @@ void digest_add(struct digest *d, const void *data, size_t n)
     digest_blocks(d, rest, sizeof rest);
 }
 
-/* splitmix64's way to mix (rng.h). */
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 uint64_t digest_fold(const struct digest *d)
 {
     uint64_t x = 0;
     for (size_t i = 0; i < DIGEST_BLOCK / 8; i++) {
-        x = mix(x + 0x9e3779b97f4a7c15u + d->lane[i]);
+        x = rng_mix(x + RNG_STEP + d->lane[i]);
     }
     return x;
 }

@@ -2,18 +2,18 @@
 
 #include <math.h>
 
-static uint64_t splitmix(uint64_t *x)
+uint64_t rng_mix(uint64_t x)
 {
-    uint64_t z = *x += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+    return x ^ x >> 31;
 }
 
 void rng_seed(struct rng *r, uint64_t seed)
 {
     for (int i = 0; i < 4; i++) {
-        r->s[i] = splitmix(&seed);
+        seed += RNG_STEP;
+        r->s[i] = rng_mix(seed);
     }
 }
 

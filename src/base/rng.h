@@ -10,6 +10,10 @@ struct rng {
     uint64_t s[4];
 };
 
+/* splitmix64 alone: number i (from 1) behind a seed is rng_mix(seed + i * RNG_STEP). One to one. */
+#define RNG_STEP UINT64_C(0x9E3779B97F4A7C15)
+uint64_t rng_mix(uint64_t x);
+
 void rng_seed(struct rng *r, uint64_t seed);
 uint64_t rng_next(struct rng *r);
 double rng_uniform(struct rng *r);                 /* [0, 1), 53 bits */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
+
 enum {
     HELD_NEWLINES = 16,  /* newlines in front of a mark belong to it; more than these do not */
     RESCAN_BYTES = 1024, /* of a call that was none: so much is looked at again for marks */
@@ -376,10 +378,7 @@ const char *chat_prompt_end(const struct chat_text *prompt, size_t *n)
 void chat_make_id(uint64_t seed, uint32_t index, bool short_id, char out[32])
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    uint64_t x = seed + (index + 1) * 0x9e3779b97f4a7c15u; /* splitmix64 */
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    x ^= x >> 31;
+    uint64_t x = rng_mix(seed + (index + 1) * RNG_STEP);
     size_t n = 0;
     if (!short_id) {
         memcpy(out, "call_", 5);
