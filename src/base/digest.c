@@ -45,6 +45,13 @@ uint64_t digest_fold(const struct digest *d)
     return x;
 }
 
+uint64_t digest_number(const void *data, size_t n)
+{
+    struct digest d = {0};
+    digest_add(&d, data, n);
+    return digest_fold(&d);
+}
+
 const char *digest_text(const struct digest *d, char out[DIGEST_TEXT_BYTES])
 {
     for (size_t i = 0; i < DIGEST_BLOCK / 8; i++) {

@@ -22,6 +22,8 @@ void digest_blocks(struct digest *d, const void *data, size_t n);
 void digest_add(struct digest *d, const void *data, size_t n);
 /* All of it in one number. */
 uint64_t digest_fold(const struct digest *d);
+/* Of these bytes alone, in one number. */
+uint64_t digest_number(const void *data, size_t n);
 /* In hexadecimal; returns out. */
 const char *digest_text(const struct digest *d, char out[DIGEST_TEXT_BYTES]);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "chat/tools_internal.h"
 
 /* ---- text ---- */
@@ -92,11 +93,7 @@ static bool is_short_id(const char *id)
 static json_t *short_id(const char *id)
 {
     char out[32];
-    uint64_t h = 0xcbf29ce484222325u;
-    for (const char *c = id; *c; c++) {
-        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
-    }
-    chat_make_id(h, 0, true, out);
+    chat_make_id(digest_number(id, strlen(id)), 0, true, out);
     return json_string(out);
 }
 

@@ -45,15 +45,6 @@ void batch_lines_free(struct batch_lines *b)
     *b = (struct batch_lines){0};
 }
 
-uint64_t batch_line_digest(const struct batch_line *line)
-{
-    uint64_t h = 0xCBF29CE484222325u;
-    for (size_t i = 0; i < line->n; i++) {
-        h = (h ^ (unsigned char)line->text[i]) * 0x100000001B3u;
-    }
-    return h;
-}
-
 /* What a line of OpenAI's batch files has its request in, else the line itself. */
 static const json_t *request_of(const json_t *line)
 {

@@ -29,9 +29,6 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
                       const char *file, enum batch_format format, struct error *e);
 void batch_lines_free(struct batch_lines *b);
 
-/* FNV-1a (Fowler, Noll and Vo), 64 bits, of a line: whether it is the one of before. */
-uint64_t batch_line_digest(const struct batch_line *line);
-
 /* Which model answers a line, and before which others. False where batch_request_read will say why
  * none does. *custom_id: that of the line as JSON text, to be freed; NULL: it has none. */
 bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,

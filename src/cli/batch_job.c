@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
@@ -211,8 +212,7 @@ static bool is_new(struct batch *b, const json_t *v)
     if (!text) {
         return false;
     }
-    struct batch_line all = {.text = text, .n = strlen(text)};
-    uint64_t digest = batch_line_digest(&all);
+    uint64_t digest = digest_number(text, strlen(text));
     free(text);
     b->told = b->told ? b->told : strmap_new(16);
     b->told_keys = b->told_keys ? b->told_keys : arena_new();

@@ -12,7 +12,7 @@
 #include "cli/cli.h"
 #include "cli/term.h"
 
-enum { JOURNAL_MAX_BYTES = 1 << 30, JOURNAL_VERSION = 2 };
+enum { JOURNAL_MAX_BYTES = 1 << 30, JOURNAL_VERSION = 3 };
 static const double sync_every_s = 2; /* a crash of the machine loses at most so much work */
 
 struct batch_output {
@@ -80,8 +80,14 @@ static bool check_head(const struct batch_output *o, const json_t *head, const j
                        bool seed_given, uint64_t *seed, struct error *e)
 {
     json_int_t was = json_integer_value(json_object_get(head, "seed"));
-    bool same = json_integer_value(json_object_get(head, "lllm_batch")) == JOURNAL_VERSION &&
-                json_equal(json_object_get(head, "run"), run) &&
+    json_int_t version = json_integer_value(json_object_get(head, "lllm_batch"));
+    if (version > 0 && version != JOURNAL_VERSION) {
+        return error_set(e, ERROR_INPUT,
+                         "%s holds answers of another version of lllm; finish them with that one, "
+                         "or --force to begin anew",
+                         o->journal_path);
+    }
+    bool same = version == JOURNAL_VERSION && json_equal(json_object_get(head, "run"), run) &&
                 (!seed_given || was == (json_int_t)*seed);
     if (!same) {
         error_set(e, ERROR_INPUT,

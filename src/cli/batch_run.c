@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/strmap.h"
 #include "cli/answer.h"
@@ -248,8 +249,8 @@ static json_t *file_digest(const char *path)
     json_t *digest = json_null();
     buf_init(&text, BATCH_TEXT_MAX_BYTES);
     if (path && file_read(path, BATCH_TEXT_MAX_BYTES, &text, NULL)) {
-        struct batch_line line = {.text = text.data ? text.data : "", .n = text.len};
-        digest = json_sprintf("%016llx", (unsigned long long)batch_line_digest(&line));
+        uint64_t number = digest_number(text.data ? text.data : "", text.len);
+        digest = json_sprintf("%016llx", (unsigned long long)number);
     }
     buf_free(&text);
     return digest;
@@ -344,13 +345,12 @@ static uint64_t *digest_lines(const struct batch *b)
 {
     uint64_t *digests = mem_array(b->lines.n, sizeof *digests);
     for (size_t i = 0; i < b->lines.n; i++) {
-        digests[i] = batch_line_digest(&b->lines.items[i]);
+        digests[i] = digest_number(b->lines.items[i].text, b->lines.items[i].n);
         digests[i] = b->first[i] == i ? digests[i] : ~digests[i];
     }
     for (size_t i = 0; i < b->n_turns; i++) {
         const struct batch_model *m = b->turns[i];
-        struct batch_line content = {.text = m->digest, .n = strlen(m->digest)};
-        uint64_t model = batch_line_digest(&content);
+        uint64_t model = digest_number(m->digest, strlen(m->digest));
         for (size_t k = 0; k < m->n_lines; k++) {
             digests[m->lines[k]] ^= model;
         }

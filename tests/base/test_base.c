@@ -393,7 +393,7 @@ static void test_time_format(void **state)
     assert_string_equal(out, "1 h 02 min");
 }
 
-/* Any byte changes it, and so does a zero behind. */
+/* Any byte changes it, and so does a zero behind. In one number: of nothing, too. */
 static void test_digest(void **state)
 {
     (void)state;
@@ -417,6 +417,7 @@ static void test_digest(void **state)
             digest_add(&other, text, 96);
             text[n] ^= 1;
             assert_true(digest_fold(&other) != digest_fold(&whole));
+            assert_true(digest_number(text, n) != digest_number(text, n + 1));
         }
     }
 }

@@ -337,6 +337,13 @@ class Outputs(unittest.TestCase):
         done = batch("--input", self.input, "--output", self.output, *how, "--top-k", 5)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another run", done.stderr)
+        now = self.journal.read_text()
+        self.journal.write_text(now.replace('{"lllm_batch":3,', '{"lllm_batch":2,', 1))
+        done = batch("--input", self.input, "--output", self.output, *how)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("another version of lllm; finish them with that one, or --force",
+                      done.stderr)
+        self.journal.write_text(now)
         prompts[0] += " And why?"  # one prompt is another one: the others' answers are taken
         self.input.write_text("\n".join(prompts))
         before = self.journal.read_text().splitlines()
