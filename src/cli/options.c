@@ -8,34 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/edit_distance.h"
 #include "base/size_text.h"
 #include "base/utf8.h"
-
-enum { NEAREST_MAX_BYTES = 63 };
-
-/* Levenshtein distance of two short words. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    size_t row[NEAREST_MAX_BYTES + 1];
-    if (n > NEAREST_MAX_BYTES || m > NEAREST_MAX_BYTES) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= m; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-        }
-    }
-    return row[m];
-}
 
 const char *options_nearest(const char *word, options_candidate *next, const void *context)
 {
@@ -317,8 +292,8 @@ static bool parse_long(struct parse *p, const char *argument, struct error *e)
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     const struct option *o = n ? find(p->tables, name, n, 0) : NULL;
     if (!o) {
-        char typed[2 + NEAREST_MAX_BYTES + 1];
-        size_t cut = n > NEAREST_MAX_BYTES ? NEAREST_MAX_BYTES : n;
+        char typed[2 + EDIT_MAX_BYTES + 1];
+        size_t cut = n > EDIT_MAX_BYTES ? EDIT_MAX_BYTES : n;
         snprintf(typed, sizeof typed, "--%.*s", (int)(cut - utf8_incomplete_tail(name, cut)), name);
         return unknown_option(p->tables, typed, e);
     }

@@ -2,9 +2,10 @@
  * be a slip of the pen, which would say nothing and be believed to. */
 #include <string.h>
 
+#include "base/edit_distance.h"
 #include "grammar/schema_internal.h"
 
-enum { MAX_WORD = 48, MAX_SLIPS = 2, SHORT_WORD = 5 };
+enum { MAX_SLIPS = 2, SHORT_WORD = 5 };
 
 /* Keywords of JSON Schema that only describe, and those of OpenAPI. "discriminator" says which
  * alternative is meant by a property that each of them names anyway. */
@@ -12,42 +13,6 @@ static const char *const annotations[] = {
     "title",      "description",  "default",         "examples",         "example",
     "deprecated", "readOnly",     "writeOnly",       "$comment",         "discriminator",
     "xml",        "externalDocs", "contentEncoding", "contentMediaType", "contentSchema"};
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c;
-}
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Letters that are missing, too many, others, or swapped with their neighbour (restricted
- * Damerau-Levenshtein distance); capitals count as the small ones. */
-static uint32_t slips(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    uint32_t rows[3][MAX_WORD + 1];
-    if (n > MAX_WORD || m > MAX_WORD) {
-        return UINT32_MAX;
-    }
-    for (uint32_t j = 0; j <= m; j++) {
-        rows[0][j] = j;
-    }
-    for (uint32_t i = 1; i <= n; i++) {
-        uint32_t *now = rows[i % 3], *one = rows[(i + 2) % 3], *two = rows[(i + 1) % 3];
-        now[0] = i;
-        for (uint32_t j = 1; j <= m; j++) {
-            char x = lower(a[i - 1]), y = lower(b[j - 1]);
-            now[j] = least(one[j - 1] + (x != y), least(one[j], now[j - 1]) + 1);
-            if (i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2])) {
-                now[j] = least(now[j], two[j - 2] + 1);
-            }
-        }
-    }
-    return rows[n % 3][m];
-}
 
 static bool is_annotation(const char *word)
 {
@@ -68,10 +33,10 @@ bool schema_word_unknown(const char *word, const char **meant)
     if (keyword_name(word) || is_annotation(word)) {
         return false;
     }
-    uint32_t fewest = (strlen(word) < SHORT_WORD ? 1 : MAX_SLIPS) + 1;
+    size_t fewest = (strlen(word) < SHORT_WORD ? 1 : MAX_SLIPS) + 1;
     const char *name;
     for (size_t i = 0; (name = keyword_at(i)) != NULL; i++) {
-        uint32_t n = slips(word, name);
+        size_t n = edit_distance(word, name);
         if (n < fewest) {
             fewest = n;
             *meant = name;

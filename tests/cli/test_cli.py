@@ -101,7 +101,8 @@ class Usage(unittest.TestCase):
             self.assertEqual(done.stdout, "")
 
     def test_nearest_names(self):
-        for typed, meant in (("shwo", "show"), ("tokenise", "tokenize"), ("logit", "logits")):
+        for typed, meant in (("shwo", "show"), ("tokenise", "tokenize"), ("logit", "logits"),
+                              ("rnu", "run"), ("SHOW", "show")):
             self.assertIn(f"did you mean {meant}?", run(typed).stderr)
         self.assertNotIn("did you mean", run("qwertyuiop").stderr)
 
