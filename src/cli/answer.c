@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/term.h"
 
@@ -55,6 +56,9 @@ static bool show(struct answer *a, const char *text, size_t n)
         return true;
     }
     a->open_line = text[n - 1] != '\n';
+    if (a->bar) {
+        progress_hide(a->bar);
+    }
     if (!term_write_text(a->stream, text, n) || fflush(a->stream) != 0) {
         cli_output_failed(errno);
         a->output_failed = true;

@@ -16,6 +16,7 @@ void answer_catch_interrupt(bool once);
 bool answer_interrupted(void);
 void answer_forget_interrupt(void);
 
+struct progress;
 struct answer {
     FILE *stream;                 /* where the content goes as it comes; NULL: nowhere */
     bool show_reasoning;          /* what a model thinks before it answers goes there too, dimmed */
@@ -26,6 +27,7 @@ struct answer {
     bool open_line;     /* what was shown does not end with a newline */
     bool output_failed; /* the stream took no more of it; that has been said */
     bool in_reasoning;
+    struct progress *bar; /* cleared before anything is shown; NULL: there is none */
     struct generation_stats stats;
 };
 

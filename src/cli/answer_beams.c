@@ -40,18 +40,20 @@ static bool on_event(void *context, const struct queue_event *event)
     return goes_on;
 }
 
-/* A step is a token of all beams, but for those of the prompt. */
-static void run(struct queue *q, uint32_t max_tokens)
+/* A step is a token of all beams, but for those of the prompt. first: the answer that is shown. */
+static void run(struct queue *q, struct answer *first, uint32_t max_tokens)
 {
     struct progress bar;
     struct queue_figures f;
     uint64_t n_tokens = 0;
     progress_begin(&bar, "searching", max_tokens ? max_tokens : 1);
+    first->bar = &bar;
     do {
         queue_figures(q, &f);
         n_tokens += f.n_answering > 0;
         progress_update(&bar, max_tokens ? n_tokens : 0, NULL);
     } while (queue_step(q));
+    first->bar = NULL;
     progress_end(&bar);
 }
 
@@ -79,7 +81,7 @@ static bool search_with(const struct answer_search *search, struct answer *all, 
     r.how.cancelled = answer_was_interrupted;
     bool ok = queue_submit(q, &r, e) != 0;
     if (ok) {
-        run(q, how->max_tokens);
+        run(q, all, how->max_tokens);
         if (l.why.code != ERROR_NONE) {
             *e = l.why;
             ok = false;
@@ -119,10 +121,11 @@ bool answer_beams(const struct answer_search *search, struct answer *all, double
     return ok;
 }
 
-/* Of a search in a form that has fewer texts. */
+/* Of a search in a form that has fewer texts, or interrupted before it had one. */
 static bool is_none(const struct answer *a)
 {
-    return a->stats.reason == FINISH_CONSTRAINT && a->stats.n_generated == 0;
+    enum finish_reason reason = a->stats.reason;
+    return (reason == FINISH_CONSTRAINT || reason == FINISH_CANCELLED) && a->stats.n_generated == 0;
 }
 
 json_t *answer_beams_json(const struct answer *all, const double *scores, uint32_t n,

@@ -14,7 +14,7 @@ struct answer_search {
 
 /* Fills all[n], which are initialised, and scores[n], the best first; all is shown where their
  * streams say, at the end. p NULL: the prompt is plain text, and there is no request. True also
- * where it was interrupted: nothing is told then but FINISH_CANCELLED. */
+ * where it was interrupted: all are what was found by then, and have FINISH_CANCELLED. */
 bool answer_beams(const struct answer_search *search, struct answer *all, double *scores,
                   const struct prompter *p, const struct prompt_request *request,
                   const struct prompt *prompt, const struct generation_options *how,

@@ -57,7 +57,7 @@ static const struct option table[] = {
     {"beams", 0, OPTION_U32, "N",
      "look for the likeliest answer instead of drawing one: the N likeliest rows of tokens are "
      "followed at once, and the best is printed at the end (--json: all N with their scores); "
-     "interrupted, there is none",
+     "interrupted, the best by then",
      FIELD(beams), 0, QUEUE_MAX_BEAMS, 0},
     {"length-penalty", 0, OPTION_FLOAT, "X",
      "with --beams: what counts is the log-probability of a text divided by (its number of "

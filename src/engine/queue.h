@@ -184,9 +184,11 @@ struct request_options {
     bool logprobs;  /* of chosen tokens */
     uint32_t n_top; /* ... and of so many of the likeliest */
     /* With a search, its n_answers best results in order, at most beams.width, told at the end with
-     * all their events. Greedy sampling is asked for (temperature 0, and nothing that draws); bias
-     * and penalties count, cuts do not. Log-probabilities are those of chosen tokens alone (n_top
-     * 0). Fewer texts than answers, in a narrow form: the others end with FINISH_CONSTRAINT. */
+     * all their events; where it is cancelled, the best texts that it has by then
+     * (FINISH_CANCELLED). Greedy sampling is asked for (temperature 0, and nothing that draws);
+     * bias and penalties count, cuts do not. Log-probabilities are those of chosen tokens alone
+     * (n_top 0). Fewer texts than answers, in a narrow form: the others end with FINISH_CONSTRAINT.
+     */
     struct beam_search beams;
     /* Requests share pages only with those of the same key and the same adapters: what else changes
      * keys and values beside the tokens has a key of its own. 0: the plain model. */

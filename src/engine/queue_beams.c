@@ -334,14 +334,16 @@ static double by_length(double score, double n, double penalty)
     return score / pow(n, penalty);
 }
 
-/* Of results with equal scores the earlier one stands first. */
-static void add_result(struct request *r, const struct pick *p)
+/* The text of sequence `of`, and the token behind it that ended it (-1: none) in this beam. Of
+ * results with equal scores the earlier one stands first. */
+static void add_result(struct request *r, struct beam *beam, uint32_t of, int32_t token)
 {
     struct beams *b = r->beams;
-    const struct sequence *s = &r->sequences[p->parent];
-    uint32_t n_before = b->live[p->parent]->generation.stats.n_generated;
-    uint32_t n = p->beam->generation.stats.n_generated, at = b->n_results;
-    double score = by_length(p->beam->score, n_before + 1, (double)b->how.length_penalty);
+    const struct sequence *s = &r->sequences[of];
+    uint32_t n_prompt = (uint32_t)r->o.n_prompt, n_before = s->n_tokens - n_prompt;
+    uint32_t n = beam->generation.stats.n_generated, at = b->n_results;
+    uint32_t n_counted = n_before + (token >= 0);
+    double score = by_length(beam->score, n_counted, (double)b->how.length_penalty);
     while (at > 0 && b->results[at - 1].score < score) {
         at--;
     }
@@ -354,14 +356,14 @@ static void add_result(struct request *r, const struct pick *p)
     memmove(b->results + at + 1, b->results + at, (b->n_results - at) * sizeof *b->results);
     b->n_results++;
     struct result x = {.n_tokens = n,
-                       .end_token = n > n_before ? -1 : p->token,
+                       .end_token = n > n_before ? -1 : token,
                        .score = score,
                        .tokens = mem_array(n ? n : 1, sizeof *x.tokens),
-                       .logprobs = p->beam->logprobs};
-    p->beam->logprobs = NULL;
-    memcpy(x.tokens, s->tokens + r->o.n_prompt, n_before * sizeof *x.tokens);
+                       .logprobs = beam->logprobs};
+    beam->logprobs = NULL;
+    memcpy(x.tokens, s->tokens + n_prompt, n_before * sizeof *x.tokens);
     if (n > n_before) {
-        x.tokens[n_before] = p->token;
+        x.tokens[n_before] = token;
     }
     b->results[at] = x;
 }
@@ -491,7 +493,7 @@ void beams_step(struct queue *q, struct request *r, const float *logits)
     }
     choose(q, r, logits, &c);
     for (uint32_t i = 0; i < c.n_ended; i++) {
-        add_result(r, &c.ended[i]);
+        add_result(r, c.ended[i].beam, c.ended[i].parent, c.ended[i].token);
         free_beam(c.ended[i].beam);
     }
     if (!is_over(q, r, &c)) {
@@ -505,6 +507,21 @@ void beams_step(struct queue *q, struct request *r, const float *logits)
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
+
+/* The texts under way, as far as they are: the same results as if so many tokens had been all that
+ * were wanted. */
+static void cut_short(struct request *r)
+{
+    const struct beams *b = r->beams;
+    for (uint32_t i = 0; i < b->n_live; i++) {
+        if (b->live[i]->generation.stats.n_generated > 0) {
+            add_result(r, b->live[i], i, -1);
+        }
+    }
+    for (uint32_t i = 0; i < r->n_sequences; i++) {
+        r->sequences[i].how.cancelled = NULL; /* it was heard: what is there is told whole */
+    }
+}
 
 /* The answer takes the result's tokens as if they had been drawn. Returns its end token or -1. */
 static int32_t tell_result(struct queue *q, struct sequence *s, const struct result *x)
@@ -539,7 +556,10 @@ void beams_finish(struct queue *q, struct request *r, enum finish_reason reason,
 {
     struct sequence *all = r->sequences, *first = &all[0];
     const struct beams *b = r->beams;
-    uint32_t n_answers = r->o.n_answers, n_results = reason == FINISH_STOP ? b->n_results : 0;
+    if (reason == FINISH_CANCELLED) {
+        cut_short(r);
+    }
+    uint32_t n_answers = r->o.n_answers, n_results = reason == FINISH_ERROR ? 0 : b->n_results;
     for (uint32_t i = r->n_sequences; i-- > 0;) {
         order_remove(q, &all[i]);
         first->figures.n_recomputed += i ? all[i].figures.n_recomputed : 0;
@@ -555,7 +575,8 @@ void beams_finish(struct queue *q, struct request *r, enum finish_reason reason,
     for (uint32_t i = 0; i < n_answers; i++) { /* r is gone with the last one */
         if (i < n_results) {
             int32_t end_token = tell_result(q, &all[i], &b->results[i]);
-            sequence_over(q, &all[i], all[i].generation.stats.reason, end_token, NULL);
+            enum finish_reason own = all[i].generation.stats.reason;
+            sequence_over(q, &all[i], reason == FINISH_STOP ? own : reason, end_token, NULL);
         } else if (reason == FINISH_STOP) {
             all[i].generation.stats.why = "no other text has the form that was asked for";
             sequence_over(q, &all[i], FINISH_CONSTRAINT, -1, NULL);

@@ -2,11 +2,16 @@
 import json
 import os
 import pathlib
+import pty
+import re
+import signal
 import struct
+import subprocess
 import tempfile
+import time
 import unittest
 
-from program import TEMPLATE, run
+from program import LLLM, TEMPLATE, run
 
 LINES = ["My name is Ada.", "What is machine learning?", "Who won the world cup in 1998?"]
 HOW = ("--temp", "0", "--max-tokens", "24")
@@ -189,6 +194,63 @@ class Beams(Program):
         self.assertLessEqual({b["content"] for b in found["beams"]}, {"yes", "no"})
         raw = self.search("--raw", "-p", "Machine learning is", "--beams", "3", "--stop", ".")
         self.assertEqual(len(raw["beams"]), 3)
+
+    def interrupted(self, after_s, *options):
+        """What a long search that gets SIGINT says, and how many tokens it has; else None."""
+        process = subprocess.Popen(
+            [LLLM, "run", "starter", *self.long, *options], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=dict(os.environ, NO_COLOR="1"))
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        if process.returncode != 130 or not out:
+            return None
+        n = (json.loads(out)["usage"]["completion_tokens"] if options else
+             int(re.search(r"\| (\d+) tokens?\b.*\| interrupted", err)[1]))
+        return (out, n) if n else None
+
+    long = ("--raw", "-p", "Machine learning is", "--beams", "8", "--ignore-eos",
+            "--max-tokens", "450")
+
+    def test_interrupted(self):
+        """What is there is the answer of a search that was to have so many tokens."""
+        for options in ((), ("--json",)):
+            found = None
+            for after_s in (0.3, 0.6, 0.15, 1, 2, 4):
+                found = found or self.interrupted(after_s, *options)
+            self.assertIsNotNone(found, "never in the middle")
+            out, n = found
+            whole = json.loads(run("run", "starter", *self.long, "--json", "--max-tokens", n).stdout)
+            if options:
+                told = json.loads(out)
+                self.assertEqual(told["content"], whole["content"])
+                self.assertEqual(told["finish_reason"], "cancelled")
+                self.assertEqual({b["finish_reason"] for b in told["beams"]}, {"cancelled"})
+                self.assertEqual([(b["content"], b["score"]) for b in told["beams"]],
+                                 [(b["content"], b["score"]) for b in whole["beams"]])
+            else:
+                self.assertEqual(out, whole["content"])
+
+    def test_the_bar_leaves_the_answer(self):
+        """On a terminal that both share, what the bar clears is its own line."""
+        whole = run("run", "starter", LINES[1], "--beams", "4", "--max-tokens", "60").stdout
+        pid, master = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="xterm", NO_COLOR="1")
+            os.execv(LLLM, [LLLM, "run", "starter", LINES[1], "--beams", "4", "--max-tokens", "60"])
+        seen = b""
+        try:
+            while chunk := os.read(master, 65536):
+                seen += chunk
+        except OSError:  # the other side has closed
+            pass
+        os.close(master)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        seen = seen.decode().replace("\r\n", "\n")
+        self.assertIn("searching", seen)
+        self.assertTrue(whole.rstrip())
+        self.assertRegex(seen, re.escape(whole.rstrip()) +
+                         r"\s*\n[^\x1b\r]*prompt tokens[^\x1b\r]*\Z")
 
     def test_refusals(self):
         for words, options in (("temperature above 0", ("--temp", "0.7")),

@@ -392,6 +392,85 @@ static void test_behind_a_mark(void **state)
     engine_close(en);
 }
 
+static bool is_true(void *context)
+{
+    return *(const bool *)context;
+}
+
+/* A search that is cancelled behind so many steps; false where it was over before. */
+static bool cancelled_search(struct engine *en, struct request_options r, size_t n_steps, bool own)
+{
+    struct client *c = r.context;
+    struct queue *q = queue_new(en, NULL, NULL);
+    bool stop = false;
+    memset(c, 0, r.n_answers * sizeof *c);
+    r.how.max_tokens = 60;
+    r.how.cancelled = own ? is_true : NULL;
+    r.how.cancelled_context = &stop;
+    client_submit(q, &r);
+    while (n_steps-- > 0 && queue_step(q)) {
+    }
+    bool under_way = !c[0].over;
+    stop = true;
+    if (under_way && !own) {
+        assert_true(queue_cancel(q, c[0].id));
+    }
+    client_run(q);
+    struct queue_figures f;
+    queue_figures(q, &f);
+    assert_int_equal(f.n_free + f.n_cached, f.n_pages);
+    queue_free(q);
+    return under_way;
+}
+
+/* Cancelled behind any token, a search has the results of one that was to have no more tokens. */
+static void test_cancelled(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct logit_bias bias = {END, 1.5f};
+    struct client *c = mem_zalloc(N_ANSWERS * sizeof *c), *want = mem_zalloc(N_ANSWERS * sizeof *c);
+    int32_t prompt[CONTEXT];
+    size_t n_compared = 0, n_ended = 0;
+    for (size_t n_steps = 0; n_steps < 24; n_steps++) {
+        struct request_options r = search_of(c, prompt, 1);
+        assert_true(cancelled_search(en, r, n_steps, n_steps % 2)); /* nothing ends it */
+        uint32_t n_tokens = (uint32_t)c[0].n;
+        if (n_tokens == 0) {
+            assert_int_equal(n_steps, 0);
+            assert_int_equal(c[0].reason, FINISH_CANCELLED);
+            continue;
+        }
+        r.how.ignore_end = false;
+        r.how.sampling.bias = &bias;
+        r.how.sampling.n_bias = 1;
+        if (!cancelled_search(en, r, n_steps, n_steps % 2)) {
+            continue;
+        }
+        struct queue *q = queue_new(en, NULL, NULL);
+        r.context = want;
+        r.how.max_tokens = n_tokens;
+        memset(want, 0, N_ANSWERS * sizeof *want);
+        client_submit(q, &r);
+        client_run(q);
+        queue_free(q);
+        for (size_t i = 0; i < N_ANSWERS; i++) {
+            assert_int_equal(c[i].reason, FINISH_CANCELLED);
+            assert_int_equal(c[i].end_token, want[i].end_token);
+            n_ended += c[i].end_token >= 0;
+            c[i].reason = want[i].reason;
+        }
+        assert_true(same_results(c, want));
+        n_compared++;
+    }
+    print_message("# %zu searches cancelled, %zu of their results had ended\n", n_compared,
+                  n_ended);
+    assert_true(n_compared > 15 && n_ended > 10);
+    free(c);
+    free(want);
+    engine_close(en);
+}
+
 static void refuse(struct queue *q, const struct request_options *r, const char *words)
 {
     struct error e = {0};
@@ -445,14 +524,10 @@ static void test_refusals(void **state)
     struct fork_options fork = {.event = client_event, .context = c};
     assert_int_equal(queue_fork(q, c[0].id, 0, &fork, &e), 0);
     assert_non_null(strstr(e.message, "beam search"));
-    /* Cancelled in the middle, it ends at once, with nothing told. */
-    for (int i = 0; i < 8; i++) {
-        queue_step(q);
-    }
     queue_cancel(q, c[0].id);
     client_run(q);
     for (size_t i = 0; i < N_ANSWERS; i++) {
-        assert_true(c[i].over && c[i].reason == FINISH_CANCELLED && c[i].n == 0);
+        assert_true(c[i].over && c[i].reason == FINISH_CANCELLED && c[i].n == 1);
     }
     struct queue_figures f;
     queue_figures(q, &f);
@@ -469,9 +544,9 @@ int main(int argc, char **argv)
     tiny_in_memory();
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_form),          cmocka_unit_test(test_behind_a_mark),
-        cmocka_unit_test(test_under_load),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_as_transformers),
+        cmocka_unit_test(test_a_form),     cmocka_unit_test(test_behind_a_mark),
+        cmocka_unit_test(test_under_load), cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_as_transformers),
     };
     return cmocka_run_group_tests_name("beams", tests, NULL, NULL);
 }
