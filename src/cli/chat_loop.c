@@ -280,7 +280,9 @@ static void command_help(struct talk *t, const char *argument)
         fprintf(stderr, "  %-8s%-6s%s\n", chat_commands[i].name, chat_commands[i].argument,
                 chat_commands[i].summary);
     }
-    fputs("  Ctrl-C stops an answer; at an empty prompt, twice, it leaves\n", stderr);
+    fputs("  Ctrl-C stops an answer; at an empty prompt, twice, it leaves\n"
+          "  Lines that are pasted together are one message\n",
+          stderr);
 }
 
 static const char *chat_candidate(const void *context, size_t index)
@@ -291,8 +293,8 @@ static const char *chat_candidate(const void *context, size_t index)
 
 static void run_chat_command(struct talk *t, const char *line)
 {
-    size_t n = strcspn(line, " \t");
-    const char *argument = line + n + strspn(line + n, " \t");
+    size_t n = strcspn(line, " \t\n");
+    const char *argument = line + n + strspn(line + n, " \t\n");
     char *trimmed = mem_strdup(argument);
     for (size_t i = strlen(trimmed); i && (trimmed[i - 1] == ' ' || trimmed[i - 1] == '\t'); i--) {
         trimmed[i - 1] = 0;
@@ -344,7 +346,7 @@ static void loop(struct talk *t, struct line_reader *reader)
             continue;
         }
         asked_to_leave = false;
-        const char *text = line + strspn(line, " \t");
+        const char *text = line + strspn(line, " \t\n");
         if (*text == '/') {
             run_chat_command(t, text);
         } else if (*text && json_array_size(t->waiting)) {

@@ -32,6 +32,7 @@ struct line_reader {
     EditLine *editor;
     History *history;
     char *history_path;
+    bool pastes; /* the terminal is to say what is pasted */
 #endif
 };
 
@@ -135,6 +136,67 @@ static int editor_read(EditLine *editor, wchar_t *out)
     }
 }
 
+/* Terminals that are told to (xterm's mode 2004, "bracketed paste") put these marks around what is
+ * pasted: its line ends are text then, not the key that sends a message. */
+#define PASTES_ON  "\x1b[?2004h"
+#define PASTES_OFF "\x1b[?2004l"
+static const wchar_t paste_end[] = L"\x1b[201~";
+enum {
+    PASTE_END = sizeof paste_end / sizeof *paste_end - 1,
+    PASTE_MAX_CHARACTERS = LINE_MAX_BYTES / 8, /* what passes it is dropped */
+};
+
+/* Line ends are \r where the terminal sends them as the key does; other control characters are no
+ * text. Returns how many are left. */
+static size_t clean_paste(wchar_t *text, size_t n)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        wchar_t c = text[i] == L'\r' ? L'\n' : text[i];
+        if ((c >= 0x20 && !(c >= 0x7F && c < 0xA0)) || c == L'\n' || c == L'\t') {
+            text[k++] = c;
+        }
+    }
+    return k;
+}
+
+/* Bound to the mark that begins a paste: takes all to the other one into the line, at once. */
+static unsigned char editor_paste(EditLine *editor, wint_t key)
+{
+    (void)key;
+    wchar_t *text = NULL, c;
+    size_t n = 0, room = 0, n_mark = 0; /* n_mark: so much of the mark was the last that came */
+    while (n_mark < PASTE_END && el_wgetc(editor, &c) == 1) {
+        n_mark = c == paste_end[n_mark] ? n_mark + 1 : c == paste_end[0];
+        if (n < PASTE_MAX_CHARACTERS || n_mark) {
+            if (n == room) {
+                room = 2 * room + 1024;
+                text = mem_resize(text, room * sizeof *text);
+            }
+            text[n++] = c;
+        }
+    }
+    bool whole = n_mark == PASTE_END, ok = whole;
+    n = whole ? clean_paste(text, n - PASTE_END) : 0;
+    if (n) {
+        text[n] = 0;
+        ok = el_winsertstr(editor, text) == 0;
+    }
+    free(text);
+    return ok ? CC_REFRESH : whole ? CC_ERROR : CC_EOF;
+}
+
+static void open_pastes(struct line_reader *r)
+{
+    const char *keys = NULL;
+    el_get(r->editor, EL_EDITOR, &keys);
+    r->pastes = keys && strcmp(keys, "emacs") == 0; /* vi's has Escape alone as a key */
+    if (r->pastes) {
+        el_wset(r->editor, EL_ADDFN, L"lllm-paste", L"Insert what is pasted", editor_paste);
+        el_set(r->editor, EL_BIND, "\\e[200~", "lllm-paste", NULL);
+    }
+}
+
 static void open_history(struct line_reader *r)
 {
     HistEvent event;
@@ -192,6 +254,7 @@ static void open_editor(struct line_reader *r)
     el_set(r->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     open_history(r);
     el_source(r->editor, NULL);
+    open_pastes(r);
 }
 
 static enum line_result read_edited(struct line_reader *r, const char **line, bool *typed)
@@ -200,7 +263,10 @@ static enum line_result read_edited(struct line_reader *r, const char **line, bo
     r->n_typed = 0;
     /* Before the prompt is shown, so that a key that follows it at once is read as a key. */
     el_set(r->editor, EL_PREP_TERM, 1);
+    fputs(r->pastes ? PASTES_ON : "", stdout);
     const char *text = el_gets(r->editor, &n);
+    fputs(r->pastes ? PASTES_OFF : "", stdout);
+    fflush(stdout);
     if (answer_interrupted()) {
         *typed = r->n_typed > 0;
         return LINE_INTERRUPTED;
@@ -208,10 +274,12 @@ static enum line_result read_edited(struct line_reader *r, const char **line, bo
     if (!text || n <= 0) {
         return LINE_END;
     }
-    size_t len = strcspn(text, "\n");
+    size_t len = strlen(text);
+    while (len && text[len - 1] == '\n') { /* the key, and the end of what was pasted */
+        len--;
+    }
     buf_clear(&r->line);
-    buf_append(&r->line, text, len);
-    *line = r->line.data;
+    *line = buf_append(&r->line, text, len) ? r->line.data : "";
     if (len && r->history) {
         HistEvent event;
         history(r->history, &event, H_ENTER, *line);

@@ -17,7 +17,8 @@ struct line_reader;
 struct line_reader *line_reader_new(const char *prompt);
 void line_reader_free(struct line_reader *r); /* saves the history */
 bool line_reader_is_terminal(const struct line_reader *r);
-/* line: NUL-terminated without its newline, valid until the next call. */
+/* line: NUL-terminated without its newline, valid until the next call. One that was pasted may have
+ * newlines within. */
 enum line_result line_reader_next(struct line_reader *r, const char **line, bool *typed);
 
 #endif

@@ -245,6 +245,60 @@ class AtTheTerminal(WithChatModel):
         t.type("\x04")
         self.assertEqual(t.wait_for_end(), 0)
 
+    def test_a_paste_is_one_message(self):
+        """Between the marks of bracketed paste line ends are text; Return sends it."""
+        saved = self.folder / "pasted.json"
+        t = self.start("--max-tokens", "4")
+        before = t.wait_for(">>> ")
+        if "\x1b[?2004h" not in before:
+            t.type("/exit\r")
+            t.wait_for_end()
+            self.skipTest("this build has no libedit")
+
+        def say(text):
+            t.type(text + "\r")
+            t.wait_for("\x1b[?2004l")  # the answer may have marks of its own in it
+            t.wait_for("\x1b[?2004h")
+            t.wait_for(">>> ")
+
+        def paste(text):
+            return f"\x1b[200~{text}\x1b[201~"
+
+        say("See: " + paste("one\rtwo\nthree\r\r  four\té\r") + paste("five\x07\x1b[31m\r\r"))
+        say(paste("/nonsense\ra second line"))  # a command, as when it is typed
+        say(paste("\r\r"))  # nothing
+        say(paste(""))
+        say(paste("half a mark\x1b[20"))
+        say("x" + paste("long\r" * 400) + "y")
+        t.type("\x1b[200~half of a")
+        time.sleep(0.2)
+        t.type("\x03")
+        t.wait_for(">>> ")
+        say("plain")
+        say(f"/save {saved}")
+        t.type("/exit\r")
+        self.assertEqual(t.wait_for_end(), 0)
+        said = [m["content"] for m in json.loads(saved.read_text(encoding="utf-8"))["messages"]]
+        self.assertEqual(said[::2], ["See: one\ntwo\nthree\n\n  four\té\nfive[31m", "half a mark[20",
+                                     "x" + "long\n" * 400 + "y", "plain"])
+
+        # The history has a message as it was, with its lines.
+        saved.unlink()
+        t = self.start("--max-tokens", "4")
+        t.wait_for(">>> ")
+        say(paste("first\rsecond"))
+        say("/clear")
+        t.type("/exit\r")
+        t.wait_for_end()
+        t = self.start("--max-tokens", "4")
+        t.wait_for(">>> ")
+        say("\x1b[A\x1b[A\x1b[A")
+        say(f"/save {saved}")
+        t.type("/exit\r")
+        t.wait_for_end()
+        said = [m["content"] for m in json.loads(saved.read_text(encoding="utf-8"))["messages"]]
+        self.assertEqual(said[0], "first\nsecond")
+
     def test_control_sequences_stay_out(self):
         t = Terminal("tokenize", self.model, "\x1b]0;title\x07", environment={"NO_COLOR": "1"})
         t.wait_for("\"")
