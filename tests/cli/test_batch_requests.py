@@ -132,6 +132,25 @@ class OpenAI(unittest.TestCase):
             self.assertEqual(a["error"]["message"], message)
             self.assertIn(message, said)
 
+    def test_roles(self):
+        user, other = {"role": "user", "content": PROMPT}, {"role": "usr", "content": "x"}
+        fine = [{"role": "developer", "content": "a"}, user, {"role": "assistant", "content": "b"},
+                {"role": "tool", "content": "c", "tool_call_id": "d"}, user]
+        wrong = [[user, other], [{**other, "role": "function"}], [{**other, "role": ""}],
+                 [{**other, "role": "User"}]]
+        status, answers, said = lines([{"messages": m} for m in [fine, *wrong, fine]], "-n", 1)
+        self.assertEqual(status, 1)
+        self.assertEqual([i for i, a in enumerate(answers) if "error" in a], [1, 2, 3, 4])
+        for a, words in zip(answers[1:], ('message 2 of "messages" has the role "usr" (did you '
+                                          'mean "user"?); there are system, developer, user, '
+                                          'assistant and tool',
+                                          'message 1 of "messages" has the role "function"; there',
+                                          'the role "";', 'the role "User" (did you mean "user"?')):
+            self.assertIn(words, a["error"])
+            self.assertIn(a["error"], said)
+        status, answers, _ = lines([openai({"messages": wrong[0]}), openai({})])
+        self.assertEqual([a["response"]["status_code"] for a in answers], [400, 200])
+
     def test_repeated_ids(self):
         """Whichever begins first, the later line is the one that is refused."""
         requests = [openai({}, "x"), openai({}, 1), openai({"priority": 5}, "x"), openai({}, "1"),
