@@ -151,8 +151,9 @@ uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QU
 void order_remove(struct queue *q, struct sequence *s);
 /* Gives its pages back and waits; a search as a whole. */
 void order_preempt(struct queue *q, struct sequence *s);
-/* Runs with the first n_tokens tokens of `from`, whose pages it shares. Whoever is last in line
- * makes room; false where that is s itself, which then waits. */
+/* Runs with the first n_tokens tokens of `from`, whose pages it shares, and pages for all that is
+ * to be filled. Whoever is last in line makes room; false where that is s itself, which then waits.
+ */
 bool order_run_from(struct queue *q, struct sequence *s, const struct sequence *from,
                     uint32_t n_tokens);
 /* Of a search: does not run for the moment, with what it has (`keeps`), or without pages; and runs

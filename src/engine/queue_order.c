@@ -374,12 +374,15 @@ uint32_t order_fork(struct queue *q, struct sequence *s, struct sequence *out[QU
     return n;
 }
 
+/* Where s is computed again, it needs pages of its own behind those that it shares. */
 bool order_run_from(struct queue *q, struct sequence *s, const struct sequence *from,
                     uint32_t n_tokens)
 {
     struct page_copy copy;
+    bool forked = false;
     sequence_equip(q, s);
-    while (!pages_fork(q->pages, &from->table, &s->table, n_tokens, &copy)) {
+    while (!(forked = forked || pages_fork(q->pages, &from->table, &s->table, n_tokens, &copy)) ||
+           !pages_grow(q->pages, &s->table, sequence_fill_end(s))) {
         struct sequence *victim = last_of(q->running, q->n_running);
         bool own = victim->request == s->request;
         order_preempt(q, victim);

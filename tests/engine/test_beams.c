@@ -392,6 +392,53 @@ static void test_behind_a_mark(void **state)
     engine_close(en);
 }
 
+/* A search that was preempted has all pages of its own for what is computed again, also behind the
+ * page that its prompt ends in; whoever came in between may have those that it had. */
+static void test_computed_again(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct client *want = mem_zalloc(N_ANSWERS * sizeof *want);
+    struct client *c = mem_zalloc((N_ANSWERS + 2) * sizeof *c), *urgent = c + N_ANSWERS;
+    int32_t prompt[CONTEXT];
+    struct request_options r = search_of(want, prompt, 0), other = r;
+    struct queue *q = queue_new(en, &(struct queue_options){.no_reuse = true}, NULL);
+    r.how.ignore_end = other.how.ignore_end = true;
+    client_submit(q, &r);
+    client_run(q);
+    queue_free(q);
+    for (uint32_t n_before = 6; n_before < 18; n_before += 3) {
+        struct queue_figures f;
+        uint32_t most = 0;
+        memset(c, 0, (N_ANSWERS + 2) * sizeof *c);
+        q = queue_new(en, &(struct queue_options){.n_pages = 7, .no_reuse = true}, NULL);
+        r.context = c;
+        client_submit(q, &r);
+        for (uint32_t i = 0; i <= n_before; i++) {
+            queue_step(q);
+        }
+        other.beams.width = 0;
+        other.n_answers = 1;
+        other.priority = 1;
+        other.context = urgent;
+        client_submit(q, &other); /* it comes between, and stays for a while */
+        other.context = urgent + 1;
+        client_submit(q, &other);
+        while (queue_step(q)) {
+            queue_figures(q, &f);
+            bool all = f.n_answering == r.beams.width && urgent[0].over && urgent[1].over;
+            most = all && f.n_pages - f.n_free > most ? f.n_pages - f.n_free : most;
+        }
+        assert_true(c[0].figures.n_preempted > 0);
+        assert_true(same_results(want, c));
+        assert_int_equal(most, 2 * r.beams.width);
+        queue_free(q);
+    }
+    free(c);
+    free(want);
+    engine_close(en);
+}
+
 static bool is_true(void *context)
 {
     return *(const bool *)context;
@@ -544,9 +591,10 @@ int main(int argc, char **argv)
     tiny_in_memory();
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_form),     cmocka_unit_test(test_behind_a_mark),
-        cmocka_unit_test(test_under_load), cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_as_transformers),
+        cmocka_unit_test(test_a_form),          cmocka_unit_test(test_behind_a_mark),
+        cmocka_unit_test(test_under_load),      cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_computed_again),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_as_transformers),
     };
     return cmocka_run_group_tests_name("beams", tests, NULL, NULL);
 }
