@@ -4,7 +4,10 @@
 
 #include <string.h>
 
-enum { MAX_IN_PLACE = 400 };
+enum {
+    MAX_IN_PLACE = 400,
+    MAX_ALL_IN_PLACE = 1 << 17, /* some 4 microseconds and 400 bytes each */
+};
 
 static bool has(const json_t *v, const char *keyword)
 {
@@ -380,6 +383,13 @@ struct branches expand(struct compiler *c, literal l, bool annotate)
         schema_fail(c, ERROR_LIMIT, schema, NULL,
                     "more than %d schemas one inside the other speak about the same value",
                     MAX_IN_PLACE);
+    }
+    /* Two references to one schema that has two to the next, and so on, double every time. */
+    if (c->depth > 1 && ++c->n_in_place > MAX_ALL_IN_PLACE) {
+        schema_fail(c, ERROR_LIMIT, schema, NULL,
+                    "schemas that speak about the same value as others are met more than %d times, "
+                    "each reference counted; refer to each of them once",
+                    MAX_ALL_IN_PLACE);
     }
     struct active active = {l, c->active};
     c->active = &active;

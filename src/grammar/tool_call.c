@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/strmap.h"
 #include "grammar/grammar.h"
 #include "grammar/schema_parts.h"
 
@@ -91,6 +92,7 @@ struct writer {
     struct langs *langs;
     const struct form *form;
     struct error *e;
+    struct strmap *names; /* of the tools so far */
 };
 
 static struct node text_node(struct writer *w, const char *text, size_t n)
@@ -395,6 +397,11 @@ static struct node tool_node(struct writer *w, size_t i, bool *wanted)
             i, MAX_NAME_BYTES);
         return build_none();
     }
+    if (!strmap_add(w->names, name, strlen(name), (uint32_t)i)) {
+        error_set(w->e, ERROR_INPUT, "tools/%zu: a tool before it has the name \"%s\", too", i,
+                  name);
+        return build_none();
+    }
     if (w->o->choice == TOOL_CHOICE_NAMED && strcmp(name, w->o->name) != 0) {
         return build_empty();
     }
@@ -419,6 +426,7 @@ static struct node calls_node(struct writer *w)
     size_t n_tools = json_array_size(w->o->tools), n = 0;
     struct node *nodes = mem_array(n_tools + 1, sizeof *nodes), all = build_none();
     bool ok = true;
+    w->names = strmap_new(n_tools);
     for (size_t i = 0; i < n_tools && ok; i++) {
         bool wanted;
         struct node node = tool_node(w, i, &wanted);
@@ -426,7 +434,10 @@ static struct node calls_node(struct writer *w)
         nodes[n] = node;
         n += wanted;
     }
-    if (ok && n == 0) {
+    strmap_free(w->names);
+    if (ok && n_tools == 0) {
+        error_set(w->e, ERROR_INPUT, "a call is wanted, and there are no tools");
+    } else if (ok && n == 0) {
         error_set(w->e, ERROR_INPUT, "no tool has the name \"%.100s\"",
                   w->o->name ? w->o->name : "");
     } else if (ok) {

@@ -276,6 +276,16 @@ static void nested_any_of(struct buf *to, int n)
     }
 }
 
+static void doubled_references(struct buf *to, int n)
+{
+    buf_append_str(to, "{\"$ref\": \"#/$defs/a0\", \"$defs\": {");
+    for (int i = 0; i < n; i++) {
+        buf_printf(to, "\"a%d\": {\"allOf\": [{\"$ref\": \"#/$defs/a%d\"}, ", i, i + 1);
+        buf_printf(to, "{\"$ref\": \"#/$defs/a%d\"}]}, ", i + 1);
+    }
+    buf_printf(to, "\"a%d\": {\"type\": \"null\"}}}", n);
+}
+
 static void plain_objects(struct buf *to, int n)
 {
     buf_append_str(to, "{\"anyOf\": [");
@@ -339,6 +349,7 @@ const struct hostile hostile_forms[] = {
     {"items counted to 1,000", HOSTILE_SCHEMA, counted_items, 1000, "[1, 1, 1, 1, [[1, "},
     {"3,000 items in front", HOSTILE_SCHEMA, prefix_items, 3000, "[1, 2, 3"},
     {"anyOf in anyOf, 40 deep", HOSTILE_SCHEMA, nested_any_of, 40, "{\"p0\": {\"p1\": "},
+    {"allOf of one $ref twice, 40 deep", HOSTILE_SCHEMA, doubled_references, 40, "nul"},
     {"nothing bad: any value", HOSTILE_SCHEMA, anything, 0, "{\"a\": [1, {\"b\": \"text\"}, "},
     {"nothing bad: 100 properties", HOSTILE_SCHEMA, required_properties, 100, "{\"key 7\": 9, \"key 8\": 9, \""},
     {"nothing bad: anyOf 100 objects", HOSTILE_SCHEMA, plain_objects, 100, "{\"kind\": \"k9\", \"b\": {\""},

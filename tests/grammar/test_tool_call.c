@@ -198,6 +198,14 @@ static void test_choices(void **state)
     assert_null(compile("hermes", TOOL_CHOICE_AUTO, NULL, true, &e));
     assert_int_equal(strncmp(e.message, "tools/0: a tool has a", 21), 0);
     json_decref(tools);
+    tools = json_loads("[{\"name\": \"a\"}, {\"name\": \"b\"}, {\"name\": \"a\"}]", 0, NULL);
+    assert_null(compile("hermes", TOOL_CHOICE_AUTO, NULL, true, &e));
+    assert_string_equal(e.message, "tools/2: a tool before it has the name \"a\", too");
+    json_decref(tools);
+    tools = json_array();
+    assert_null(compile("hermes", TOOL_CHOICE_REQUIRED, NULL, true, &e));
+    assert_string_equal(e.message, "a call is wanted, and there are no tools");
+    json_decref(tools);
     tools = all;
 
     struct tool_call_options o = {.tools = tools,
