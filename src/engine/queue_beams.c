@@ -518,9 +518,6 @@ static void cut_short(struct request *r)
             add_result(r, b->live[i], i, -1);
         }
     }
-    for (uint32_t i = 0; i < r->n_sequences; i++) {
-        r->sequences[i].how.cancelled = NULL; /* it was heard: what is there is told whole */
-    }
 }
 
 /* The answer takes the result's tokens as if they had been drawn. Returns its end token or -1. */
@@ -558,6 +555,9 @@ void beams_finish(struct queue *q, struct request *r, enum finish_reason reason,
     const struct beams *b = r->beams;
     if (reason == FINISH_CANCELLED) {
         cut_short(r);
+    }
+    for (uint32_t i = 0; i < r->n_sequences; i++) {
+        all[i].how.cancelled = NULL; /* heard, or too late: what is there is told whole */
     }
     uint32_t n_answers = r->o.n_answers, n_results = reason == FINISH_ERROR ? 0 : b->n_results;
     for (uint32_t i = r->n_sequences; i-- > 0;) {

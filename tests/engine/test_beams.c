@@ -470,6 +470,57 @@ static bool cancelled_search(struct engine *en, struct request_options r, size_t
     return under_way;
 }
 
+/* Calls until it turns true; it is asked in steps, also in the one in which a search ends. */
+static bool is_due(void *context)
+{
+    size_t *n_left = context;
+    *n_left -= *n_left > 0;
+    return *n_left == 0;
+}
+
+/* Cancelled at any call of its callback, a search tells whole results: those of one that was to
+ * have so many tokens. */
+static void test_cancelled_within_a_step(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1);
+    struct client *c = mem_zalloc(N_ANSWERS * sizeof *c), *want = mem_zalloc(N_ANSWERS * sizeof *c);
+    int32_t prompt[CONTEXT];
+    size_t n_left = 1, n_whole = 0;
+    for (size_t n_calls = 1; n_left <= n_calls && n_whole < 3; n_calls++) {
+        struct request_options r = search_of(c, prompt, 1);
+        n_left = n_calls;
+        r.how.max_tokens = 4;
+        r.how.cancelled = is_due;
+        r.how.cancelled_context = &n_left;
+        memset(c, 0, N_ANSWERS * sizeof *c);
+        struct queue *q = queue_new(en, NULL, NULL);
+        client_submit(q, &r);
+        client_run(q);
+        queue_free(q);
+        n_whole += c[0].n == 4;
+        if (c[0].n == 0) {
+            continue;
+        }
+        r.how.cancelled = NULL;
+        r.how.max_tokens = (uint32_t)c[0].n;
+        r.context = want;
+        memset(want, 0, N_ANSWERS * sizeof *want);
+        q = queue_new(en, NULL, NULL);
+        client_submit(q, &r);
+        client_run(q);
+        queue_free(q);
+        for (size_t i = 0; i < N_ANSWERS; i++) {
+            c[i].reason = want[i].reason;
+        }
+        assert_true(same_results(c, want));
+    }
+    assert_true(n_whole > 0);
+    free(c);
+    free(want);
+    engine_close(en);
+}
+
 /* Cancelled behind any token, a search has the results of one that was to have no more tokens. */
 static void test_cancelled(void **state)
 {
@@ -591,9 +642,13 @@ int main(int argc, char **argv)
     tiny_in_memory();
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_form),          cmocka_unit_test(test_behind_a_mark),
-        cmocka_unit_test(test_under_load),      cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_computed_again),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_a_form),
+        cmocka_unit_test(test_behind_a_mark),
+        cmocka_unit_test(test_under_load),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_cancelled_within_a_step),
+        cmocka_unit_test(test_computed_again),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_as_transformers),
     };
     return cmocka_run_group_tests_name("beams", tests, NULL, NULL);
