@@ -14,6 +14,25 @@ static bool is_blank(const char *text, size_t n)
     return i == n;
 }
 
+/* By the file's name, so that a bad first line is one bad line; else by the first line. */
+static bool is_json(const char *file, const struct batch_lines *b)
+{
+    static const char *const endings[] = {".jsonl", ".ndjson"};
+    size_t n = strlen(file);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t k = strlen(endings[i]);
+        if (n > k && strcmp(file + n - k, endings[i]) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; b->n && i < b->items[0].n; i++) {
+        if (b->items[0].text[i] != ' ' && b->items[0].text[i] != '\t') {
+            return b->items[0].text[i] == '{';
+        }
+    }
+    return false;
+}
+
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
                       const char *file, enum batch_format format, struct error *e)
 {
@@ -33,8 +52,7 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
             b->items[b->n++] = (struct batch_line){t.text, t.n, file ? i + 1 : 0};
         }
     }
-    b->json = format == BATCH_JSONL ||
-              (format == BATCH_AUTO && file && b->n && b->items[0].text[0] == '{');
+    b->json = format == BATCH_JSONL || (format == BATCH_AUTO && file && is_json(file, b));
     return b->n > 0 || error_set(e, ERROR_INPUT, "%s has no prompts", b->name);
 }
 

@@ -24,7 +24,8 @@ struct batch_lines {
 enum batch_format { BATCH_AUTO, BATCH_TEXT, BATCH_JSONL };
 
 /* The arguments from `first` on (file NULL), or the lines of a file ("-": standard input); empty
- * ones are passed over. BATCH_AUTO: JSON where the first line begins with "{". */
+ * ones are passed over. BATCH_AUTO: JSON where the name ends with .jsonl or .ndjson, or the first
+ * line begins with "{". */
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
                       const char *file, enum batch_format format, struct error *e);
 void batch_lines_free(struct batch_lines *b);

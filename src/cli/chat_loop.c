@@ -347,7 +347,7 @@ static void loop(struct talk *t, struct line_reader *reader)
         }
         asked_to_leave = false;
         const char *text = line + strspn(line, " \t\n");
-        if (*text == '/') {
+        if (*text == '/' && !strchr(text, '\n')) { /* several lines are no command */
             run_chat_command(t, text);
         } else if (*text && json_array_size(t->waiting)) {
             give_result(t, line);

@@ -17,7 +17,8 @@ static const struct option table[] = {
     {"prompts", 0, OPTION_FLAG, NULL, "the arguments behind the model are the prompts",
      FIELD(prompts), 0, 0, 0},
     {"format", 0, OPTION_STRING, "FORMAT",
-     "what the lines are: text or jsonl (default: jsonl where the first begins with {)",
+     "what the lines are: text or jsonl (default: jsonl where the name ends with .jsonl or "
+     ".ndjson, or the first line begins with {)",
      FIELD(format), 0, 0, 0},
     {"output", 'o', OPTION_STRING, "FILE",
      "where the answers go: one JSON document, or in a .jsonl file an object a line (default: "

@@ -128,6 +128,21 @@ class Answers(unittest.TestCase):
             self.assertIn(f"lllm: line {line}: {answers[line - 1]['error']}\n", done.stderr)
         self.assertIn("16 of 18 prompts have no answer", done.stderr)
 
+    def test_a_bad_first_line(self):
+        """The name says what the lines are; without one, the first line that has a brace."""
+        good = json.dumps({"prompt": PROMPTS[0], "temperature": 0})
+        with tempfile.TemporaryDirectory() as folder:
+            for first, name in (('"prompt": "x"}', "a.jsonl"), ("# prompts", "a.ndjson")):
+                path = pathlib.Path(folder) / name
+                path.write_text(f"{first}\n{good}\n", encoding="utf-8")
+                done = batch("--input", path)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("1 of 2 prompts have no answer", done.stderr)
+                self.assertIn("error", rows(done.stdout)[0])
+                self.assertIn("content", rows(done.stdout)[1])
+        answers = rows(batch(stdin=f"  {good}\n{good}\n").stdout)
+        self.assertEqual([a["prompt"] for a in answers], [PROMPTS[0]] * 2)
+
     def test_damaged_lines(self):
         chance = random.Random(4)
         seeds = [json.dumps(x).encode() for x in (

@@ -265,7 +265,7 @@ class AtTheTerminal(WithChatModel):
             return f"\x1b[200~{text}\x1b[201~"
 
         say("See: " + paste("one\rtwo\nthree\r\r  four\té\r") + paste("five\x07\x1b[31m\r\r"))
-        say(paste("/nonsense\ra second line"))  # a command, as when it is typed
+        say(paste("/etc/hosts is what?\ra second line"))  # a command is one line
         say(paste("\r\r"))  # nothing
         say(paste(""))
         say(paste("half a mark\x1b[20"))
@@ -279,7 +279,8 @@ class AtTheTerminal(WithChatModel):
         t.type("/exit\r")
         self.assertEqual(t.wait_for_end(), 0)
         said = [m["content"] for m in json.loads(saved.read_text(encoding="utf-8"))["messages"]]
-        self.assertEqual(said[::2], ["See: one\ntwo\nthree\n\n  four\té\nfive[31m", "half a mark[20",
+        self.assertEqual(said[::2], ["See: one\ntwo\nthree\n\n  four\té\nfive[31m",
+                                     "/etc/hosts is what?\na second line", "half a mark[20",
                                      "x" + "long\n" * 400 + "y", "plain"])
 
         # The history has a message as it was, with its lines.
