@@ -10,7 +10,7 @@
 
 enum { ANSWER_MAX_BYTES = 1 << 28 };
 
-static volatile sig_atomic_t interrupt_seen;
+static volatile sig_atomic_t interrupt_seen, end_seen; /* end_seen: which signal */
 
 static void on_interrupt(int number)
 {
@@ -27,6 +27,26 @@ void answer_catch_interrupt(bool once)
     sigaction(SIGINT, &action, NULL);
 }
 
+static void on_end(int number)
+{
+    interrupt_seen = 1;
+    end_seen = number;
+}
+
+void answer_catch_end(void)
+{
+    struct sigaction action = {.sa_handler = on_end};
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = (int)SA_RESETHAND; /* the second one does not wait */
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+int answer_told_to_end(void)
+{
+    return end_seen;
+}
+
 bool answer_interrupted(void)
 {
     return interrupt_seen;
@@ -34,7 +54,7 @@ bool answer_interrupted(void)
 
 void answer_forget_interrupt(void)
 {
-    interrupt_seen = 0;
+    interrupt_seen = end_seen != 0;
 }
 
 void answer_init(struct answer *a, FILE *stream)

@@ -1,5 +1,6 @@
 #include "cli/chat_loop.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -331,6 +332,9 @@ static void loop(struct talk *t, struct line_reader *reader)
         }
         if (result == LINE_INTERRUPTED) {
             answer_forget_interrupt();
+            if (answer_told_to_end()) {
+                break;
+            }
             if (!line_reader_is_terminal(reader)) {
                 t->status = CLI_INTERRUPTED;
                 break;
@@ -427,6 +431,9 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     t.answer.show_reasoning = chat->show_reasoning;
     t.answer.tool_choice = chat->tool_choice;
     answer_catch_interrupt(false);
+    if (chat->session) {
+        answer_catch_end();
+    }
     if (!chat->quiet && t.at_terminal) {
         fputs(term_style(stderr, TERM_DIM), stderr);
         term_print_escaped(stderr, chat->model_name, strlen(chat->model_name), 0);
@@ -444,5 +451,9 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     talk_file_free(&file);
     line_reader_free(reader);
     answer_free(&t.answer);
-    return end(&t, t.status);
+    int status = end(&t, t.status);
+    if (answer_told_to_end()) {
+        raise(answer_told_to_end()); /* whoever sent it sees that it was heard */
+    }
+    return status;
 }

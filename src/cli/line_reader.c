@@ -46,12 +46,16 @@ static int read_byte(struct line_reader *r)
     sigset_t blocked, before;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
     sigprocmask(SIG_BLOCK, &blocked, &before);
     int result = -1;
     for (;;) {
         struct pollfd wait = {.fd = STDIN_FILENO, .events = POLLIN};
         sigset_t open = before;
         sigdelset(&open, SIGINT);
+        sigdelset(&open, SIGTERM);
+        sigdelset(&open, SIGHUP);
         if (answer_interrupted()) {
             result = -2;
             break;

@@ -66,6 +66,27 @@ class Program(unittest.TestCase):
 
 
 class Sessions(Program):
+    def test_ended_from_outside(self):
+        """A terminal that is closed, or a kill, loses nothing of what was said."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            for waits in (False, True):  # for a line, while it answers
+                file = self.path / f"ended{number}{waits}"
+                end = ("--max-tokens", "600", "--ignore-eos") if waits else ()
+                process = subprocess.Popen(
+                    [LLLM, "run", "-m", "starter", "-i", "--chat-template", str(self.template), *HOW,
+                     *end, "--session", str(file)],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                process.stdin.write(f"{LINES[0]}\n".encode())
+                process.stdin.flush()
+                self.assertTrue(process.stdout.read(1))
+                time.sleep(0 if waits else 1)
+                process.send_signal(number)
+                process.communicate(timeout=60)
+                self.assertEqual(process.returncode, -number)
+                said = note_of(file.read_bytes())["messages"]
+                self.assertEqual([m["role"] for m in said], ["user", "assistant"])
+                self.assertEqual(said[0]["content"], LINES[0])
+
     def chat(self, file, *lines):
         """Messages after these lines in one process."""
         saved = self.path / "saved.json"
