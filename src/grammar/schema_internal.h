@@ -212,7 +212,7 @@ struct compiler {
     struct active {
         literal l;
         const struct active *outer;
-    } const *active; /* what is being expanded in place */
+    } const *active;     /* what is being expanded in place */
     uint32_t n_in_place; /* schemas expanded inside others, of all goals */
     uint32_t depth;
     uint32_t levels; /* how far into parts of the value alternatives are looked at to see whether
