@@ -294,8 +294,8 @@ static const char *chat_candidate(const void *context, size_t index)
 
 static void run_chat_command(struct talk *t, const char *line)
 {
-    size_t n = strcspn(line, " \t\n");
-    const char *argument = line + n + strspn(line + n, " \t\n");
+    size_t n = strcspn(line, " \t");
+    const char *argument = line + n + strspn(line + n, " \t");
     char *trimmed = mem_strdup(argument);
     for (size_t i = strlen(trimmed); i && (trimmed[i - 1] == ' ' || trimmed[i - 1] == '\t'); i--) {
         trimmed[i - 1] = 0;

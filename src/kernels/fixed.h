@@ -28,6 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quant/quant.h"
+
 struct kernel_weights;
 
 enum {
@@ -60,7 +62,19 @@ struct kernel_fixed {
 /* Q4_0/1, Q5_0/1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4. */
 bool fixed_supports(uint32_t type);
 /* What weights of the type meet. */
-enum fixed_bits fixed_bits_of(uint32_t type);
+static inline enum fixed_bits fixed_bits_of(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_Q4_0:
+    case TENSOR_Q4_1:
+    case TENSOR_Q4_K:
+    case TENSOR_Q3_K:
+    case TENSOR_Q2_K:
+        return FIXED_12;
+    default:
+        return FIXED_16;
+    }
+}
 /* Of activations' low part: 4 or 8, behind a byte. */
 static inline int fixed_low_bits(enum fixed_bits bits)
 {

@@ -195,20 +195,6 @@ static bool has_minima(uint32_t type)
            type == TENSOR_Q5_K || type == TENSOR_Q2_K;
 }
 
-enum fixed_bits fixed_bits_of(uint32_t type)
-{
-    switch (type) {
-    case TENSOR_Q4_0:
-    case TENSOR_Q4_1:
-    case TENSOR_Q4_K:
-    case TENSOR_Q3_K:
-    case TENSOR_Q2_K:
-        return FIXED_12;
-    default:
-        return FIXED_16;
-    }
-}
-
 bool fixed_supports(uint32_t type)
 {
     switch (type) {

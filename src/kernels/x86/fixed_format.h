@@ -42,24 +42,14 @@ VEC_INLINE bool fixed_has_halves(uint32_t type)
     return fixed_is_super(type) && super_has_halves(type);
 }
 
-/* As fixed_bits_of, for constants. */
 VEC_INLINE bool fixed_is_narrow(uint32_t type)
 {
-    switch (type) {
-    case TENSOR_Q4_0:
-    case TENSOR_Q4_1:
-    case TENSOR_Q4_K:
-    case TENSOR_Q3_K:
-    case TENSOR_Q2_K:
-        return true;
-    default:
-        return false;
-    }
+    return fixed_bits_of(type) == FIXED_12;
 }
 
 VEC_INLINE int fixed_shift(uint32_t type)
 {
-    return fixed_low_bits(fixed_is_narrow(type) ? FIXED_12 : FIXED_16);
+    return fixed_low_bits(fixed_bits_of(type));
 }
 
 /* The binary logarithm of the offset; -1: none. */
