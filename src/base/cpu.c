@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -87,7 +90,13 @@ const char *cpu_model_name(void)
 static unsigned detect(void)
 {
 #if defined(__aarch64__)
-    return CPU_NEON;
+    enum { DOTPROD = 1u << 20, I8MM = 1u << 13 }; /* of Linux's elf_hwcaps for arm64 */
+    unsigned found = CPU_NEON;
+    if (getauxval(AT_HWCAP) & DOTPROD) {
+        found |= CPU_DOTPROD;
+        found |= getauxval(AT_HWCAP2) & I8MM ? CPU_I8MM : 0;
+    }
+    return found;
 #else
     return 0;
 #endif
@@ -132,7 +141,9 @@ static const struct {
     {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI, CPU_VNNI | CPU_GFNI | CPU_AMX_BF16},
     {"gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI, CPU_GFNI | CPU_AMX_BF16},
     {"amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16, CPU_AMX_BF16},
-    {"neon", CPU_NEON, CPU_NEON},
+    {"neon", CPU_NEON, CPU_NEON | CPU_DOTPROD | CPU_I8MM},
+    {"dotprod", CPU_NEON | CPU_DOTPROD, CPU_DOTPROD | CPU_I8MM},
+    {"i8mm", CPU_NEON | CPU_DOTPROD | CPU_I8MM, CPU_I8MM},
     {"all", ~0u, 0},
 };
 
@@ -158,7 +169,7 @@ bool cpu_set_mask(const char *words, struct error *e)
             return error_set(
                 e, ERROR_USAGE,
                 "unknown processor mask \"%.*s\": use all, none, avx2, vnni256, avx512, vnni, "
-                "amx, neon, -vnni256, -avx512, -vnni, -gfni or -amx",
+                "gfni, amx, neon, dotprod, i8mm, or one with a minus to leave it out",
                 (int)n, p);
         }
         p += n + (p[n] != 0);

@@ -31,6 +31,13 @@ static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_vnni};
 static const struct kernel_fixed fixed_gfni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_gfni};
+#elif defined(__aarch64__)
+static const struct kernel_fixed fixed_neon = {.pack = kernel_fixed_pack_neon,
+                                               .matmul = kernel_fixed_matmul_neon};
+static const struct kernel_fixed fixed_dotprod = {.pack = kernel_fixed_pack_neon,
+                                                  .matmul = kernel_fixed_matmul_dotprod};
+static const struct kernel_fixed fixed_i8mm = {.pack = kernel_fixed_pack_neon,
+                                               .matmul = kernel_fixed_matmul_i8mm};
 #endif
 
 #define KERNELS_TABLE(label, rung, bf16, in_two, integers, tiles)                                  \
@@ -64,7 +71,9 @@ static const struct {
      KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_tiles,
                    &prefill_tiles)},
 #elif defined(__aarch64__)
-    {CPU_NEON, KERNELS_TABLE("neon", neon, NULL, NULL, NULL, NULL)},
+    {CPU_NEON, KERNELS_TABLE("neon", neon, NULL, NULL, &fixed_neon, NULL)},
+    {CPU_NEON | CPU_DOTPROD, KERNELS_TABLE("dotprod", neon, NULL, NULL, &fixed_dotprod, NULL)},
+    {CPU_NEON | CPU_DOTPROD | CPU_I8MM, KERNELS_TABLE("i8mm", neon, NULL, NULL, &fixed_i8mm, NULL)},
 #endif
 };
 
@@ -118,13 +127,26 @@ size_t kernels_packed_bytes(size_t n, size_t depth)
     return ((n + 31) & ~(size_t)31) * ((depth + 31) & ~(size_t)31) * 2;
 }
 
+static size_t largest(const size_t *sizes, size_t n)
+{
+    size_t most = 64;
+    for (size_t i = 0; i < n; i++) {
+        most = sizes[i] > most ? sizes[i] : most;
+    }
+    return most;
+}
+
 size_t fixed_scratch_bytes(void)
 {
 #if defined(__x86_64__)
-    return fixed_panel_bytes() > fixed_amx_bytes() ? fixed_panel_bytes() : fixed_amx_bytes();
+    const size_t needs[] = {fixed_panel_bytes(), fixed_amx_bytes()};
+#elif defined(__aarch64__)
+    const size_t needs[] = {fixed_panel_bytes_neon(), fixed_panel_bytes_dotprod(),
+                            fixed_panel_bytes_i8mm()};
 #else
-    return 64;
+    const size_t needs[] = {0};
 #endif
+    return largest(needs, sizeof needs / sizeof needs[0]);
 }
 
 /* Of a rung on vectors: 64 keys in f32 at most, and 64 dimensions of a block of values; for each
@@ -138,14 +160,12 @@ size_t kernels_attention_scratch_bytes(size_t head_dim)
 
 size_t prefill_scratch_bytes(void)
 {
-    size_t most = 64;
 #if defined(__x86_64__)
     const size_t needs[] = {prefill_scratch_bytes_amx(), prefill_attention_scratch_bytes_amx()};
-    for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++) {
-        most = needs[i] > most ? needs[i] : most;
-    }
+#else
+    const size_t needs[] = {0};
 #endif
-    return most;
+    return largest(needs, sizeof needs / sizeof needs[0]);
 }
 
 void kernels_top_k(const float *x, size_t n, size_t k, uint32_t *indices)

@@ -101,6 +101,16 @@ unsigned kernel_read_avx2(const void *data, size_t stretch_bytes, int n_streams)
 unsigned kernel_read_avx512(const void *data, size_t stretch_bytes, int n_streams);
 #elif defined(__aarch64__)
 KERNELS_DECLARE(neon);
+KERNELS_DECLARE_FIXED(neon);
+void kernel_fixed_matmul_dotprod(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                                 const void *packed, size_t token_begin, size_t token_end, float *y,
+                                 size_t y_stride, void *scratch);
+void kernel_fixed_matmul_i8mm(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                              const void *packed, size_t token_begin, size_t token_end, float *y,
+                              size_t y_stride, void *scratch);
+size_t fixed_panel_bytes_neon(void);
+size_t fixed_panel_bytes_dotprod(void);
+size_t fixed_panel_bytes_i8mm(void);
 double kernel_peak_fma_neon(size_t rounds);
 unsigned kernel_read_neon(const void *data, size_t stretch_bytes, int n_streams);
 #endif

@@ -242,22 +242,27 @@ static const struct {
 /* Each mask gives the highest rung that it leaves. */
 static void check_masks(void)
 {
+    enum { ARM = CPU_NEON | CPU_DOTPROD | CPU_I8MM };
     static const struct {
         const char *mask;
         unsigned left;
     } masks[] = {{"none", 0},
                  {"avx2", CPU_AVX2},
-                 {"-avx512", CPU_AVX2 | CPU_AVX_VNNI | CPU_NEON},
+                 {"-avx512", CPU_AVX2 | CPU_AVX_VNNI | ARM},
                  {"vnni256", CPU_AVX2 | CPU_AVX_VNNI},
-                 {"-vnni256", CPU_AVX2 | CPU_NEON},
+                 {"-vnni256", CPU_AVX2 | ARM},
                  {"avx512", CPU_AVX2 | CPU_AVX512},
-                 {"-vnni", CPU_AVX2 | CPU_AVX512 | CPU_NEON},
+                 {"-vnni", CPU_AVX2 | CPU_AVX512 | ARM},
                  {"vnni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI},
-                 {"-gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_NEON},
+                 {"-gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | ARM},
                  {"gfni", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI},
-                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_NEON},
+                 {"-amx", CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | ARM},
                  {"neon", CPU_NEON},
-                 {"-neon", ~CPU_NEON},
+                 {"-neon", ~ARM},
+                 {"dotprod", CPU_NEON | CPU_DOTPROD},
+                 {"-dotprod", ~(CPU_DOTPROD | CPU_I8MM)},
+                 {"i8mm", ARM},
+                 {"-i8mm", ~CPU_I8MM},
                  {"all", ~0u}};
     for (size_t i = 0; i < sizeof masks / sizeof masks[0]; i++) {
         struct error e;
@@ -266,7 +271,10 @@ static void check_masks(void)
             continue;
         }
         unsigned features = cpu_detect() & masks[i].left;
-        const char *expected = (features & CPU_NEON) != 0 ? "neon" : "ref";
+        const char *expected = (features & CPU_I8MM) != 0      ? "i8mm"
+                               : (features & CPU_DOTPROD) != 0 ? "dotprod"
+                               : (features & CPU_NEON) != 0    ? "neon"
+                                                               : "ref";
         if (kernels_at(1) != NULL && (features & CPU_AVX2) != 0) {
             expected = (features & CPU_AMX_BF16) != 0   ? "amx"
                        : (features & CPU_GFNI) != 0     ? "gfni"

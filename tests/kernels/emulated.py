@@ -2,11 +2,12 @@
 """The check of the kernels on processors that this machine is not, emulated by qemu.
 
 usage: emulated.py x86 CPU EVERY CHECK [OPTION...]   features taken away (qemu -cpu CPU)
-       emulated.py arm64 EVERY SOURCE BUILD          built for 64-bit Arm in the folder BUILD and run
+       emulated.py arm64 CPU EVERY SOURCE BUILD      built for 64-bit Arm in the folder BUILD and run
 
 Prints the check's TAP. One case in EVERY is computed (check.c), with LLLM_SOAK=1 twenty times as
 many. Where a tool is missing it skips, saying which.
 """
+import fcntl
 import os
 import pathlib
 import shutil
@@ -24,7 +25,14 @@ def skip_without(*tools):
 
 
 def build_arm64(source, build):
-    """Only what the check needs: some 50 files, once."""
+    """Only what the check needs: some 50 files, once for all processors."""
+    build.mkdir(parents=True, exist_ok=True)
+    with open(build / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build_locked(source, build)
+
+
+def build_locked(source, build):
     if not (build / "build.ninja").exists():
         cross = source / "scripts" / "arm64.cross"
         subprocess.run(["meson", "setup", build, source, "--cross-file", cross, "-Dpart=kernels"],
@@ -41,9 +49,9 @@ def main():
         command = ["qemu-x86_64", "-cpu", cpu, check, *options]
     else:
         skip_without("aarch64-linux-gnu-gcc", "qemu-aarch64", "meson", "ninja")
-        every, source, build = rest
+        cpu, every, source, build = rest
         check = build_arm64(pathlib.Path(source), pathlib.Path(build))
-        command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", check]
+        command = ["qemu-aarch64", "-cpu", cpu, "-L", "/usr/aarch64-linux-gnu", check]
     every = max(1, int(every) // (20 if os.environ.get("LLLM_SOAK") else 1))
     done = subprocess.run([*command, "--every", str(every)], check=False)
     if done.returncode < 0:

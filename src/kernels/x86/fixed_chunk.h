@@ -11,12 +11,10 @@
 
 #include <stdint.h>
 
-#include "kernels/fixed.h"
+#include "kernels/vec/fixed_format.h"
 
 enum {
-    FIXED_VECTORS = 8,    /* of 64 bytes: a chunk */
-    FIXED_SUPER = 256,    /* elements of half a chunk */
-    FIXED_LOG_OFFSET = 7, /* offsets are kept times 2^7: the largest that weights are shifted by */
+    FIXED_VECTORS = 8, /* of 64 bytes: a chunk */
 };
 
 /* x = s (high * 2^bits + low), bits of fixed_low_bits, both signed. Sums are by lane (fixed.h): of
@@ -28,11 +26,6 @@ struct fixed_chunk {
     float sum[3][FIXED_LANES];      /* s sum q */
     int32_t offset[3][FIXED_LANES]; /* 2^7 sum q: what unsigned weights make too much */
 };
-
-static inline size_t fixed_chunks(size_t n_in)
-{
-    return (n_in + FIXED_CHUNK - 1) / FIXED_CHUNK;
-}
 
 /* Packed tokens: the first chunks of FIXED_NEIGHBOURS tokens, their second ones, and so on; then
  * those of the next. Neighbours stand at a distance that compilers know. */

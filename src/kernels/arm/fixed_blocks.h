@@ -1,0 +1,40 @@
+/* fixed_blocks.h: activations of one token as the fixed-point layers of 64-bit Arm want them.
+ * Private to this folder.
+ */
+#ifndef LLLM_KERNELS_ARM_FIXED_BLOCKS_H
+#define LLLM_KERNELS_ARM_FIXED_BLOCKS_H
+
+#include <stdint.h>
+
+#include "kernels/vec/fixed_format.h"
+
+/* A chunk. x = s (high * 2^bits + low), bits of fixed_low_bits, both signed, element by element.
+ * What is float stands by lane (fixed.h); sums are of the first 16 elements of the block, of the
+ * second 16, of all. Tokens follow each other, each with all of its chunks. */
+struct fixed_blocks {
+    _Alignas(64) int8_t high[FIXED_LANES][FIXED_BLOCK];
+    int8_t low[FIXED_LANES][FIXED_BLOCK];
+    float scale[FIXED_LANES];  /* s */
+    float sum[3][FIXED_LANES]; /* s sum q */
+};
+
+/* The block of a chunk that goes to a lane. */
+VEC_INLINE size_t fixed_block_of(size_t lane)
+{
+    return 2 * (lane / 4) + 8 * (lane / 2 % 2) + lane % 2;
+}
+
+VEC_INLINE size_t fixed_lane_of(size_t block)
+{
+    return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
+}
+
+/* As kernel_fixed.matmul, for any number of tokens: rows in registers. */
+void fixed_rows_neon(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                     const struct fixed_blocks *packed, size_t token_begin, size_t token_end,
+                     float *y, size_t y_stride);
+void fixed_rows_dotprod(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                        const struct fixed_blocks *packed, size_t token_begin, size_t token_end,
+                        float *y, size_t y_stride);
+
+#endif
