@@ -73,6 +73,7 @@ static bool plan_memory(struct engine *en, const struct engine_options *o, const
         !memory_plan_check(en->gguf, o, &machine, e)) {
         return false;
     }
+    memory_plan_fill(&en->plan, memory_plan_room(o, &machine), &machine);
     en->kv_type = en->plan.kv_type;
     en->memory_bytes = o->memory_bytes;
     en->context_size = en->plan.context_size;

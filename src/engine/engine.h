@@ -43,6 +43,8 @@ struct engine_options {
     const struct gguf
         *draft; /* header of a draft model, borrowed while the plan is made; or NULL */
     uint32_t n_draft_sessions; /* 0: one */
+    uint64_t adapters_bytes;   /* what adapters take that will be loaded beside the model */
+    uint32_t n_running;        /* answers at once of a queue on the engine; 0: none is planned */
     struct pool *pool; /* threads of another engine, which must outlive this one and never run at
                   the same time; NULL: its own */
 };
@@ -182,6 +184,16 @@ enum finish_reason {
 };
 const char *finish_reason_name(enum finish_reason r); /* "stop", ... */
 
+/* Natural logarithms of the probability of a token that was drawn and of the likeliest ones, before
+ * the samplers (log_softmax of the logits) and after them. */
+struct token_report {
+    int32_t token;
+    float logprob, sampled_logprob;
+    const struct token_logprob *top, *sampled_top;
+    size_t n_top, n_sampled_top;
+};
+typedef void token_report_fn(void *context, const struct token_report *report);
+
 struct generation_options {
     struct sampling sampling;
     uint32_t max_tokens;     /* 0: until the context is full */
@@ -200,6 +212,11 @@ struct generation_options {
      * end. Borrowed; may be NULL. It stopping is the same as text returning false. */
     struct chat_parser *parser;
     struct draft *draft; /* borrowed; NULL: every token is computed when it is its turn */
+    /* Of engine_generate alone (a queue tells by events): told of each token of the answer, with so
+     * many of the likeliest. NULL: nobody wants to know. */
+    token_report_fn *report;
+    void *report_context;
+    uint32_t n_top;
     /* May be NULL: polled between chunks of the prompt and between tokens. */
     engine_cancelled_fn *cancelled;
     void *cancelled_context;
@@ -212,7 +229,9 @@ struct generation_stats {
     enum finish_reason reason;
     const char *stop; /* of FINISH_STOP: the stop string (of the options); NULL: an end token */
     const char *why;  /* of FINISH_CONSTRAINT: a sentence */
-    bool partial;     /* a grammar held the answer, and it ended before it was whole */
+    /* A grammar held the answer, and it ended before it was whole: by max_tokens, the context, or a
+     * stop string. */
+    bool partial;
     /* The last token of the answer, which the session's timeline does not have; -1: it has all. */
     int32_t behind;
 };

@@ -5,8 +5,8 @@
 
 #include "base/progress.h"
 
-/* More than any token's bytes. */
-enum { MAX_PIECE_BYTES = 1 << 24 };
+/* More than any token's bytes, and any answer's. */
+enum { MAX_PIECE_BYTES = 1 << 24, MAX_FORMED_BYTES = 1 << 30 };
 
 static const char word_start[] = "\xE2\x96\x81"; /* U+2581 */
 
@@ -27,6 +27,12 @@ const char *finish_reason_name(enum finish_reason r)
     return "unknown";
 }
 
+/* Whether what is put out is to be judged when a stop string has ended it. */
+static bool is_formed(const struct generation *g)
+{
+    return g->constraint && !g->free && g->o->n_stop;
+}
+
 /* A control token for the parser, behind the text that came before it. */
 static bool put_control(struct generation *g, int32_t id)
 {
@@ -44,6 +50,7 @@ static bool put_token(struct generation *g, int32_t id)
 {
     const struct tokenizer *t = g->engine->tokenizer;
     if (g->o->parser && tokenizer_is_control(t, id)) {
+        g->has_controls = g->has_controls || is_formed(g);
         return put_control(g, id);
     }
     buf_clear(&g->piece);
@@ -60,6 +67,9 @@ static bool put_token(struct generation *g, int32_t id)
         }
     }
     g->at_start = false;
+    if (is_formed(g)) {
+        buf_append(&g->formed, g->piece.data + skip, g->piece.len - skip);
+    }
     return stream_push(&g->stream, g->piece.data + skip, g->piece.len - skip);
 }
 
@@ -130,6 +140,7 @@ bool generation_begin(struct generation *g, const struct engine *en,
                              .free = constraint && o->grammar_behind && *o->grammar_behind,
                              .at_start = true};
     buf_init(&g->recent, MAX_PIECE_BYTES);
+    buf_init(&g->formed, MAX_FORMED_BYTES);
     g->no_end = g->free ? all_but_ends(t) : NULL;
     stream_init(&g->stream, o->stop, o->n_stop, o->parser ? to_parser : text,
                 o->parser ? (void *)o->parser : context);
@@ -148,12 +159,17 @@ void generation_fork(const struct generation *from, struct generation *to,
                               .free = from->free,
                               .stats = from->stats,
                               .at_start = from->at_start,
+                              .has_controls = from->has_controls,
                               .is_trial = is_trial};
     to->constraint = from->constraint ? constraint_copy(from->constraint) : NULL;
     buf_init(&to->recent, MAX_PIECE_BYTES);
     buf_init(&to->piece, MAX_PIECE_BYTES);
+    buf_init(&to->formed, MAX_FORMED_BYTES);
     if (from->recent.len) {
         buf_append(&to->recent, from->recent.data, from->recent.len);
+    }
+    if (from->formed.len) {
+        buf_append(&to->formed, from->formed.data, from->formed.len);
     }
     to->no_end = to->free ? copy_mask(from->engine->tokenizer, from->no_end) : NULL;
     stream_fork(&from->stream, &to->stream, o->stop,
@@ -169,6 +185,7 @@ void generation_free(struct generation *g)
         sampler_free(g->sampler);
         constraint_free(g->constraint);
         buf_free(&g->recent);
+        buf_free(&g->formed);
         free(g->no_end);
         stream_free(&g->stream);
         buf_free(&g->piece);
@@ -191,6 +208,9 @@ static bool watch_for_mark(struct generation *g, int32_t id)
         }
         if (rest == end) {
             return true;
+        }
+        if (is_formed(g)) {
+            buf_append(&g->formed, rest, (size_t)(end - rest));
         }
         if (!constraint_accept_bytes(g->constraint, rest, (size_t)(end - rest))) {
             g->stats.reason = FINISH_CONSTRAINT;
@@ -239,7 +259,28 @@ bool generation_draw(struct generation *g, const float *logits, const int32_t *t
         return false;
     }
     *id = sampler_next(g->sampler, logits, tokens, n, allowed);
+    if (sampler_met_nan(g->sampler)) {
+        *id = TOKENIZER_NO_TOKEN;
+        g->stats.reason = FINISH_ERROR;
+        return false;
+    }
+    if (*id == SAMPLER_NOTHING) {
+        g->stats.reason = FINISH_CONSTRAINT;
+        g->stats.why = g->constraint && !g->free
+                           ? "a logit bias of -inf forbids every token that the form allows here"
+                           : "a logit bias of -inf forbids every token";
+        return false;
+    }
     return generation_take(g, *id, full);
+}
+
+bool generation_no_numbers(const struct model_adapters *adapters, struct error *e)
+{
+    return error_set(e, ERROR_INPUT, "the model computed no numbers (NaN): %s is damaged%s",
+                     adapters && adapters->n ? "its adapter (--lora, \"lora\") or its file"
+                                             : "its file",
+                     adapters && adapters->n ? ", or the adapter far too strong"
+                                             : "; get it again, or convert it anew");
 }
 
 bool generation_take(struct generation *g, int32_t id, bool full)
@@ -276,9 +317,38 @@ bool generation_take(struct generation *g, int32_t id, bool full)
     return true;
 }
 
+/* Where the text ends that is shown: before the first of the stop strings. */
+static size_t cut_at(const struct generation *g)
+{
+    size_t end = g->formed.len;
+    for (size_t i = 0; i < g->o->n_stop; i++) {
+        const char *stop = g->o->stop[i];
+        const char *found =
+            g->formed.len ? memmem(g->formed.data, g->formed.len, stop, strlen(stop)) : NULL;
+        size_t at = found ? (size_t)(found - g->formed.data) : end;
+        end = at < end ? at : end;
+    }
+    return end;
+}
+
+/* A stop string may have begun in tokens that the constraint has taken, and in the midst of one:
+ * what is left is judged as a text of its own. */
+static bool is_whole_until_stop(const struct generation *g)
+{
+    struct constraint *c = constraint_new(g->o->grammar, engine_grammar_vocab(g->engine), NULL);
+    size_t n = cut_at(g);
+    bool ok = c && (n == 0 || constraint_accept_bytes(c, g->formed.data, n));
+    enum constraint_state s = ok ? constraint_state(c) : CONSTRAINT_ENDED;
+    constraint_free(c);
+    return ok && (s == CONSTRAINT_COMPLETE || s == CONSTRAINT_CLOSED);
+}
+
 /* Whether the text so far is one that its form begins and does not end. */
 static bool is_partial(const struct generation *g)
 {
+    if (g->stream.stopped && g->constraint && !g->free && !g->has_controls) {
+        return !is_whole_until_stop(g);
+    }
     enum constraint_state s = g->constraint ? constraint_state(g->constraint) : CONSTRAINT_ENDED;
     return g->constraint && (g->free || (s != CONSTRAINT_COMPLETE && s != CONSTRAINT_CLOSED &&
                                          s != CONSTRAINT_ENDED));
@@ -299,9 +369,21 @@ void generation_end(struct generation *g)
     }
 }
 
+/* top: room for two lists of o->n_top tokens. */
+static void report_token(const struct generation *g, const float *logits, int32_t id,
+                         struct token_logprob *top)
+{
+    uint32_t n_top = g->o->n_top;
+    struct token_report r = {.token = id, .top = top, .sampled_top = top + n_top};
+    r.n_top =
+        logits_logprobs(logits, tokenizer_count(g->engine->tokenizer), id, &r.logprob, n_top, top);
+    r.n_sampled_top = sampler_logprobs(g->sampler, id, &r.sampled_logprob, n_top, top + n_top);
+    g->o->report(g->o->report_context, &r);
+}
+
 /* The last token drawn is not part of the timeline. */
 static bool run(struct generation *g, struct session *s, const int32_t *prompt, size_t n_prompt,
-                struct error *e)
+                struct token_logprob *top, struct error *e)
 {
     double start_s = time_now_s();
     struct error why = {0};
@@ -326,8 +408,14 @@ static bool run(struct generation *g, struct session *s, const int32_t *prompt, 
         int32_t id;
         uint32_t n = s->cache.n_tokens, n_before = g->stats.n_generated;
         goes_on = generation_draw(g, s->logits, s->tokens, n, n == s->cache.capacity, &id);
+        if (g->stats.reason == FINISH_ERROR) {
+            return generation_no_numbers(s->cache.adapters, e);
+        }
         if (first) {
             g->stats.first_token_s = time_now_s() - start_s;
+        }
+        if (top && g->stats.n_generated > n_before) {
+            report_token(g, s->logits, id, top);
         }
         g->stats.behind = goes_on || g->stats.n_generated == n_before ? -1 : id;
         if (goes_on && !(d ? draft_decode(d, s, id, e) : session_decode(s, id, e))) {
@@ -351,12 +439,14 @@ bool engine_generate(struct session *s, const int32_t *prompt, size_t n_prompt,
 {
     struct generation g = {0};
     struct sampler_room *room = generation_room(s->engine);
+    struct token_logprob *top = o->report ? mem_array(2 * (size_t)o->n_top + 1, sizeof *top) : NULL;
     bool ok = generation_begin(&g, s->engine, o, room, text, context, e) &&
-              run(&g, s, prompt, n_prompt, e);
+              run(&g, s, prompt, n_prompt, top, e);
     if (ok && stats) {
         *stats = g.stats;
     }
     generation_free(&g);
     sampler_room_free(room);
+    free(top);
     return ok;
 }

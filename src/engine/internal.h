@@ -91,6 +91,8 @@ struct generation {
     bool free;                     /* the text behind which it holds has not come yet */
     struct buf recent;             /* while free: as much of the text as its mark may be in */
     uint32_t *no_end;              /* while free: a mask of all tokens but those that end answers */
+    struct buf formed; /* where stop strings may cut it: the text that is to be in the form */
+    bool has_controls; /* of which control tokens are a part */
     struct stream stream;
     struct buf piece;
     struct generation_stats stats; /* n_generated, reason and stop */
@@ -121,6 +123,8 @@ bool generation_take(struct generation *g, int32_t id, bool full);
  * and neither counted nor part of the text. */
 bool generation_draw(struct generation *g, const float *logits, const int32_t *tokens, size_t n,
                      bool full, int32_t *id);
+/* The sentence where it is over with FINISH_ERROR: the logits were no numbers. False. */
+bool generation_no_numbers(const struct model_adapters *adapters, struct error *e);
 /* What was held back goes out, and the parser is told. */
 void generation_end(struct generation *g);
 

@@ -80,9 +80,20 @@ static void apply_word(uint32_t allowed, float *out)
     memcpy(out, x, sizeof x);
 }
 
-static void load_block(const float *logits, size_t n, const uint32_t *allowed, float *out)
+static bool any_nan(const float *x, size_t n)
+{
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        any |= isnan(x[i]) != 0;
+    }
+    return any;
+}
+
+static void load_block(const float *logits, size_t n, const uint32_t *allowed, float *out,
+                       bool *has_nan)
 {
     if (n < LOGIT_BLOCK) {
+        *has_nan |= any_nan(logits, n);
         for (size_t i = 0; i < n; i++) {
             bool in = !allowed || (allowed[i / 32] >> (i % 32) & 1);
             out[i] = in ? logit_clean(logits[i]) : -INFINITY;
@@ -91,6 +102,7 @@ static void load_block(const float *logits, size_t n, const uint32_t *allowed, f
     }
     memcpy(out, logits, LOGIT_BLOCK * sizeof *out);
     if (!all_finite(logits)) {
+        *has_nan |= any_nan(logits, LOGIT_BLOCK);
         for (size_t i = 0; i < LOGIT_BLOCK; i++) {
             out[i] = logit_clean(logits[i]);
         }
@@ -102,12 +114,14 @@ static void load_block(const float *logits, size_t n, const uint32_t *allowed, f
     }
 }
 
-float logits_load(const float *logits, size_t n, const uint32_t *allowed, float *out, float *most)
+float logits_load(const float *logits, size_t n, const uint32_t *allowed, float *out, float *most,
+                  bool *has_nan)
 {
     float highest = -INFINITY;
+    *has_nan = false;
     for (size_t b = 0; b < logit_blocks(n); b++) {
         size_t at = b * LOGIT_BLOCK, size = logit_block_size(n, b);
-        load_block(logits + at, size, allowed ? allowed + at / 32 : NULL, out + at);
+        load_block(logits + at, size, allowed ? allowed + at / 32 : NULL, out + at, has_nan);
         most[b] = logits_block_most(out + at, size);
         highest = most[b] > highest ? most[b] : highest;
     }

@@ -70,8 +70,9 @@ static inline float logit_exp(float x)
 }
 
 /* out[n] = clean logits, -inf where allowed (may be NULL) has no bit; most[blocks] the highest of
- * each block. Returns the highest of all. */
-float logits_load(const float *logits, size_t n, const uint32_t *allowed, float *out, float *most);
+ * each block; *has_nan: whether any, allowed or not, is no number. Returns the highest of all. */
+float logits_load(const float *logits, size_t n, const uint32_t *allowed, float *out, float *most,
+                  bool *has_nan);
 /* The highest of n <= LOGIT_BLOCK clean logits. */
 float logits_block_most(const float *x, size_t n);
 /* sum_i exp(x_i - most) of clean logits, highest `most`; sums (may be NULL): of each block. Within

@@ -6,6 +6,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/size_text.h"
+#include "engine/queue.h"
 
 enum {
     DEFAULT_CONTEXT = 4096,
@@ -143,6 +144,12 @@ static uint64_t times(uint64_t each, uint64_t n)
                                                                                  : product;
 }
 
+static void add_up(struct memory_plan *p)
+{
+    p->total_bytes = p->weights_bytes + p->kv_bytes + p->scratch_bytes + p->logits_bytes +
+                     p->vocabulary_bytes + p->program_bytes + p->draft_bytes + p->adapters_bytes;
+}
+
 static bool plan_of(const struct header *h, const struct engine_options *o, struct memory_plan *p,
                     struct error *e)
 {
@@ -177,9 +184,12 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
     }
     p->weights_bytes = h->weights_bytes;
     p->vocabulary_bytes = h->vocabulary_bytes;
+    p->adapters_bytes = o->adapters_bytes;
     p->program_bytes = PROGRAM_BYTES + (uint64_t)p->n_threads * THREAD_BYTES;
-    p->total_bytes = p->weights_bytes + p->kv_bytes + p->scratch_bytes + p->logits_bytes +
-                     p->vocabulary_bytes + p->program_bytes + p->draft_bytes;
+    add_up(p);
+    if (o->n_running) {
+        memory_plan_queue(p, c, o->n_running, o->n_drafts ? p->batch_size : 0);
+    }
     return true;
 }
 
@@ -188,6 +198,52 @@ bool memory_plan_make(const struct gguf *g, const struct engine_options *o, stru
 {
     struct headers h;
     return read_headers(g, o, &h, e) && plan_of(&h.model, o, p, e);
+}
+
+/* ---- a queue ---- */
+
+static void set_pages(struct memory_plan *p, uint32_t n_pages)
+{
+    p->n_pages = n_pages;
+    p->kv_bytes =
+        times(p->page_bytes, (uint64_t)n_pages + 1); /* one to write what is passed over */
+    add_up(p);
+}
+
+/* Beside a session's own logits there are rows for those who answer together, or for their drafts,
+ * and the residual stream between and behind the parts of a pass. */
+void memory_plan_queue(struct memory_plan *p, const struct model_config *c, uint32_t n_running,
+                       uint32_t n_rows)
+{
+    uint32_t most = p->batch_size < MODEL_MAX_JOINT ? p->batch_size : MODEL_MAX_JOINT;
+    if (!p->has_kv) {
+        return;
+    }
+    p->n_running = n_running < most ? n_running : most;
+    n_rows = n_rows > p->n_running ? n_rows : p->n_running;
+    n_rows = n_rows < most ? n_rows : most;
+    p->page_bytes = model_page_bytes(c, p->kv_type);
+    p->logits_bytes += (uint64_t)n_rows * c->n_vocab * sizeof(float) +
+                       2 * (uint64_t)p->batch_size * c->n_embd * sizeof(float) +
+                       (uint64_t)(p->n_running - 1) * p->context_size * sizeof(int32_t);
+    set_pages(p, model_pages_for(p->context_size));
+}
+
+void memory_plan_fill(struct memory_plan *p, uint64_t room_bytes, const struct sysmem *machine)
+{
+    if (!p->n_running) {
+        return;
+    }
+    uint64_t least = model_pages_for(p->context_size), others = p->total_bytes - p->kv_bytes;
+    uint64_t n = least * p->n_running;
+    n = n > QUEUE_MAX_TEXTS ? n : QUEUE_MAX_TEXTS;
+    uint64_t fit = room_bytes > others ? (room_bytes - others) / p->page_bytes : 0;
+    fit = fit ? fit - 1 : 0;
+    uint64_t quarter = machine->total_bytes / 4 / p->page_bytes;
+    n = room_bytes == SYSMEM_UNKNOWN || n < fit ? n : fit;
+    n = machine->total_bytes == SYSMEM_UNKNOWN || n < quarter ? n : quarter;
+    n = n > least ? n : least;
+    set_pages(p, n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2);
 }
 
 uint64_t memory_plan_room(const struct engine_options *o, const struct sysmem *machine)
@@ -245,22 +301,31 @@ void memory_plan_warn(const struct memory_plan *p, const char *name)
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES])
 {
     char weights[SIZE_TEXT_BYTES], kv[SIZE_TEXT_BYTES], work[SIZE_TEXT_BYTES],
-        rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES], sequences[64] = "", keys[128] = "",
-                                                        draft[64] = "";
-    if (p->n_sequences > 1) {
-        snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);
-    }
-    if (p->has_kv) {
+        rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES], sequences[64] = "", keys[160] = "",
+                                                        draft[64] = "", adapters[64] = "";
+    if (p->n_pages > model_pages_for(p->context_size)) { /* else the least of a queue */
+        snprintf(keys, sizeof keys,
+                 "keys and values of %llu tokens for %u answers at once (%s) %s, ",
+                 (unsigned long long)p->n_pages * MODEL_PAGE_POSITIONS, p->n_running,
+                 model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
+    } else if (p->has_kv) {
+        if (p->n_sequences > 1) {
+            snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);
+        }
         snprintf(keys, sizeof keys, "keys and values of %s%u tokens (%s) %s, ", sequences,
                  p->context_size, model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
     }
     if (p->draft_bytes) {
         snprintf(draft, sizeof draft, "draft model %s, ", size_text_write(p->draft_bytes, beside));
     }
+    if (p->adapters_bytes) {
+        snprintf(adapters, sizeof adapters, "adapters %s, ",
+                 size_text_write(p->adapters_bytes, beside));
+    }
     snprintf(out, MEMORY_PLAN_TEXT_BYTES,
-             "weights %s, %sworking memory %s, %sprogram and vocabulary %s",
+             "weights %s, %sworking memory %s, %s%sprogram and vocabulary %s",
              size_text_write(p->weights_bytes, weights), keys,
-             size_text_write(p->scratch_bytes + p->logits_bytes, work), draft,
+             size_text_write(p->scratch_bytes + p->logits_bytes, work), draft, adapters,
              size_text_write(p->program_bytes + p->vocabulary_bytes, rest));
     return out;
 }
@@ -302,12 +367,46 @@ static bool advise_batch(const struct header *h, const struct engine_options *o,
     return context > 0;
 }
 
+/* The most answers at once with which the plan fits as it is; 0: not even with one. */
+static uint32_t fit_answers(const struct header *h, const struct engine_options *o,
+                            const struct memory_plan *p, uint64_t room)
+{
+    struct engine_options fewer = *o;
+    uint32_t fits = 0, beyond = p->n_running;
+    while (beyond > fits + 1) {
+        fewer.n_running = fits + (beyond - fits) / 2;
+        if (total_with(h, &fewer, p->context_size) <= room) {
+            fits = fewer.n_running;
+        } else {
+            beyond = fewer.n_running;
+        }
+    }
+    return fits;
+}
+
+uint32_t memory_plan_answers(const struct gguf *g, const struct engine_options *o,
+                             uint64_t room_bytes)
+{
+    struct headers headers;
+    struct memory_plan p;
+    if (!read_headers(g, o, &headers, NULL) || !plan_of(&headers.model, o, &p, NULL)) {
+        return 0;
+    }
+    return p.total_bytes <= room_bytes ? p.n_running
+                                       : fit_answers(&headers.model, o, &p, room_bytes);
+}
+
 /* What to do: changes of the options with which the plan fits, the least one first. */
 static void advise(const struct header *h, const struct engine_options *o,
                    const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
 {
     struct engine_options smaller = *o;
     bool other_types = false;
+    uint32_t answers = fit_answers(h, o, p, room);
+    if (answers) {
+        snprintf(out, out_bytes, "--parallel %u fits", answers);
+        return;
+    }
     uint32_t same = fit(h, o, p->context_size, room);
     if (p->has_kv && !o->kv_type_fixed) {
         /* The first type that fits as it is, else the smallest. */
@@ -341,12 +440,17 @@ static void advise(const struct header *h, const struct engine_options *o,
         snprintf(out, out_bytes,
                  "the weights of both models alone are more: take them in fewer bits, or no draft "
                  "model");
+    } else if (o->adapters_bytes && h->weights_bytes + o->adapters_bytes > room) {
+        snprintf(out, out_bytes,
+                 "weights and adapters alone are more: take fewer adapters, or a model in fewer "
+                 "bits");
     } else if (p->has_kv && advise_batch(h, &smaller, p, room, out, out_bytes)) {
         return;
     } else {
         snprintf(out, out_bytes,
-                 "not even a context of %d tokens fits: take a model in fewer bits%s",
-                 MODEL_PAGE_POSITIONS, h->draft ? ", or no draft model" : "");
+                 "not even a context of %d tokens fits: take a model in fewer bits%s%s",
+                 MODEL_PAGE_POSITIONS, h->draft ? ", or no draft model" : "",
+                 o->adapters_bytes ? ", or fewer adapters" : "");
     }
 }
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/progress.h"
 #include "engine/queue_internal.h"
@@ -20,36 +19,19 @@ static uint32_t rows_of_a_pass(const struct engine *en)
     return en->batch_size < MODEL_MAX_JOINT ? en->batch_size : MODEL_MAX_JOINT;
 }
 
-/* What the engine's limit and the machine leave for keys and values beside all else of the plan,
- * the logits of those who answer together, and the rows between and behind the parts of a pass. */
-static uint64_t room_for_pages(const struct engine *en)
+/* Those of the engine's plan; where it was made without a queue, as many as there is room for
+ * beside all of it. */
+static uint32_t usual_pages(const struct engine *en, uint32_t max_running)
 {
-    struct engine_options how = {.memory_bytes = en->memory_bytes};
-    struct sysmem machine;
-    sysmem_read("", &machine);
-    uint64_t room = memory_plan_room(&how, &machine);
-    uint64_t taken = en->plan.total_bytes - en->plan.kv_bytes +
-                     (uint64_t)rows_of_a_pass(en) * en->model->config.n_vocab * sizeof(float) +
-                     2 * (uint64_t)engine_rows(en) * en->model->config.n_embd * sizeof(float);
-    return room == SYSMEM_UNKNOWN ? room : room > taken ? room - taken : 0;
-}
-
-/* Pages for max_running whole contexts, or for a pass of short texts, within what there is room for
- * and a quarter of the machine's memory, and for one in any case: that is in the plan. */
-static uint32_t usual_pages(const struct engine *en, uint32_t context_pages, uint32_t max_running,
-                            uint64_t page_bytes)
-{
-    uint64_t n = (uint64_t)context_pages * max_running;
-    n = n > QUEUE_MAX_TEXTS ? n : QUEUE_MAX_TEXTS;
-    uint64_t fit = room_for_pages(en) / page_bytes;
-    n = n < fit ? n : fit;
-    long n_system = sysconf(_SC_PHYS_PAGES), system_bytes = sysconf(_SC_PAGESIZE);
-    if (n_system > 0 && system_bytes > 0) {
-        uint64_t most = (uint64_t)n_system / 4 * (uint64_t)system_bytes / page_bytes;
-        n = n < most ? n : most;
+    struct memory_plan p = en->plan;
+    if (!p.n_running) {
+        struct engine_options how = {.memory_bytes = en->memory_bytes};
+        struct sysmem machine;
+        sysmem_read("", &machine);
+        memory_plan_queue(&p, &en->model->config, max_running, rows_of_a_pass(en));
+        memory_plan_fill(&p, memory_plan_room(&how, &machine), &machine);
     }
-    n = n > context_pages ? n : context_pages;
-    return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2;
+    return p.n_pages;
 }
 
 static bool choose_sizes(struct queue *q, const struct queue_options *o, struct error *e)
@@ -73,7 +55,7 @@ static bool choose_sizes(struct queue *q, const struct queue_options *o, struct 
     if (!q->has_pages) {
         q->o.n_pages = 0;
     } else if (!o->n_pages) {
-        q->o.n_pages = usual_pages(en, context_pages, q->o.max_running, page_bytes);
+        q->o.n_pages = usual_pages(en, q->o.max_running);
     }
     if (q->o.n_pages < context_pages) {
         double mib = (double)page_bytes / (1 << 20);

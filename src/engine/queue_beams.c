@@ -262,7 +262,8 @@ static bool next_pick(const struct beams *b, const uint32_t *n, uint32_t *at, st
     return found;
 }
 
-static void find_continuations(struct queue *q, struct request *r, const float *logits, uint32_t *n)
+/* False where logits are no numbers. */
+static bool find_continuations(struct queue *q, struct request *r, const float *logits, uint32_t *n)
 {
     struct beams *b = r->beams;
     struct sampler *sampler = r->sequences[0].generation.sampler;
@@ -275,8 +276,12 @@ static void find_continuations(struct queue *q, struct request *r, const float *
             n[i] = (uint32_t)sampler_best(sampler, logits + i * n_vocab, s->tokens, s->n_tokens,
                                           allowed, b->n_looked_at,
                                           b->lists + (size_t)i * b->n_looked_at);
+            if (sampler_met_nan(sampler)) {
+                return false;
+            }
         }
     }
+    return true;
 }
 
 /* Takes a token in a trial: goes on, ends, or is no text of the form after all. */
@@ -299,14 +304,16 @@ static void try_pick(struct request *r, struct choice *c, struct pick p, bool fu
     ++*rank;
 }
 
-static void choose(struct queue *q, struct request *r, const float *logits, struct choice *c)
+static bool choose(struct queue *q, struct request *r, const float *logits, struct choice *c)
 {
     const struct beams *b = r->beams;
     uint32_t n[QUEUE_MAX_BEAMS], at[QUEUE_MAX_BEAMS] = {0}, rank = 0;
     bool full = r->sequences[0].cache.n_tokens == q->capacity;
     struct pick p;
     c->n_next = c->n_ended = 0;
-    find_continuations(q, r, logits, n);
+    if (!find_continuations(q, r, logits, n)) {
+        return false;
+    }
     while (c->n_next < b->how.width && rank < b->n_looked_at && next_pick(b, n, at, &p)) {
         try_pick(r, c, p, full, &rank);
     }
@@ -327,6 +334,7 @@ static void choose(struct queue *q, struct request *r, const float *logits, stru
                             x->token, &own[0], 0, NULL);
         }
     }
+    return true;
 }
 
 static double by_length(double score, double n, double penalty)
@@ -491,7 +499,12 @@ void beams_step(struct queue *q, struct request *r, const float *logits)
         first->first_s = time_now_s();
         first->figures.stats.first_token_s = first->first_s - r->submitted_s;
     }
-    choose(q, r, logits, &c);
+    if (!choose(q, r, logits, &c)) {
+        struct error why = {0};
+        generation_no_numbers(first->cache.adapters, &why);
+        beams_finish(q, r, FINISH_ERROR, &why);
+        return;
+    }
     for (uint32_t i = 0; i < c.n_ended; i++) {
         add_result(r, c.ended[i].beam, c.ended[i].parent, c.ended[i].token);
         free_beam(c.ended[i].beam);
@@ -578,7 +591,9 @@ void beams_finish(struct queue *q, struct request *r, enum finish_reason reason,
             enum finish_reason own = all[i].generation.stats.reason;
             sequence_over(q, &all[i], reason == FINISH_STOP ? own : reason, end_token, NULL);
         } else if (reason == FINISH_STOP) {
-            all[i].generation.stats.why = "no other text has the form that was asked for";
+            all[i].generation.stats.why = r->o.how.sampling.n_bias
+                                              ? "the form and the logit biases leave no other text"
+                                              : "no other text has the form that was asked for";
             sequence_over(q, &all[i], FINISH_CONSTRAINT, -1, NULL);
         } else {
             sequence_over(q, &all[i], reason, -1, why);

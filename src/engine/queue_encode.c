@@ -270,6 +270,28 @@ static bool run_part(struct queue *q, struct error *e)
                              wanted ? q->hidden : NULL, &q->part, e);
 }
 
+static bool all_numbers(const struct text_work *t)
+{
+    for (size_t i = 0; i < (size_t)t->n_rows * t->n_columns; i++) {
+        if (!isfinite(t->numbers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All of the text has been through the model. */
+static void finish_whole(struct queue *q, struct sequence *s)
+{
+    struct error why = {0};
+    if (all_numbers(s->text)) {
+        encode_finish(q, s, FINISH_STOP, NULL);
+    } else {
+        generation_no_numbers(s->cache.adapters, &why);
+        encode_finish(q, s, FINISH_ERROR, &why);
+    }
+}
+
 /* The pass is over: for those of its texts that are still there, what came of it, or why nothing
  * did. Finishing one leaves the others where they are. */
 static void end_pass(struct queue *q, const struct error *why)
@@ -302,7 +324,7 @@ static void end_pass(struct queue *q, const struct error *why)
         take_rows(q, s, q->hidden + at * q->engine->model->config.n_embd, lengths[i]);
         sequence_publish(q, s);
         if (s->cache.n_tokens == s->n_tokens) {
-            encode_finish(q, s, FINISH_STOP, NULL);
+            finish_whole(q, s);
         }
     }
 }

@@ -160,6 +160,12 @@ static bool draw(struct queue *q, struct sequence *s, const float *logits)
     bool full = s->cache.n_tokens == q->capacity;
     bool goes_on = generation_draw(g, logits, s->tokens, s->cache.n_tokens, full, &event.token);
     int32_t end_token = -1;
+    if (g->stats.reason == FINISH_ERROR) {
+        struct error why = {0};
+        generation_no_numbers(s->cache.adapters, &why);
+        sequence_finish(q, s, FINISH_ERROR, -1, &why);
+        return false;
+    }
     s->state = SEQUENCE_ANSWERING;
     if (s->first_s == 0) {
         s->first_s = time_now_s();

@@ -104,7 +104,8 @@ static void add_bias(const struct sampler *s, struct left *l)
         struct logit_bias b = s->how.bias[i];
         if (b.id >= 0 && (size_t)b.id < s->room->n_vocab && s->room->work[b.id] >= -FLT_MAX) {
             float x = s->room->work[b.id] + b.bias;
-            left_set(l, (size_t)b.id, x > FLT_MAX ? FLT_MAX : x);
+            x = x > FLT_MAX ? FLT_MAX : x;
+            left_set(l, (size_t)b.id, x < -FLT_MAX && b.bias >= -FLT_MAX ? -FLT_MAX : x);
         }
     }
     left_refresh(l);
@@ -319,13 +320,26 @@ static int32_t draw_adaptive(struct sampler *s, double luck)
     return id;
 }
 
-/* Where no logit is above -inf. */
+static void mark_forbidden(struct sampler *s, uint32_t mark)
+{
+    for (size_t i = 0; i < s->how.n_bias; i++) {
+        struct logit_bias b = s->how.bias[i];
+        if (b.bias < -FLT_MAX && b.id >= 0 && (size_t)b.id < s->room->n_vocab) {
+            s->room->counts[b.id] = mark;
+        }
+    }
+}
+
+/* Where no logit is above -inf: of those that the model ruled out, the first; never one that the
+ * user did. */
 static int32_t lowest_allowed(struct sampler *s, const uint32_t *allowed)
 {
     size_t n = s->room->n_vocab, id = 0;
-    while (allowed && id < n && !(allowed[id / 32] >> (id % 32) & 1)) {
-        id = allowed[id / 32] == 0 ? (id / 32 + 1) * 32 : id + 1;
+    mark_forbidden(s, 1);
+    while (id < n && (s->room->counts[id] || (allowed && !(allowed[id / 32] >> (id % 32) & 1)))) {
+        id = allowed && allowed[id / 32] == 0 ? (id / 32 + 1) * 32 : id + 1;
     }
+    mark_forbidden(s, 0);
     s->left.dense = true;
     s->sum = 0;
     return id < n ? (int32_t)id : SAMPLER_NOTHING;
@@ -390,7 +404,7 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
     struct left *l = &s->left;
     *l = (struct left){.room = r, .dense = true};
     s->drawn_by_weight = false;
-    l->most = logits_load(logits, r->n_vocab, allowed, r->work, r->most);
+    l->most = logits_load(logits, r->n_vocab, allowed, r->work, r->most, &r->has_nan);
     add_bias(s, l);
     if (!(l->most >= -FLT_MAX)) {
         return lowest_allowed(s, allowed);
@@ -412,6 +426,11 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
     return draw(s, luck);
 }
 
+bool sampler_met_nan(const struct sampler *s)
+{
+    return s->room->has_nan;
+}
+
 /* In two steps, as in logits_logprobs: beside an extreme logit the logarithm would be lost. */
 static void shift(float *x, size_t n, double most, double log_sum)
 {
@@ -429,13 +448,13 @@ size_t sampler_best(struct sampler *s, const float *logits, const int32_t *recen
     *l = (struct left){.room = r, .dense = true};
     s->drawn_by_weight = false;
     s->sum = 0; /* nothing is drawn */
-    float most = logits_load(logits, r->n_vocab, NULL, r->work, r->most);
+    float most = logits_load(logits, r->n_vocab, NULL, r->work, r->most, &r->has_nan);
     if (!(most >= -FLT_MAX)) {
         return 0;
     }
     double log_sum = log(logits_exp_sum(r->work, r->n_vocab, most, NULL));
     if (allowed) {
-        logits_load(logits, r->n_vocab, allowed, r->work, r->most);
+        logits_load(logits, r->n_vocab, allowed, r->work, r->most, &r->has_nan);
     }
     shift(r->work, r->n_vocab, (double)most, log_sum);
     shift(r->most, logit_blocks(r->n_vocab), (double)most, log_sum);

@@ -22,6 +22,7 @@ struct sampler_room {
     float *most;        /* [blocks] the highest of each */
     double *sums;       /* [blocks] of exp */
     bool *stale;        /* [blocks] whether `most` is to be found anew */
+    bool has_nan;       /* of the last choice's logits */
     uint32_t *counts;   /* [n_vocab] zeros between uses */
     struct entry *list; /* the tokens left, where not dense */
     size_t capacity;

@@ -489,7 +489,8 @@ static bool special_from_json(const char *name, const json_t *v, struct sampling
 {
     if (strcmp(name, "seed") == 0) {
         s->seed = (uint64_t)json_integer_value(v);
-        return json_is_integer(v) || error_set(e, ERROR_USAGE, "\"seed\" must be a whole number");
+        return (json_is_integer(v) && json_integer_value(v) >= 0) ||
+               error_set(e, ERROR_USAGE, "\"seed\" must be a whole number from 0");
     }
     if (strcmp(name, "logit_bias") == 0) {
         return bias_from_json(v, s, arena, e);

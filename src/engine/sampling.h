@@ -47,7 +47,9 @@ enum sampler_kind {
 
 struct logit_bias {
     int32_t id;
-    float bias; /* added to the logit; -INFINITY: never this token */
+    /* Added to the logit; -INFINITY: never this token, whatever else is allowed. Finite ones, -100
+     * too, only weigh: among tokens that are all so, or where a mask leaves one, it is taken. */
+    float bias;
 };
 
 enum { SAMPLING_ALL = -1 }; /* as many recent tokens as there are */
@@ -171,8 +173,9 @@ void sampler_free(struct sampler *s);
 enum { SAMPLER_NOTHING = -1 };
 /* logits: [n_vocab], not changed; NaN counts as -inf. recent: the timeline up to here (prompt
  * included). allowed: [ceil(n_vocab / 32)], bit i % 32 of word i / 32 for token i; NULL: all. Never
- * a token that is not allowed: SAMPLER_NOTHING where none is. Where nothing is above -inf it is the
- * lowest that is allowed. */
+ * a token that is not allowed or has a bias of -INFINITY: SAMPLER_NOTHING where there is no other.
+ * Cuts see what is allowed alone and leave at least one of it. Where nothing is above -inf it is
+ * the lowest of those. */
 int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
                      const uint32_t *allowed);
 /* For searches instead of draws: log_softmax(logits) plus the bias and the penalties, among the
@@ -181,6 +184,9 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
  * (equal ones by lower id); returns how many have more than -inf. */
 size_t sampler_best(struct sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
                     const uint32_t *allowed, size_t n, struct token_logprob *best);
+/* Whether the logits of the last call had a NaN: what was chosen then means nothing. Until the next
+ * call of any sampler of the room. */
+bool sampler_met_nan(const struct sampler *s);
 /* Like logits_logprobs, for the distribution that the last choice was drawn from: tokens that were
  * cut have -inf, and are not among the top. Before the room is used again. */
 size_t sampler_logprobs(const struct sampler *s, int32_t chosen, float *logprob, size_t n_top,

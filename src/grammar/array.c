@@ -27,7 +27,7 @@ struct node build_array(struct build *b, const struct array_options *o)
     f->max = o->max_items;
     f->min_counted = o->min_counted;
     f->max_counted = o->max_counted;
-    f->blank = o->blank;
+    f->space = o->space;
     if (o->distinct) {
         f->n_distinct = (uint32_t)o->n_distinct;
         f->n_words = (f->n_distinct + 31) / 32;
@@ -194,13 +194,15 @@ struct lang array_lexeme(const struct build *b, const struct array_frame *f, str
     struct lang ways[2] = {lang_none(), lang_none()};
     if (items >= f->min && counted >= f->min_counted) {
         ways[0] = lang_concat(s, lang_text(s, "]", 1), lang_mark(s, MARK_END));
+        ways[0] = opening ? ways[0] : lang_concat(s, f->space.close, ways[0]);
     }
     if (can_go_on(b, f, at)) {
         ways[1] = lang_mark(s, MARK_ITEM);
         if (!opening) {
-            ways[1] = lang_concat(s, lang_concat(s, lang_text(s, ",", 1), f->blank), ways[1]);
+            ways[1] = lang_concat(s, lang_concat(s, lang_text(s, ",", 1), f->space.open), ways[1]);
         }
     }
-    struct lang l = lang_concat(s, f->blank, lang_or_all(s, ways, 2));
+    struct lang before = opening ? f->space.open : f->space.behind;
+    struct lang l = lang_concat(s, before, lang_or_all(s, ways, 2));
     return opening ? lang_concat(s, lang_text(s, "[", 1), l) : l;
 }

@@ -114,7 +114,7 @@ struct object_options {
     const struct object_family *families;
     size_t n_families;                 /* */
     uint32_t min_members, max_members; /* LANG_INFINITE: no ceiling */
-    struct lang blank;                 /* between the parts: lang_json_blank, or lang_empty() */
+    struct json_space space;           /* between the parts */
     /* Members come in the order of `members`, and families behind them: what OpenAI's strict mode
      * promises, and smaller masks. */
     bool in_order;
@@ -139,7 +139,7 @@ struct array_options {
     struct array_place rest; /* all further places; both build_none(): there are none */
     uint32_t min_items, max_items;
     uint32_t min_counted, max_counted; /* 0 and LANG_INFINITE where there is no contains */
-    struct lang blank;
+    struct json_space space;
     /* uniqueItems over finitely many values: instead of `first` and `rest`, every item is one of
      * these (texts that no two share), none twice; nothing is counted then. NULL: not so. */
     const struct node *distinct;

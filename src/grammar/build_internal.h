@@ -91,7 +91,7 @@ struct object_frame {
     } * families;
     uint32_t n_families, n_demands;
     uint32_t min, max;
-    struct lang blank;
+    struct json_space space;
     bool in_order, plain_keys;
     bool records;        /* keys of families have to be remembered */
     uint32_t *required;  /* [n_words], with what they need */
@@ -103,7 +103,7 @@ struct array_frame {
     uint32_t n_first;
     struct array_place rest;
     uint32_t min, max, min_counted, max_counted;
-    struct lang blank;
+    struct json_space space;
     uint32_t *distinct; /* nodes */
     uint32_t n_distinct, n_words;
 };
@@ -138,6 +138,11 @@ struct build {
 void *build_alloc(struct build *b, size_t bytes); /* zeroed; lives as long as b */
 struct node build_add(struct build *b, struct build_node n);
 uint32_t build_add_link(struct build *b, uint32_t node); /* its index */
+/* Calls for each child; false stops. */
+typedef bool build_child_fn(void *context, uint32_t child);
+bool build_each_child(const struct build *b, uint32_t id, build_child_fn *call, void *context);
+/* fold.c: what is regular becomes a language. order: the nodes, children first but for circles. */
+void fold_all(struct build *b, const uint32_t *order, size_t n, uint32_t root);
 /* Puts room for one more element behind an array. */
 void *build_grown(void *array, size_t n, size_t *capacity, size_t element_bytes);
 

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+enum { DEPTH_OF_VALUE = 2 }; /* what an object or array in an object needs of a stack, at most */
+
 struct constraint {
     struct space *space; /* one of its owners */
     uint32_t place;
@@ -224,7 +226,6 @@ static void make_mask(struct constraint *c)
     const struct grammar_vocab *v = c->space->vocab;
     c->mask_made = true;
     c->mask_any = false;
-    memset(c->mask, 0, v->n_words * sizeof *c->mask);
     if (c->ended || c->place < PLACE_FIRST) {
         return;
     }
@@ -450,6 +451,11 @@ bool grammar_check_text(struct grammar *g, const char *text, size_t n, struct gr
             uint32_t at = place >= PLACE_FIRST ? place : last;
             v->may_end = at >= PLACE_FIRST && s->places[at].complete;
             space_next_bytes(s, at, &v->next);
+            struct place p = s->places[at];
+            for (uint32_t i = 0; i < p.n_threads; i++) {
+                uint32_t depth = s->cells[s->threads[p.threads + i].cell].depth;
+                v->too_deep = v->too_deep || depth + DEPTH_OF_VALUE > GRAMMAR_MAX_DEPTH;
+            }
         }
     }
     pthread_mutex_unlock(&g->lock);

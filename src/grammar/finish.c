@@ -1,17 +1,14 @@
 /* finish.c: what a grammar has to be told about itself before it can be followed: which nodes have
- * texts at all, which begin with themselves, and which are regular. */
+ * texts at all, and which begin with themselves. */
 #include "grammar/grammar_internal.h"
 
 #include <stdlib.h>
 
-enum { MAX_ROUNDS_WORK = 200 << 20, FOLD_RANK = LANG_MAX_RANK / 2 };
+enum { MAX_ROUNDS_WORK = 200 << 20 };
 
 /* ---- nodes below nodes ---- */
 
-/* Calls for each child; false stops. */
-typedef bool child_fn(void *context, uint32_t child);
-
-static bool each_child(const struct build *b, uint32_t id, child_fn *call, void *context)
+bool build_each_child(const struct build *b, uint32_t id, build_child_fn *call, void *context)
 {
     const struct build_node *n = &b->nodes[id];
     switch (n->kind) {
@@ -101,7 +98,7 @@ static void push_left_children(struct walk *w, uint32_t id)
             }
         }
     } else if (n->kind != NODE_OBJECT && n->kind != NODE_ARRAY) {
-        each_child(w->b, id, push_child, w);
+        build_each_child(w->b, id, push_child, w);
     }
 }
 
@@ -115,7 +112,7 @@ static void walk_from(struct walk *w, uint32_t root)
             if (w->left) {
                 push_left_children(w, id);
             } else {
-                each_child(w->b, id, push_child, w);
+                build_each_child(w->b, id, push_child, w);
             }
         } else {
             w->n_stack--;
@@ -279,128 +276,6 @@ static bool look_at_all(struct build *b, const struct walk *w, struct error *e)
     return true;
 }
 
-/* ---- folding what is regular ---- */
-
-static bool as_lang(const struct build *b, uint32_t id, struct lang *l)
-{
-    const struct build_node *n = &b->nodes[id];
-    l->id = n->kind == NODE_LANG ? n->a : n->kind == NODE_EMPTY ? 1 : 0;
-    return n->kind == NODE_LANG || n->kind == NODE_EMPTY;
-}
-
-/* A node for a language that texts are known to be in. */
-static uint32_t add_lang(struct build *b, struct lang l)
-{
-    struct node made = build_lang(b, l);
-    b->nodes[made.id].lives = true;
-    b->nodes[made.id].has_empty = lang_has_empty(b->langs, l);
-    return made.id;
-}
-
-static void make_lang(struct build *b, uint32_t id, struct lang l)
-{
-    struct build_node *n = &b->nodes[id];
-    n->kind = l.id == 0 ? NODE_NONE : l.id == 1 ? NODE_EMPTY : NODE_LANG;
-    n->a = l.id;
-}
-
-/* Parts that follow each other and are regular become one. */
-static void fold_sequence(struct build *b, uint32_t id)
-{
-    uint32_t first = b->nodes[id].a, n = b->nodes[id].b, kept = 0;
-    uint32_t *parts = mem_array(n + 1, sizeof *parts); /* from the end */
-    struct lang run = lang_empty(), l;
-    for (uint32_t i = n; i-- > 0;) {
-        uint32_t part = b->links[first + i];
-        bool is_lang = as_lang(b, part, &l);
-        struct lang longer = is_lang ? lang_concat(b->langs, l, run) : run;
-        if (is_lang && lang_node(b->langs, longer)->rank <= FOLD_RANK) {
-            run = longer;
-            continue;
-        }
-        if (run.id != 1) {
-            parts[kept++] = add_lang(b, run);
-        }
-        run = is_lang ? l : lang_empty();
-        if (!is_lang) {
-            parts[kept++] = part;
-        }
-    }
-    if (kept == 0) {
-        make_lang(b, id, run);
-    } else {
-        if (run.id != 1) {
-            parts[kept++] = add_lang(b, run);
-        }
-        for (uint32_t i = 0; i < kept; i++) { /* never more than there were */
-            b->links[first + i] = parts[kept - 1 - i];
-        }
-        b->nodes[id].b = kept;
-    }
-    free(parts);
-}
-
-static void fold_choice(struct build *b, uint32_t id)
-{
-    uint32_t first = b->nodes[id].a, n = b->nodes[id].b, kept = 0, n_langs = 0;
-    struct lang *langs = mem_array(n + 1, sizeof *langs);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t way = b->links[first + i];
-        struct lang l;
-        if (!b->nodes[way].lives) {
-            continue;
-        }
-        if (as_lang(b, way, &l) && lang_node(b->langs, l)->rank <= FOLD_RANK) {
-            langs[n_langs++] = l;
-        } else {
-            b->links[first + kept++] = way;
-        }
-    }
-    struct lang all = lang_or_all(b->langs, langs, n_langs);
-    free(langs);
-    if (kept == 0) {
-        make_lang(b, id, all);
-        return;
-    }
-    if (n_langs) {
-        b->links[first + kept++] = add_lang(b, all);
-    }
-    b->nodes[id].b = kept;
-}
-
-static void fold(struct build *b, uint32_t id)
-{
-    struct build_node *n = &b->nodes[id];
-    struct lang l;
-    if (!n->lives) {
-        n->kind = NODE_NONE;
-        n->has_empty = false;
-        return;
-    }
-    switch (n->kind) {
-    case NODE_SEQUENCE:
-        fold_sequence(b, id);
-        break;
-    case NODE_CHOICE:
-        fold_choice(b, id);
-        break;
-    case NODE_REPEAT:
-        if (!b->nodes[n->a].lives) {
-            make_lang(b, id, lang_empty());
-        } else if (as_lang(b, n->a, &l) && lang_node(b->langs, l)->rank <= FOLD_RANK) {
-            make_lang(b, id, lang_repeat(b->langs, l, n->b, n->c));
-        }
-        break;
-    case NODE_RULE:
-        if (as_lang(b, b->rules[n->a].body, &l)) {
-            make_lang(b, id, l);
-        }
-        break;
-    default:
-        break;
-    }
-}
-
 /* ---- build_finish ---- */
 
 static bool check_rules(const struct build *b, const struct walk *w, struct error *e)
@@ -452,8 +327,10 @@ static bool analyse(struct build *b, uint32_t root, struct error *e)
         walk_end(&left);
     }
     ok = ok && (b->nodes[root].lives || no_text(b, &w, e));
+    if (ok) {
+        fold_all(b, w.order, w.n_order, root);
+    }
     for (size_t i = 0; ok && i < w.n_order; i++) {
-        fold(b, w.order[i]);
         b->nodes[w.order[i]].reached = true;
     }
     for (size_t i = 0; ok && i < w.n_order; i++) {

@@ -49,7 +49,9 @@ struct grammar *grammar_json(bool object_only, const struct json_bounds *bounds,
     json_bounds_defaults(&b_default);
     bounds = bounds ? bounds : &b_default;
     struct build *b = build_new();
-    struct node blank = build_lang(b, lang_json_blank(build_langs(b), bounds));
+    struct json_space space;
+    lang_json_space(build_langs(b), bounds, &space);
+    struct node blank = build_lang(b, space.start);
     struct node value = object_only ? build_json_object(b, bounds) : build_json_value(b, bounds);
     /* Models like to begin with a space or line; what comes behind a value is the end, unless JSON
      * is asked for as the standard has it. */

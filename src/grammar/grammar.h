@@ -73,6 +73,7 @@ struct grammar *grammar_hold(struct grammar *g); /* one more owner; returns g */
  * complex. */
 struct grammar_verdict {
     bool complete, may_end;
+    bool too_deep; /* the stacks are as high as they may be there: what nests is not offered */
     size_t n_good;
     struct byte_set next;
 };

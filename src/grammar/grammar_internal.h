@@ -133,7 +133,11 @@ struct space {
     struct memo owns; /* language: index in own + 1 */
     struct own *own;
     size_t n_own, own_capacity;
-    size_t mask_bytes;  /* of places and own */
+    size_t mask_bytes; /* of places and own */
+    /* [vocab->max_bytes + 1] where a walk over the vocabulary stands: a place, or a state and its
+     * table. */
+    uint32_t *at_depth;
+    const struct lang_table **tables;
     int32_t *token_ids; /* of the grammar's tokens in this vocabulary; -1: not there */
     uint32_t start;     /* place; 0: not made yet */
     /* While a place is made: */
@@ -182,7 +186,7 @@ void space_moving_free(struct space_moving *m);
 /* ---- mask.c ---- */
 
 void own_free(struct space *s);
-/* The tokens that may come next, without those that end an answer: adds bits. */
+/* The tokens that may come next, without those that end an answer. */
 void space_mask(struct space *s, uint32_t place, uint32_t *mask);
 
 /* ---- constraint.c ---- */

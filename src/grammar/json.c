@@ -3,7 +3,8 @@
 
 void json_bounds_defaults(struct json_bounds *b)
 {
-    *b = (struct json_bounds){.max_blanks = 32, .max_digits = 20, .max_exponent = 3};
+    *b = (struct json_bounds){
+        .max_blanks = 1, .max_indent = 32, .max_digits = 20, .max_exponent = 3};
 }
 
 static struct lang one_of(struct langs *s, const char *bytes)
@@ -16,15 +17,32 @@ static struct lang one_of(struct langs *s, const char *bytes)
     return lang_byte_set(s, &set);
 }
 
-struct lang lang_json_blank(struct langs *s, const struct json_bounds *b)
+/* Any blanks behind at most one line end. */
+static struct lang anywhere(struct langs *s, const struct json_bounds *b, struct lang line)
 {
     if (b->unbounded) {
         return lang_repeat(s, one_of(s, " \t\n\r"), 0, LANG_INFINITE);
     }
+    return lang_concat(s, lang_optional(s, line),
+                       lang_repeat(s, one_of(s, " \t"), 0, b->max_indent));
+}
+
+void lang_json_space(struct langs *s, const struct json_bounds *b, struct json_space *space)
+{
+    enum { SPACES_OF_TAB = 4 };
     struct lang line = lang_concat(s, lang_optional(s, lang_byte_range(s, '\r', '\r')),
                                    lang_byte_range(s, '\n', '\n'));
-    return lang_concat(s, lang_optional(s, line),
-                       lang_repeat(s, one_of(s, " \t"), 0, b->max_blanks));
+    if (b->unbounded || b->every_spelling) {
+        struct lang blank = anywhere(s, b, line);
+        *space = (struct json_space){blank, blank, blank, blank, lang_empty()};
+        return;
+    }
+    struct lang spaces = lang_repeat(s, one_of(s, " "), 0, b->max_indent);
+    struct lang tabs = lang_repeat(s, one_of(s, "\t"), 0, b->max_indent / SPACES_OF_TAB);
+    struct lang few = lang_repeat(s, one_of(s, " "), 0, b->max_blanks);
+    struct lang lines = lang_or(s, few, lang_concat(s, line, lang_or(s, spaces, tabs)));
+    *space = (struct json_space){lang_concat(s, lang_optional(s, line), few), lines, few,
+                                 lang_empty(), lines};
 }
 
 static struct lang digits(struct langs *s, uint32_t min, bool unbounded, uint32_t max)
@@ -75,26 +93,32 @@ struct lang lang_json_content(struct langs *s, enum lang_spelling spelling)
 
 /* ---- values ---- */
 
-static struct node of_text(struct build *b, const char *text, struct lang blank)
+static struct node of_text(struct build *b, struct lang before, const char *text,
+                           struct lang behind)
 {
     struct langs *s = build_langs(b);
-    return build_lang(b, lang_concat(s, lang_text(s, text, strlen(text)), blank));
+    struct lang l = lang_concat(s, lang_text(s, text, strlen(text)), behind);
+    return build_lang(b, lang_concat(s, before, l));
 }
 
-/* open (part (, part)*)? close */
+/* open (part (, part)*)? close; parts have their space behind them. */
 static struct node brackets(struct build *b, const char *open, struct node part, const char *close,
-                            struct lang blank)
+                            const struct json_space *space)
 {
-    struct node more = build_sequence(b, (const struct node[]){of_text(b, ",", blank), part}, 2);
+    struct node comma = of_text(b, lang_empty(), ",", space->open);
+    struct node more = build_sequence(b, (const struct node[]){comma, part}, 2);
     struct node parts =
-        build_sequence(b, (const struct node[]){part, build_repeat(b, more, 0, LANG_INFINITE)}, 2);
+        build_sequence(b,
+                       (const struct node[]){part, build_repeat(b, more, 0, LANG_INFINITE),
+                                             of_text(b, space->close, close, lang_empty())},
+                       3);
+    struct node none = of_text(b, lang_empty(), close, lang_empty());
     return build_sequence(b,
                           (const struct node[]){
-                              of_text(b, open, blank),
-                              build_choice(b, (const struct node[]){build_empty(), parts}, 2),
-                              of_text(b, close, lang_empty()),
+                              of_text(b, lang_empty(), open, space->open),
+                              build_choice(b, (const struct node[]){none, parts}, 2),
                           },
-                          3);
+                          2);
 }
 
 static struct json_nodes *nodes_of(struct build *b, const struct json_bounds *bounds)
@@ -104,24 +128,26 @@ static struct json_nodes *nodes_of(struct build *b, const struct json_bounds *bo
         if (have->unbounded == bounds->unbounded &&
             (bounds->unbounded ||
              (have->every_spelling == bounds->every_spelling &&
-              have->max_blanks == bounds->max_blanks && have->max_digits == bounds->max_digits &&
+              have->max_blanks == bounds->max_blanks && have->max_indent == bounds->max_indent &&
+              have->max_digits == bounds->max_digits &&
               have->max_exponent == bounds->max_exponent))) {
             return &b->json[i];
         }
     }
     struct langs *s = b->langs;
-    struct lang blank = lang_json_blank(s, bounds);
-    struct node value = build_rule(b, "a JSON value");
-    struct node item = build_sequence(b, (const struct node[]){value, build_lang(b, blank)}, 2);
+    struct json_space space;
+    lang_json_space(s, bounds, &space);
+    struct node value = build_rule(b, "a JSON value"), behind = build_lang(b, space.behind);
+    struct node item = build_sequence(b, (const struct node[]){value, behind}, 2);
     struct lang string = lang_json_quoted(s, lang_json_content(s, LANG_JSON));
     enum lang_spelling of_keys = json_bounds_plain(bounds) ? LANG_JSON_PLAIN : LANG_JSON;
     struct lang name = lang_json_quoted(s, lang_json_content(s, of_keys));
-    struct lang key =
-        lang_concat_all(s, (const struct lang[]){name, blank, lang_text(s, ":", 1), blank}, 4);
+    struct lang key = lang_concat_all(
+        s, (const struct lang[]){name, space.colon, lang_text(s, ":", 1), space.colon}, 4);
     struct node member = build_sequence(b, (const struct node[]){build_lang(b, key), item}, 2);
     struct json_nodes made = {.bounds = *bounds, .value = value};
-    made.object = brackets(b, "{", member, "}", blank);
-    made.array = brackets(b, "[", item, "]", blank);
+    made.object = brackets(b, "{", member, "}", &space);
+    made.array = brackets(b, "[", item, "]", &space);
     struct lang atoms = lang_or_all(s,
                                     (const struct lang[]){
                                         string,

@@ -187,20 +187,37 @@ struct lang lang_regex(struct langs *s, const char *pattern, size_t n,
  * can otherwise write blanks or digits for ever without leaving the grammar. */
 struct json_bounds {
     bool unbounded;        /* as RFC 8259 has it; the rest is not looked at */
-    uint32_t max_blanks;   /* at a place: a space or tab each, behind at most one line end */
+    uint32_t max_blanks;   /* within a line, at a place */
+    uint32_t max_indent;   /* spaces behind a line end, or a quarter of it in tabs */
     uint32_t max_digits;   /* before the point, and as many behind it */
     uint32_t max_exponent; /* digits of it */
-    /* Keys, and the texts and numbers of an enum or const, in every way that JSON has, and integers
-     * as 5.0 too; else LANG_JSON_PLAIN and 5. What is generated is better plain; what is judged may
-     * be spelled in any way. */
+    /* Keys, and the texts and numbers of an enum or const, in every way that JSON has, integers as
+     * 5.0 too, and line ends and blanks (max_indent) at every place; else LANG_JSON_PLAIN, 5 and
+     * struct json_space. What is generated is better plain; what is judged may be spelled in any
+     * way. */
     bool every_spelling;
 };
 static inline bool json_bounds_plain(const struct json_bounds *b)
 {
     return !b->unbounded && !b->every_spelling;
 }
-void json_bounds_defaults(struct json_bounds *b);                          /* 32, 20, 3 */
-struct lang lang_json_blank(struct langs *s, const struct json_bounds *b); /* may be empty */
+void json_bounds_defaults(struct json_bounds *b); /* 1, 32, 20, 3 */
+/* White space, all of which may be empty: as people and programs lay out JSON, in a line or in
+ * lines. A line end stands behind an opening bracket or a comma and before a closing bracket, once;
+ * elsewhere there are blanks. */
+struct json_space {
+    struct lang start;  /* before everything */
+    struct lang open;   /* behind an opening bracket and a comma */
+    struct lang colon;  /* before a colon, and behind it */
+    struct lang behind; /* behind a value, before the comma or bracket */
+    struct lang close;  /* and then before a closing bracket */
+};
+void lang_json_space(struct langs *s, const struct json_bounds *b, struct json_space *space);
+static inline struct json_space json_space_none(void)
+{
+    struct lang none = lang_empty();
+    return (struct json_space){none, none, none, none, none};
+}
 struct lang lang_json_number(struct langs *s, const struct json_bounds *b);
 struct lang lang_json_integer(struct langs *s, const struct json_bounds *b); /* no point */
 /* With its quotes. content: what is between them, spelled LANG_JSON. */

@@ -81,6 +81,16 @@ static inline const struct lang_node *lang_node(const struct langs *s, struct la
 struct lang lang_multiple_state(struct langs *s, uint32_t remainder, uint32_t modulus,
                                 uint32_t n_places, uint32_t n_left);
 
+/* The id of an expression whose parts (a set, or args) have just been put at the end of their
+ * arrays by the caller, who takes them back where there was one already: compare ids. */
+uint32_t lang_intern(struct langs *s, struct lang_node n);
+/* Room for one more element of an array. */
+void *lang_grown(void *array, size_t n, size_t *capacity, size_t element_bytes);
+static inline uint16_t lang_rank_above(uint16_t below)
+{
+    return below < UINT16_MAX ? (uint16_t)(below + 1) : below;
+}
+
 /* A copy with the same ids, without the states' tables. */
 struct langs *langs_copy(const struct langs *s);
 size_t langs_memory(const struct langs *s); /* bytes */
@@ -97,8 +107,13 @@ uint64_t langs_work(const struct langs *s); /* of this task until now */
  * costs as if the task had met nothing yet. langs_end_part returns its work. Parts do not nest. */
 uint64_t langs_begin_part(struct langs *s);
 uint32_t langs_end_part(struct langs *s, uint64_t begin);
-/* False, and the store has failed, where that is too much. */
-bool langs_spend(struct langs *s, uint64_t work);
+/* False, and the store has failed, where that is too much: for each byte of a walk, so in place. */
+bool langs_overspent(struct langs *s);
+static inline bool langs_spend(struct langs *s, uint64_t work)
+{
+    s->work += work;
+    return s->work > s->work_limit ? langs_overspent(s) : !s->failed;
+}
 /* At most 1 s to compile, and 100 ms for a mask or a token, where every unit is spent. */
 enum { LANGS_COMPILE_WORK = 32 << 20, LANGS_STEP_WORK = 9 << 19 };
 

@@ -77,21 +77,40 @@ static void gather_border(struct gathering *g, uint32_t node, uint32_t lang)
     g->own.borders[g->own.n_borders++] = (struct border){node, {lang}};
 }
 
+/* A walk is at this state, whose table all nodes below share. Whoever comes there pays for it, so
+ * that what a walk takes does not depend on what is known: see langs_set_work. */
+static void stand_at(struct space *s, uint32_t depth, uint32_t state)
+{
+    s->at_depth[depth] = state;
+    s->tables[depth] = lang_derive(s->langs, state);
+}
+
+/* The state behind a byte of that one. */
+static uint32_t step_at(struct space *s, uint32_t depth, uint8_t byte)
+{
+    struct langs *langs = s->langs;
+    const struct lang_table *t = s->tables[depth];
+    uint32_t next = t ? t->next[t->of_byte[byte]] : 0;
+    const struct lang_node *n = &langs->nodes[next];
+    return n->has_cuts && !n->pruned ? lang_step_id(langs, s->at_depth[depth], byte) : next;
+}
+
 static struct own find_own(struct space *s, struct lang l)
 {
     const struct grammar_vocab *v = s->vocab;
     struct gathering g = {.vocab = v};
-    uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at); /* state at depth */
-    at[0] = l.id;
+    stand_at(s, 0, l.id);
     for (uint32_t i = 0; i < v->n_nodes && langs_spend(s->langs, i % 2 * WALK_WORK);) {
         const struct vocab_node *n = &v->nodes[i];
-        uint32_t next = lang_step_id(s->langs, at[n->depth - 1], n->byte);
+        uint32_t next = step_at(s, n->depth - 1u, n->byte);
         if (next == 0) {
             i = n->end;
             continue;
         }
-        at[n->depth] = next;
-        bool goes_on = lang_goes_on(s->langs, (struct lang){next});
+        stand_at(s, n->depth, next);
+        uint8_t known = s->langs->nodes[next].goes_on;
+        bool goes_on =
+            known && s->tables[n->depth] ? known == 1 : lang_goes_on(s->langs, (struct lang){next});
         bool more = n->end > i + 1;
         if (n->token >= 0 && goes_on) {
             gather_token(&g, n->token);
@@ -101,7 +120,6 @@ static struct own find_own(struct space *s, struct lang l)
         }
         i = goes_on ? i + 1 : n->end;
     }
-    free(at);
     size_t bytes = g.own.n_tokens * sizeof(int32_t);
     if (g.own.n_tokens > FEW_TOKENS) {
         g.own.bits = mem_array(v->n_words, sizeof *g.own.bits);
@@ -146,7 +164,7 @@ static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_
                          bool *unknown)
 {
     const struct grammar_vocab *v = s->vocab;
-    uint32_t *at = mem_array((size_t)v->max_bytes + 1, sizeof *at), end = v->nodes[node].end;
+    uint32_t *at = s->at_depth, end = v->nodes[node].end;
     size_t steps = 0;
     at[v->nodes[node].depth] = place;
     for (uint32_t i = node + 1; i < end && langs_spend(s->langs, WALK_PLACE_WORK); steps++) {
@@ -161,7 +179,6 @@ static size_t walk_place(struct space *s, uint32_t node, uint32_t place, uint32_
         set_tokens(v, mask, n->token);
         i++;
     }
-    free(at);
     return steps;
 }
 

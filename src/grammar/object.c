@@ -135,7 +135,7 @@ struct node build_object(struct build *b, const struct object_options *o)
     f->families = build_alloc(b, (o->n_families + 1) * sizeof *f->families);
     f->min = o->min_members;
     f->max = o->max_members;
-    f->blank = o->blank;
+    f->space = o->space;
     f->in_order = o->in_order;
     f->plain_keys = o->plain_keys;
     for (uint32_t i = 0; i < f->n_parts; i++) {
@@ -231,8 +231,8 @@ bool object_lives(struct build *b, struct object_frame *f)
 /* Behind a key: quote, colon, mark. */
 static struct lang key_end(const struct object_frame *f, struct langs *s, uint32_t mark)
 {
-    struct lang l = lang_concat(s, f->blank, lang_mark(s, mark));
-    l = lang_concat(s, f->blank, lang_concat(s, lang_byte_range(s, ':', ':'), l));
+    struct lang l = lang_concat(s, f->space.colon, lang_mark(s, mark));
+    l = lang_concat(s, f->space.colon, lang_concat(s, lang_byte_range(s, ':', ':'), l));
     return lang_concat(s, lang_byte_range(s, '"', '"'), l);
 }
 
@@ -404,7 +404,22 @@ static bool fits(const struct object_frame *f, const struct offer *o, struct fra
     return n <= f->max;
 }
 
-/* With in_order: those behind the last one that is there, up to the first that must come. */
+/* The first place of member i and of what it needs and is not there yet. */
+static uint32_t first_needed(const struct object_frame *f, struct frame_state at, uint32_t i)
+{
+    const uint32_t *needs = f->parts[i].needs, *seen = at.words + WORD_BITS;
+    uint32_t first = f->parts[i].place;
+    for (uint32_t w = 0; needs && w < f->n_words; w++) {
+        for (uint32_t bits = needs[w] & ~seen[w]; bits; bits &= bits - 1) {
+            uint32_t j = 32 * w + (uint32_t)__builtin_ctz(bits);
+            first = j < f->n_parts && f->parts[j].place < first ? f->parts[j].place : first;
+        }
+    }
+    return first;
+}
+
+/* With in_order: those behind the last one that is there, up to the first that must come, with all
+ * that they need behind them. */
 static void keep_order(const struct object_frame *f, struct offer *o, struct frame_state at)
 {
     uint32_t last = 0, first_missing = UINT32_MAX;
@@ -419,15 +434,20 @@ static void keep_order(const struct object_frame *f, struct offer *o, struct fra
         }
     }
     bool families_begun = at.words[WORD_USED] != lang_none().id;
-    /* behind[p]: how many may come behind the place p, for there have to be min_members. */
+    /* behind[p]: how many may come behind the place p, for there have to be min_members: those that
+     * need nothing before it. */
     uint32_t *behind = mem_array(f->n_parts + 2, sizeof *behind);
     for (uint32_t i = 0; i < f->n_parts; i++) {
-        behind[f->parts[i].place] = f->parts[i].lives;
+        uint32_t place = f->parts[i].place, first = first_needed(f, at, i);
+        if (first < place) {
+            o->offered[i / 32] &= ~(UINT32_C(1) << i % 32);
+        }
+        if (f->parts[i].lives && place > 0) {
+            behind[first < place ? first : place - 1]++;
+        }
     }
-    for (uint32_t place = f->n_parts, n = 0; place-- > 0;) {
-        uint32_t here = behind[place];
-        behind[place] = n;
-        n += here;
+    for (uint32_t place = f->n_parts; place-- > 0;) {
+        behind[place] += behind[place + 1];
     }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         uint32_t place = f->parts[i].place;
@@ -499,13 +519,16 @@ struct lang object_lexeme(const struct object_frame *f, struct langs *s, struct 
     free(families);
     struct lang ways[2] = {lang_concat(s, lang_byte_range(s, '"', '"'), keys), lang_none()};
     if (!opening) {
-        ways[0] = lang_concat(s, lang_concat(s, lang_byte_range(s, ',', ','), f->blank), ways[0]);
+        ways[0] =
+            lang_concat(s, lang_concat(s, lang_byte_range(s, ',', ','), f->space.open), ways[0]);
     }
     if (o->may_end) {
         ways[1] = lang_concat(s, lang_byte_range(s, '}', '}'), lang_mark(s, MARK_END));
+        ways[1] = opening ? ways[1] : lang_concat(s, f->space.close, ways[1]);
     }
     free(o);
-    struct lang l = lang_concat(s, f->blank, lang_or_all(s, ways, 2));
+    struct lang before = opening ? f->space.open : f->space.behind;
+    struct lang l = lang_concat(s, before, lang_or_all(s, ways, 2));
     return opening ? lang_concat(s, lang_byte_range(s, '{', '{'), l) : l;
 }
 

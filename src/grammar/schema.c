@@ -6,8 +6,12 @@
 #include <string.h>
 
 #include "grammar/grammar.h"
+#include "grammar/lang_internal.h"
 
-enum { LAST_LOOK = 4 }; /* levels to which alternatives are looked through at the end */
+enum {
+    LAST_LOOK = 4,         /* levels to which alternatives are looked through at the end */
+    ALTERNATIVE_WORK = 32, /* as langs_set_work counts it */
+};
 
 void schema_options_defaults(struct schema_options *o)
 {
@@ -15,56 +19,19 @@ void schema_options_defaults(struct schema_options *o)
     json_bounds_defaults(&o->bounds);
 }
 
-/* ---- contradictions, for the sentence ---- */
+/* ---- contradictions ---- */
 
-static bool branches_are_dead(struct compiler *c, const struct branches *all)
+static bool fail_contradiction(struct compiler *c, uint32_t schema)
 {
-    for (uint32_t i = 0; i < all->n; i++) {
-        struct branch b = all->v[i];
-        branch_prune(c, &b, LAST_LOOK);
-        if (b.types) {
-            return false;
-        }
+    struct error why;
+    c->conflict = schema_get(c, schema)->pointer;
+    if (!c->only_asks && !c->failed && !langs_failed(c->langs, NULL) &&
+        conflict_explain(c->root, &c->o, &why)) {
+        c->failed = true;
+        *c->e = why;
+        return false;
     }
-    return !c->failed;
-}
-
-/* The first keyword with which, beside those before it, nothing is left: "" where there is none. */
-static const char *contradiction(struct compiler *c, uint32_t schema, uint32_t scope)
-{
-    const struct schema *s = schema_get(c, schema);
-    const char *found = NULL, *key;
-    json_t *some = json_object(), *one;
-    json_object_foreach((json_t *)s->value, key, one)
-    {
-        struct schema part = *s;
-        part.value = some;
-        part.trivial = 0;
-        json_object_set(some, key, one);
-        uint32_t id = table_add(&c->schemas, &part);
-        struct branches all = expand(c, literal_make(id, scope, false), false);
-        if (!found && branches_are_dead(c, &all)) {
-            found = key;
-        }
-        if (found) {
-            break;
-        }
-    }
-    json_decref(some);
-    return found ? found : "";
-}
-
-static bool fail_contradiction(struct compiler *c, uint32_t goal)
-{
-    const struct goal *g = goal_get(c, goal);
-    uint32_t schema = literal_schema(g->literals[0]);
-    const struct schema *s = schema_get(c, schema);
-    bool plain = g->n == 1 && s->kind == SCHEMA_PLACE && json_is_object(s->value) &&
-                 !literal_negated(g->literals[0]);
-    const char *keyword = plain ? contradiction(c, schema, literal_scope(g->literals[0])) : "";
-    return schema_fail(c, ERROR_INPUT, schema, keyword[0] ? keyword : NULL,
-                       keyword[0] ? "nothing satisfies this together with what stands before it"
-                                  : "no value satisfies all that is said here");
+    return schema_fail(c, ERROR_INPUT, schema, NULL, "nothing satisfies this schema");
 }
 
 /* ---- rules ---- */
@@ -149,7 +116,7 @@ static bool goal_body(struct compiler *c, uint32_t goal, uint32_t types, struct 
     /* What no value fits because of a single schema was hardly meant; what several say together
      * about a part that may be missing is nobody's mistake. */
     if (all.n == 0 && types == TYPE_ALL && g->n == 1 && !literal_negated(g->literals[0])) {
-        return fail_contradiction(c, goal);
+        return fail_contradiction(c, literal_schema(g->literals[0]));
     }
     struct node *nodes = mem_array(2 * all.n + 1, sizeof *nodes);
     uint32_t n = 0;
@@ -224,9 +191,10 @@ static void begin(struct compiler *c, struct build *b, const struct schema_optio
     struct json_bounds plain = c->o.bounds;
     c->spelling = spelling;
     c->content = lang_repeat(c->langs, lang_any_char(c->langs, spelling), 0, LANG_INFINITE);
-    c->blank = lang_json_blank(c->langs, &plain);
+    lang_json_space(c->langs, &plain, &c->space);
     c->number = lang_json_number(c->langs, &plain);
-    c->plain_number = number_plain(c);
+    c->plain_number =
+        number_plain(c, c->o.bounds.unbounded ? LANG_INFINITE : c->o.bounds.max_digits, true);
 }
 
 static void end(struct compiler *c)
@@ -245,17 +213,20 @@ static void end(struct compiler *c)
     arena_free(c->arena);
 }
 
+/* t: NULL, or asks whether nothing satisfies a part, of which nobody is told then. */
 static struct node build_types(struct build *b, const json_t *schema, uint32_t types,
-                               const struct schema_options *o, struct error *e)
+                               const struct schema_options *o, struct trial *t, struct error *e)
 {
     struct compiler c;
     struct node node = build_none();
     uint32_t root = 0;
     begin(&c, b, o, LANG_JSON, e);
+    c.root = schema;
+    c.only_asks = t != NULL;
     if (documents_begin(&c, schema, &root)) {
         uint32_t goal = goal_of(&c, literal_make(root, 0, false));
         if (goal == GOAL_FALSE) {
-            schema_fail(&c, ERROR_INPUT, root, NULL, "nothing satisfies this schema");
+            fail_contradiction(&c, root);
         } else if (types == TYPE_ALL) {
             node = goal_rule(&c, goal);
         } else {
@@ -264,6 +235,11 @@ static struct node build_types(struct build *b, const json_t *schema, uint32_t t
         define_all(&c);
     }
     bool failed = c.failed || build_failed(b, e);
+    if (t) {
+        uint64_t took = langs_work(c.langs) + ALTERNATIVE_WORK * c.work;
+        t->work = took < t->work ? t->work - took : 0;
+        buf_append_str(&t->place, c.conflict ? c.conflict : "");
+    }
     end(&c);
     return failed ? build_none() : node;
 }
@@ -271,35 +247,59 @@ static struct node build_types(struct build *b, const json_t *schema, uint32_t t
 struct node schema_build(struct build *b, const json_t *schema, const struct schema_options *o,
                          struct error *e)
 {
-    return build_types(b, schema, TYPE_ALL, o, e);
+    return build_types(b, schema, TYPE_ALL, o, NULL, e);
+}
+
+/* A copy that speaks of objects alone, since nothing else is asked for. */
+static json_t *of_objects(const json_t *schema)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)schema);
+    if (json_is_object(copy) && !json_object_get(copy, "type")) {
+        json_object_set_new(copy, "type", json_string("object"));
+    }
+    return copy;
 }
 
 struct node schema_object_build(struct build *b, const json_t *schema,
                                 const struct schema_options *o, struct error *e)
 {
     struct error why = {.code = ERROR_NONE};
-    struct node node = build_types(b, schema, TYPE_OBJECT, o, &why);
-    if (build_is_none(node)) {
-        error_set(e, why.code == ERROR_NONE ? ERROR_INPUT : why.code, "%s",
-                  why.code == ERROR_NONE ? "#: no object satisfies this schema" : why.message);
+    struct node node = build_types(b, schema, TYPE_OBJECT, o, NULL, &why);
+    if (build_is_none(node) && why.code != ERROR_NONE) {
+        error_set(e, why.code, "%s", why.message);
+    } else if (build_is_none(node) && !schema_object_explain(schema, o, e)) {
+        error_set(e, ERROR_INPUT, "#: no object satisfies this schema");
     }
     return node;
+}
+
+bool schema_object_explain(const json_t *schema, const struct schema_options *o, struct error *e)
+{
+    json_t *copy = of_objects(schema);
+    bool found = conflict_explain(copy, o, e);
+    json_decref(copy);
+    return found;
 }
 
 bool schema_part_build(struct build *b, const json_t *schema, const char *key,
                        const struct schema_options *o, struct schema_part *part, struct error *e)
 {
+    json_t *blamed = of_objects(schema);
     bool ok = true;
     for (int i = 0; i < 2 && ok; i++) { /* strings as text, then the others as JSON */
         struct compiler c;
         uint32_t root = 0;
         begin(&c, b, o, i == 0 ? LANG_PLAIN : LANG_JSON, e);
+        c.root = blamed;
         if (documents_begin(&c, schema, &root)) {
             uint32_t child = schema_child_key(&c, root, "properties", key, strlen(key));
             uint32_t goal = goal_of(&c, literal_make(child, 0, false));
             if (i == 0) {
                 part->strings = goal_strings(&c, goal);
             } else {
+                if (lang_same(part->strings, lang_none())) { /* the others may be none as well */
+                    goal_rule(&c, goal);
+                }
                 goal_body(&c, goal, TYPE_ALL & ~(uint32_t)TYPE_STRING, &part->others);
                 define_all(&c);
             }
@@ -307,7 +307,27 @@ bool schema_part_build(struct build *b, const json_t *schema, const char *key,
         ok = !c.failed && !build_failed(b, e);
         end(&c);
     }
+    json_decref(blamed);
     return ok;
+}
+
+bool schema_contradicts(const json_t *schema, const struct schema_options *o, struct trial *t)
+{
+    struct error e = {.code = ERROR_NONE};
+    struct build *b = build_new();
+    buf_clear(&t->place);
+    langs_set_work(build_langs(b), t->work);
+    struct node root = build_types(b, schema, TYPE_ALL, o, t, &e);
+    if (build_is_none(root)) {
+        build_free(b);
+        return t->place.len > 0;
+    }
+    struct grammar *g = build_finish(b, root, &e);
+    if (!g && e.code == ERROR_INPUT) {
+        buf_append_char(&t->place, '#');
+    }
+    grammar_free(g);
+    return t->place.len > 0;
 }
 
 struct grammar *grammar_json_schema(const json_t *schema, const struct schema_options *o,
@@ -319,30 +339,25 @@ struct grammar *grammar_json_schema(const json_t *schema, const struct schema_op
         build_free(b);
         return NULL;
     }
+    if (o && o->bounds.unbounded) { /* blanks around the value are JSON, too */
+        struct json_space space;
+        lang_json_space(build_langs(b), &o->bounds, &space);
+        struct node blank = build_lang(b, space.start), parts[] = {blank, root, blank};
+        root = build_sequence(b, parts, 3);
+    }
     struct error why = {.code = ERROR_NONE};
     struct grammar *g = build_finish(b, root, &why);
     if (!g && why.code == ERROR_INPUT) { /* what all parts together leave out was not seen before */
-        error_set(e, ERROR_INPUT, "#: nothing satisfies this schema (%s)", why.message);
+        struct error found;
+        if (conflict_explain(schema, o, &found)) {
+            *e = found;
+        } else {
+            error_set(e, ERROR_INPUT, "#: nothing satisfies this schema (%s)", why.message);
+        }
     } else if (!g) {
         error_set(e, why.code, "%s", why.message);
     }
     return g;
-}
-
-json_t *schema_read(const char *text, size_t n, struct error *e)
-{
-    json_error_t error;
-    if (n > SCHEMA_MAX_TEXT_BYTES) {
-        error_set(e, ERROR_LIMIT, "a schema of more than %d bytes", SCHEMA_MAX_TEXT_BYTES);
-        return NULL;
-    }
-    json_t *v =
-        json_loadb(text, n, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!v) {
-        error_set(e, ERROR_INPUT, "the schema is no JSON: %s (line %d, column %d)", error.text,
-                  error.line, error.column);
-    }
-    return v;
 }
 
 struct grammar *grammar_response_format(const json_t *format, const struct schema_options *o,

@@ -24,6 +24,7 @@ enum {
     SCHEMA_MAX_WORK = 1 << 22,     /* alternatives made on the way, all together */
     SCHEMA_MAX_REMAINDERS = 1 << 12, /* of multipleOf: 0.05 has 5, 7 has 7, 0.001 has 1 */
     SCHEMA_MAX_TEXT_BYTES = 1 << 24, /* of a schema read from text */
+    SCHEMA_MAX_FIGURES = 512,        /* of a number, on each side of the point, written out */
 };
 
 /* A document that a $ref names: a new reference, NULL where there is none. */
@@ -45,7 +46,8 @@ void schema_options_defaults(struct schema_options *o);
 
 /* The schema as a grammar. o may be NULL: defaults. Errors begin with "#/POINTER: " (the address of
  * the document first where it is not the schema itself): ERROR_INPUT no schema, or one that nothing
- * satisfies; ERROR_UNSUPPORTED, ERROR_LIMIT. */
+ * satisfies; ERROR_UNSUPPORTED, ERROR_LIMIT.
+ * Blanks around the value: where bounds.unbounded. */
 struct grammar *grammar_json_schema(const json_t *schema, const struct schema_options *o,
                                     struct error *e);
 
@@ -60,7 +62,10 @@ struct node schema_build(struct build *b, const json_t *schema, const struct sch
 typedef void schema_unknown_fn(void *context, const char *pointer, const char *meant);
 void schema_each_unknown(const json_t *schema, schema_unknown_fn *call, void *context);
 
-/* A schema from text; NULL with an error that has the position. */
+/* A schema from text; NULL with an error that has the position. Numbers are exact: those that a
+ * json_t would round (integers beyond int64_t, more figures than a double tells apart, or beyond
+ * its range) are in the tree by their figures, as texts that no JSON string can be; so it is for
+ * the functions above alone. Of trees that others read, numbers are what they were rounded to. */
 json_t *schema_read(const char *text, size_t n, struct error *e);
 
 /* What OpenAI calls response_format: {"type": "text"} gives *free, {"type": "json_object"} any

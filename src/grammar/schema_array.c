@@ -179,7 +179,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
                               .max_items = t->max,
                               .min_counted = t->n_counts ? t->counts[0].min : 0,
                               .max_counted = t->n_counts ? t->counts[0].max : LANG_INFINITE,
-                              .blank = c->blank};
+                              .space = c->space};
     struct node node = build_array(c->b, &o);
     free(first);
     return node;
@@ -273,12 +273,34 @@ static struct node rule_of_state(struct counting *k, const struct state *s)
     return k->rules[number];
 }
 
-/* Items from state s on; each one behind `before`. */
+/* What stands between items, and the end behind one and behind none. */
+static struct node comma_node(struct compiler *c)
+{
+    struct node parts[] = {build_lang(c->b, c->space.behind), build_text(c->b, ",", 1),
+                           build_lang(c->b, c->space.open)};
+    return build_sequence(c->b, parts, 3);
+}
+
+static struct node end_node(struct compiler *c, bool empty)
+{
+    struct node parts[] = {build_lang(c->b, c->space.behind), build_lang(c->b, c->space.close),
+                           build_text(c->b, "]", 1)};
+    return empty ? parts[2] : build_sequence(c->b, parts, 3);
+}
+
+/* body: with its end. */
+static struct node array_of(struct compiler *c, struct node body)
+{
+    struct node parts[] = {build_text(c->b, "[", 1), build_lang(c->b, c->space.open), body};
+    return build_sequence(c->b, parts, 3);
+}
+
+/* Items from state s on, each one behind `before`, and the end. */
 static struct node follow(struct counting *k, const struct state *s, struct node before,
                           bool looped)
 {
     struct build *b = k->c->b;
-    struct node choices[1 << MAX_COUNTS], loops[1 << MAX_COUNTS];
+    struct node choices[(1 << MAX_COUNTS) + 1], loops[1 << MAX_COUNTS];
     uint32_t n = 0, n_loops = 0, goal;
     for (uint32_t set = 0; set < 1u << k->t->n_counts && !k->c->failed; set++) {
         struct state to;
@@ -295,7 +317,7 @@ static struct node follow(struct counting *k, const struct state *s, struct node
         }
     }
     if (may_end(k, s)) {
-        choices[n++] = build_empty();
+        choices[n++] = end_node(k->c, !looped);
     }
     struct node parts[] = {
         build_repeat(b, build_choice(b, loops, n_loops), 0, n_loops ? LANG_INFINITE : 0),
@@ -323,20 +345,17 @@ static struct node counting_node(struct compiler *c, const struct branch *b, con
     k.rules = mem_array(n_states, sizeof *k.rules);
     k.made = mem_array(n_states, 1);
     k.queue = mem_array(n_states, sizeof *k.queue);
-    struct node blank = build_lang(c->b, c->blank);
-    struct node comma[] = {blank, build_text(c->b, ",", 1), blank};
-    struct node between = build_sequence(c->b, comma, 3);
+    struct node between = comma_node(c);
     struct state start = {0};
     struct node body = follow(&k, &start, build_empty(), false);
     for (uint32_t i = 0; i < k.n_queue && !c->failed; i++) {
         struct state s = state_of(&k, k.queue[i]);
         build_define(c->b, k.rules[k.queue[i]], follow(&k, &s, between, true));
     }
-    struct node array[] = {build_text(c->b, "[", 1), blank, body, blank, build_text(c->b, "]", 1)};
     free(k.rules);
     free(k.made);
     free(k.queue);
-    return build_sequence(c->b, array, 5);
+    return array_of(c, body);
 }
 
 /* ---- uniqueItems ---- */
@@ -367,7 +386,8 @@ static bool arrange(struct arranging *a, uint32_t place)
         if (a->n_made == MAX_ARRANGEMENTS) {
             return false;
         }
-        a->choices[a->n_made++] = build_sequence(a->c->b, a->chosen, 2 * place);
+        a->chosen[2 * place] = end_node(a->c, place == 0);
+        a->choices[a->n_made++] = build_sequence(a->c->b, a->chosen, 2 * place + 1);
     }
     if (place == a->n_places) {
         return true;
@@ -405,27 +425,22 @@ static struct node unique_node(struct compiler *c, const struct branch *b, const
         struct array_options o = {.min_items = t->min,
                                   .max_items = t->max,
                                   .max_counted = LANG_INFINITE,
-                                  .blank = c->blank,
+                                  .space = c->space,
                                   .distinct = nodes,
                                   .n_distinct = n};
         node = ok ? build_array(c->b, &o) : node;
     } else if (ok && n_places <= MAX_PLACES) {
-        struct node chosen[2 * MAX_PLACES];
-        struct node blank = build_lang(c->b, c->blank);
-        struct node comma[] = {blank, build_text(c->b, ",", 1), blank};
+        struct node chosen[2 * MAX_PLACES + 1];
         struct arranging a = {.c = c,
                               .b = b,
                               .t = t,
                               .n_places = n_places,
-                              .between = build_sequence(c->b, comma, 3),
+                              .between = comma_node(c),
                               .choices = nodes,
                               .chosen = chosen,
                               .values = values};
         ok = arrange(&a, 0);
-        struct node array[] = {build_text(c->b, "[", 1), blank,
-                               ok ? build_choice(c->b, nodes, a.n_made) : node, blank,
-                               build_text(c->b, "]", 1)};
-        node = build_sequence(c->b, array, 5);
+        node = array_of(c, ok ? build_choice(c->b, nodes, a.n_made) : node);
     } else {
         ok = false;
     }

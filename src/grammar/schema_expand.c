@@ -76,12 +76,12 @@ static uint32_t set_types(const struct value_set *set)
     uint32_t types = 0;
     for (uint32_t i = 0; i < set->n; i++) {
         const json_t *v = set->values[i];
-        types |= json_is_null(v)     ? TYPE_NULL
-                 : json_is_false(v)  ? TYPE_FALSE
-                 : json_is_true(v)   ? TYPE_TRUE
-                 : json_is_number(v) ? TYPE_NUMBER
-                 : json_is_string(v) ? TYPE_STRING
-                                     : 0;
+        types |= json_is_null(v)       ? TYPE_NULL
+                 : json_is_false(v)    ? TYPE_FALSE
+                 : json_is_true(v)     ? TYPE_TRUE
+                 : schema_is_number(v) ? TYPE_NUMBER
+                 : schema_is_text(v)   ? TYPE_STRING
+                                       : 0;
     }
     return types;
 }

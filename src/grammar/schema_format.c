@@ -20,11 +20,12 @@ static const struct part parts[] = {
     {"date", "(?:[0-9]{4}-<month-day>|<leap-year>-02-29)"},
     {"hour", "(?:[01][0-9]|2[0-3])"},
     {"minute", "[0-5][0-9]"},
-    {"fraction", "(?:\\.[0-9]+)?"},
+    {"fraction", "(?:\\.<figures>)?"},
+    {"any-time", "[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"},
     {"time", "(?:<hour>:<minute>:<minute><fraction>(?:[Zz]|[+-]<hour>:<minute>)|"
              "23:59:60<fraction>(?:[Zz]|[+-]00:00))"},
-    {"period-time", "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"},
-    {"period-date", "(?:[0-9]+Y(?:[0-9]+M(?:[0-9]+D)?)?|[0-9]+M(?:[0-9]+D)?|[0-9]+D)"},
+    {"period-time", "T(?:<figures>H(?:<figures>M(?:<figures>S)?)?|<figures>M(?:<figures>S)?|<figures>S)"},
+    {"period-date", "(?:<figures>Y(?:<figures>M(?:<figures>D)?)?|<figures>M(?:<figures>D)?|<figures>D)"},
     /* RFC 2673, and RFC 4291 as RFC 3986 spells it. */
     {"octet", "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"},
     {"ipv4", "<octet>\\.<octet>\\.<octet>\\.<octet>"},
@@ -76,35 +77,47 @@ static const struct format {
     const char *name, *pattern;
     uint32_t max_length; /* 0: none */
     bool wide;           /* <more> and <private> are not empty */
+    /* Where the pattern leaves out some that are valid: one that does not, for what must not have
+     * the format; NULL: the pattern itself. */
+    const char *all;
 } formats[] = {
-    {"date", "<date>", 0, false},
-    {"time", "<time>", 0, false},
-    {"date-time", "<date>[Tt]<time>", 0, false},
-    {"duration", "P(?:[0-9]+W|<period-time>|<period-date>(?:<period-time>)?)", 0, false},
-    {"email", "(?:<atom>(?:\\.<atom>)*|<quoted>)@<email-domain>", 254, false},
-    {"idn-email", "(?:<wide-atom>(?:\\.<wide-atom>)*|<quoted>)@<email-domain>", 254, false},
-    {"hostname", "<hostname>", 253, false},
-    {"ipv4", "<ipv4>", 0, false},
-    {"ipv6", "<ipv6>", 0, false},
-    {"uuid", "<hex>{8}-<hex>{4}-<hex>{4}-<hex>{4}-<hex>{12}", 0, false},
-    {"uri", "<uri>", 0, false},
-    {"uri-reference", "(?:<uri>|<relative>)", 0, false},
-    {"iri", "<uri>", 0, true},
-    {"iri-reference", "(?:<uri>|<relative>)", 0, true},
+    {"date", "<date>", 0, false, NULL},
+    {"time", "<time>", 0, false, "<any-time>"},
+    {"date-time", "<date>[Tt]<time>", 0, false, "<date>[Tt]<any-time>"},
+    {"duration", "P(?:<figures>W|<period-time>|<period-date>(?:<period-time>)?)", 0, false, NULL},
+    {"email", "(?:<atom>(?:\\.<atom>)*|<quoted>)@<email-domain>", 254, false, "[^]*@[^]*"},
+    {"idn-email", "(?:<wide-atom>(?:\\.<wide-atom>)*|<quoted>)@<email-domain>", 254, false, "[^]*@[^]*"},
+    {"hostname", "<hostname>", 253, false, "[0-9A-Za-z._\\u{80}-\\u{10FFFF}-]*"},
+    {"ipv4", "<ipv4>", 0, false, NULL},
+    {"ipv6", "<ipv6>", 0, false, NULL},
+    {"uuid", "<hex>{8}-<hex>{4}-<hex>{4}-<hex>{4}-<hex>{12}", 0, false, NULL},
+    {"uri", "<uri>", 0, false, NULL},
+    {"uri-reference", "(?:<uri>|<relative>)", 0, false, NULL},
+    {"iri", "<uri>", 0, true, NULL},
+    {"iri-reference", "(?:<uri>|<relative>)", 0, true, NULL},
     {"uri-template", "(?:[!#$&-;=?-\\[\\]_a-z~<ucs>]|<escaped>|"
-                     "\\{[+#./;?&=,!@|]?<varspec>(?:,<varspec>)*\\})*", 0, false},
-    {"json-pointer", "<pointer>", 0, false},
-    {"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|<pointer>)", 0, false},
+                     "\\{[+#./;?&=,!@|]?<varspec>(?:,<varspec>)*\\})*", 0, false, NULL},
+    {"json-pointer", "<pointer>", 0, false, NULL},
+    {"relative-json-pointer", "(?:0|[1-9][0-9]*)(?:#|<pointer>)", 0, false, NULL},
 };
 /* clang-format on */
 
-static const char *part_pattern(const char *name, size_t n, bool wide)
+/* How the parts are meant. */
+struct meaning {
+    bool wide;
+    bool bounded; /* <figures> are as few as people write */
+};
+
+static const char *part_pattern(const char *name, size_t n, const struct meaning *m)
 {
     if (n == 4 && memcmp(name, "more", 4) == 0) {
-        return wide ? "<ucs>" : "";
+        return m->wide ? "<ucs>" : "";
     }
     if (n == 7 && memcmp(name, "private", 7) == 0) {
-        return wide ? "<iprivate>" : "";
+        return m->wide ? "<iprivate>" : "";
+    }
+    if (n == 7 && memcmp(name, "figures", 7) == 0) {
+        return m->bounded ? "[0-9]{1,9}" : "[0-9]+";
     }
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (strlen(parts[i].name) == n && memcmp(parts[i].name, name, n) == 0) {
@@ -115,14 +128,13 @@ static const char *part_pattern(const char *name, size_t n, bool wide)
 }
 
 /* Parts name parts that are simpler, so this ends. */
-static void append_expanded(struct buf *out, const char *pattern, bool wide)
+static void append_expanded(struct buf *out, const char *pattern, const struct meaning *m)
 {
     while (*pattern) {
         const char *end = *pattern == '<' ? strchr(pattern, '>') : NULL;
-        const char *part =
-            end ? part_pattern(pattern + 1, (size_t)(end - pattern - 1), wide) : NULL;
+        const char *part = end ? part_pattern(pattern + 1, (size_t)(end - pattern - 1), m) : NULL;
         if (part) {
-            append_expanded(out, part, wide);
+            append_expanded(out, part, m);
             pattern = end + 1;
         } else {
             buf_append_char(out, *pattern++);
@@ -151,22 +163,27 @@ static struct lang number_range(struct compiler *c, json_int_t min, json_int_t m
     return lang_and_all(c->langs, all, 3);
 }
 
-static struct lang format_lang(struct compiler *c, uint32_t schema, const struct format *f)
+static struct lang format_lang(struct compiler *c, uint32_t schema, const struct format *f,
+                               bool all)
 {
+    struct meaning m = {f->wide, !all && json_bounds_plain(&c->o.bounds)};
     struct buf pattern;
     buf_init(&pattern, LANG_MAX_PATTERN_BYTES);
-    append_expanded(&pattern, f->pattern, f->wide);
+    append_expanded(&pattern, all && f->all ? f->all : f->pattern, &m);
     struct lang l = string_regex(c, schema, "format", pattern.data, pattern.len);
     struct lang any = lang_any_char(c->langs, c->spelling);
     buf_free(&pattern);
-    return f->max_length ? lang_and(c->langs, l, lang_repeat(c->langs, any, 0, f->max_length)) : l;
+    return f->max_length && !all
+               ? lang_and(c->langs, l, lang_repeat(c->langs, any, 0, f->max_length))
+               : l;
 }
 
-struct lang value_format(struct compiler *c, uint32_t schema, const char *name, uint32_t type)
+struct lang value_format(struct compiler *c, uint32_t schema, const char *name, uint32_t type,
+                         bool all)
 {
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         if (strcmp(formats[i].name, name) == 0) {
-            return type == TYPE_STRING ? format_lang(c, schema, &formats[i]) : lang_all();
+            return type == TYPE_STRING ? format_lang(c, schema, &formats[i], all) : lang_all();
         }
     }
     for (size_t i = 0; i < sizeof number_formats / sizeof *number_formats; i++) {

@@ -14,6 +14,7 @@
 #ifndef LLLM_GRAMMAR_SCHEMA_INTERNAL_H
 #define LLLM_GRAMMAR_SCHEMA_INTERNAL_H
 
+#include "base/json_scan.h"
 #include "base/strmap.h"
 #include "base/utf8.h"
 #include "grammar/schema.h"
@@ -220,9 +221,12 @@ struct compiler {
     uint64_t work;
     enum lang_spelling spelling; /* of strings that are values */
     struct lang content;         /* any string */
-    struct lang blank;
+    struct json_space space;
     struct lang number, plain_number; /* any, and without exponent */
-    const char *dead_end; /* pointer of a keyword that leaves nothing, for the sentence */
+    const json_t *root;
+    bool only_asks;        /* by schema_contradicts: nobody reads the sentence */
+    const char *conflict;  /* pointer of a part that nothing satisfies */
+    uint32_t most_figures; /* of a number that the schema names, on one side of the point */
 };
 
 /* ---- schema_tables.c: tables and errors ---- */
@@ -259,6 +263,42 @@ static inline struct schema *schema_get(const struct compiler *c, uint32_t id)
 }
 const char *schema_where(struct compiler *c, uint32_t schema, const char *keyword);
 
+/* ---- schema_decimal.c ---- */
+
+/* Numbers that a json_t would round are in a tree of schema_read by their figures, as texts that no
+ * JSON string can be: these two tell numbers from texts. */
+bool schema_is_number(const json_t *v);
+bool schema_is_text(const json_t *v);
+
+enum { DOUBLE_BYTES = 64 };
+/* |value| = 0.DIGITS * 10^point, no zero at either end of the digits; none: zero, point 0. */
+struct decimal {
+    bool negative;
+    uint32_t n;
+    int64_t point;
+    const char *digits;
+};
+/* v: a number; a double is the shortest text that reads as it. The digits live in the arena. */
+struct decimal decimal_of(struct arena *arena, const json_t *v);
+bool decimal_fits(const struct decimal *d); /* within SCHEMA_MAX_FIGURES */
+bool decimal_is_whole(const struct decimal *d);
+/* The magnitude of a whole one, cut to `most`. */
+uint32_t decimal_count(const struct decimal *d, uint32_t most);
+/* The number where the text stands, exactly; NULL with an error where there is none. */
+json_t *decimal_scan(struct json_scan *s);
+
+/* ---- schema_conflict.c, schema.c ---- */
+
+/* The sentence about a schema that nothing satisfies, itself or a part of it, with the pointer of
+ * the keyword that is to blame and those that it contradicts; false where they were not found. */
+bool conflict_explain(const json_t *schema, const struct schema_options *o, struct error *e);
+struct trial {
+    struct buf place; /* gets the pointer of the part */
+    uint64_t work;    /* that it may take (langs_set_work): what it took is taken off */
+};
+/* Whether it is so. */
+bool schema_contradicts(const json_t *schema, const struct schema_options *o, struct trial *t);
+
 /* ---- documents.c: places, addresses, references ---- */
 
 bool documents_begin(struct compiler *c, const json_t *schema, uint32_t *root);
@@ -285,6 +325,7 @@ bool keywords_check(struct compiler *c, uint32_t schema);
  */
 const char *keyword_at(size_t i);
 bool keyword_name(const char *name);
+bool keyword_asserts(const char *name); /* one that may make a schema say something about a value */
 /* schema_words.c: true for what is neither a keyword nor a known annotation; *meant: the keyword
  * that it is one or two slips away from, or NULL. */
 bool schema_word_unknown(const char *word, const char **meant);
@@ -297,7 +338,7 @@ extern const struct keyword_child keyword_children[]; /* ends with name NULL */
 /* TRIVIAL_REF, TRIVIAL_DYNAMIC_REF: nothing but a reference. */
 enum trivial { TRIVIAL_NO, TRIVIAL_TRUE, TRIVIAL_FALSE, TRIVIAL_REF, TRIVIAL_DYNAMIC_REF };
 enum trivial schema_trivial(struct compiler *c, uint32_t schema);
-/* A count as keywords have it: 2 or 2.0; larger than fits is LANG_INFINITE - 1. */
+/* A count as keywords have it: 2, 2.0 or 2e0; larger than fits is LANG_MAX_REPEAT. */
 bool keyword_count(const json_t *v, uint32_t *count);
 
 /* ---- goal.c ---- */
@@ -360,18 +401,31 @@ void or_not_array_keywords(struct compiler *c, struct branches *acc, uint32_t sc
 struct branches expand_object_value(struct compiler *c, uint32_t schema, bool negated);
 struct branches expand_array_value(struct compiler *c, uint32_t schema, bool negated);
 uint32_t class_intern(struct compiler *c, struct lang keys, struct id_list names);
-/* The keys that a schema's own properties and patternProperties speak about. */
+/* The content of keys that patternProperties speak about, and the names of properties. */
 struct lang own_patterns(struct compiler *c, uint32_t schema);
 struct id_list own_names(struct compiler *c, uint32_t schema);
+/* What properties, patternProperties, additionalProperties and propertyNames say, each about one
+ * key or a class of them: their values satisfy the child, or there are none (`forbids`). */
+struct about_members {
+    bool is_name, forbids;
+    uint32_t child; /* schema */
+    uint32_t name;
+    struct lang keys; /* but for names */
+    struct id_list names;
+};
+/* In the arena. */
+const struct about_members *members_said(struct compiler *c, uint32_t schema, uint32_t scope,
+                                         uint32_t *n);
 /* Keywords whose values are languages of texts, by the type of value that they are about. */
 struct scalar_keyword {
     const char *name;
     uint32_t type;
 };
 extern const struct scalar_keyword scalar_keywords[]; /* ends with name NULL */
-/* lang_all() where it says nothing about values of this type. */
-struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema,
-                                const struct scalar_keyword *k);
+/* lang_all() where it says nothing about values of this type. all: nothing that is valid is left
+ * out, for the opposite. */
+struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struct scalar_keyword *k,
+                                bool all);
 
 /* ---- scalar.c, number.c, format.c ---- */
 
@@ -381,14 +435,18 @@ struct lang number_compare(struct compiler *c, const json_t *bound, bool less, b
 struct lang number_equal(struct compiler *c, const json_t *v);
 /* The same as texts with what may follow them: 1 or 2. */
 uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2]);
-struct lang number_without_point(struct compiler *c); /* within the bounds */
+struct lang number_without_point(struct compiler *c, uint32_t max); /* of at most max figures */
 struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor);
-struct lang number_plain(struct compiler *c); /* any number, without exponent */
+/* Any number without exponent that has at most so many figures on a side of the point; like_double:
+ * and with a point not more than a double tells apart. */
+struct lang number_plain(struct compiler *c, uint32_t max, bool like_double);
 struct lang number_integer(struct compiler *c);
 /* The whole content matches; for formats. */
 struct lang string_regex(struct compiler *c, uint32_t schema, const char *keyword,
                          const char *pattern, size_t n);
-struct lang value_format(struct compiler *c, uint32_t schema, const char *name, uint32_t type);
+/* all: with what is valid and not written (formats that are held as subsets, long figures). */
+struct lang value_format(struct compiler *c, uint32_t schema, const char *name, uint32_t type,
+                         bool all);
 struct lang string_pattern(struct compiler *c, uint32_t schema, const char *keyword,
                            const char *pattern, size_t n);
 /* The texts of a branch's numbers, and the contents of its strings; plain: as they are generated,

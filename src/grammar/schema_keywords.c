@@ -5,7 +5,7 @@
  * as the specification wants it. */
 #include "grammar/schema_internal.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 const struct keyword_child keyword_children[] = {
@@ -153,18 +153,64 @@ bool keyword_name(const char *name)
 
 bool keyword_count(const json_t *v, uint32_t *count)
 {
-    double d = json_number_value(v);
-    if (!json_is_number(v) || !(d >= 0) || d != floor(d)) {
+    if (!schema_is_number(v)) {
         return false;
     }
-    *count = d < LANG_MAX_REPEAT ? (uint32_t)d : LANG_MAX_REPEAT;
-    return true;
+    struct arena *arena = arena_new();
+    struct decimal d = decimal_of(arena, v);
+    bool ok = !d.negative && decimal_is_whole(&d);
+    if (ok) {
+        *count = decimal_count(&d, LANG_MAX_REPEAT);
+    }
+    arena_free(arena);
+    return ok;
+}
+
+/* The first number within a value that has too many figures. */
+static const json_t *too_long(struct compiler *c, const json_t *v, uint32_t depth)
+{
+    const json_t *found = NULL;
+    const char *key;
+    json_t *one;
+    size_t i;
+    if (depth > SCHEMA_MAX_DEPTH || json_is_number(v)) { /* deeper is refused; a json_t is short */
+        return NULL;
+    }
+    json_object_foreach((json_t *)v, key, one)
+    {
+        found = found ? found : too_long(c, one, depth + 1);
+    }
+    json_array_foreach((json_t *)v, i, one)
+    {
+        found = found ? found : too_long(c, one, depth + 1);
+    }
+    if (schema_is_number(v)) {
+        struct decimal d = decimal_of(c->arena, v);
+        found = decimal_fits(&d) ? NULL : v;
+    }
+    return found;
+}
+
+static bool check_figures(struct compiler *c, uint32_t schema, const char *keyword, const json_t *v)
+{
+    return !too_long(c, v, 0) ||
+           schema_fail(
+               c, ERROR_LIMIT, schema, keyword,
+               "numbers with more than %d figures before or behind the point, when they are "
+               "written without an exponent, cannot be held",
+               SCHEMA_MAX_FIGURES);
+}
+
+bool keyword_asserts(const char *name)
+{
+    const struct keyword *k = find_keyword(name);
+    return k && k->asserts;
 }
 
 static bool is_names(const json_t *v)
 {
     for (size_t i = 0; i < json_array_size(v); i++) {
-        if (!json_is_string(json_array_get(v, i))) {
+        if (!schema_is_text(json_array_get(v, i))) {
             return false;
         }
     }
@@ -177,7 +223,8 @@ static bool check_type(struct compiler *c, uint32_t schema, const json_t *v)
                                         "number", "string",  "integer"};
     size_t n = json_is_array(v) ? json_array_size(v) : 1;
     for (size_t i = 0; i < n; i++) {
-        const char *word = json_string_value(json_is_array(v) ? json_array_get(v, i) : v);
+        const json_t *one = json_is_array(v) ? json_array_get(v, i) : v;
+        const char *word = schema_is_text(one) ? json_string_value(one) : NULL;
         bool known = false;
         for (size_t j = 0; word && j < sizeof types / sizeof *types; j++) {
             known = known || strcmp(word, types[j]) == 0;
@@ -194,7 +241,7 @@ static bool check_type(struct compiler *c, uint32_t schema, const json_t *v)
 
 static bool check_dialect(struct compiler *c, uint32_t schema, const json_t *v)
 {
-    const char *text = json_string_value(v);
+    const char *text = schema_is_text(v) ? json_string_value(v) : NULL;
     if (!text) {
         return schema_fail(c, ERROR_INPUT, schema, "$schema", "must be a text");
     }
@@ -232,6 +279,38 @@ static bool wrong(struct compiler *c, uint32_t schema, const char *keyword, cons
     return schema_fail(c, ERROR_INPUT, schema, keyword, "must be %s", what);
 }
 
+static bool check_number(struct compiler *c, uint32_t schema, const struct keyword *k,
+                         const json_t *v)
+{
+    bool divides = k->shape == A_DIVISOR;
+    const char *what = divides ? "a number above 0" : "a number";
+    if (!schema_is_number(v)) {
+        return wrong(c, schema, k->name, what);
+    }
+    struct decimal d = decimal_of(c->arena, v);
+    if (divides && (d.negative || d.n == 0)) {
+        return wrong(c, schema, k->name, what);
+    }
+    if (!check_figures(c, schema, k->name, v)) {
+        return false;
+    }
+    int64_t behind = (int64_t)d.n - d.point, most = d.point > behind ? d.point : behind;
+    c->most_figures = most > c->most_figures ? (uint32_t)most : c->most_figures;
+    return true;
+}
+
+static bool check_values(struct compiler *c, uint32_t schema, const json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char place[32];
+        snprintf(place, sizeof place, "enum/%zu", i);
+        if (!check_figures(c, schema, place, json_array_get(list, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool check_keyword(struct compiler *c, uint32_t schema, const struct keyword *k,
                           const json_t *v)
 {
@@ -245,14 +324,12 @@ static bool check_keyword(struct compiler *c, uint32_t schema, const struct keyw
     case A_MAP:
         return json_is_object(v) || wrong(c, schema, k->name, "an object of schemas");
     case A_NUMBER:
-        return json_is_number(v) || wrong(c, schema, k->name, "a number");
     case A_DIVISOR:
-        return (json_is_number(v) && json_number_value(v) > 0) ||
-               wrong(c, schema, k->name, "a number above 0");
+        return check_number(c, schema, k, v);
     case A_COUNT:
         return keyword_count(v, &count) || wrong(c, schema, k->name, "a whole number from 0 on");
     case A_TEXT:
-        return json_is_string(v) || wrong(c, schema, k->name, "a text");
+        return schema_is_text(v) || wrong(c, schema, k->name, "a text");
     case A_BOOLEAN:
         return json_is_boolean(v) || wrong(c, schema, k->name, "true or false");
     case A_NAMES:
@@ -268,7 +345,10 @@ static bool check_keyword(struct compiler *c, uint32_t schema, const struct keyw
     case A_TYPE:
         return check_type(c, schema, v);
     case A_VALUES:
-        return json_is_array(v) || wrong(c, schema, k->name, "a list of values");
+        return json_is_array(v) ? check_values(c, schema, v)
+                                : wrong(c, schema, k->name, "a list of values");
+    case A_VALUE:
+        return check_figures(c, schema, k->name, v);
     case A_DIALECT:
         return check_dialect(c, schema, v);
     case A_VOCABULARY:

@@ -45,7 +45,7 @@ void or_not_scalar_keywords(struct compiler *c, struct branches *acc, uint32_t s
             continue;
         }
         bool number = k->type == TYPE_NUMBER;
-        struct lang l = scalar_keyword_lang(c, schema, k);
+        struct lang l = scalar_keyword_lang(c, schema, k, true);
         struct atom a = {.kind = number ? NUMBER_LANG : STRING_LANG,
                          .a = lang_minus(c->langs, number ? c->plain_number : c->content, l).id};
         if (a.a != lang_none().id) {
@@ -80,32 +80,15 @@ static void or_member(struct compiler *c, struct branches *acc, uint32_t name, u
 static void or_not_members(struct compiler *c, struct branches *acc, uint32_t schema,
                            uint32_t scope)
 {
-    const json_t *v = schema_get(c, schema)->value;
-    json_t *map = json_object_get(v, "properties"), *one;
-    const char *key;
-    size_t n;
-    json_object_keylen_foreach(map, key, n, one)
-    {
-        uint32_t child = schema_child_key(c, schema, "properties", key, n);
-        or_member(c, acc, name_intern(c, key, n), not_goal(c, child, scope), child, NULL);
-    }
-    map = json_object_get(v, "patternProperties");
-    json_object_keylen_foreach(map, key, n, one)
-    {
-        uint32_t child = schema_child_key(c, schema, "patternProperties", key, n);
-        or_exists(c, acc, string_pattern(c, schema, "patternProperties", key, n),
-                  (struct id_list){0}, not_goal(c, child, scope), child, NULL);
-    }
-    if (json_object_get(v, "additionalProperties")) {
-        uint32_t child = schema_child(c, schema, "additionalProperties");
-        or_exists(c, acc, lang_minus(c->langs, c->content, own_patterns(c, schema)),
-                  own_names(c, schema), not_goal(c, child, scope), child, NULL);
-    }
-    if (json_object_get(v, "propertyNames")) {
-        uint32_t child = schema_child(c, schema, "propertyNames");
-        struct lang keys = goal_strings(c, goal_of(c, literal_make(child, scope, false)));
-        or_exists(c, acc, lang_minus(c->langs, c->content, keys), (struct id_list){0}, GOAL_TRUE,
-                  child, NULL);
+    uint32_t n;
+    const struct about_members *m = members_said(c, schema, scope, &n);
+    for (uint32_t i = 0; i < n; i++, m++) {
+        uint32_t goal = m->forbids ? GOAL_TRUE : not_goal(c, m->child, scope);
+        if (m->is_name) {
+            or_member(c, acc, m->name, goal, m->child, NULL);
+        } else {
+            or_exists(c, acc, m->keys, m->names, goal, m->child, NULL);
+        }
     }
 }
 

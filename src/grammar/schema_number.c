@@ -3,52 +3,7 @@
  * they are is said beside it (plain_number in struct compiler). */
 #include "grammar/schema_internal.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* |value| = 0.DIGITS * 10^point, no zero at either end of the digits; no digits: zero. */
-struct decimal {
-    bool negative;
-    int n, point;
-    char digits[40];
-};
-
-static struct decimal decimal_of(const json_t *v)
-{
-    char text[64];
-    if (json_is_integer(v)) {
-        snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
-    } else { /* the shortest text that reads as the same double: what people wrote */
-        for (int precision = 1; precision <= 17; precision++) {
-            snprintf(text, sizeof text, "%.*e", precision - 1, json_real_value(v));
-            if (strtod(text, NULL) == json_real_value(v)) {
-                break;
-            }
-        }
-    }
-    struct decimal d = {.negative = text[0] == '-'};
-    bool behind = false;
-    for (const char *p = text + d.negative; *p; p++) {
-        if (*p == 'e') {
-            d.point += atoi(p + 1);
-            break;
-        }
-        if (*p == '.') {
-            behind = true;
-        } else if (d.n || *p != '0') {
-            d.digits[d.n++] = *p;
-            d.point += !behind;
-        } else {
-            d.point -= behind;
-        }
-    }
-    while (d.n && d.digits[d.n - 1] == '0') {
-        d.n--;
-    }
-    d.negative = d.negative && d.n;
-    return d;
-}
 
 /* ---- parts ---- */
 
@@ -106,14 +61,18 @@ static struct lang with_point(struct compiler *c, uint32_t max)
     return all;
 }
 
-struct lang number_plain(struct compiler *c)
+/* The same with any figures behind the point. */
+static struct lang any_point(struct compiler *c, uint32_t max)
 {
-    uint32_t max = c->o.bounds.unbounded    ? LANG_INFINITE
-                   : c->o.bounds.max_digits ? c->o.bounds.max_digits
-                                            : 1;
-    struct lang whole = whole_number(c, max);
-    struct lang all = c->o.bounds.unbounded ? then(c, whole, any_fraction(c))
-                                            : lang_or(c->langs, whole, with_point(c, max));
+    return then(c, whole_number(c, max), then(c, text_lang(c, ".", 1), digits(c, 1, max)));
+}
+
+struct lang number_plain(struct compiler *c, uint32_t max, bool like_double)
+{
+    max = max ? max : 1;
+    like_double = like_double && max != LANG_INFINITE;
+    struct lang all = lang_or(c->langs, whole_number(c, max),
+                              like_double ? with_point(c, max) : any_point(c, max));
     return then(c, lang_optional(c->langs, text_lang(c, "-", 1)), all);
 }
 
@@ -126,14 +85,13 @@ struct figures {
 static struct figures figures_of(struct compiler *c, const struct decimal *d)
 {
     struct figures f = {0};
-    f.n_whole = d->point > 0 && d->n ? (size_t)d->point : 1;
-    f.n_fraction = d->n > d->point ? (size_t)(d->n - d->point) : 0;
-    f.n_fraction = d->n ? f.n_fraction : 0;
+    f.n_whole = d->point > 0 ? (size_t)d->point : 1;
+    f.n_fraction = (int64_t)d->n > d->point ? (size_t)((int64_t)d->n - d->point) : 0;
     f.whole = arena_alloc(c->arena, f.n_whole + 1);
     f.fraction = arena_alloc(c->arena, f.n_fraction + 1);
     memset(f.whole, '0', f.n_whole);
     memset(f.fraction, '0', f.n_fraction);
-    for (int i = 0; i < d->n; i++) {
+    for (int64_t i = 0; i < (int64_t)d->n; i++) {
         if (i < d->point) {
             f.whole[i] = d->digits[i];
         } else {
@@ -144,20 +102,28 @@ static struct figures figures_of(struct compiler *c, const struct decimal *d)
 }
 
 /* Texts of figures that begin like [text, n] and have a smaller (larger) one at the first place
- * where they differ; then `tail(i)` figures, or any number of them. */
+ * where they differ; then as many figures as text has, or any number of them. */
 static struct lang differing(struct compiler *c, const char *text, size_t n, bool larger,
                              bool same_length)
 {
     struct lang all = lang_none();
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = n; i-- > 0;) {
         int digit = text[i] - '0';
+        uint32_t rest = (uint32_t)(n - 1 - i);
         struct lang here = larger ? digit_range(c, digit + 1, 9) : digit_range(c, 0, digit - 1);
-        if (here.id != lang_none().id) {
-            uint32_t rest = (uint32_t)(n - 1 - i);
-            struct lang l =
-                then(c, here, same_length ? digits(c, rest, rest) : digits(c, 0, LANG_INFINITE));
-            also(c, &all, then(c, text_lang(c, text, i), l));
-        }
+        struct lang tail = same_length ? digits(c, rest, rest) : digits(c, 0, LANG_INFINITE);
+        all = then(c, text_lang(c, text + i, 1), all);
+        also(c, &all, then(c, here, tail));
+    }
+    return all;
+}
+
+/* The beginnings of [text, n] but for the empty one and all of it. */
+static struct lang beginnings(struct compiler *c, const char *text, size_t n)
+{
+    struct lang all = lang_none();
+    for (size_t i = n > 0 ? n - 1 : 0; i-- > 0;) {
+        all = then(c, text_lang(c, text + i, 1), lang_optional(c->langs, all));
     }
     return all;
 }
@@ -210,9 +176,7 @@ static struct lang magnitude_smaller(struct compiler *c, const struct figures *f
     if (f->n_fraction) {
         struct lang whole = text_lang(c, f->whole, f->n_whole);
         struct lang fraction = differing(c, f->fraction, f->n_fraction, false, false);
-        for (size_t i = 1; i < f->n_fraction; i++) {
-            also(c, &fraction, text_lang(c, f->fraction, i));
-        }
+        also(c, &fraction, beginnings(c, f->fraction, f->n_fraction));
         also(c, &all, whole);
         also(c, &all, then(c, whole, then(c, text_lang(c, ".", 1), fraction)));
     }
@@ -222,7 +186,7 @@ static struct lang magnitude_smaller(struct compiler *c, const struct figures *f
 struct lang number_compare(struct compiler *c, const json_t *bound, bool less, bool equal,
                            bool more)
 {
-    struct decimal d = decimal_of(bound);
+    struct decimal d = decimal_of(c->arena, bound);
     struct figures f = figures_of(c, &d);
     struct lang minus = text_lang(c, "-", 1), same = magnitude_equal(c, &f), all = lang_none();
     struct lang any = then(c, digits(c, 1, LANG_INFINITE), any_fraction(c));
@@ -253,7 +217,7 @@ struct lang number_equal(struct compiler *c, const json_t *v)
 /* Two ways for zero, one for all others, each with zeros behind it; plain: one, and none. */
 uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2])
 {
-    struct decimal d = decimal_of(v);
+    struct decimal d = decimal_of(c->arena, v);
     struct figures f = figures_of(c, &d);
     size_t n = 1 + f.n_whole + (f.n_fraction ? 1 + f.n_fraction : 0);
     char *text = arena_alloc(c->arena, n + 1);
@@ -272,9 +236,11 @@ uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct la
     return d.n || plain ? 1 : 2;
 }
 
-struct lang number_without_point(struct compiler *c)
+struct lang number_without_point(struct compiler *c, uint32_t max)
 {
-    return lang_json_integer(c->langs, &c->o.bounds);
+    struct json_bounds bounds = c->o.bounds;
+    bounds.max_digits = max;
+    return lang_json_integer(c->langs, &bounds);
 }
 
 struct lang number_integer(struct compiler *c)
@@ -288,21 +254,19 @@ struct lang number_integer(struct compiler *c)
 /* The divisor is modulus / 10^places. */
 struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor)
 {
-    struct decimal d = decimal_of(divisor);
-    uint64_t modulus = 0;
-    int places = d.n > d.point ? d.n - d.point : 0;
-    for (int i = 0; i < d.n || i < d.point; i++) {
-        modulus = 10 * modulus + (i < d.n ? (uint64_t)(d.digits[i] - '0') : 0);
-        if (modulus > SCHEMA_MAX_REMAINDERS) {
-            break;
-        }
-    }
-    if (modulus > SCHEMA_MAX_REMAINDERS || places > 60) {
+    struct decimal d = decimal_of(c->arena, divisor);
+    int64_t places = (int64_t)d.n > d.point ? (int64_t)d.n - d.point : 0;
+    d.point += places; /* the figures as a whole number */
+    uint32_t modulus = decimal_count(&d, SCHEMA_MAX_REMAINDERS + 1);
+    if (modulus > SCHEMA_MAX_REMAINDERS || places > LANG_MAX_PLACES) {
         schema_fail(c, ERROR_UNSUPPORTED, schema, "multipleOf",
-                    "divisors whose figures make a number above %d cannot be held",
-                    SCHEMA_MAX_REMAINDERS);
+                    modulus > SCHEMA_MAX_REMAINDERS
+                        ? "divisors whose figures make a number above %d cannot be held"
+                        : "divisors with more than %d figures behind the point cannot be held",
+                    modulus > SCHEMA_MAX_REMAINDERS ? (int)SCHEMA_MAX_REMAINDERS
+                                                    : (int)LANG_MAX_PLACES);
         return lang_none();
     }
     return then(c, lang_optional(c->langs, text_lang(c, "-", 1)),
-                lang_multiples(c->langs, (uint32_t)modulus, (uint32_t)places));
+                lang_multiples(c->langs, modulus, (uint32_t)places));
 }

@@ -309,7 +309,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
                                .n_families = n_families,
                                .min_members = m.min,
                                .max_members = m.max,
-                               .blank = c->blank,
+                               .space = c->space,
                                .in_order = c->o.in_order,
                                .plain_keys = json_bounds_plain(&c->o.bounds)};
     struct node node = c->failed ? build_none() : build_object(c->b, &o);

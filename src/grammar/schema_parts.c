@@ -62,7 +62,8 @@ static struct lang length_lang(struct compiler *c, uint32_t min, uint32_t max)
                      : lang_repeat(c->langs, lang_any_char(c->langs, c->spelling), min, max);
 }
 
-struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struct scalar_keyword *k)
+struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struct scalar_keyword *k,
+                                bool all)
 {
     const char *name = k->name;
     const json_t *v = member(c, schema, name);
@@ -80,7 +81,7 @@ struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struc
     }
     if (strcmp(name, "format") == 0) {
         return c->o.format_annotates ? lang_all()
-                                     : value_format(c, schema, json_string_value(v), k->type);
+                                     : value_format(c, schema, json_string_value(v), k->type, all);
     }
     bool equal = name[0] == 'm', less = strstr(name, "aximum");
     return number_compare(c, v, less, equal, !less);
@@ -100,7 +101,7 @@ void and_scalar_keywords(struct compiler *c, struct branches *acc, uint32_t sche
         if (!member(c, schema, k->name) || !allows(acc, k->type) || (both && length)) {
             continue;
         }
-        struct lang l = scalar_keyword_lang(c, schema, k);
+        struct lang l = scalar_keyword_lang(c, schema, k, false);
         struct atom a = {.kind = k->type == TYPE_NUMBER ? NUMBER_LANG : STRING_LANG, .a = l.id};
         if (!lang_same(l, lang_all())) {
             add_atom(c, acc, a, schema, k->name);
@@ -155,48 +156,57 @@ static uint32_t child_goal(struct compiler *c, uint32_t child, uint32_t scope)
     return goal_of(c, literal_make(child, scope, false));
 }
 
-static void and_members(struct compiler *c, struct branches *acc, uint32_t schema, uint32_t scope)
+const struct about_members *members_said(struct compiler *c, uint32_t schema, uint32_t scope,
+                                         uint32_t *n)
 {
     const json_t *v = schema_get(c, schema)->value;
-    json_t *map = json_object_get(v, "properties"), *one;
+    json_t *properties = json_object_get(v, "properties"),
+           *patterns = json_object_get(v, "patternProperties"), *one;
+    size_t most = json_object_size(properties) + json_object_size(patterns) + 2, length;
+    struct about_members *all = arena_alloc(c->arena, most * sizeof *all), *next = all;
     const char *key;
-    size_t n;
-    json_object_keylen_foreach(map, key, n, one)
+    memset(all, 0, most * sizeof *all);
+    json_object_keylen_foreach(properties, key, length, one)
     {
-        uint32_t child = schema_child_key(c, schema, "properties", key, n);
-        struct atom a = {
-            .kind = OBJECT_PROPERTY, .a = name_intern(c, key, n), .b = child_goal(c, child, scope)};
-        add_atom(c, acc, a, child, NULL);
+        *next++ =
+            (struct about_members){.is_name = true,
+                                   .child = schema_child_key(c, schema, "properties", key, length),
+                                   .name = name_intern(c, key, length)};
     }
-    map = json_object_get(v, "patternProperties");
-    json_object_keylen_foreach(map, key, n, one)
+    json_object_keylen_foreach(patterns, key, length, one)
     {
-        uint32_t child = schema_child_key(c, schema, "patternProperties", key, n);
-        struct lang keys = string_pattern(c, schema, "patternProperties", key, n);
-        struct atom a = {.kind = OBJECT_CLASS,
-                         .a = class_intern(c, keys, (struct id_list){0}),
-                         .b = child_goal(c, child, scope)};
-        add_atom(c, acc, a, child, NULL);
+        *next++ = (struct about_members){
+            .child = schema_child_key(c, schema, "patternProperties", key, length),
+            .keys = string_pattern(c, schema, "patternProperties", key, length)};
     }
     if (json_object_get(v, "additionalProperties")) {
-        uint32_t child = schema_child(c, schema, "additionalProperties");
-        struct lang keys = lang_minus(c->langs, c->content, own_patterns(c, schema));
-        struct atom a = {.kind = OBJECT_CLASS,
-                         .a = class_intern(c, keys, own_names(c, schema)),
-                         .b = child_goal(c, child, scope)};
-        if (a.b != GOAL_TRUE) {
-            add_atom(c, acc, a, child, NULL);
-        }
+        *next++ = (struct about_members){
+            .child = schema_child(c, schema, "additionalProperties"),
+            .keys = lang_minus(c->langs, c->content, own_patterns(c, schema)),
+            .names = own_names(c, schema)};
     }
     if (json_object_get(v, "propertyNames")) {
         uint32_t child = schema_child(c, schema, "propertyNames");
         struct lang keys = goal_strings(c, child_goal(c, child, scope));
-        struct atom a = {
-            .kind = OBJECT_CLASS,
-            .a = class_intern(c, lang_minus(c->langs, c->content, keys), (struct id_list){0}),
-            .b = GOAL_FALSE};
-        if (!lang_same(keys, c->content)) {
-            add_atom(c, acc, a, child, NULL);
+        *next++ = (struct about_members){
+            .forbids = true, .child = child, .keys = lang_minus(c->langs, c->content, keys)};
+    }
+    *n = (uint32_t)(next - all);
+    return all;
+}
+
+static void and_members(struct compiler *c, struct branches *acc, uint32_t schema, uint32_t scope)
+{
+    uint32_t n;
+    const struct about_members *m = members_said(c, schema, scope, &n);
+    for (uint32_t i = 0; i < n; i++, m++) {
+        uint32_t goal = m->forbids ? GOAL_FALSE : child_goal(c, m->child, scope);
+        struct atom a = {.kind = m->is_name ? OBJECT_PROPERTY : OBJECT_CLASS,
+                         .a = m->is_name ? m->name : class_intern(c, m->keys, m->names),
+                         .b = goal};
+        bool says = m->is_name || (goal != GOAL_TRUE && !lang_same(m->keys, lang_none()));
+        if (says) {
+            add_atom(c, acc, a, m->child, NULL);
         }
     }
 }

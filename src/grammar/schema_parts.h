@@ -9,6 +9,10 @@
 struct node schema_object_build(struct build *b, const json_t *schema,
                                 const struct schema_options *o, struct error *e);
 
+/* Where no object satisfies a schema: the sentence that grammar_json_schema would have for it,
+ * which begins with the pointer of the keyword to blame. False where there is none. */
+bool schema_object_explain(const json_t *schema, const struct schema_options *o, struct error *e);
+
 /* The values of a property: strings as plain text, without quotes and escapes, and all others. */
 struct schema_part {
     struct lang strings;

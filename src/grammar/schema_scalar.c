@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { FEW_FIGURES = 12 }; /* less than any bound leaves out */
+
 /* ---- sets of values ---- */
 
 /* plain: as it is generated; else in every way that means the value. */
@@ -19,7 +21,7 @@ static struct lang set_numbers(struct compiler *c, struct value_set *set, bool p
         struct lang_word *words = arena_alloc(c->arena, (2 * (size_t)set->n + 1) * sizeof *words);
         size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
-            if (json_is_number(set->values[i])) {
+            if (schema_is_number(set->values[i])) {
                 n += number_words(c, set->values[i], plain, words + n);
             }
         }
@@ -37,7 +39,7 @@ static struct lang set_strings(struct compiler *c, struct value_set *set, bool p
         size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
             const json_t *v = set->values[i];
-            if (json_is_string(v)) {
+            if (schema_is_text(v)) {
                 words[n++] =
                     (struct lang_word){json_string_value(v), json_string_length(v), lang_empty()};
             }
@@ -81,10 +83,19 @@ struct lang branch_numbers(struct compiler *c, const struct branch *b, bool plai
     if (n == 0) {
         return c->number;
     }
-    if (!is_plain) {
-        parts[n++] = plain && whole ? number_without_point(c) : c->plain_number;
+    if (is_plain) {
+        return lang_and_all(c->langs, parts, n);
     }
-    return lang_and_all(c->langs, parts, n);
+    bool no_point = plain && whole;
+    parts[n] = no_point ? number_without_point(c, c->o.bounds.max_digits) : c->plain_number;
+    struct lang l = lang_and_all(c->langs, parts, n + 1);
+    /* A bound that has more figures than are written otherwise asks for as many, and one more. */
+    uint32_t most = c->most_figures + 1;
+    if (!c->o.bounds.unbounded && most > FEW_FIGURES && lang_is_empty(c->langs, l) == LANG_YES) {
+        parts[n] = no_point ? number_without_point(c, most) : number_plain(c, most, false);
+        l = lang_and_all(c->langs, parts, n + 1);
+    }
+    return l;
 }
 
 struct lang branch_strings(struct compiler *c, const struct branch *b, bool plain)
@@ -206,7 +217,7 @@ static bool finite_type(struct compiler *c, struct finite *f, const struct branc
     struct lang all = strings ? branch_strings(c, b, false) : branch_numbers(c, b, false);
     for (uint32_t i = 0; set && i < set->n; i++) {
         const json_t *v = set->values[i];
-        if (strings ? !json_is_string(v) : !json_is_number(v)) {
+        if (strings ? !schema_is_text(v) : !schema_is_number(v)) {
             continue;
         }
         struct lang_word words[2];

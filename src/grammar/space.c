@@ -207,6 +207,8 @@ struct space *space_new(struct grammar *g, struct grammar_vocab *v, struct error
     s->vocab = v;
     s->n_owners = 1;
     s->token_ids = ids;
+    s->at_depth = v ? mem_array((size_t)v->max_bytes + 1, sizeof *s->at_depth) : NULL;
+    s->tables = v ? mem_array((size_t)v->max_bytes + 1, sizeof(struct lang_table *)) : NULL;
     s->langs = langs_copy(g->b->langs);
     s->n_shared = (uint32_t)langs_count(s->langs);
     s->cell_mask = s->text_mask = s->place_mask = FIRST_SLOTS - 1;
@@ -249,6 +251,8 @@ void space_free(struct space *s)
     memo_free(&s->owns);
     memo_free(&s->seen);
     free(s->token_ids);
+    free(s->at_depth);
+    free(s->tables);
     free(s->items);
     free(s->found);
     buf_free(&s->text);

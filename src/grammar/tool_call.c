@@ -454,6 +454,25 @@ static struct node calls_node(struct writer *w)
     return all;
 }
 
+/* Of which tool no call can be completed, with the keyword to blame; false where it is none's. */
+static bool explain_tools(struct writer *w)
+{
+    size_t i;
+    json_t *tool;
+    json_array_foreach(w->o->tools, i, tool)
+    {
+        const json_t *function = json_object_get(tool, "function");
+        function = function ? function : tool;
+        const char *name = json_string_value(json_object_get(function, "name"));
+        const json_t *parameters = json_object_get(function, "parameters");
+        if (parameters && schema_object_explain(parameters, &w->o->schema, w->e)) {
+            error_prefix(w->e, "tools/%zu (%s): ", i, name ? name : "");
+            return true;
+        }
+    }
+    return false;
+}
+
 struct grammar *grammar_tool_call(const struct tool_call_options *o, struct error *e)
 {
     struct writer w = {.o = o, .e = e};
@@ -467,6 +486,9 @@ struct grammar *grammar_tool_call(const struct tool_call_options *o, struct erro
     }
     if (!json_is_array(o->tools) || json_array_size(o->tools) > MAX_TOOLS) {
         error_set(e, ERROR_INPUT, "tools: an array of at most %d definitions", MAX_TOOLS);
+        return NULL;
+    }
+    if (o->choice != TOOL_CHOICE_NONE && !tool_call_check_strict(o->tools, e)) {
         return NULL;
     }
     w.b = build_new();
@@ -491,7 +513,43 @@ struct grammar *grammar_tool_call(const struct tool_call_options *o, struct erro
     }
     struct node root[] = {thoughts_node(&w), build_choice(w.b, ways, n)};
     struct node all = build_sequence(w.b, root, 2);
-    return build_finish(w.b, all, e);
+    struct error why = {.code = ERROR_NONE};
+    struct grammar *g = build_finish(w.b, all, &why);
+    if (!g && !(why.code == ERROR_INPUT && explain_tools(&w)) && e) {
+        *e = why;
+    }
+    return g;
+}
+
+bool tool_call_check_strict(const json_t *tools, struct error *e)
+{
+    struct schema_options o;
+    schema_options_defaults(&o);
+    o.strict = true;
+    size_t i;
+    json_t *tool;
+    json_array_foreach(tools, i, tool)
+    {
+        const json_t *function = json_object_get(tool, "function");
+        function = function ? function : tool;
+        const char *name = json_string_value(json_object_get(function, "name"));
+        const json_t *parameters = json_object_get(function, "parameters");
+        const json_t *strict = json_object_get(function, "strict");
+        if (strict && !json_is_boolean(strict) && !json_is_null(strict)) {
+            return error_set(e, ERROR_INPUT, "tools/%zu (%.*s): \"strict\" is true or false", i,
+                             MAX_NAME_BYTES, name ? name : "");
+        }
+        if (!json_is_true(strict) || !parameters || json_is_null(parameters)) {
+            continue;
+        }
+        struct grammar *g = grammar_json_schema(parameters, &o, e);
+        if (!g) {
+            error_prefix(e, "tools/%zu (%.*s): ", i, MAX_NAME_BYTES, name ? name : "");
+            return false;
+        }
+        grammar_free(g);
+    }
+    return true;
 }
 
 bool tool_choice_word(const char *word, enum tool_choice *choice)

@@ -32,6 +32,10 @@ struct tool_call_options {
  * schema compiler refuses; sentences begin with the place in the tools: "tools/0: ...". */
 struct grammar *grammar_tool_call(const struct tool_call_options *o, struct error *e);
 
+/* Whether each tool that says "strict": true has parameters that OpenAI's strict mode takes
+ * (schema_options.strict), also where calls are not held to them. Errors as above. */
+bool tool_call_check_strict(const json_t *tools, struct error *e);
+
 /* "none", "auto" or "required"; false for other words, which may name a tool. */
 bool tool_choice_word(const char *word, enum tool_choice *choice);
 /* "none", "auto", "required" or {"type": "function", "function": {"name": "f"}}, as OpenAI's

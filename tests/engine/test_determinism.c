@@ -267,7 +267,8 @@ enum { N_TYPES = sizeof types / sizeof *types };
 
 static void on_every_rung(const char *source, uint32_t n, bool with_reference, size_t n_vocab)
 {
-    static const char *const words[] = {"none", "avx2", "vnni256", "avx512", "vnni", "amx", "neon"};
+    static const char *const words[] = {"none", "avx2", "vnni256", "avx512", "vnni",
+                                        "amx",  "neon", "dotprod", "i8mm"};
     static const enum model_kv_type kvs[] = {MODEL_KV_F32, MODEL_KV_F16, MODEL_KV_Q8_0};
     char paths[N_TYPES][4096];
     const char *last = "";

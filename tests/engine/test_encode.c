@@ -568,6 +568,36 @@ static void refused(struct queue *q, const struct wish *w, const struct request_
     assert_int_equal(w->n_events, 0);
 }
 
+/* A damaged model: its texts end with a sentence, not with what is no number. */
+static void test_no_numbers(void **state)
+{
+    (void)state;
+    struct engine_options o = {.n_threads = 1, .context_size = CONTEXT};
+    struct arena *a = arena_new();
+    struct row_model row = row_model_of(model_arch_find("bert", 4), false);
+    row.config.n_vocab = N_ROWS;
+    row.config.n_context = CONTEXT;
+    row.poison = "blk.0.attn_output_norm.weight";
+    struct engine *en = engine_model_from(row_writer(&row, a), &o);
+    arena_free(a);
+    struct queue *q = client_queue(en, NULL);
+    struct wish *w = mem_array(4, sizeof *w);
+    for (size_t i = 0; i < 4; i++) {
+        make_wish(&w[i], en, 3 + 40 * i, i);
+        w[i].r.kind = i == 3 ? REQUEST_SCORES : REQUEST_VECTOR;
+        submit(q, &w[i]);
+    }
+    client_run(q);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(w[i].n_events, 1);
+        assert_int_equal(w[i].reason, FINISH_ERROR);
+        assert_non_null(strstr(w[i].error, "computed no numbers (NaN): its file is damaged"));
+    }
+    free(w);
+    queue_free(q);
+    engine_close(en);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -788,6 +818,7 @@ int main(void)
         cmocka_unit_test(test_nobody_is_held_up),
         cmocka_unit_test(test_giving_way),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_no_numbers),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_random_operations),
         cmocka_unit_test(test_any_thread),

@@ -4,7 +4,9 @@
  *   test_plan peak MODEL CONTEXT TYPE SEQUENCES THREADS HUGE  what they start: fills the contexts
  *                                                             and prints planned and peak bytes
  *   test_plan pair MODEL CONTEXT TYPE ANSWERS THREADS DRAFT   the same with a draft model beside
- * it, which writes ahead for each answer */
+ *                                                             it, which writes ahead for each
+ * answer test_plan crowd MODEL CONTEXT TYPE ANSWERS THREADS -      the same with a queue, by its
+ * plan */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -153,14 +155,15 @@ static bool on_event(void *context, const struct queue_event *event)
     return true;
 }
 
-/* Answers that fill their contexts, with all rows and all sessions of the draft model in use. */
+/* Answers that fill their contexts, with all rows and all sessions of the draft model in use, if
+ * there is one; else the pages are those of the plan. */
 static bool fill_queue(struct engine *en, struct engine *draft, uint32_t n_answers, struct error *e)
 {
     uint32_t context = engine_context_size(en), n = context - 40, n_kept = 0;
-    struct queue_options how = {.n_pages = n_answers * model_pages_for(context),
+    struct queue_options how = {.n_pages = draft ? n_answers * model_pages_for(context) : 0,
                                 .max_running = n_answers,
                                 .draft_model = draft,
-                                .drafts_always = true};
+                                .drafts_always = draft != NULL};
     struct queue *q = queue_new(en, &how, e);
     int32_t *tokens = make_tokens(en, n + n_answers);
     bool ok = q != NULL;
@@ -168,7 +171,7 @@ static bool fill_queue(struct engine *en, struct engine *draft, uint32_t n_answe
         struct request_options r = {.prompt = tokens + i,
                                     .n_prompt = n,
                                     .how = {.ignore_end = true, .show_control = true},
-                                    .draft_model = true,
+                                    .draft_model = draft != NULL,
                                     .event = on_event,
                                     .context = &n_kept};
         sampling_defaults(&r.how.sampling);
@@ -177,7 +180,7 @@ static bool fill_queue(struct engine *en, struct engine *draft, uint32_t n_answe
     }
     while (ok && queue_step(q)) {
     }
-    if (ok && n_kept == 0) {
+    if (ok && draft && n_kept == 0) {
         ok = error_set(e, ERROR_USAGE, "no draft was kept");
     }
     queue_free(q);
@@ -208,27 +211,29 @@ static void name_tokens(struct gguf_writer *w, uint32_t n_vocab, struct arena *a
     tokenizer_spec_free(spec);
 }
 
-static int pair(char **argv)
+/* crowd: without a draft model, and planned as a queue. */
+static int pair(char **argv, bool crowd)
 {
     struct error e = {0};
     uint32_t n = (uint32_t)atoi(argv[3]);
     struct engine_options o = {.context_size = (uint32_t)atoi(argv[1]),
-                               .n_sequences = n,
+                               .n_sequences = crowd ? 1 : n,
                                .n_threads = atoi(argv[4]),
-                               .n_drafts = MODEL_MAX_JOINT - 1,
-                               .n_draft_sessions = n};
+                               .n_drafts = crowd ? 0 : MODEL_MAX_JOINT - 1,
+                               .n_draft_sessions = crowd ? 0 : n,
+                               .n_running = crowd ? n : 0};
     log_set_level(LOG_ERROR);
     model_kv_by_name(argv[2], &o.kv_type);
-    struct gguf *header = gguf_open(argv[5], &e);
+    struct gguf *header = crowd ? NULL : gguf_open(argv[5], &e);
     o.draft = header;
-    struct engine *en = header ? engine_open(argv[0], &o, &e) : NULL, *draft = NULL;
+    struct engine *en = header || crowd ? engine_open(argv[0], &o, &e) : NULL, *draft = NULL;
     gguf_close(header);
-    if (en) {
+    if (en && !crowd) {
         o.pool = engine_pool(en);
         struct engine_options beside = engine_draft_options(&o, engine_context_size(en));
         draft = engine_open(argv[5], &beside, &e);
     }
-    if (!draft || !fill_queue(en, draft, n, &e)) {
+    if (!en || (!draft && !crowd) || !fill_queue(en, draft, n, &e)) {
         printf("%s\n", e.message);
         return 1;
     }
@@ -250,15 +255,17 @@ struct start {
     bool huge_pages;
 };
 
-/* draft: NULL: none. */
+/* draft: NULL: none; "-": a queue instead. */
 static void compare_beside(const struct start *s, const char *draft)
 {
     char command[8192], line[600] = "";
     unsigned long long planned = 0, measured = 0;
     int moved = 0;
     int n = snprintf(command, sizeof command, "'%s' %s '%s' %u %s %u %d ", own_path,
-                     draft ? "pair" : "peak", s->model, s->context, s->kv_type, s->n_sequences,
-                     s->n_threads);
+                     !draft                    ? "peak"
+                     : strcmp(draft, "-") == 0 ? "crowd"
+                                               : "pair",
+                     s->model, s->context, s->kv_type, s->n_sequences, s->n_threads);
     snprintf(command + n, sizeof command - (size_t)n, draft ? "'%s'" : "%s",
              draft           ? draft
              : s->huge_pages ? "1"
@@ -272,9 +279,10 @@ static void compare_beside(const struct start *s, const char *draft)
     const char *name = strrchr(s->model, '/') + 1;
     print_message("%-16s context %5u %-4s x %u, %d threads%s: planned %6.1f, peak %6.1f MiB\n",
                   name, s->context, s->kv_type, s->n_sequences, s->n_threads,
-                  moved   ? ", moved"
-                  : draft ? ", draft"
-                          : "",
+                  moved           ? ", moved"
+                  : !draft        ? ""
+                  : *draft == '-' ? ", queue"
+                                  : ", draft",
                   (double)planned / (1 << 20), (double)measured / (1 << 20));
     if (measured > planned ||
         (double)planned > (double)measured * (1 + BOUND_SHARE) + (double)BOUND_BYTES) {
@@ -374,6 +382,18 @@ static void test_with_a_draft_model(void **state)
     unlink(path);
 }
 
+/* Pages and logits of all answers at once are in the plan. */
+static void test_a_queue(void **state)
+{
+    (void)state;
+    skip_where_it_cannot_be_measured();
+    char path[4096];
+    save_larger(path);
+    compare_beside(&(struct start){path, 1024, "f16", 8, 2, false}, "-");
+    compare_beside(&(struct start){path, 512, "q8_0", 16, 1, false}, "-");
+    unlink(path);
+}
+
 /* ---- the header alone ---- */
 
 /* Weights that cannot be read at all: a plan does not look at them. */
@@ -414,6 +434,17 @@ static struct sysmem machine_of(uint64_t available_mib)
                            .available_bytes = available_mib << 20,
                            .group_limit_bytes = SYSMEM_UNKNOWN,
                            .group_free_bytes = SYSMEM_UNKNOWN};
+}
+
+static void expect_refused(const struct gguf *g, const struct engine_options *o,
+                           const struct sysmem *machine, const char *words)
+{
+    struct error e = {0};
+    assert_false(memory_plan_check(g, o, machine, &e));
+    assert_int_equal(e.code, ERROR_MEMORY);
+    if (!strstr(e.message, words)) {
+        fail_msg("\"%s\" lacks \"%s\"", e.message, words);
+    }
 }
 
 static void test_parts_add_up(void **state)
@@ -506,6 +537,78 @@ static void test_a_draft_model_is_counted(void **state)
     unlink(small_path);
 }
 
+/* As many whole contexts as are answered at once, as far as there is room; one in any case. */
+static void test_pages_of_a_queue(void **state)
+{
+    (void)state;
+    char path[4096], text[MEMORY_PLAN_TEXT_BYTES];
+    struct error e = {0};
+    struct memory_plan p, q;
+    save_larger(path);
+    struct gguf *g = gguf_open(path, &e);
+    struct engine_options o = {.context_size = 1024,
+                               .n_threads = 2,
+                               .batch_size = 64,
+                               .kv_type = MODEL_KV_F16,
+                               .n_running = 64};
+    struct sysmem machine = machine_of(4096);
+    assert_true(memory_plan_make(g, &o, &p, &e));
+    assert_int_equal(p.n_pages, 8);
+    assert_int_equal(p.kv_bytes, 9 * p.page_bytes);
+    q = p;
+    memory_plan_fill(&q, SYSMEM_UNKNOWN, &machine);
+    assert_int_equal(q.n_pages, 64 * 8);
+    assert_int_equal(q.total_bytes, p.total_bytes + (64 * 8 - 8) * p.page_bytes);
+    assert_non_null(strstr(memory_plan_text(&q, text), "of 65536 tokens for 64 answers at once"));
+    for (uint64_t room = p.total_bytes; room < q.total_bytes; room += 3 * p.page_bytes - 1) {
+        struct memory_plan r = p;
+        memory_plan_fill(&r, room, &machine);
+        assert_true(r.total_bytes <= room && room - r.total_bytes < p.page_bytes);
+    }
+    machine.total_bytes = 400 * p.page_bytes; /* a quarter of it */
+    memory_plan_fill(&q, SYSMEM_UNKNOWN, &machine);
+    assert_int_equal(q.n_pages, 100);
+    memory_plan_fill(&p, 1 << 20, &machine);
+    assert_int_equal(p.n_pages, 8);
+    /* The least that is too much is less with fewer answers, which the advice says. */
+    o.memory_bytes = p.total_bytes - 1;
+    machine = machine_of(4096);
+    assert_false(memory_plan_check(g, &o, &machine, &e));
+    const char *advice = strstr(e.message, "--parallel ");
+    assert_non_null(advice);
+    o.n_running = (uint32_t)atoi(advice + strlen("--parallel "));
+    assert_in_range(o.n_running, 1, 63);
+    assert_true(memory_plan_check(g, &o, &machine, &e));
+    o.n_running++;
+    assert_false(memory_plan_check(g, &o, &machine, &e));
+    gguf_close(g);
+    unlink(path);
+}
+
+static void test_adapters_are_counted(void **state)
+{
+    (void)state;
+    char path[4096], text[MEMORY_PLAN_TEXT_BYTES];
+    struct error e = {0};
+    struct memory_plan p, q;
+    save_larger(path);
+    struct gguf *g = gguf_open(path, &e);
+    struct engine_options o = {.context_size = 512, .n_threads = 2};
+    struct sysmem large = machine_of(4096);
+    assert_true(memory_plan_make(g, &o, &p, &e));
+    assert_null(strstr(memory_plan_text(&p, text), "adapters"));
+    o.adapters_bytes = 12 << 20;
+    assert_true(memory_plan_make(g, &o, &q, &e));
+    assert_int_equal(q.total_bytes, p.total_bytes + (12 << 20));
+    assert_non_null(strstr(memory_plan_text(&q, text), ", adapters 12.0 MiB, "));
+    o.memory_bytes = q.total_bytes;
+    assert_true(memory_plan_check(g, &o, &large, &e));
+    o.memory_bytes = 30 << 20;
+    expect_refused(g, &o, &large, "weights and adapters alone are more");
+    gguf_close(g);
+    unlink(path);
+}
+
 static void test_the_largest_that_fits(void **state)
 {
     (void)state;
@@ -534,17 +637,6 @@ static void test_the_largest_that_fits(void **state)
     assert_int_equal(memory_plan_fit(g, &o, 8000, UINT64_MAX), 8000);
     gguf_close(g);
     unlink(path);
-}
-
-static void expect_refused(const struct gguf *g, const struct engine_options *o,
-                           const struct sysmem *machine, const char *words)
-{
-    struct error e = {0};
-    assert_false(memory_plan_check(g, o, machine, &e));
-    assert_int_equal(e.code, ERROR_MEMORY);
-    if (!strstr(e.message, words)) {
-        fail_msg("\"%s\" lacks \"%s\"", e.message, words);
-    }
 }
 
 static void test_refusals(void **state)
@@ -613,7 +705,10 @@ int main(int argc, char **argv)
         return peak(argv + 2);
     }
     if (argc == 8 && strcmp(argv[1], "pair") == 0) {
-        return pair(argv + 2);
+        return pair(argv + 2, false);
+    }
+    if (argc == 8 && strcmp(argv[1], "crowd") == 0) {
+        return pair(argv + 2, true);
     }
     if (argc != 3) {
         fprintf(stderr, "usage: test_plan GOLDEN STARTER\n");
@@ -632,6 +727,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_larger_model),
         cmocka_unit_test(test_with_a_draft_model),
         cmocka_unit_test(test_a_draft_model_is_counted),
+        cmocka_unit_test(test_a_queue),
+        cmocka_unit_test(test_pages_of_a_queue),
+        cmocka_unit_test(test_adapters_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,7 @@ static void temper(struct twin *t, const struct sampling *how)
         double low = fmax(0, temperature - range), high = temperature + range;
         temperature = low + (high - low) * pow(entropy(t) / log((double)t->n_in),
                                                (double)how->temperature_exponent);
+        t->doubtful = t->doubtful || temperature < 1e-6; /* an entropy of nearly nothing, or of 0 */
     }
     if (temperature <= 0) {
         keep(t, 1);
@@ -308,6 +309,8 @@ static bool check_one(struct rng *r)
     static float logits[N_MOST];
     static uint32_t mask[(N_MOST + 31) / 32];
     static struct token_logprob top[N_MOST];
+    static bool may[N_MOST]; /* neither the mask nor a bias forbids it */
+    size_t n_may = 0;
     struct sampling how;
     size_t n = sizes[rng_below(r, sizeof sizes / sizeof *sizes)];
     double spread = uniform(r, 0.2, 6);
@@ -316,6 +319,15 @@ static bool check_one(struct rng *r)
     uint64_t one_in = coin(r, 2) ? 2 : 40;
     int32_t recent[N_RECENT];
     random_options(r, &how);
+    struct logit_bias bias[8];
+    bool forbids = coin(r, 4); /* most of them, so that masks are left with nothing */
+    how.bias = bias;
+    how.n_bias = coin(r, 2) ? rng_below(r, 9) : 0;
+    for (size_t i = 0; i < how.n_bias; i++) {
+        float x = coin(r, 8) ? -100 : uniform(r, -5, 5);
+        bias[i] = (struct logit_bias){(int32_t)rng_below(r, n), forbids ? -INFINITY : x};
+        bias[i].bias = coin(r, 3) ? -INFINITY : bias[i].bias;
+    }
     t.n = n;
     t.doubtful = false;
     memset(mask, 0, sizeof mask);
@@ -327,6 +339,15 @@ static bool check_one(struct rng *r)
         mask[i / 32] |= (uint32_t)allowed << (i % 32);
         t.x[i] = (double)logits[i];
         t.in[i] = allowed && !isnan(logits[i]) && !isinf(logits[i]);
+        may[i] = allowed;
+        n_may += allowed;
+    }
+    for (size_t i = 0; i < how.n_bias; i++) {
+        bool never = isinf(bias[i].bias);
+        t.x[bias[i].id] = never ? t.x[bias[i].id] : (double)((float)t.x[bias[i].id] + bias[i].bias);
+        t.in[bias[i].id] = t.in[bias[i].id] && !never;
+        n_may -= never && may[bias[i].id];
+        may[bias[i].id] = may[bias[i].id] && !never;
     }
     for (size_t i = 0; i < N_RECENT; i++) {
         recent[i] = (int32_t)rng_below(r, coin(r, 2) ? 4 : n + 3) - 1;
@@ -347,12 +368,13 @@ static bool check_one(struct rng *r)
     float chosen;
     size_t n_left = sampler_logprobs(s, id, &chosen, n, top);
     bool compared = any && !t.doubtful;
-    if (any) {
+    assert_int_equal(id == SAMPLER_NOTHING, n_may == 0);
+    if (n_may) {
         assert_in_range(id, 0, n - 1);
-        assert_true(mask[id / 32] >> (id % 32) & 1);
-    } else {
+        assert_true(may[id]);
+    }
+    if (!any) {
         assert_int_equal(n_left, 0);
-        assert_true(id < 0 || (mask[id / 32] >> (id % 32) & 1));
     }
     if (compared) {
         assert_int_equal(n_left, t.n_in);

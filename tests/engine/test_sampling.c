@@ -1,4 +1,5 @@
 /* Options, masks, biases, random numbers, forks and log-probabilities of the samplers. */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -64,6 +65,56 @@ static void test_mask(void **state)
         assert_int_equal(sampler_logprobs(s, 0, &p, 1, top), 0);
         assert_true(isinf(p) && p < 0);
         sampler_free(s);
+    }
+    sampler_room_free(room);
+}
+
+/* -inf is never, also where nothing else is allowed; a number is a weight. The mask comes before
+ * all cuts, so that none of them empties it. */
+static void test_forbidden(void **state)
+{
+    (void)state;
+    float logits[N], low[N];
+    random_logits(7, logits, N);
+    for (int i = 0; i < N; i++) {
+        low[i] = NAN;
+    }
+    struct sampler_room *room = sampler_room_new(N);
+    for (int kind = 0; kind < 5; kind++) {
+        struct sampling how;
+        sampling_defaults(&how);
+        how.top_k = 1;
+        how.top_p = 0.01f;
+        how.min_p = 0.99f;
+        how.temperature = kind ? 1 : 0;
+        how.mirostat = kind == 2 ? 2 : 0;
+        how.typical_p = kind == 3 ? 0.01f : 1;
+        how.xtc_probability = kind == 4 ? 1 : 0;
+        for (int32_t at = 0; at + 1 < N; at += 7) {
+            uint32_t mask[N_WORDS] = {0};
+            mask[at / 32] |= (uint32_t)1 << (at % 32);
+            mask[(at + 1) / 32] |= (uint32_t)1 << ((at + 1) % 32);
+            struct logit_bias bias[] = {{at, -INFINITY}, {at + 1, -100}, {at, 5}};
+            how.bias = bias;
+            how.n_bias = 3;
+            struct sampler *s = sampler_new(&how, NULL, room);
+            assert_int_equal(sampler_next(s, logits, NULL, 0, mask), at + 1);
+            assert_int_equal(sampler_next(s, low, NULL, 0, mask), at + 1);
+            mask[(at + 1) / 32] &= ~((uint32_t)1 << ((at + 1) % 32));
+            assert_int_equal(sampler_next(s, logits, NULL, 0, mask), SAMPLER_NOTHING);
+            assert_int_equal(sampler_next(s, low, NULL, 0, mask), SAMPLER_NOTHING);
+            assert_int_equal(sampler_next(s, low, NULL, 0, NULL), at == 0 ? 1 : 0);
+            sampler_free(s);
+            /* As little as a number can be is not never. */
+            struct logit_bias least = {at, -FLT_MAX};
+            how.bias = &least;
+            how.n_bias = 1;
+            low[at] = -FLT_MAX;
+            s = sampler_new(&how, NULL, room);
+            assert_int_equal(sampler_next(s, low, NULL, 0, NULL), at);
+            low[at] = NAN;
+            sampler_free(s);
+        }
     }
     sampler_room_free(room);
 }
@@ -533,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mask),
         cmocka_unit_test(test_mask_is_minus_infinity),
+        cmocka_unit_test(test_forbidden),
         cmocka_unit_test(test_choices_depend_on_their_number),
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_mirostat_holds_its_target),

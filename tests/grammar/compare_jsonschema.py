@@ -36,6 +36,8 @@ SOAK = bool(os.environ.get("LLLM_SOAK"))
 NAMES = ["a", "b", "ab", "x-a", "kind"]
 TEXTS = ["", "a", "b", "ab", "aab", "x-a", "kind", "é", "\U0001f4a9", "a\"b", "1"]
 NUMBERS = [0, 1, -1, 2, 3, 5, 6, 10, 12, 0.5, -0.5, 1.5, 2.0, -3, 7, 100, 99.75, -12]
+# What doubles and 64 bits would change; the package compares whole numbers exactly.
+LONG = [9007199254740992, 9007199254740993, 18446744073709551615, 18446744073709551616, -9223372036854775809]
 PATTERNS = ["^a", "b$", "^x-", "a+b", "^[ab]*$", "^.{2}$", "[^a]"]
 
 
@@ -49,12 +51,15 @@ class Schemas:
     def some(self, pool, most=3):
         return self.rng.sample(pool, self.rng.randint(1, min(most, len(pool))))
 
+    def number(self):
+        return self.rng.choice(LONG if self.rng.random() < 0.1 else NUMBERS)
+
     def value(self, depth):
         kind = self.rng.randint(0, 8 if depth else 6)
         if kind < 2:
             return self.rng.choice(TEXTS)
         if kind < 4:
-            return self.rng.choice(NUMBERS)
+            return self.number()
         if kind < 7:
             return self.rng.choice([None, True, False])
         if kind == 7:
@@ -73,7 +78,7 @@ class Schemas:
         elif kind == 3:
             s["const"] = self.value(2)
         elif kind == 4:
-            s[rng.choice(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"])] = rng.choice(NUMBERS)
+            s[rng.choice(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"])] = self.number()
         elif kind == 5:
             s["multipleOf"] = rng.choice([1, 2, 3, 0.5, 7, 1.5])
         elif kind == 6:
@@ -177,7 +182,7 @@ class Program:
 
 def check(program, rng, schema, values, walks, figures, annotates=True):
     texts = [spelled(rng, v) for v in values]
-    answer = program.ask({"schema": schema, "texts": texts, "walks": walks, "seed": rng.randint(1, 1 << 30),
+    answer = program.ask({"schema": json.dumps(schema), "texts": texts, "walks": walks, "seed": rng.randint(1, 1 << 30),
                           "format_annotates": annotates})
     wrong = []
     if "error" in answer:

@@ -89,6 +89,62 @@ bool cases_accept(struct grammar *g, const json_t *value, bool expected)
     return expected;
 }
 
+/* Spaces at the beginning of lines, which come in fours, as tabs. */
+static void to_tabs(char *text)
+{
+    char *to = text;
+    bool at_begin = false;
+    for (const char *p = text; *p;) {
+        bool tab = at_begin && strncmp(p, "    ", 4) == 0;
+        at_begin = tab || *p == '\n';
+        *to++ = tab ? '\t' : *p;
+        p += tab ? 4 : 1;
+    }
+    *to = 0;
+}
+
+/* Whether a grammar of what is generated takes all layouts of a value that it takes in one line
+ * without blanks. */
+static bool takes_layouts(struct grammar *g, const json_t *value, bool *taken)
+{
+    static const size_t ways[] = {JSON_COMPACT, 0, JSON_INDENT(2), JSON_INDENT(4), JSON_INDENT(4)};
+    bool same = true;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char *text = dump(value, JSON_ENCODE_ANY | ways[i]);
+        if (i == 4) {
+            to_tabs(text);
+        }
+        bool found = accepts(g, text);
+        *taken = i == 0 ? found : *taken;
+        if (found != *taken) {
+            fprintf(stderr, "# %s is %saccepted\n", text, found ? "" : "not ");
+            same = false;
+        }
+        free(text);
+    }
+    return same;
+}
+
+bool cases_layouts(const json_t *group, const struct schema_options *o, int *n_taken, int *n_others)
+{
+    json_t *tests = json_object_get(group, "tests"), *test;
+    size_t i;
+    struct error e = {0};
+    struct schema_options plain = *o;
+    plain.bounds.every_spelling = false;
+    struct grammar *g = grammar_json_schema(json_object_get(group, "schema"), &plain, &e);
+    bool ok = true, taken = false;
+    json_array_foreach(tests, i, test)
+    {
+        if (g && json_is_true(json_object_get(test, "valid"))) {
+            ok = takes_layouts(g, json_object_get(test, "data"), &taken) && ok;
+            *(taken ? n_taken : n_others) += 1;
+        }
+    }
+    grammar_free(g);
+    return ok;
+}
+
 enum case_result cases_run(const json_t *group, const struct schema_options *o, struct error *e)
 {
     json_t *tests = json_object_get(group, "tests"), *test;

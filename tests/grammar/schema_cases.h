@@ -20,6 +20,10 @@ enum case_result {
 /* Whether the grammar accepts a value however it is written; where the ways differ: not what is
  * expected. */
 bool cases_accept(struct grammar *g, const json_t *value, bool expected);
+/* Whether what is generated under the schema takes each valid instance in a line, with spaces, and
+ * indented by 2, by 4 and with tabs, or in none of these: counted. */
+bool cases_layouts(const json_t *group, const struct schema_options *o, int *n_taken,
+                   int *n_others);
 enum case_result cases_run(const json_t *group, const struct schema_options *o, struct error *e);
 
 #endif

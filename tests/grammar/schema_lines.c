@@ -2,7 +2,7 @@
  * output.
  *
  *   schema_lines [VOCABULARY.gguf]
- *   {"schema": S, "texts": [...], "walks": N, "seed": K}
+ *   {"schema": "TEXT OF A SCHEMA", "texts": [...], "walks": N, "seed": K}
  *   {"error": "..."} or {"accepted": [true, ...], "walks": [text or null, ...]}
  *
  * A walk is an answer of a model that chooses blindly: each token of the vocabulary that the mask
@@ -118,10 +118,13 @@ static json_t *answer(struct model *m, json_t *line)
     schema_options_defaults(&o);
     o.format_annotates = json_is_true(json_object_get(line, "format_annotates"));
     struct error e = {0};
+    json_t *source = json_object_get(line, "schema");
+    json_t *schema = schema_read(json_string_value(source), json_string_length(source), &e);
     /* Texts are judged in every spelling; what is said is held to the plain one. */
-    struct grammar *said = grammar_json_schema(json_object_get(line, "schema"), &o, &e);
+    struct grammar *said = schema ? grammar_json_schema(schema, &o, &e) : NULL;
     o.bounds.every_spelling = true;
-    struct grammar *g = said ? grammar_json_schema(json_object_get(line, "schema"), &o, &e) : NULL;
+    struct grammar *g = said ? grammar_json_schema(schema, &o, &e) : NULL;
+    json_decref(schema);
     if (!g) {
         grammar_free(said);
         return json_pack("{s:s}", "error", e.message);

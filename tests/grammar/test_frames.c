@@ -72,7 +72,9 @@ static struct grammar *object_of(const struct model *m, struct error *e)
             .n_requires = m->n_needs[i],
         };
     }
-    struct json_bounds bounds = {.max_blanks = 1};
+    struct json_bounds bounds = {.max_indent = 1, .every_spelling = true};
+    struct json_space space;
+    lang_json_space(s, &bounds, &space);
     struct lang digits = lang_repeat(s, lang_chars(s, &(struct char_range){'0', '9'}, 1, LANG_JSON),
                                      1, LANG_INFINITE);
     struct lang x = lang_spelled(s, "x", 1, LANG_JSON);
@@ -85,7 +87,7 @@ static struct grammar *object_of(const struct model *m, struct error *e)
                                .n_families = m->family,
                                .min_members = m->min,
                                .max_members = m->max,
-                               .blank = lang_json_blank(s, &bounds),
+                               .space = space,
                                .in_order = m->in_order};
     return build_finish(b, build_object(b, &o), e);
 }
@@ -297,7 +299,9 @@ static struct grammar *array_of(const struct array_model *m, struct error *e)
     for (size_t i = 0; i < m->n_distinct; i++) {
         distinct[i] = digits(b, 1u << i);
     }
-    struct json_bounds bounds = {.max_blanks = 1};
+    struct json_bounds bounds = {.max_indent = 1, .every_spelling = true};
+    struct json_space space;
+    lang_json_space(build_langs(b), &bounds, &space);
     struct array_options o = {.first = first,
                               .n_first = m->n_first,
                               .rest = {digits(b, m->plain[3]), digits(b, m->counted[3])},
@@ -305,7 +309,7 @@ static struct grammar *array_of(const struct array_model *m, struct error *e)
                               .max_items = m->max,
                               .min_counted = m->min_counted,
                               .max_counted = m->max_counted,
-                              .blank = lang_json_blank(build_langs(b), &bounds),
+                              .space = space,
                               .distinct = m->n_distinct ? distinct : NULL,
                               .n_distinct = m->n_distinct};
     return build_finish(b, build_array(b, &o), e);
@@ -431,8 +435,10 @@ static void many_members(void **state)
             .value = build_json_value(b, &(struct json_bounds){.unbounded = true}),
             .required = true};
     }
-    struct object_options o = {
-        .members = members, .n_members = 100, .max_members = LANG_INFINITE, .blank = lang_empty()};
+    struct object_options o = {.members = members,
+                               .n_members = 100,
+                               .max_members = LANG_INFINITE,
+                               .space = json_space_none()};
     struct error e = {.code = ERROR_NONE};
     struct grammar *g = build_finish(b, build_object(b, &o), &e);
     assert_non_null(g);

@@ -330,6 +330,37 @@ static void limits(void **state)
     struct grammar *g = gbnf(text.data);
     assert_true(fits(g, "aaaab"));
     grammar_free(g);
+    /* Chains whose languages would be copied at every step: the square of their length. */
+    static const char *const steps[][2] = {
+        {"", "\"a\""}, {"\"a\"", "\"x\""}, {"\"a\"?", "[xy]?"}, {"(\"a\"", ") (\"x\" \"y\")"}};
+    static const char *const begin[] = {"c", "aaaac", "aac", "aaaac"};
+    for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
+        int n = k == 2 ? 1000 : DEEP; /* 4,096 ways may stay open together */
+        buf_clear(&text);
+        buf_append_str(&text, "root ::= r0\n");
+        for (int i = 0; i < n; i++) {
+            buf_printf(&text, "r%d ::= %s r%d %s\n", i, steps[k][0], i + 1, steps[k][1]);
+        }
+        buf_printf(&text, "r%d ::= \"c\"\n", n);
+        g = gbnf(text.data);
+        struct grammar_verdict v;
+        struct error e = {.code = ERROR_NONE};
+        assert_true(grammar_check_text(g, begin[k], strlen(begin[k]), &v, &e));
+        assert_int_equal(v.n_good, k % 2 ? strlen(begin[k]) - 1 : strlen(begin[k]));
+        assert_int_equal(v.complete, k == 2);
+        grammar_free(g);
+    }
+    /* And of texts that double: what the last of 30 rules says has a milliard letters. */
+    buf_clear(&text);
+    buf_append_str(&text, "root ::= r0 | \"b\"\n");
+    for (int i = 0; i < 30; i++) {
+        buf_printf(&text, "r%d ::= r%d r%d\n", i, i + 1, i + 1);
+    }
+    buf_append_str(&text, "r30 ::= \"a\"\n");
+    g = gbnf(text.data);
+    assert_true(fits(g, "b"));
+    assert_false(fits(g, "aaaab"));
+    grammar_free(g);
     /* The same as a circle: nothing is regular. */
     buf_clear(&text);
     buf_append_str(&text, "root ::= r0\n");

@@ -131,14 +131,13 @@ static void test_sentences(void **state)
         {"{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\"}}, \"required\": "
          "[\"a\"], "
          "\"allOf\": [{\"properties\": {\"a\": {\"type\": \"null\"}}}]}",
-         "#/allOf: nothing satisfies"},
+         "#/allOf/0/properties/a/type: nothing satisfies this together with "
+         "#/properties/a/type, #/required"},
         {"{\"type\": \"object\", \"properties\": {\"a\": {\"$ref\": \"#\"}}, \"required\": "
          "[\"a\"]}",
-         "#: nothing satisfies"},
-        {"{\"type\": \"string\", \"pattern\": \"^a\", \"allOf\": [{\"pattern\": \"^b\"}]}",
-         "#/allOf: nothing satisfies"},
+         "#/properties/a/$ref: nothing satisfies this together with #/required"},
         {"{", "the schema is no JSON"},
-        {"{\"a\": 1, \"a\": 2}", "the schema is no JSON: duplicate object key"},
+        {"{\"a\": 1, \"a\": 2}", "the key \"a\" comes twice (at byte 13)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error e;
@@ -148,6 +147,142 @@ static void test_sentences(void **state)
         }
         assert_int_not_equal(e.code, ERROR_NONE);
     }
+}
+
+/* The keyword that is to blame, and those that it contradicts. */
+static void test_contradictions(void **state)
+{
+    (void)state;
+    int n_wrong = 0;
+    static const struct {
+        const char *schema, *blamed, *others;
+    } rows[] = {
+        {"{\"minimum\":5,\"maximum\":3,\"type\":\"number\"}", "#/maximum", "#/minimum"},
+        {"{\"maximum\":3,\"type\":\"number\",\"minimum\":5}", "#/minimum", "#/maximum"},
+        {"{\"type\":\"integer\",\"exclusiveMinimum\":3,\"exclusiveMaximum\":4}",
+         "#/exclusiveMaximum", "#/exclusiveMinimum"},
+        {"{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":8,\"maximum\":13,\"title\":\"x\"}",
+         "#/maximum", "#/multipleOf, #/minimum"},
+        {"{\"type\":\"number\",\"const\":0.05,\"multipleOf\":0.1}", "#/const", "#/multipleOf"},
+        {"{\"minLength\":9223372036854775808,\"maxLength\":3,\"type\":\"string\"}", "#/maxLength",
+         "#/minLength"},
+        {"{\"type\":\"string\",\"enum\":[1,2]}", "#/enum", "#/type"},
+        {"{\"enum\":[1,2],\"type\":\"string\"}", "#/enum", "#/type"},
+        {"{\"type\":[\"string\",\"null\"],\"const\":7}", "#/const", "#/type"},
+        {"{\"const\":\"abc\",\"pattern\":\"^x\"}", "#/const", "#/pattern"},
+        {"{\"pattern\":\"^x\",\"const\":\"abc\"}", "#/const", "#/pattern"},
+        {"{\"enum\":[\"a\",\"b\"],\"minLength\":2}", "#/enum", "#/minLength"},
+        {"{\"const\":1,\"enum\":[2,3]}", "#/enum", "#/const"},
+        {"{\"enum\":[]}", "#/enum", ""},
+        {"{\"type\":\"string\",\"pattern\":\"^a\",\"maxLength\":5,\"allOf\":[{\"pattern\":\"^b\"}]"
+         "}",
+         "#/allOf/0/pattern", "#/pattern"},
+        {"{\"type\":\"string\",\"format\":\"date\",\"maxLength\":9}", "#/maxLength", "#/format"},
+        {"{\"type\":\"string\",\"format\":\"uuid\",\"pattern\":\"^z\"}", "#/pattern", "#/format"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{}},\"additionalProperties\":false,"
+         "\"required\":[\"a\",\"b\"]}",
+         "#/required", "#/additionalProperties"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":false}}", "#/required",
+         "#/properties/a"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"a\":{\"type\":\"string\","
+         "\"enum\":[1]},\"b\":{\"type\":\"null\"}}}",
+         "#/properties/a/enum", "#/properties/a/type"},
+        {"{\"type\":\"object\",\"properties\":{\"list\":{\"type\":\"array\",\"items\":{\"type\":"
+         "\"integer\",\"minimum\":5,\"maximum\":3}}}}",
+         "#/properties/list/items/maximum", "#/properties/list/items/minimum"},
+        {"{\"type\":\"object\",\"minProperties\":3,\"maxProperties\":2}", "#/maxProperties",
+         "#/minProperties"},
+        {"{\"type\":\"object\",\"required\":[\"a\",\"b\",\"c\"],\"maxProperties\":2}",
+         "#/maxProperties", "#/required"},
+        {"{\"type\":\"object\",\"minProperties\":2,\"properties\":{\"a\":{}},"
+         "\"additionalProperties\":false}",
+         "#/minProperties", "#/additionalProperties"},
+        {"{\"type\":\"object\",\"required\":[\"abc\",\"x\"],\"propertyNames\":{\"maxLength\":2}}",
+         "#/required", "#/propertyNames"},
+        {"{\"type\":\"object\",\"required\":[\"x1\"],\"patternProperties\":{\"^x\":false}}",
+         "#/required", "#/patternProperties/^x"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"dependentRequired\":{\"a\":[\"b\"]},"
+         "\"properties\":{\"b\":false}}",
+         "#/dependentRequired", "#/required, #/properties/b"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"dependentSchemas\":{\"a\":{\"maxProperties\":"
+         "0}}}",
+         "#/dependentSchemas/a/maxProperties", "#/required"},
+        {"{\"type\":\"array\",\"minItems\":3,\"maxItems\":2}", "#/maxItems", "#/minItems"},
+        {"{\"type\":\"array\",\"prefixItems\":[{},{}],\"items\":false,\"minItems\":3}",
+         "#/minItems", "#/items"},
+        {"{\"type\":\"array\",\"prefixItems\":[{\"type\":\"null\"},{\"type\":\"string\",\"const\":"
+         "1}],\"minItems\":2}",
+         "#/prefixItems/1/const", "#/prefixItems/1/type"},
+        {"{\"type\":\"array\",\"contains\":{\"type\":\"string\"},\"items\":{\"type\":\"number\"}}",
+         "#/items/type", "#/contains/type"},
+        {"{\"type\":\"array\",\"contains\":{},\"maxItems\":0}", "#/maxItems", "#/contains"},
+        {"{\"type\":\"array\",\"contains\":{},\"minContains\":3,\"maxItems\":2}", "#/maxItems",
+         "#/contains, #/minContains"},
+        {"{\"type\":\"array\",\"uniqueItems\":true,\"items\":{\"enum\":[1,2]},\"minItems\":3}",
+         "#/items/enum", "#/uniqueItems, #/minItems"},
+        {"{\"allOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}", "#/allOf/1/type",
+         "#/allOf/0/type"},
+        {"{\"allOf\":[{\"type\":\"string\"},{\"type\":\"number\"}],\"title\":\"x\",\"minLength\":"
+         "3}",
+         "#/allOf/1/type", "#/allOf/0/type"},
+        {"{\"allOf\":[{\"title\":\"a\"},{\"minimum\":5,\"type\":\"number\"},{\"maximum\":3}]}",
+         "#/allOf/2/maximum", "#/allOf/1/minimum"},
+        {"{\"$ref\":\"#/$defs/"
+         "s\",\"type\":\"number\",\"$defs\":{\"s\":{\"type\":\"string\",\"minLength\":2}}}",
+         "#/type", "#/$defs/s/type"},
+        {"{\"$ref\":\"#/$defs/"
+         "s\",\"maxLength\":1,\"$defs\":{\"s\":{\"type\":\"string\",\"minLength\":2}}}",
+         "#/maxLength", "#/$defs/s/type, #/$defs/s/minLength"},
+        {"{\"$ref\":\"#/$defs/"
+         "s\",\"$defs\":{\"s\":{\"type\":\"string\",\"minLength\":2,\"maxLength\":1}}}",
+         "#/$defs/s/maxLength", "#/$defs/s/minLength"},
+        {"{\"properties\":{\"a\":{\"$ref\":\"#/$defs/"
+         "s\"}},\"$defs\":{\"s\":{\"type\":\"string\",\"const\":2}}}",
+         "#/$defs/s/const", "#/$defs/s/type"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/"
+         "t\"}},\"required\":[\"a\"],\"not\":{\"required\":[\"b\"]},\"$defs\":{\"t\":{"
+         "\"properties\":{\"v\":{\"type\":\"integer\",\"minimum\":2,\"maximum\":1}},\"required\":["
+         "\"v\"],\"type\":\"object\"}}}",
+         "#/$defs/t/properties/v/maximum", "#/$defs/t/properties/v/minimum"},
+        {"{\"type\":\"string\",\"not\":{\"type\":\"string\"}}", "#/not", "#/type"},
+        {"{\"const\":1,\"not\":{\"const\":1}}", "#/not", "#/const"},
+        {"{\"enum\":[1,2],\"not\":{\"minimum\":0}}", "#/not", "#/enum"},
+        {"{\"not\":{}}", "#/not", ""},
+        {"{\"type\":\"string\",\"anyOf\":[{\"type\":\"number\"},{\"type\":\"null\"}]}", "#/anyOf",
+         "#/type"},
+        {"{\"type\":\"object\",\"oneOf\":[{\"type\":\"object\"},{\"type\":\"object\"}]}", "#/oneOf",
+         ""},
+        {"{\"anyOf\":[{\"properties\":{\"a\":{\"type\":\"string\",\"enum\":[1]}}},{\"type\":"
+         "\"null\"}]}",
+         "#/anyOf/0/properties/a/enum", "#/anyOf/0/properties/a/type"},
+        {"{\"type\":\"string\",\"if\":{\"minLength\":1},\"then\":false,\"else\":{\"type\":\"null\"}"
+         "}",
+         "#/else/type", "#/if, #/then"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"properties\":{\"b\":{}},"
+         "\"unevaluatedProperties\":false}",
+         "#/required", "#/unevaluatedProperties"},
+        {"{\"type\":\"object\",\"required\":[\"a\"],\"allOf\":[{\"properties\":{\"b\":{}}}],"
+         "\"unevaluatedProperties\":false}",
+         "#/required", "#/unevaluatedProperties"},
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}",
+         "#/properties/a/$ref", "#/required"},
+        {"{\"items\":{\"properties\":{\"a/b\":{\"minimum\":2,\"maximum\":1,\"type\":\"number\"}}}}",
+         "#/items/properties/a~1b/maximum", "#/items/properties/a~1b/minimum"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct error e;
+        char wanted[256];
+        snprintf(wanted, sizeof wanted, "%s: nothing satisfies this%s%s", rows[i].blamed,
+                 rows[i].others[0] ? " together with " : "", rows[i].others);
+        struct grammar *g = compile(rows[i].schema, NULL, &e);
+        if (g || strcmp(e.message, wanted) != 0) {
+            print_error("%s\n  says    %s\n  instead %s\n", rows[i].schema,
+                        g ? "accepted" : e.message, wanted);
+            n_wrong++;
+        }
+        grammar_free(g);
+    }
+    assert_int_equal(n_wrong, 0);
 }
 
 static void test_keys(void **state)
@@ -174,6 +309,107 @@ static void test_keys(void **state)
           "{\"a\": 1, \"b\": 1, \"x\": 1, \"c\": 1}", "{\"x\": 1, \"y\": 1, \"b\": 1, \"c\": 1}");
 }
 
+/* Figures within formats are bounded where they are generated; what must not have a format has
+ * nothing that is valid, also where the format itself is held as a subset. */
+static void test_formats(void **state)
+{
+    (void)state;
+    struct schema_options o;
+    schema_options_defaults(&o);
+    PLAIN("{\"format\": \"time\", \"type\": \"string\"}", "\"12:00:00.123456789Z\"", NULL,
+          "\"12:00:00.1234567891Z\"");
+    PLAIN("{\"format\": \"duration\", \"type\": \"string\"}", "\"PT123456789S\"", NULL,
+          "\"PT1234567891S\"");
+    CHECK("{\"format\": \"time\", \"type\": \"string\"}", "\"12:00:00.1234567891Z\"", NULL,
+          "\"00:59:60+01:00\"");
+    PLAIN("{\"not\": {\"format\": \"time\"}, \"type\": \"string\"}", "\"x\"", NULL,
+          "\"12:00:00.1234567891Z\"", "\"00:59:60+01:00\"");
+    PLAIN("{\"not\": {\"format\": \"duration\"}, \"type\": \"string\"}", "\"P\"", NULL,
+          "\"PT1234567891S\"");
+    PLAIN("{\"not\": {\"format\": \"hostname\"}, \"type\": \"string\"}", "\"a b\"", NULL, "\"a.b\"",
+          "\"xn--ihqwcrb4cv8a8dqg056pqjye\"");
+    PLAIN("{\"not\": {\"format\": \"email\"}, \"type\": \"string\"}", "\"a b\"", NULL,
+          "\"joe@xn--ihqwcrb4cv8a8dqg056pqjye.org\"");
+    PLAIN("{\"not\": {\"format\": \"date\"}, \"type\": \"string\"}", "\"2023-02-29\"", NULL,
+          "\"2024-02-29\"");
+    PLAIN("{\"oneOf\": [{\"type\": \"string\", \"format\": \"date\"}, {\"type\": \"string\", "
+          "\"format\": "
+          "\"date-time\"}]}",
+          "\"2024-02-29\"", "\"2024-02-29T00:00:00Z\"", NULL, "\"x\"");
+}
+
+/* White space as it is generated: in a line or in lines, one line end at a place and no more than
+ * an indentation behind it. */
+static void test_space(void **state)
+{
+    (void)state;
+    struct schema_options o;
+    schema_options_defaults(&o);
+    static const char schema[] =
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"array\", \"items\": "
+        "{\"type\": "
+        "\"integer\"}}, \"b\": {\"type\": \"array\", \"contains\": {\"const\": 1}, \"items\": "
+        "{\"type\": \"integer\"}, \"allOf\": [{\"contains\": {\"const\": 2}, \"minContains\": 0, "
+        "\"maxContains\": 1}]}, \"c\": {\"type\": \"array\", \"uniqueItems\": true, "
+        "\"prefixItems\": [{\"enum\": [1, 2]}], \"items\": {\"enum\": [2, 3]}, \"maxItems\": 2}, "
+        "\"d\": "
+        "{}, \"e\": {\"uniqueItems\": true, \"type\": \"array\", \"items\": {\"enum\": [1, 2]}}}, "
+        "\"additionalProperties\": false}";
+    static const char *const shapes[] = {"a", "b", "c", "d", "e", NULL};
+    static const struct {
+        bool accepted;
+        const char *text; /* @: the key */
+    } rows[] = {
+        {true, "{\"@\":[1,2]}"},
+        {true, "{\"@\": [1, 2]}"},
+        {true, "{ \"@\" : [ 1, 2 ] }"},
+        {true, "{\n  \"@\": [\n    1,\n    2\n  ]\n}"},
+        {true, "{\r\n\t\"@\": [\r\n\t\t1,\r\n\t\t2\r\n\t]\r\n}"},
+        {true, "{\n                                \"@\": [1]}"},
+        {true, "{\n\t\t\t\t\t\t\t\t\"@\": [1]}"},
+        {false, "{\n\t\t\t\t\t\t\t\t\t\"@\": [1]}"},
+        {false, "{\n                                 \"@\": [1]}"},
+        {false, "{\n\t \"@\": [1]}"},
+        {false, "{ \n\"@\": [1]}"},
+        {false, "{\n\n\"@\": [1]}"},
+        {false, "{  \"@\": [1]}"},
+        {false, "{\"@\"\n: [1]}"},
+        {false, "{\"@\":  [1]}"},
+        {false, "{\"@\": [1 ,2]}"},
+        {false, "{\"@\": [1\n,2]}"},
+        {false, "{\"@\": [1,2\n\n]}"},
+        {false, "{\"@\": [1,2  ]}"},
+        {false, "{\"@\": [1]\n }  "},
+    };
+    struct error e;
+    struct grammar *g = compile(schema, &o, &e);
+    if (!g) {
+        fail_msg("%s", e.message);
+    }
+    for (const char *const *key = shapes; *key; key++) {
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            char text[128];
+            strcpy(text, rows[i].text);
+            for (char *p = text; *p; p++) {
+                *p = *p == '@' ? **key : *p;
+            }
+            if (accepts(g, text) != rows[i].accepted) {
+                fail_msg("%s is %saccepted", text, rows[i].accepted ? "not " : "");
+            }
+        }
+    }
+    assert_true(accepts(g, "{}") && accepts(g, "{ }") && accepts(g, "{\n}"));
+    assert_true(accepts(g, "{\"a\": [\n]}") && accepts(g, "{\"e\": [\n]}"));
+    assert_true(accepts(g, "{\"c\": [ ]}") && accepts(g, "{\"d\": [ ]}"));
+    assert_false(accepts(g, "{\"c\": [  ]}") || accepts(g, "{\"d\": [\n\n]}"));
+    grammar_free(g);
+    o.bounds.max_blanks = 3;
+    o.bounds.max_indent = 2;
+    check_with(
+        &o, "{\"type\": \"array\"}",
+        (const char *const[]){"[   1]", "[\n  1\n]", NULL, "[    1]", "[\n   1]", "[\n\t1]", NULL});
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -196,6 +432,16 @@ static void test_bounds(void **state)
     CHECK("{\"type\": \"number\"}", "1e5", "-0.5E-3", NULL, "1e", "1e5555", ".5");
     o.bounds.unbounded = false;
     o.in_order = true;
+    /* What needs one that had its turn does not even begin. */
+    struct error e;
+    struct grammar_verdict v;
+    struct grammar *g = compile("{\"properties\": {\"a\": {}, \"b\": {}}, \"dependentRequired\": "
+                                "{\"b\": [\"a\"]}, \"additionalProperties\": false}",
+                                &o, &e);
+    assert_true(accepts(g, "{\"a\": 1, \"b\": 2}") && accepts(g, "{\"a\": 1}"));
+    assert_true(grammar_check_text(g, "{\"b", 3, &v, &e));
+    assert_int_equal(v.n_good, 2);
+    grammar_free(g);
     check_with(&o, "{\"properties\": {\"a\": {}, \"b\": {}}, \"required\": [\"b\"]}",
                (const char *const[]){"{\"a\": 1, \"b\": 2}", "{\"b\": 2}", "{\"b\": 2, \"c\": 1}",
                                      NULL, "{\"b\": 1, \"a\": 2}", NULL});
@@ -263,6 +509,190 @@ static void test_figures(void **state)
             }
         }
         grammar_free(g);
+    }
+}
+
+/* A number of up to 40 figures, in one of the ways to write it. */
+static struct figures {
+    int n, point; /* 0.DIGITS * 10^point */
+    bool minus;
+    char digits[48];
+} random_figures(struct rng *r)
+{
+    struct figures f = {.n = (int)rng_below(r, 41), .minus = rng_below(r, 2)};
+    for (int i = 0; i < f.n; i++) {
+        f.digits[i] = (char)('0' + (rng_below(r, 3) ? rng_below(r, 10) : 9));
+    }
+    f.point = (int)rng_below(r, 60) - 20;
+    return f;
+}
+
+/* Written with an exponent, or figure by figure. */
+static void print_figures(struct rng *r, const struct figures *f, bool plain, char *text)
+{
+    char *p = text + sprintf(text, "%s", f->minus ? "-" : "");
+    if (!plain) {
+        int shift = (int)rng_below(r, 9) - 4, at = f->n ? 1 + (int)rng_below(r, (uint64_t)f->n) : 0;
+        bool zero = f->n == 0 || f->digits[0] == '0';
+        if (zero) {
+            p += sprintf(p, "0.%0*d%.*s", shift > 0 ? shift : 0 ? shift : 1, 0, f->n, f->digits);
+            sprintf(p, "e%d", f->point + (shift > 0 ? shift : 1));
+        } else {
+            p += sprintf(p, "%.*s%s%.*s", at, f->digits, at < f->n ? "." : "", f->n - at,
+                         f->digits + at);
+            sprintf(p, "%c%+d", rng_below(r, 2) ? 'e' : 'E', f->point - at);
+        }
+        return;
+    }
+    int i = 0;
+    while (i < f->point && (i >= f->n || f->digits[i] == '0')) {
+        i++; /* no zeros in front */
+    }
+    *p = '0';
+    p += f->point <= i;
+    for (; i < f->point; i++) {
+        *p++ = i < f->n ? f->digits[i] : '0';
+    }
+    int end = f->n;
+    while (end > f->point && end > 0 && f->digits[end - 1] == '0') {
+        end--;
+    }
+    if (end > f->point) {
+        *p++ = '.';
+        for (i = f->point; i < end; i++) {
+            *p++ = i < 0 ? '0' : f->digits[i];
+        }
+    }
+    *p = 0;
+}
+
+/* The figure at 10^-place, by which numbers are compared. */
+static int figure_at(const struct figures *f, int place)
+{
+    int i = f->point + place;
+    return i >= 0 && i < f->n ? f->digits[i] - '0' : 0;
+}
+
+static int compare_figures(const struct figures *a, const struct figures *b)
+{
+    bool zero = true;
+    int sign = 0;
+    for (int place = -64; place < 128; place++) {
+        int x = figure_at(a, place), y = figure_at(b, place);
+        zero = zero && x == 0 && y == 0;
+        int d = (a->minus ? -x : x) - (b->minus ? -y : y);
+        if (sign == 0 && d != 0) {
+            sign = d > 0 ? 1 : -1;
+        }
+    }
+    return zero ? 0 : sign;
+}
+
+/* Bounds and constants with more figures than doubles and 64 bits have, against a comparison figure
+ * by figure. */
+static void test_long_figures(void **state)
+{
+    (void)state;
+    static const char *const keywords[] = {"minimum", "maximum", "exclusiveMinimum",
+                                           "exclusiveMaximum", "const"};
+    struct rng r;
+    rng_seed(&r, 11);
+    struct schema_options o;
+    schema_options_defaults(&o);
+    o.bounds.unbounded = true;
+    int n = getenv("LLLM_SOAK") ? 5000 : 200;
+    for (int i = 0; i < n; i++) {
+        struct figures bound = random_figures(&r);
+        char text[256], schema[320];
+        uint32_t kind = (uint32_t)rng_below(&r, 5);
+        print_figures(&r, &bound, rng_below(&r, 2), text);
+        snprintf(schema, sizeof schema, "{\"type\": \"number\", \"%s\": %s}", keywords[kind], text);
+        struct error e;
+        struct grammar *g = compile(schema, &o, &e);
+        if (!g) {
+            fail_msg("%s: %s", schema, e.message);
+        }
+        for (int j = 0; j < 60; j++) {
+            struct figures v = rng_below(&r, 4) ? bound : random_figures(&r);
+            if (v.n && rng_below(&r, 3)) {
+                v.digits[rng_below(&r, (uint64_t)v.n)] = (char)('0' + rng_below(&r, 10));
+            }
+            v.minus = rng_below(&r, 8) ? v.minus : !v.minus;
+            print_figures(&r, &v, true, text);
+            int c = compare_figures(&v, &bound);
+            bool valid = kind == 0   ? c >= 0
+                         : kind == 1 ? c <= 0
+                         : kind == 2 ? c > 0
+                         : kind == 3 ? c < 0
+                                     : c == 0;
+            if (accepts(g, text) != valid) {
+                fail_msg("%s: %s is %svalid", schema, text, valid ? "" : "in");
+            }
+        }
+        grammar_free(g);
+    }
+}
+
+/* What a double or 64 bits would change; counts and integers by value; what is too long. */
+static void test_exact(void **state)
+{
+    (void)state;
+    struct schema_options o;
+    schema_options_defaults(&o);
+    CHECK("{\"const\": 9007199254740993}", "9007199254740993", "9007199254740993.0", NULL,
+          "9007199254740992", "9007199254740994");
+    CHECK("{\"const\": 9007199254740993.0}", "9007199254740993", NULL, "9007199254740992");
+    CHECK("{\"enum\": [18446744073709551615, 1e400, -0.0]}", "18446744073709551615", "0", "-0.0",
+          NULL, "18446744073709551616", "18446744073709552000", "1");
+    CHECK("{\"type\": \"integer\", \"minimum\": 9223372036854775808, \"maximum\": "
+          "9223372036854775809}",
+          "9223372036854775808", "9223372036854775809", NULL, "9223372036854775807",
+          "9223372036854775810", "9223372036854775808.5");
+    CHECK("{\"type\": \"number\", \"exclusiveMinimum\": 0.1000000000000000055511151231257827, "
+          "\"maximum\": 0.100000000000000005551115123125783}",
+          "0.1000000000000000055511151231257828", "0.100000000000000005551115123125783", NULL,
+          "0.1", "0.1000000000000000055511151231257827", "0.11");
+    CHECK("{\"minimum\": 1e30, \"type\": \"integer\"}", "1000000000000000000000000000000",
+          "9999999999999999999999999999999", NULL, "999999999999999999999999999999");
+    PLAIN("{\"minimum\": 1e30, \"type\": \"integer\"}", "1000000000000000000000000000000", NULL,
+          "1000000000000000000000000000000.0");
+    CHECK("{\"const\": 1e2}", "100", "100.0", NULL, "10", "1000");
+    CHECK("{\"type\": \"integer\", \"enum\": [1.0, 2.5, 1e1, 100e-1, 3.0000000000000000001]}", "1",
+          "1.0", "10", NULL, "2.5", "3", "3.0000000000000000001");
+    CHECK("{\"type\": \"number\", \"multipleOf\": 0.0100000000000000000000}", "0.07", NULL,
+          "0.071");
+    CHECK("{\"multipleOf\": 1e3, \"type\": \"integer\"}", "2000", NULL, "2001");
+    CHECK("{\"maxLength\": 2e0, \"minLength\": 1.0}", "\"ab\"", NULL, "\"\"", "\"abc\"");
+    CHECK("{\"maxItems\": 123456789012345678901234567890}", "[1]", "[]", NULL);
+    static const struct {
+        const char *schema, *begins;
+    } rows[] = {
+        {"{\"minimum\": 1e600}", "#/minimum: numbers with more than 512 figures"},
+        {"{\"items\": {\"maximum\": 1e-99999999999999999999}}", "#/items/maximum: numbers with"},
+        {"{\"enum\": [1, {\"a\": [1e999]}]}", "#/enum/1: numbers with"},
+        {"{\"properties\": {\"a\": {\"const\": -1e999}}}", "#/properties/a/const: numbers with"},
+        {"{\"multipleOf\": -1e-400}", "#/multipleOf: must be a number above 0"},
+        {"{\"multipleOf\": 1e-61}", "#/multipleOf: divisors with more than 60 figures"},
+        {"{\"multipleOf\": 9007199254740993}", "#/multipleOf: divisors whose figures"},
+        {"{\"minLength\": 2.00000000000000000001}", "#/minLength: must be a whole number"},
+        {"{\"minLength\": -1e-400}", "#/minLength: must be a whole number"},
+        {"{\"pattern\": 1e400}", "#/pattern: must be a text"},
+        {"{\"type\": 1e400}", "#/type: \"\" is none of"},
+        {"{\"required\": [1e400]}", "#/required: must be a list of names"},
+        {"{\"const\": 01}", "the schema is no JSON: this is no JSON value"},
+        {"{\"const\": 1.}", "the schema is no JSON: this is no JSON value"},
+        {"{\"const\": 1e+}", "the schema is no JSON: this is no JSON value"},
+        {"{\"const\": -}", "the schema is no JSON: this is no JSON value"},
+        {"{\"const\": nul}", "the schema is no JSON: this is no JSON value"},
+        {"{\"const\": 1} 2", "the schema is no JSON"},
+        {"", "the schema is no JSON"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct error e;
+        struct grammar *g = compile(rows[i].schema, NULL, &e);
+        if (g || strncmp(e.message, rows[i].begins, strlen(rows[i].begins)) != 0) {
+            fail_msg("%s: %s", rows[i].schema, g ? "accepted" : e.message);
+        }
     }
 }
 
@@ -540,6 +970,18 @@ static void test_strict(void **state)
 static void test_arrays(void **state)
 {
     (void)state;
+    /* As many ways of counting as there may be, each open in both directions, and the end. */
+    struct buf six;
+    buf_init(&six, 1 << 12);
+    buf_append_str(&six, "{\"type\": \"array\", \"allOf\": [");
+    for (int i = 0; i < 6; i++) {
+        buf_printf(&six,
+                   "%s{\"contains\": {\"minimum\": %d}, \"minContains\": 0, \"maxContains\": 2}",
+                   i ? ", " : "", i);
+    }
+    buf_append(&six, "]}", 3);
+    CHECK(six.data, "[]", "[9, 9]", "[-1, 1, 2, -3]", NULL, "[9, 8, 7]", "[1, \"x\", \"x\"]");
+    buf_free(&six);
     CHECK("{\"items\": {\"enum\": [\"a\", 1, null]}, \"uniqueItems\": true, \"minItems\": 2}",
           "[\"a\", 1]", "[null, \"\\u0061\", 1.0]", NULL, "[\"a\", \"\\u0061\"]", "[1, 1.0]", "[1]",
           "[1, \"a\", null, 1]");
@@ -559,12 +1001,14 @@ static void test_arrays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),        cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_sentences),    cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_bounds),       cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_arrays),       cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_alternatives), cmocka_unit_test(test_strict),
-        cmocka_unit_test(test_hundred),
+        cmocka_unit_test(test_words),     cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_sentences), cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_keys),      cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_space),     cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_figures),   cmocka_unit_test(test_long_figures),
+        cmocka_unit_test(test_exact),     cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_depth),     cmocka_unit_test(test_alternatives),
+        cmocka_unit_test(test_strict),    cmocka_unit_test(test_hundred),
     };
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }

@@ -99,7 +99,7 @@ static void test_groups(void **state)
     if (!file_read(docs_path, 1 << 20, &docs, NULL)) {
         fail_msg("%s cannot be read", docs_path);
     }
-    int counts[4] = {0}, n = 0, undocumented = 0;
+    int counts[4] = {0}, n = 0, undocumented = 0, n_taken = 0, n_others = 0, misplaced = 0;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[128];
         snprintf(path, sizeof path, "tests/draft2020-12/%s.json", files[i]);
@@ -117,6 +117,7 @@ static void test_groups(void **state)
             const char *words = json_string_value(json_object_get(group, "description"));
             counts[r]++;
             n++;
+            misplaced += !cases_layouts(group, &o, &n_taken, &n_others);
             if (r == CASE_REFUSED) {
                 undocumented += strstr(docs.data, words) == NULL;
             }
@@ -131,7 +132,11 @@ static void test_groups(void **state)
     print_message("# %d groups: %d held, %d of which nothing satisfies, %d refused, %d wrong\n", n,
                   counts[CASE_HELD], counts[CASE_NOTHING], counts[CASE_REFUSED],
                   counts[CASE_WRONG]);
+    print_message("# of %d valid instances %d can be generated as they are, in five layouts each\n",
+                  n_taken + n_others, n_taken);
     buf_free(&docs);
+    assert_int_equal(misplaced, 0);
+    assert_true(n_taken > 20 * n_others); /* others: 1.0 for an integer */
     assert_int_equal(counts[CASE_WRONG], 0);
     assert_int_equal(undocumented, 0);
     assert_true(100 * (counts[CASE_HELD] + counts[CASE_NOTHING]) >= 90 * n);

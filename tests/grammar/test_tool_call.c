@@ -194,6 +194,42 @@ static void test_choices(void **state)
     assert_null(compile("hermes", TOOL_CHOICE_AUTO, NULL, true, &e));
     assert_int_equal(strncmp(e.message, "tools/0 (f): #", 14), 0);
     json_decref(tools);
+    /* The keyword to blame, as of a schema by itself, whether one must or may have the member. */
+    static const char *const contradictory[] = {
+        "{\"type\": \"object\", \"properties\": {\"u\": {\"type\": \"integer\", \"minimum\": 5, "
+        "\"maximum\": 4}}, \"required\": [\"u\"]}",
+        "{\"properties\": {\"u\": {\"type\": \"integer\", \"minimum\": 5, \"maximum\": 4}}, "
+        "\"required\": [\"u\"]}",
+        "{\"type\": \"object\", \"properties\": {\"u\": {\"type\": \"integer\", \"minimum\": 5, "
+        "\"maximum\": 4}}}"};
+    for (int i = 0; i < 3; i++) {
+        tools = json_pack("[{s:s}, {s:s, s:o}]", "name", "fine", "name", "f", "parameters",
+                          json_loads(contradictory[i], 0, NULL));
+        for (int j = 0; j < 2; j++) {
+            static const char said[] = "tools/1 (f): #/properties/u/maximum: nothing satisfies "
+                                       "this together with #/properties/u/minimum";
+            assert_null(compile(j ? "glm" : "hermes", TOOL_CHOICE_REQUIRED, NULL, true, &e));
+            assert_memory_equal(e.message, said, sizeof said - 1);
+        }
+        json_decref(tools);
+    }
+    /* Seen only where all rules are put together. */
+    tools = json_loads("[{\"name\": \"f\", \"parameters\": {\"type\": \"object\", \"properties\": "
+                       "{\"a\": {\"$ref\": \"#\"}}, \"required\": [\"a\"]}}]",
+                       0, NULL);
+    assert_null(compile("hermes", TOOL_CHOICE_REQUIRED, NULL, true, &e));
+    assert_int_equal(strncmp(e.message, "tools/0 (f): #/", 15), 0);
+    json_decref(tools);
+    /* Strict tools ask for all of their members, in every notation. */
+    tools =
+        json_loads("[{\"name\": \"f\", \"strict\": true, \"parameters\": {\"type\": \"object\", "
+                   "\"properties\": {\"a\": {}}, \"additionalProperties\": false}}]",
+                   0, NULL);
+    for (int j = 0; j < 2; j++) {
+        assert_null(compile(j ? "glm" : "hermes", TOOL_CHOICE_AUTO, NULL, true, &e));
+        assert_int_equal(strncmp(e.message, "tools/0 (f): #/required: must name \"a\"", 38), 0);
+    }
+    json_decref(tools);
     tools = json_loads("[{\"name\": \"a b\"}]", 0, NULL);
     assert_null(compile("hermes", TOOL_CHOICE_AUTO, NULL, true, &e));
     assert_int_equal(strncmp(e.message, "tools/0: a tool has a", 21), 0);
