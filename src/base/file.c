@@ -111,11 +111,21 @@ bool file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+static bool is_one_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool file_is_same(const char *a, const char *b)
 {
     struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && is_one_file(&first, &second);
+}
+
+bool file_is_named(int fd, const char *path)
+{
+    struct stat opened, named;
+    return fstat(fd, &opened) == 0 && stat(path, &named) == 0 && is_one_file(&opened, &named);
 }
 
 bool file_is_directory(const char *path)
@@ -172,7 +182,7 @@ static int open_nameless(const char *path)
         return -1;
     }
     char *folder = folder_of(path);
-    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    int fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     free(folder);
     return fd;
 }
@@ -191,10 +201,31 @@ static char *target_of(const char *path, struct error *e)
     return real ? real : mem_strdup(path);
 }
 
+/* Whose it is, and who may read it: as the file that it replaces; a new one has what the umask
+ * leaves. */
+static void set_mode(int fd, const struct stat *old)
+{
+    if (old) {
+        (void)!fchown(fd, old->st_uid, old->st_gid); /* of others' files only root may */
+        (void)!fchmod(fd, old->st_mode & 0777);
+        return;
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    (void)!fchmod(fd, 0666 & ~mask);
+}
+
 struct file_writer *file_writer_open(const char *path, struct error *e)
 {
     char *target = target_of(path, e);
     if (!target) {
+        return NULL;
+    }
+    struct stat old;
+    bool replaces = stat(target, &old) == 0;
+    if (replaces && access(target, W_OK) != 0) {
+        error_set(e, ERROR_IO, "cannot write %s: %s", path, strerror(errno));
+        free(target);
         return NULL;
     }
     struct file_writer *w = mem_zalloc(sizeof *w);
@@ -207,12 +238,9 @@ struct file_writer *file_writer_open(const char *path, struct error *e)
     w->nameless = fd >= 0;
     if (fd < 0) {
         fd = mkostemp(w->temporary, O_CLOEXEC);
-        if (fd >= 0) {
-            /* mkstemp gives 0600; a plain new file would have had 0666 less the umask. */
-            mode_t mask = umask(0);
-            umask(mask);
-            (void)!fchmod(fd, 0666 & ~mask);
-        }
+    }
+    if (fd >= 0) {
+        set_mode(fd, replaces ? &old : NULL);
     }
     w->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (!w->file) {

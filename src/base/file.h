@@ -28,13 +28,17 @@ bool file_read(const char *path, size_t max_bytes, struct buf *b, struct error *
 bool file_exists(const char *path);
 bool file_is_directory(const char *path);
 bool file_is_same(const char *a, const char *b); /* both exist and are one file */
+/* Whether path still stands for the file that is open: one that was opened to be locked may have
+ * been removed by whoever had the lock before. */
+bool file_is_named(int fd, const char *path);
 
 /* Creates a directory and its parents; one that exists is fine. */
 bool file_make_directories(const char *path, struct error *e);
 
 /* Writing that leaves either the old file or the whole new one: data goes to a temporary file in
  * the same folder, which is flushed to disk and renamed over the target on commit. A link is
- * followed; a device, pipe or folder is refused. */
+ * followed, and the new file has the mode of the old one; a device, pipe or folder is refused, and
+ * so is a file that may only be read. */
 struct file_writer;
 struct file_writer *file_writer_open(const char *path, struct error *e);
 bool file_writer_put(struct file_writer *w, const void *data, size_t n, struct error *e);

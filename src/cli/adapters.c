@@ -9,7 +9,7 @@
 #include "engine/model_digest.h"
 #include "hf/hf.h"
 
-enum { MAX_STRENGTH = ADAPTERS_MAX_STRENGTH };
+enum { MAX_STRENGTH = ADAPTERS_MAX_STRENGTH, ENTRY_BYTES = 256 /* of a tensor's description */ };
 
 char *adapters_argument(const char *argument, float *strength, struct error *e)
 {
@@ -30,22 +30,60 @@ char *adapters_argument(const char *argument, float *strength, struct error *e)
     return mem_strndup(argument, (size_t)(cut - argument));
 }
 
+static bool is_there(const char *path, struct error *e)
+{
+    if (hf_is_adapter(path) || (file_exists(path) && !file_is_directory(path))) {
+        return true;
+    }
+    return error_set(e, ERROR_IO,
+                     file_is_directory(path)
+                         ? "%s has no adapter_config.json: give the folder of an adapter of the "
+                           "peft library, or a GGUF file"
+                         : "there is no adapter \"%s\": give the path of a GGUF file, or of a "
+                           "folder with adapter_config.json",
+                     path);
+}
+
 static struct gguf *open_file(const char *path, const struct model_config *base, struct error *e)
 {
-    if (hf_is_adapter(path)) {
-        return hf_open_adapter(path, base, e);
+    return !is_there(path, e)    ? NULL
+           : hf_is_adapter(path) ? hf_open_adapter(path, base, e)
+                                 : gguf_open(path, e);
+}
+
+bool adapters_size(const char *path, uint64_t *size_bytes, struct error *e)
+{
+    bool ok = is_there(path, e);
+    if (ok && hf_is_adapter(path)) {
+        ok = hf_adapter_bytes(path, size_bytes, e);
+    } else if (ok) {
+        struct gguf *g = gguf_open(path, e);
+        *size_bytes = 0;
+        for (size_t i = 0; g && i < gguf_tensor_count(g); i++) {
+            *size_bytes += gguf_tensor_at(g, i)->size_bytes + ENTRY_BYTES;
+        }
+        ok = g != NULL;
+        gguf_close(g);
     }
-    if (!file_exists(path) || file_is_directory(path)) {
-        error_set(e, ERROR_IO,
-                  file_is_directory(path)
-                      ? "%s has no adapter_config.json: give the folder of an adapter of the peft "
-                        "library, or a GGUF file"
-                      : "there is no adapter \"%s\": give the path of a GGUF file, or of a folder "
-                        "with adapter_config.json",
-                  path);
-        return NULL;
+    if (!ok) {
+        models_name_in_error(e, path);
     }
-    return gguf_open(path, e);
+    return ok;
+}
+
+bool adapters_sizes(const struct string_list *arguments, uint64_t *size_bytes, struct error *e)
+{
+    bool ok = true;
+    *size_bytes = 0;
+    for (size_t i = 0; ok && i < arguments->n; i++) {
+        float strength;
+        uint64_t one = 0;
+        char *path = adapters_argument(arguments->items[i], &strength, e);
+        ok = path && adapters_size(path, &one, e);
+        *size_bytes += one;
+        free(path);
+    }
+    return ok;
 }
 
 struct model_adapter *adapters_load(const char *path, const struct engine *en, struct error *e)

@@ -22,6 +22,10 @@ void adapters_close(struct adapter_list *list);
 /* The path in "FILE" or "FILE=X", the caller's, and the strength. A name that is there with its '='
  * is meant so. NULL: X is no strength. */
 char *adapters_argument(const char *argument, float *strength, struct error *e);
+/* What a file or folder will take in memory, at most, by its header: for memory_plan_make. */
+bool adapters_size(const char *path, uint64_t *size_bytes, struct error *e);
+/* Of all arguments together. */
+bool adapters_sizes(const struct string_list *arguments, uint64_t *size_bytes, struct error *e);
 /* One file or folder, for the model of the engine. Release with model_adapter_free. */
 struct model_adapter *adapters_load(const char *path, const struct engine *en, struct error *e);
 /* Which adapter it is, by its content. */

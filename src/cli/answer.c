@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/term.h"
 
@@ -201,7 +202,7 @@ bool answer_form(const struct answer *a, const struct prompt_request *request,
         tool_choice_word(a->tool_choice, &choice);
         *calls = answer_calls_grammar(prompt, request->tools, choice, a->tool_choice, true, e);
         how->grammar = *calls;
-        return *calls != NULL;
+        return *calls || (a->tools_from && error_prefix(e, "%s: ", a->tools_from));
     }
     how->grammar_behind = chat_reasoning_opened(&prompt->format, prompt->end, prompt->n_end);
     return true;
@@ -256,6 +257,27 @@ const char *answer_finish_reason(const struct answer *a)
 {
     bool calls = a->stats.reason == FINISH_STOP && a->n_calls;
     return calls ? "tool_calls" : finish_reason_name(a->stats.reason);
+}
+
+bool answer_why_cut(const struct generation_stats *s, uint32_t max_tokens,
+                    char out[ANSWER_WHY_BYTES])
+{
+    bool full = !max_tokens || s->n_generated < max_tokens;
+    out[0] = 0;
+    if (s->reason == FINISH_CONSTRAINT) {
+        snprintf(out, ANSWER_WHY_BYTES, "%s", s->why ? s->why : "no token goes on with it");
+    } else if (s->partial && s->reason == FINISH_LENGTH) {
+        snprintf(out, ANSWER_WHY_BYTES,
+                 full ? "the context was full before the form was whole"
+                      : "it had %u tokens, the most allowed, before the form was whole",
+                 max_tokens);
+    } else if (s->partial && s->reason == FINISH_STOP && s->stop) {
+        size_t n = strlen(s->stop) < 40 ? strlen(s->stop) : 40;
+        snprintf(out, ANSWER_WHY_BYTES,
+                 "the stop string \"%.*s\" ended it before the form was whole",
+                 (int)(n - utf8_incomplete_tail(s->stop, n)), s->stop);
+    }
+    return out[0] != 0;
 }
 
 bool answer_filled_context(const struct answer *a, const struct generation_options *how)

@@ -25,6 +25,7 @@ struct answer {
     FILE *stream;                 /* where the content goes as it comes; NULL: nowhere */
     bool show_reasoning;          /* what a model thinks before it answers goes there too, dimmed */
     const char *tool_choice;      /* "none", "auto", "required", a tool's name; NULL: as it comes */
+    const char *tools_from;       /* for errors: the file of the tools; NULL: not told */
     struct buf text;              /* the content, all of it */
     struct chat_message *message; /* the same with reasoning and calls, after answer_chat */
     uint32_t n_calls;
@@ -68,6 +69,12 @@ bool answer_was_interrupted(void *context);
 void answer_print_calls(struct answer *a);
 /* "stop", "length", "cancelled", or "tool_calls" where the model ended with some. */
 const char *answer_finish_reason(const struct answer *a);
+
+/* A form was asked for, and the answer has it not: why, for people. Empty where it is whole, was
+ * interrupted, or any text would do. Returns whether there is something. */
+enum { ANSWER_WHY_BYTES = 256 };
+bool answer_why_cut(const struct generation_stats *s, uint32_t max_tokens,
+                    char out[ANSWER_WHY_BYTES]);
 
 /* Whether the answer was cut because no position was left in the context. */
 bool answer_filled_context(const struct answer *a, const struct generation_options *how);

@@ -1,10 +1,10 @@
 /* batch.h: what the files of `lllm batch` share.
  *
  *   cmd_batch.c      the command line
- *   batch_input.c    its lines; batch_fields.c: what a line of JSON may say, batch_forms.c: what
- *                    answers may look like
- *   batch_models.c   who answers them, loaded when it is their turn
- *   batch_run.c      the run: which lines begin when, figures
+ *   batch_input.c    its lines; batch_fields.c: what a line of JSON may say, batch_others.c: what
+ *                    it would say to other programs, batch_forms.c: what answers may look like
+ *   batch_models.c   who answers them, loaded when it is their turn; batch_plan.c: what they take
+ *   batch_run.c      the run: which lines begin when, figures; batch_describe.c: which run it is
  *   batch_job.c      a line on its way: prompt, submission, events
  *   batch_result.c   what came of it as JSON, in our shape or in that of OpenAI's batch files
  *   batch_output.c   where results go, in order, and the journal from which a run goes on
@@ -26,7 +26,7 @@ struct batch_options {
     struct common_options common;
     struct sampling_options sampling;
     const char *model, *input, *output, *format, *system, *tools, *chat_template, *draft;
-    bool prompts, raw, thinking, no_thinking, force, lookup;
+    bool prompts, raw, thinking, no_thinking, force, lookup, plan;
     uint32_t max_tokens, parallel;
     struct string_list stop, lora, models, modules;
     struct constrain_options form;
@@ -40,6 +40,7 @@ struct batch {
     struct batch_forms forms;
     struct batch_output *output;
     uint64_t *digests;          /* [lines.n] */
+    uint64_t *n_before;         /* [lines.n] answers to the lines before each: see batch_defaults */
     size_t *first;              /* [lines.n] the first line with the same custom_id, or itself */
     struct batch_model **turns; /* [n_turns] those with lines, in the order of their first ones */
     size_t n_turns;
@@ -51,8 +52,6 @@ struct batch {
     struct progress bar;
     bool stopping;
     size_t n_resumed;
-    size_t n_cut;            /* forms that --max-tokens, or the context, ended */
-    size_t n_stuck;          /* answers that no token could go on with (FINISH_CONSTRAINT) */
     size_t n_full;           /* answers that ended where the context did */
     uint32_t full_context;   /* the largest of those contexts */
     struct strmap *told;     /* digests of schemas and tools whose slips were told */
@@ -67,7 +66,7 @@ struct batch_answer {
     struct batch_job *job;
     struct chat_message *message; /* NULL: plain text */
     struct buf text;
-    json_t *logprobs; /* an array; NULL: not wanted */
+    struct buf logprobs; /* of each token, where they are wanted: batch_note_logprobs */
     struct generation_stats stats;
 };
 
@@ -94,7 +93,16 @@ struct batch_job {
 int batch_run(struct batch *b);
 void batch_close(struct batch *b);
 
-/* batch_job.c. Brings a line on its way; one that cannot be answered gets its error at once. model
+/* batch_describe.c. What must be the same for a journal's answers to be this run's; NULL after an
+ * error. A digest of each line, the caller's. */
+json_t *batch_describe(const struct batch *b, struct error *e);
+uint64_t *batch_digest_lines(const struct batch *b);
+
+/* batch_job.c. The error of a line, said and put in its place; where it is one of this run and not
+ * the line's own fault, a run that goes on tries again. */
+void batch_fail(struct batch *b, size_t index, const struct batch_request *r,
+                const struct error *why, bool of_run);
+/* Brings a line on its way; one that cannot be answered gets its error at once. model
  * NULL: one that is known to be such. */
 void batch_start(struct batch *b, struct batch_model *model, size_t index);
 /* Lets go of those that are over. */
@@ -109,7 +117,8 @@ void batch_put_answers(const struct batch_job *j);
 /* Said at once, and in its place among the results. */
 void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,
                      const struct error *why);
-/* What a token's event adds to `logprobs`. */
-void batch_note_logprobs(struct batch_answer *a, const struct queue_event *event);
+/* Keeps what a token's event says, which as JSON, when the answer is over, is thirty times as much.
+ * False: no room. */
+bool batch_note_logprobs(struct batch_answer *a, const struct queue_event *event);
 
 #endif

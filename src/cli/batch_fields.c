@@ -5,9 +5,11 @@
 
 #include "cli/batch_input.h"
 #include "cli/chat_input.h"
+#include "cli/input.h"
+#include "cli/logprobs.h"
 #include "grammar/tool_call.h"
 
-enum { MAX_STOP = 64, MAX_TOP_LOGPROBS = 100 };
+enum { MAX_STOP = 64 };
 
 struct reading {
     const char *field; /* whose value is being read */
@@ -17,6 +19,8 @@ struct reading {
     const struct batch_models *models;
     const char *form; /* the field that says what the answer looks like */
     bool line_tools;  /* the line brings its own */
+    bool no_logprobs; /* it says so */
+    const char *most; /* the field that says how many tokens there may be */
 };
 
 static bool read_u32(const json_t *v, uint32_t least, uint32_t most, const struct reading *in,
@@ -122,6 +126,9 @@ static bool read_tools(const json_t *v, struct reading *in, struct error *e)
 {
     if (!json_is_array(v)) {
         return error_set(e, ERROR_INPUT, "\"tools\" must be an array of tool definitions");
+    }
+    if (!tool_call_check_strict(v, e)) {
+        return false;
     }
     json_decref(in->r->tools);
     in->r->tools = json_array_size(v) ? json_deep_copy(v) : NULL;
@@ -270,7 +277,16 @@ static bool read_priority(const json_t *v, struct reading *in, struct error *e)
 
 static bool read_max_tokens(const json_t *v, struct reading *in, struct error *e)
 {
-    return read_u32(v, 0, 1 << 24, in, &in->r->max_tokens, e);
+    uint32_t was = in->r->max_tokens;
+    if (!read_u32(v, 0, 1 << 24, in, &in->r->max_tokens, e)) {
+        return false;
+    }
+    if (in->most && in->r->max_tokens != was) {
+        return error_set(e, ERROR_INPUT, "\"%s\" and \"%s\" are different numbers", in->most,
+                         in->field);
+    }
+    in->most = in->field;
+    return true;
 }
 
 static bool read_stop(const json_t *v, struct reading *in, struct error *e)
@@ -301,18 +317,19 @@ static bool read_logprobs(const json_t *v, struct reading *in, struct error *e)
 {
     if (in->r->continues) { /* there it is how many of the likeliest */
         in->r->logprobs = true;
-        return read_u32(v, 0, MAX_TOP_LOGPROBS, in, &in->r->n_top, e);
+        return read_u32(v, 0, LOGPROBS_MAX_TOP, in, &in->r->n_top, e);
     }
     bool wanted;
     bool ok = read_bool(v, in, &wanted, e);
     in->r->logprobs = in->r->logprobs || wanted;
+    in->no_logprobs = ok && !wanted;
     return ok;
 }
 
 static bool read_top_logprobs(const json_t *v, struct reading *in, struct error *e)
 {
     in->r->logprobs = true;
-    return read_u32(v, 0, MAX_TOP_LOGPROBS, in, &in->r->n_top, e);
+    return read_u32(v, 0, LOGPROBS_MAX_TOP, in, &in->r->n_top, e);
 }
 
 static bool read_n(const json_t *v, struct reading *in, struct error *e)
@@ -353,6 +370,7 @@ static bool read_modalities(const json_t *v, struct reading *in, struct error *e
 static json_t *schema_of(const char *field, const json_t *v)
 {
     const json_t *format = json_object_get(v, "json_schema");
+    format = format ? format : v;
     return strcmp(field, "json_schema") == 0       ? json_incref((json_t *)(uintptr_t)v)
            : strcmp(field, "response_format") == 0 ? json_incref(json_object_get(format, "schema"))
                                                    : NULL;
@@ -428,28 +446,6 @@ static const struct {
 };
 enum { N_LINE_FIELDS = sizeof line_fields / sizeof *line_fields };
 
-/* What people bring along from elsewhere, and what to write instead. */
-static const struct {
-    const char *name, *instead;
-} other_fields[] = {
-    {"functions", "\"tools\" takes their definitions"},
-    {"function_call", "\"tool_choice\" says whether, and which"},
-    {"audio", "answers are text"},
-    {"web_search_options", "nothing is looked up"},
-    {"verbosity", "say in a message how long the answer should be"},
-    {"stream_options", "answers are written whole"},
-    {"repetition_penalty", "\"repeat_penalty\" with \"repeat_last_n\" takes its place"},
-    {"guided_json", "\"json_schema\" takes the schema"},
-    {"guided_regex", "\"regex\" takes the pattern"},
-    {"guided_choice", "\"choices\" takes the texts"},
-    {"guided_grammar", "\"grammar\" takes GBNF"},
-    {"structured_outputs", "\"json_schema\", \"regex\", \"choices\" or \"grammar\" take its parts"},
-    {"best_of", "\"n\" gives several answers"},
-    {"suffix", "lllm infill fills gaps"},
-    {"input", "\"messages\" or \"prompt\" say what is asked"},
-};
-enum { N_OTHER_FIELDS = sizeof other_fields / sizeof *other_fields };
-
 static const char *field_candidate(const void *context, size_t index)
 {
     (void)context;
@@ -466,11 +462,10 @@ static const char *outer_candidate(const void *context, size_t index)
 
 static bool not_known(const char *name, struct error *e)
 {
-    for (size_t i = 0; i < N_OTHER_FIELDS; i++) {
-        if (strcmp(other_fields[i].name, name) == 0) {
-            return error_set(e, ERROR_UNSUPPORTED, "the field \"%s\" is not supported: %s", name,
-                             other_fields[i].instead);
-        }
+    const char *instead = batch_instead_of(name);
+    if (instead) {
+        return error_set(e, ERROR_UNSUPPORTED, "the field \"%s\" is not supported: %s", name,
+                         instead);
     }
     const char *near = options_nearest(name, field_candidate, NULL);
     return error_set(e, ERROR_INPUT, "the field \"%.60s\" is not known%s%s%s", name,
@@ -484,7 +479,8 @@ static bool read_field(const json_t *v, struct reading *in, struct error *e)
             return json_is_null(v) || line_fields[i].read(v, in, e);
         }
     }
-    return sampling_knows(in->field) || not_known(in->field, e);
+    return sampling_knows(in->field) || (json_is_null(v) && batch_instead_of(in->field)) ||
+           not_known(in->field, e);
 }
 
 /* Tools, choices among them and forms, which may come in any order. */
@@ -531,6 +527,10 @@ static bool read_fields(const json_t *body, struct reading *in, struct error *e)
         return error_set(e, ERROR_INPUT, "\"%s\" is a field of /v1/chat/completions",
                          in->r->prompt ? in->r->of_template : "messages");
     }
+    if (in->no_logprobs && in->r->n_top > 0) { /* as OpenAI has it */
+        return error_set(e, ERROR_INPUT, "\"top_logprobs\" needs \"logprobs\": true");
+    }
+    in->r->logprobs = in->r->logprobs && !in->no_logprobs;
     return check_calls(in, e) && sampling_from_json(body, &in->r->sampling, in->arena, e);
 }
 
@@ -579,6 +579,7 @@ static const json_t *body_of(const json_t *line, struct batch_request *r, struct
 static bool read_id(const json_t *object, struct batch_request *r, struct error *e)
 {
     json_t *id = json_object_get(object, "id");
+    id = json_is_null(id) ? NULL : id;
     const char *name = id ? "id" : "custom_id";
     id = id ? id : json_object_get(object, "custom_id");
     if (!id || json_is_null(id)) {
@@ -591,6 +592,42 @@ static bool read_id(const json_t *object, struct batch_request *r, struct error 
     return true;
 }
 
+/* What was asked comes back with the error too, wherever reading has stopped. */
+static void echo_question(const json_t *body, struct reading *in)
+{
+    struct batch_request *r = in->r;
+    const json_t *prompt = json_object_get(body, "prompt");
+    const json_t *messages = json_object_get(body, "messages");
+    in->field = "prompt";
+    if (!r->prompt && !r->messages && json_is_string(prompt)) {
+        read_text(prompt, in, &r->prompt, NULL);
+    }
+    if (!r->messages && !r->prompt && messages && !json_is_null(messages)) {
+        r->messages = json_deep_copy(messages);
+    }
+}
+
+/* How deep brackets nest in a line that is JSON. */
+static size_t depth_of(const struct batch_line *line)
+{
+    size_t depth = 0, most = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < line->n; i++) {
+        char c = line->text[i];
+        if (quoted && c == '\\') {
+            i++;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (!quoted && (c == '[' || c == '{')) {
+            depth++;
+            most = depth > most ? depth : most;
+        } else if (!quoted && (c == ']' || c == '}')) {
+            depth--;
+        }
+    }
+    return most;
+}
+
 bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
                        const struct batch_models *models, struct arena *arena,
                        struct batch_request *r, struct error *e)
@@ -600,13 +637,22 @@ bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
     json_t *object = json_loadb(line->text, line->n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
     if (!json_is_object(object)) {
         if (!object) {
-            return error_set(e, ERROR_INPUT, "not JSON: %s (column %d)", why.text, why.column);
+            return input_json_error(&why, e);
         }
         json_decref(object);
         return error_set(e, ERROR_INPUT, "JSON, but no object");
     }
     const json_t *body = read_id(object, r, e) ? body_of(object, r, e) : NULL;
+    size_t depth = depth_of(line);
+    if (depth > BATCH_MAX_DEPTH) { /* and does not come back */
+        json_decref(object);
+        return error_set(e, ERROR_LIMIT, "the line nests %zu levels deep; %d are the most", depth,
+                         BATCH_MAX_DEPTH);
+    }
     bool ok = body && read_fields(body, &in, e);
+    if (!ok) {
+        echo_question(body ? body : object, &in);
+    }
     json_decref(object);
     return ok;
 }

@@ -7,34 +7,58 @@
 #include "cli/batch_input.h"
 #include "grammar/schema.h"
 
-enum { MAX_FORMS = 256 };
+/* What is kept for lines to come: beside the forms of those under way, which hold their own. */
+enum { MAX_FORMS = 64, MAX_FORM_BYTES = 16 << 20 };
+
+static void form_free(struct batch_form *form)
+{
+    free(form->text);
+    grammar_free(form->grammar);
+}
 
 void batch_forms_free(struct batch_forms *f)
 {
     for (size_t i = 0; i < f->n; i++) {
-        free(f->items[i].text);
-        grammar_free(f->items[i].grammar);
+        form_free(&f->items[i]);
     }
     free(f->items);
     *f = (struct batch_forms){0};
 }
 
-struct grammar *batch_forms_find(const struct batch_forms *f, const char *text)
+/* The last in the list was wanted last. */
+struct grammar *batch_forms_find(struct batch_forms *f, const char *text)
 {
     for (size_t i = 0; i < f->n; i++) {
         if (strcmp(f->items[i].text, text) == 0) {
-            return grammar_hold(f->items[i].grammar);
+            struct batch_form found = f->items[i];
+            memmove(&f->items[i], &f->items[i + 1], (f->n - 1 - i) * sizeof found);
+            f->items[f->n - 1] = found;
+            return grammar_hold(found.grammar);
         }
     }
     return NULL;
 }
 
+/* Masks grow with use, so all are counted anew. */
+static size_t bytes_of(const struct batch_forms *f)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        struct grammar_size size;
+        grammar_size(f->items[i].grammar, &size);
+        n_bytes += size.memory_bytes + strlen(f->items[i].text);
+    }
+    return n_bytes;
+}
+
 void batch_forms_keep(struct batch_forms *f, const char *text, struct grammar *g)
 {
-    if (f->n < MAX_FORMS) {
-        f->items = mem_resize(f->items, (f->n + 1) * sizeof *f->items);
-        f->items[f->n++] = (struct batch_form){mem_strdup(text), grammar_hold(g)};
+    while (f->n > 0 && (f->n == MAX_FORMS || bytes_of(f) > MAX_FORM_BYTES)) {
+        form_free(&f->items[0]);
+        memmove(&f->items[0], &f->items[1], --f->n * sizeof f->items[0]);
     }
+    f->items = mem_resize(f->items, (f->n + 1) * sizeof *f->items);
+    f->items[f->n++] = (struct batch_form){mem_strdup(text), grammar_hold(g)};
 }
 
 static struct grammar *make_choices(const json_t *v, struct error *e)
@@ -92,11 +116,59 @@ static bool check_type(const char *field, const json_t *v, struct error *e)
     return ok || error_set(e, ERROR_INPUT, "\"%s\" must be %s", field, wanted);
 }
 
+static const char *part_candidate(const void *names, size_t index)
+{
+    return ((const char *const *)names)[index];
+}
+
+/* names: what an object may have, ended by NULL. */
+static bool check_parts(const char *what, const json_t *v, const char *const *names,
+                        struct error *e)
+{
+    const char *name;
+    json_t *part;
+    json_object_foreach((json_t *)(uintptr_t)v, name, part)
+    {
+        size_t i = 0;
+        while (names[i] && strcmp(names[i], name) != 0) {
+            i++;
+        }
+        if (!names[i]) {
+            const char *near = options_nearest(name, part_candidate, names);
+            return error_set(e, ERROR_INPUT, "\"%.60s\" is no part of %s%s%s%s", name, what,
+                             near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+        }
+    }
+    return true;
+}
+
+/* OpenAI's, and with "schema" beside json_object that of llama.cpp's server. */
+static struct grammar *make_response_format(const json_t *v, struct error *e)
+{
+    static const char *const parts[] = {"type", "json_schema", "schema", NULL};
+    static const char *const of_schema[] = {"name", "description", "schema", "strict", NULL};
+    const json_t *schema = json_object_get(v, "schema");
+    const char *type = json_string_value(json_object_get(v, "type"));
+    bool free_text = false;
+    schema = json_is_null(schema) ? NULL : schema;
+    if (!check_parts("a response format", v, parts, e) ||
+        !check_parts("\"json_schema\"", json_object_get(v, "json_schema"), of_schema, e)) {
+        return NULL;
+    }
+    if (schema && (!type || strcmp(type, "json_object") != 0)) {
+        error_set(e, ERROR_INPUT,
+                  "\"schema\" goes with the type json_object, or into "
+                  "\"json_schema\"");
+        return NULL;
+    }
+    return schema ? grammar_json_schema(schema, NULL, e)
+                  : grammar_response_format(v, NULL, &free_text, e);
+}
+
 /* NULL without an error: any text. */
 static struct grammar *make_grammar(const char *field, const json_t *v, struct error *e)
 {
-    bool free_text = false;
-    return strcmp(field, "response_format") == 0 ? grammar_response_format(v, NULL, &free_text, e)
+    return strcmp(field, "response_format") == 0 ? make_response_format(v, e)
            : strcmp(field, "json_schema") == 0   ? grammar_json_schema(v, NULL, e)
            : strcmp(field, "choices") == 0       ? make_choices(v, e)
                                                  : make_parsed(v, strcmp(field, "regex") == 0, e);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/chat_input.h"
+#include "cli/sampling_options.h"
 
 static bool is_blank(const char *text, size_t n)
 {
@@ -48,7 +49,7 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
     }
     for (size_t i = 0; i < b->texts.n; i++) {
         struct input_text t = b->texts.items[i];
-        if (!is_blank(t.text, t.n)) {
+        if (!file || !is_blank(t.text, t.n)) { /* on the command line none is there by chance */
             b->items[b->n++] = (struct batch_line){t.text, t.n, file ? i + 1 : 0};
         }
     }
@@ -70,28 +71,32 @@ static const json_t *request_of(const json_t *line)
     return body ? body : line;
 }
 
-bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,
-                     size_t *model, int32_t *priority, char **custom_id)
+bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_models *models,
+                     struct batch_sorting *s)
 {
     const struct batch_line *line = &b->items[index];
-    *model = 0;
-    *priority = 0;
-    *custom_id = NULL;
+    *s = (struct batch_sorting){.n_answers = 1};
     if (!b->json) {
         return true;
     }
     json_t *object = json_loadb(line->text, line->n, JSON_ALLOW_NUL, NULL);
-    const json_t *name = json_object_get(request_of(object), "model");
-    const json_t *rank = json_object_get(request_of(object), "priority");
+    const json_t *request = request_of(object);
+    const json_t *name = json_object_get(request, "model");
+    const json_t *lora = json_object_get(request, "lora");
     size_t module;
     bool named = json_is_string(name) &&
-                 batch_models_named(models, json_string_value(name), model, &module, NULL);
-    bool ok = json_is_object(request_of(object)) && (!name || json_is_null(name) || named);
-    json_int_t value = json_integer_value(rank);
-    *priority = value >= INT32_MIN && value <= INT32_MAX ? (int32_t)value : 0;
+                 batch_models_named(models, json_string_value(name), &s->model, &module, NULL);
+    bool ok = json_is_object(request) && (!name || json_is_null(name) || named);
+    if (ok) {
+        batch_models_ask(models, s->model, lora && !json_is_null(lora) ? lora : name);
+    }
+    json_int_t rank = json_integer_value(json_object_get(request, "priority"));
+    json_int_t n = json_integer_value(json_object_get(request, "n"));
+    s->priority = rank >= INT32_MIN && rank <= INT32_MAX ? (int32_t)rank : 0;
+    s->n_answers = n >= 1 && n <= BATCH_MAX_ANSWERS ? (uint32_t)n : 1;
     const json_t *id = json_object_get(object, "custom_id");
     if (json_is_string(id) || json_is_number(id)) {
-        *custom_id = json_dumps(id, JSON_ENCODE_ANY);
+        s->custom_id = json_dumps(id, JSON_ENCODE_ANY);
     }
     json_decref(object);
     return ok;
@@ -106,7 +111,7 @@ bool batch_request_read(const struct batch_lines *b, size_t index, const struct 
                                 .max_tokens = d->max_tokens,
                                 .thinking = d->thinking,
                                 .n_answers = 1};
-    r->sampling.seed = d->seed + index;
+    r->sampling.seed = d->seed + d->n_before[index];
     r->tools = d->tools ? json_incref(d->tools) : NULL;
     r->grammar = d->grammar ? grammar_hold(d->grammar) : NULL;
     r->n_stop = d->n_stop;
@@ -114,15 +119,23 @@ bool batch_request_read(const struct batch_lines *b, size_t index, const struct 
     if (d->n_stop) {
         memcpy(r->stop, d->stop, d->n_stop * sizeof *r->stop);
     }
+    const char *what = line->number ? "the line" : "the prompt";
+    if (!b->json) {
+        r->prompt = arena_strndup(arena, line->text, line->n);
+    }
+    if (!input_check_text(what, NULL, line->text, line->n, e)) {
+        return false;
+    }
     if (b->json) {
         if (!batch_fields_read(line, forms, models, arena, r, e)) {
             return false;
         }
-    } else {
-        if (memchr(line->text, 0, line->n)) {
-            return error_set(e, ERROR_INPUT, "a zero byte, so it is no text");
-        }
-        r->prompt = arena_strndup(arena, line->text, line->n);
+    }
+    if (r->sampling.seed > SAMPLING_OPTIONS_MAX_SEED - (r->n_answers - 1)) {
+        return error_set(e, ERROR_INPUT,
+                         "\"seed\" must be a whole number from 0 to %lld, also that of the last "
+                         "answer",
+                         (long long)SAMPLING_OPTIONS_MAX_SEED);
     }
     if (r->prompt && !*r->prompt) {
         return error_set(e, ERROR_INPUT, "the prompt is empty");

@@ -30,12 +30,20 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
                       const char *file, enum batch_format format, struct error *e);
 void batch_lines_free(struct batch_lines *b);
 
-/* Which model answers a line, and before which others. False where batch_request_read will say why
- * none does. *custom_id: that of the line as JSON text, to be freed; NULL: it has none. */
-bool batch_line_sort(const struct batch_lines *b, size_t index, const struct batch_models *models,
-                     size_t *model, int32_t *priority, char **custom_id);
+/* What is known of a line before its turn: which model answers it, before which others, how often,
+ * and its custom_id as JSON text, to be freed (NULL: it has none). Notes in models which adapters
+ * it asks for. False where batch_request_read will say why none answers it. */
+struct batch_sorting {
+    size_t model;
+    int32_t priority;
+    uint32_t n_answers;
+    char *custom_id;
+};
+bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_models *models,
+                     struct batch_sorting *s);
 
-/* Grammars by the JSON text of what they were made of, so that lines with the same one share it. */
+/* Grammars by the JSON text of what they were made of, so that lines with the same one share it;
+ * those that were wanted longest ago give way. */
 struct batch_form {
     char *text;
     struct grammar *grammar;
@@ -46,7 +54,7 @@ struct batch_forms {
 };
 void batch_forms_free(struct batch_forms *f);
 /* The grammar of this text, held once more, or NULL. */
-struct grammar *batch_forms_find(const struct batch_forms *f, const char *text);
+struct grammar *batch_forms_find(struct batch_forms *f, const char *text);
 void batch_forms_keep(struct batch_forms *f, const char *text, struct grammar *g);
 /* What a field says ("response_format" as in OpenAI's API, "json_schema", "grammar", "regex",
  * "choices"): *grammar is held for the caller, and NULL where any text will do. Errors name the
@@ -58,7 +66,8 @@ bool batch_forms_make(struct batch_forms *f, const char *field, const json_t *v,
 struct batch_defaults {
     struct grammar *grammar;  /* of the answers; NULL: any text; borrowed */
     struct sampling sampling; /* of the model that answers, but for the seed */
-    uint64_t seed;            /* that of line i (from 0) is this one + i */
+    uint64_t seed;            /* of the first line; the others add those of answers before them */
+    const uint64_t *n_before; /* [lines] the answers to all lines before each */
     const char *system;       /* NULL: none */
     json_t *tools;            /* NULL: none; borrowed */
     uint32_t max_tokens;      /* 0: until the context is full */
@@ -68,6 +77,9 @@ struct batch_defaults {
 };
 
 enum { BATCH_MAX_ANSWERS = 128 }; /* of a line */
+/* How deep a line may nest: what it says comes back some levels deeper, in results and in a
+ * journal, where readers of JSON have bounds of their own (ours: 2,048). */
+enum { BATCH_MAX_DEPTH = 1000 };
 
 struct batch_request {
     bool openai;             /* a line of OpenAI's batch files: its result is one too */
@@ -109,6 +121,10 @@ bool batch_request_read(const struct batch_lines *b, size_t index, const struct 
                         struct batch_forms *forms, const struct batch_models *models,
                         struct arena *arena, struct batch_request *r, struct error *e);
 void batch_request_free(struct batch_request *r);
+
+/* batch_others.c: what takes the place of a field of OpenAI's API or of another program; NULL: none
+ * of these. */
+const char *batch_instead_of(const char *field);
 
 /* batch_fields.c: of a line of JSON. r has the defaults. */
 bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,

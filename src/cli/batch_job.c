@@ -13,7 +13,7 @@ static void job_free(struct batch_job *j)
         struct batch_answer *a = &j->answers[i];
         chat_parser_free(j->parsers ? j->parsers[i] : NULL);
         chat_message_free(a->message);
-        json_decref(a->logprobs);
+        buf_free(&a->logprobs);
         buf_free(&a->text);
     }
     prompt_free(&j->prompt);
@@ -31,6 +31,15 @@ static bool on_parsed(void *context, const struct chat_event *event)
     return true;
 }
 
+void batch_fail(struct batch *b, size_t index, const struct batch_request *r,
+                const struct error *why, bool of_run)
+{
+    if (of_run || why->code == ERROR_MEMORY || why->code == ERROR_IO) {
+        batch_output_blame_run(b->output, index);
+    }
+    batch_put_error(b, index, r, why);
+}
+
 static void all_over(struct batch_job *j)
 {
     struct batch *b = j->batch;
@@ -38,7 +47,7 @@ static void all_over(struct batch_job *j)
         return; /* an answer that was cut off is none */
     }
     if (j->why.code != ERROR_NONE) {
-        batch_put_error(b, j->index, &j->request, &j->why);
+        batch_fail(b, j->index, &j->request, &j->why, false);
     } else {
         batch_put_answers(j);
     }
@@ -52,10 +61,7 @@ static bool on_event(void *context, const struct queue_event *event)
         return false;
     }
     if (!event->finish) {
-        if (a->logprobs) {
-            batch_note_logprobs(a, event);
-        }
-        return true;
+        return !j->request.logprobs || batch_note_logprobs(a, event);
     }
     a->stats = event->finish->stats;
     if (a->stats.why) {
@@ -119,7 +125,9 @@ static bool hold_calls(struct batch_job *j, struct error *e)
     grammar_free(r->grammar);
     r->grammar = g;
     j->holds_calls = true;
-    return g || error_prefix(e, "\"%s\": ", r->tool_choice ? "tool_choice" : "tools");
+    bool of_file = r->tools == j->batch->defaults.tools;
+    return g || (of_file ? error_prefix(e, "%s: ", input_name(j->batch->o->tools))
+                         : error_prefix(e, "\"%s\": ", r->tool_choice ? "tool_choice" : "tools"));
 }
 
 static bool chat_prompt(struct batch_job *j, struct error *e)
@@ -201,7 +209,7 @@ static void make_answers(struct batch_job *j)
     for (uint32_t i = 0; i < r->n_answers; i++) {
         j->answers[i].job = j;
         buf_init(&j->answers[i].text, BATCH_TEXT_MAX_BYTES);
-        j->answers[i].logprobs = r->logprobs ? json_array() : NULL;
+        buf_init(&j->answers[i].logprobs, BATCH_TEXT_MAX_BYTES);
     }
 }
 
@@ -283,7 +291,7 @@ void batch_start(struct batch *b, struct batch_model *model, size_t index)
         model->n_asked += j->request.n_answers;
         return;
     }
-    batch_put_error(b, index, &j->request, &e);
+    batch_fail(b, index, &j->request, &e, false);
     job_free(j);
 }
 

@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/sysmem.h"
 #include "cli/answer.h"
 #include "cli/chat_input.h"
 #include "cli/term.h"
-#include "engine/plan.h"
 
 struct batch_name {
     char *text;
@@ -157,12 +155,16 @@ bool batch_models_find(struct batch_models *m, const struct batch_model_options 
 {
     *m = (struct batch_models){.o = *o};
     add_model(m, first, e);
-    bool ok = m->n > 0 && (!o->draft || models_find(o->draft, &m->draft, e));
+    bool ok = m->n > 0 &&
+              (!o->draft || models_find(o->draft, &m->draft, e) || error_prefix(e, "--draft: "));
     for (size_t i = 0; ok && i < more->n; i++) {
         ok = add_list(m, more->items[i], e);
     }
     for (size_t i = 0; ok && i < modules->n; i++) {
         ok = add_module(m, modules->items[i], e);
+    }
+    for (size_t i = 0; ok && i < m->n; i++) {
+        m->items[i].asks = mem_array(m->n_modules + 1, sizeof *m->items[i].asks);
     }
     return ok;
 }
@@ -208,73 +210,20 @@ bool batch_models_named(const struct batch_models *m, const char *name, size_t *
     return at < m->n_names || batch_models_module(m, name, module, NULL) || not_named(m, name, e);
 }
 
+void batch_models_ask(struct batch_models *m, size_t model, const json_t *lora)
+{
+    size_t n = json_is_array(lora) ? json_array_size(lora) : 1, module;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *one = json_is_array(lora) ? json_array_get(lora, i) : lora;
+        const char *name =
+            json_string_value(json_is_object(one) ? json_object_get(one, "name") : one);
+        if (name && batch_models_module(m, name, &module, NULL)) {
+            m->items[model].asks[module] = true;
+        }
+    }
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Whose answers a draft model writes ahead. */
-static const struct model_source *draft_of(const struct batch_models *m,
-                                           const struct batch_model *model)
-{
-    return m->o.draft && model == m->items ? &m->draft : NULL;
-}
-
-/* What a model would like to have: keys and values of as many whole contexts as are answered at
- * once, but no more of them than the queue takes (a quarter of the machine). */
-static bool plan_model(const struct batch_models *m, struct batch_model *model,
-                       const struct gguf *g, const struct gguf *draft, const struct sysmem *machine,
-                       struct error *e)
-{
-    struct engine_options how = models_engine_options(m->o.common);
-    struct memory_plan one, all;
-    if (draft || m->o.lookup) {
-        how.n_drafts = DRAFT_MOST;
-        how.draft = draft;
-        how.n_draft_sessions = QUEUE_DRAFT_SESSIONS;
-    }
-    if (!memory_plan_make(g, &how, &one, e)) {
-        return false;
-    }
-    model->context_size = one.context_size;
-    if (m->n_used < 2) {
-        return true;
-    }
-    if (!memory_plan_check(g, &how, machine, e)) {
-        return false;
-    }
-    how.n_sequences = m->o.parallel ? m->o.parallel : QUEUE_MAX_RUNNING;
-    if (!memory_plan_make(g, &how, &all, e)) {
-        return false;
-    }
-    uint64_t most_kv = machine->total_bytes / 4;
-    most_kv = most_kv > one.kv_bytes ? most_kv : one.kv_bytes;
-    uint64_t wanted = all.total_bytes - all.kv_bytes + least(all.kv_bytes, most_kv);
-    model->budget_bytes = least(wanted, m->room_bytes);
-    return true;
-}
-
-static bool look_at(struct batch_models *m, struct batch_model *model, const struct sysmem *machine,
-                    struct error *e)
-{
-    struct gguf *g = models_open_gguf(&model->source, e);
-    if (!g) {
-        return false;
-    }
-    struct digest digest = digest_gguf(g, NULL);
-    digest_text(&digest, model->digest);
-    const struct model_source *source = draft_of(m, model);
-    struct gguf *draft = source ? models_open_gguf(source, e) : NULL;
-    bool ok = (!source || draft) && plan_model(m, model, g, draft, machine, e);
-    gguf_close(draft);
-    gguf_close(g);
-    if (!ok) {
-        models_name_in_error(e, model->source.name);
-    }
-    return ok;
-}
 
 static bool size_of(void *context, const char *name, uint64_t *size_bytes, struct error *e);
 static void *open_model(void *context, const char *name, struct error *e);
@@ -282,17 +231,8 @@ static void close_model(void *context, void *model);
 
 bool batch_models_plan(struct batch_models *m, struct error *e)
 {
-    struct sysmem machine;
-    struct engine_options how = models_engine_options(m->o.common);
-    sysmem_read("", &machine);
-    m->room_bytes = memory_plan_room(&how, &machine);
-    for (size_t i = 0; i < m->n; i++) {
-        m->n_used += m->items[i].n_lines > 0;
-    }
-    for (size_t i = 0; i < m->n; i++) {
-        if ((m->items[i].n_lines || i == 0) && !look_at(m, &m->items[i], &machine, e)) {
-            return false;
-        }
+    if (!batch_plan_all(m, e)) {
+        return false;
     }
     struct shelf_models models = {size_of, open_model, close_model, m};
     struct shelf_options shelf;
@@ -347,10 +287,10 @@ static uint64_t limit_of(const struct batch_models *m, const struct batch_model 
 static bool open_engine(const struct batch_models *m, const struct batch_model *model,
                         struct batch_engine *b, struct error *e)
 {
-    struct engine_options how = models_engine_options(m->o.common);
+    struct engine_options how = batch_plan_options(m, model);
     how.pool = m->pool;
     how.memory_bytes = limit_of(m, model);
-    const struct model_source *draft = draft_of(m, model);
+    const struct model_source *draft = batch_plan_draft(m, model);
     b->engine = draft || m->o.lookup ? models_open_pair(&model->source, draft, QUEUE_DRAFT_SESSIONS,
                                                         &how, &b->draft, e)
                                      : models_open_engine_as(&model->source, &how, e);
@@ -386,7 +326,7 @@ static bool fill_engine(const struct batch_models *m, const struct batch_model *
     if (model == m->items && !adapters_open(m->o.lora, b->engine, &b->adapters, e)) {
         return false;
     }
-    struct queue_options how = {.max_running = m->o.parallel, .draft_model = b->draft};
+    struct queue_options how = {.max_running = model->parallel, .draft_model = b->draft};
     b->queue = queue_new(b->engine, &how, e);
     return b->queue != NULL;
 }
@@ -472,6 +412,7 @@ void batch_models_free(struct batch_models *m)
     for (size_t i = 0; i < m->n; i++) {
         models_release(&m->items[i].source);
         free(m->items[i].lines);
+        free(m->items[i].asks);
     }
     for (size_t i = 0; i < m->n_names; i++) {
         free(m->names[i].text);

@@ -11,6 +11,7 @@
 #include "cli/models.h"
 #include "cli/sampling_options.h"
 #include "engine/model_digest.h"
+#include "engine/plan.h"
 #include "engine/queue.h"
 #include "engine/shelf.h"
 
@@ -24,6 +25,7 @@ struct batch_model_options {
     bool lookup;                                /* for all */
     bool raw;
     uint32_t parallel;
+    bool all; /* there are no lines: all models count, each with all adapters */
 };
 
 /* A model that is loaded. */
@@ -40,9 +42,13 @@ struct batch_engine {
 struct batch_model {
     struct model_source source;
     char digest[DIGEST_TEXT_BYTES]; /* of its content */
-    uint32_t context_size;
-    uint64_t budget_bytes; /* what it may take while others are there */
-    size_t *lines;         /* [n_lines] those that it answers, in the order in which they begin */
+    struct error why;               /* why it cannot answer, known before it is loaded */
+    struct memory_plan plan;
+    uint32_t parallel;       /* answers at once; 0: as many as a queue has */
+    bool *asks;              /* [n_modules] the adapters that its lines name */
+    uint64_t adapters_bytes; /* of these, and of --lora */
+    uint64_t budget_bytes;   /* what it may take while others are there */
+    size_t *lines;           /* [n_lines] those that it answers, in the order in which they begin */
     size_t n_lines, next, n_jobs, n_asked; /* n_asked: answers of its jobs */
     struct shelf_hold *hold;
     struct batch_engine *loaded; /* while it is held */
@@ -84,9 +90,25 @@ bool batch_models_named(const struct batch_models *m, const char *name, size_t *
 bool batch_models_module(const struct batch_models *m, const char *name, size_t *module,
                          struct error *e);
 
+/* Notes that a line of the model asks for adapters: the value of its "lora", or a text. */
+void batch_models_ask(struct batch_models *m, size_t model, const json_t *lora);
+
 /* When it is known which lines each model answers: looks at the headers of those that have some,
- * and divides the memory. With several models, one that can never fit is an error here. */
+ * and divides the memory. One that can never fit, or has no header, has its `why`; where none is
+ * left, that is an error, before anything else of any model is read. `digest` is made of those
+ * with a header. */
 bool batch_models_plan(struct batch_models *m, struct error *e);
+
+/* batch_plan.c. Whose answers a draft model writes ahead. */
+const struct model_source *batch_plan_draft(const struct batch_models *m,
+                                            const struct batch_model *model);
+/* What a model is opened with, and planned for. */
+struct engine_options batch_plan_options(const struct batch_models *m,
+                                         const struct batch_model *model);
+/* Plans for those that have lines. */
+bool batch_plan_all(struct batch_models *m, struct error *e);
+/* Prints the plans; an error too where one does not fit. */
+bool batch_plan_print(struct batch_models *m, struct error *e);
 
 /* Whether there is room for it beside those that are held. */
 bool batch_models_fits(const struct batch_models *m, const struct batch_model *model);

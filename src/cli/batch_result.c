@@ -11,7 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/answer.h"
 #include "cli/batch.h"
+#include "cli/logprobs.h"
 #include "cli/term.h"
 
 void batch_name_place(const struct batch *b, size_t index, char out[BATCH_PLACE_BYTES])
@@ -39,37 +41,10 @@ static void put_result(struct batch *b, size_t index, json_t *result)
 
 /* ---- log-probabilities ----------------------------------------------------------------------- */
 
-/* -inf is no JSON: null here, and a very low number there. */
-static json_t *logprob_json(float x, bool openai)
+/* -inf is no JSON. */
+static json_t *openai_logprob(float x)
 {
-    return x >= -1e30f ? json_real((double)x) : openai ? json_real(-9999) : json_null();
-}
-
-static json_t *top_json(const struct tokenizer *t, const struct token_logprob *top, size_t n)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) {
-        struct gguf_string text = tokenizer_spelling(t, top[i].id);
-        json_array_append_new(list, json_pack("{s:i, s:o, s:o}", "id", (int)top[i].id, "token",
-                                              term_json_text(text.data, text.len), "logprob",
-                                              logprob_json(top[i].logprob, false)));
-    }
-    return list;
-}
-
-static json_t *our_logprobs(const struct tokenizer *t, const struct queue_event *event, bool top)
-{
-    struct gguf_string text = tokenizer_spelling(t, event->token);
-    json_t *one = json_pack("{s:i, s:o, s:o, s:o}", "id", (int)event->token, "token",
-                            term_json_text(text.data, text.len), "logprob",
-                            logprob_json(event->logprob, false), "sampled_logprob",
-                            logprob_json(event->sampled_logprob, false));
-    if (top) {
-        json_object_set_new(one, "top", top_json(t, event->top, event->n_top));
-        json_object_set_new(one, "sampled_top",
-                            top_json(t, event->sampled_top, event->n_sampled_top));
-    }
-    return one;
+    return json_real(x >= -1e30f ? (double)x : -9999);
 }
 
 /* {"token", "logprob", "bytes"}: what the token adds to the text. */
@@ -84,27 +59,66 @@ static json_t *openai_token(const struct tokenizer *t, int32_t id, float logprob
     }
     json_t *one = json_pack("{s:o, s:o, s:o}", "token",
                             term_json_text(piece.data ? piece.data : "", piece.len), "logprob",
-                            logprob_json(logprob, true), "bytes", bytes);
+                            openai_logprob(logprob), "bytes", bytes);
     buf_free(&piece);
     return one;
 }
 
-static json_t *openai_logprobs(const struct tokenizer *t, const struct queue_event *event)
+static json_t *openai_logprobs(const struct tokenizer *t, const struct token_report *r)
 {
-    json_t *one = openai_token(t, event->token, event->logprob), *top = json_array();
-    for (size_t i = 0; i < event->n_top; i++) {
-        json_array_append_new(top, openai_token(t, event->top[i].id, event->top[i].logprob));
+    json_t *one = openai_token(t, r->token, r->logprob), *top = json_array();
+    for (size_t i = 0; i < r->n_top; i++) {
+        json_array_append_new(top, openai_token(t, r->top[i].id, r->top[i].logprob));
     }
     json_object_set_new(one, "top_logprobs", top);
     return one;
 }
 
-void batch_note_logprobs(struct batch_answer *a, const struct queue_event *event)
+/* In the notes of an answer: this, and both lists behind it. */
+struct note {
+    int32_t token;
+    float logprob, sampled_logprob;
+    uint32_t n_top, n_sampled_top;
+};
+
+bool batch_note_logprobs(struct batch_answer *a, const struct queue_event *event)
+{
+    const struct note note = {event->token, event->logprob, event->sampled_logprob,
+                              (uint32_t)event->n_top, (uint32_t)event->n_sampled_top};
+    size_t n_top = note.n_top * sizeof *event->top;
+    size_t n_sampled = note.n_sampled_top * sizeof *event->sampled_top;
+    return buf_reserve(&a->logprobs, sizeof note + n_top + n_sampled) &&
+           buf_append(&a->logprobs, &note, sizeof note) &&
+           buf_append(&a->logprobs, event->top, n_top) &&
+           buf_append(&a->logprobs, event->sampled_top, n_sampled);
+}
+
+/* NULL where they are not wanted. */
+static json_t *logprobs_of(const struct batch_answer *a)
 {
     const struct batch_request *r = &a->job->request;
     const struct tokenizer *t = engine_tokenizer(a->job->model->loaded->engine);
-    json_array_append_new(a->logprobs, r->openai ? openai_logprobs(t, event)
-                                                 : our_logprobs(t, event, r->n_top > 0));
+    json_t *all = r->logprobs ? json_array() : NULL;
+    const char *p = a->logprobs.data, *end = all && p ? p + a->logprobs.len : p;
+    while (p < end) {
+        struct note note;
+        memcpy(&note, p, sizeof note);
+        size_t n = (size_t)note.n_top + note.n_sampled_top;
+        struct token_logprob *lists = mem_array(n + 1, sizeof *lists);
+        memcpy(lists, p + sizeof note, n * sizeof *lists);
+        struct token_report report = {.token = note.token,
+                                      .logprob = note.logprob,
+                                      .sampled_logprob = note.sampled_logprob,
+                                      .top = lists,
+                                      .sampled_top = lists + note.n_top,
+                                      .n_top = note.n_top,
+                                      .n_sampled_top = note.n_sampled_top};
+        json_array_append_new(all, r->openai ? openai_logprobs(t, &report)
+                                             : logprobs_json(t, &report, r->n_top > 0));
+        free(lists);
+        p += sizeof note + n * sizeof *lists;
+    }
+    return all;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -139,6 +153,16 @@ static uint64_t seed_of(const struct batch_answer *a)
     return a->job->request.sampling.seed + (uint64_t)(a - a->job->answers);
 }
 
+/* Of an answer that has not the form which was asked for. */
+static void note_form(json_t *to, const struct batch_answer *a)
+{
+    char why[ANSWER_WHY_BYTES];
+    if (answer_why_cut(&a->stats, a->job->request.max_tokens, why)) {
+        json_object_set_new(to, "form_complete", json_false());
+        json_object_set_new(to, "why", text_json(why));
+    }
+}
+
 /* Usage is that of the line, in front of what few answers have. */
 static void set_ours(json_t *to, const struct batch_answer *a, json_t *usage)
 {
@@ -159,11 +183,10 @@ static void set_ours(json_t *to, const struct batch_answer *a, json_t *usage)
         json_object_set(to, "usage", usage);
     }
     json_object_set_new(to, "seed", json_integer((json_int_t)seed_of(a)));
-    if (a->stats.reason == FINISH_CONSTRAINT && a->stats.why) {
-        json_object_set_new(to, "why", text_json(a->stats.why));
-    }
-    if (a->logprobs) {
-        json_object_set(to, "logprobs", a->logprobs);
+    note_form(to, a);
+    json_t *logprobs = logprobs_of(a);
+    if (logprobs) {
+        json_object_set_new(to, "logprobs", logprobs);
     }
     json_decref(message);
 }
@@ -240,10 +263,14 @@ static json_t *openai_line(const struct batch *b, size_t index, const struct bat
 /* Tokens, numbers and where each begins, in characters, side by side. */
 static json_t *completion_logprobs(const struct batch_answer *a)
 {
+    json_t *all = logprobs_of(a);
+    if (!all) {
+        return json_null();
+    }
     json_t *tokens = json_array(), *numbers = json_array(), *all_tops = json_array(),
            *offsets = json_array(), *one, *other;
     size_t i, k, offset = 0;
-    json_array_foreach(a->logprobs, i, one)
+    json_array_foreach(all, i, one)
     {
         json_t *token = json_object_get(one, "token"), *tops = json_object();
         json_array_append(tokens, token);
@@ -259,16 +286,19 @@ static json_t *completion_logprobs(const struct batch_answer *a)
         }
         json_array_append_new(all_tops, tops);
     }
+    json_decref(all);
     return json_pack("{s:o, s:o, s:o, s:o}", "tokens", tokens, "token_logprobs", numbers,
                      "top_logprobs", all_tops, "text_offset", offsets);
 }
 
 static json_t *completion_choice(const struct batch_answer *a, uint32_t i)
 {
-    return json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "text",
-                     term_json_text(a->text.data ? a->text.data : "", a->text.len), "logprobs",
-                     a->logprobs ? completion_logprobs(a) : json_null(), "finish_reason",
-                     finish_reason_name(a->stats.reason));
+    json_t *choice =
+        json_pack("{s:i, s:o, s:o, s:s}", "index", (int)i, "text",
+                  term_json_text(a->text.data ? a->text.data : "", a->text.len), "logprobs",
+                  completion_logprobs(a), "finish_reason", finish_reason_name(a->stats.reason));
+    note_form(choice, a);
+    return choice;
 }
 
 static json_t *openai_choice(const struct batch_answer *a, uint32_t i)
@@ -276,17 +306,14 @@ static json_t *openai_choice(const struct batch_answer *a, uint32_t i)
     if (a->job->request.continues) {
         return completion_choice(a, i);
     }
-    json_t *message = message_of(a), *logprobs = json_null();
+    json_t *message = message_of(a), *content = logprobs_of(a);
     json_object_set_new(message, "refusal", json_null());
-    if (a->logprobs) {
-        logprobs = json_pack("{s:O, s:n}", "content", a->logprobs, "refusal");
-    }
+    json_t *logprobs =
+        content ? json_pack("{s:o, s:n}", "content", content, "refusal") : json_null();
     json_t *finish = finish_of(a, message);
     json_t *choice = json_pack("{s:i, s:o, s:o, s:o}", "index", (int)i, "message", message,
                                "logprobs", logprobs, "finish_reason", finish);
-    if (a->stats.reason == FINISH_CONSTRAINT && a->stats.why) {
-        json_object_set_new(choice, "why", text_json(a->stats.why));
-    }
+    note_form(choice, a);
     return choice;
 }
 
@@ -310,8 +337,8 @@ static json_t *openai_result(const struct batch_job *j)
     return line;
 }
 
-/* Answers that end before they should are counted, to be told at the end. */
-static void count_ends(const struct batch_job *j)
+/* Answers that end because the context does are counted, to be told at the end. */
+static void count_full(const struct batch_job *j)
 {
     struct batch *b = j->batch;
     uint32_t most = j->request.max_tokens;
@@ -319,8 +346,6 @@ static void count_ends(const struct batch_job *j)
     for (uint32_t i = 0; i < j->request.n_answers; i++) {
         const struct generation_stats *s = &j->answers[i].stats;
         bool full = s->reason == FINISH_LENGTH && (!most || s->n_generated < most);
-        b->n_cut += s->partial && s->reason == FINISH_LENGTH;
-        b->n_stuck += s->reason == FINISH_CONSTRAINT;
         b->n_full += full;
         b->full_context = full && context > b->full_context ? context : b->full_context;
     }
@@ -329,7 +354,7 @@ static void count_ends(const struct batch_job *j)
 void batch_put_answers(const struct batch_job *j)
 {
     struct batch *b = j->batch;
-    count_ends(j);
+    count_full(j);
     put_result(b, j->index, j->request.openai ? openai_result(j) : our_result(j));
 }
 

@@ -2,8 +2,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/digest.h"
-#include "base/file.h"
 #include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
@@ -52,10 +50,17 @@ static void sort_lines(struct batch *b)
     struct ranked *order = mem_array(n, sizeof *order);
     size_t *model = mem_array(n, sizeof *model);
     char **ids = mem_array(n, sizeof *ids);
+    uint64_t n_answers = 0;
+    b->n_before = mem_array(n, sizeof *b->n_before);
+    b->defaults.n_before = b->n_before;
     for (size_t i = 0; i < n; i++) {
-        order[i].index = i;
-        bool ok = batch_line_sort(&b->lines, i, &b->models, &model[i], &order[i].priority, &ids[i]);
-        model[i] = ok ? model[i] : b->models.n;
+        struct batch_sorting s;
+        bool ok = batch_line_sort(&b->lines, i, &b->models, &s);
+        order[i] = (struct ranked){i, s.priority};
+        model[i] = ok ? s.model : b->models.n;
+        ids[i] = s.custom_id;
+        b->n_before[i] = n_answers;
+        n_answers += s.n_answers;
         b->n_unanswerable += !ok;
         b->models.items[ok ? model[i] : 0].n_lines += ok;
     }
@@ -101,14 +106,14 @@ static bool has_lines(struct batch *b, struct batch_model *m)
 
 /* Lines wait in the queue so that one can begin as soon as another ends; no more answers than that,
  * because each takes memory, but for those of one line. */
-static size_t most_asked(const struct batch *b)
+static size_t most_asked(const struct batch_model *m)
 {
-    return 2 * (size_t)(b->o->parallel ? b->o->parallel : QUEUE_MAX_RUNNING);
+    return 2 * (size_t)(m->parallel ? m->parallel : QUEUE_MAX_RUNNING);
 }
 
 static void fill_window(struct batch *b, struct batch_model *m)
 {
-    while (m->n_asked < most_asked(b) && b->failure.code == ERROR_NONE && has_lines(b, m)) {
+    while (m->n_asked < most_asked(m) && b->failure.code == ERROR_NONE && has_lines(b, m)) {
         batch_start(b, m, m->lines[m->next++]);
     }
 }
@@ -122,13 +127,14 @@ static void cannot_load(struct batch *b, struct batch_model *m, const struct err
         b->failure = *why;
         return;
     }
+    progress_hide(&b->bar);
     while (goes_on(b) && has_lines(b, m)) {
         struct error e = {0};
         size_t index = m->lines[m->next++];
         struct arena *arena = arena_new();
         bool ok = batch_request_read(&b->lines, index, &b->defaults, &b->forms, &b->models, arena,
                                      &r, &e);
-        batch_put_error(b, index, &r, ok ? why : &e);
+        batch_fail(b, index, &r, ok ? why : &e, ok);
         batch_request_free(&r);
         arena_free(arena);
     }
@@ -139,7 +145,9 @@ static void begin_lines(struct batch *b)
 {
     for (size_t i = 0; i < b->n_turns && goes_on(b); i++) {
         struct batch_model *m = b->turns[i];
-        if (!m->hold && has_lines(b, m) && batch_models_fits(&b->models, m)) {
+        if (m->why.code != ERROR_NONE) {
+            cannot_load(b, m, &m->why);
+        } else if (!m->hold && has_lines(b, m) && batch_models_fits(&b->models, m)) {
             struct error why = {0};
             progress_hide(&b->bar);
             if (batch_models_take(&b->models, m, &why)) {
@@ -231,159 +239,13 @@ static void answer_all(struct batch *b)
     progress_end(&b->bar);
 }
 
-/* ---- which run it is ------------------------------------------------------------------------- */
-
-static json_t *text_or_null(const char *text)
-{
-    return text ? term_json_text(text, strlen(text)) : json_null();
-}
-
-/* Of a file its text counts, not its name. What came from standard input is gone: no later run has
- * the same. */
-static json_t *file_digest(const char *path)
-{
-    if (path && strcmp(path, "-") == 0) {
-        return json_sprintf("standard input at %.6f", time_now_s());
-    }
-    struct buf text;
-    json_t *digest = json_null();
-    buf_init(&text, BATCH_TEXT_MAX_BYTES);
-    if (path && file_read(path, BATCH_TEXT_MAX_BYTES, &text, NULL)) {
-        uint64_t number = digest_number(text.data ? text.data : "", text.len);
-        digest = json_sprintf("%016llx", (unsigned long long)number);
-    }
-    buf_free(&text);
-    return digest;
-}
-
-/* What the options say about the form of answers. */
-static json_t *describe_form(const struct constrain_options *o)
-{
-    return json_pack("[o, o, o, b, o]", file_digest(o->grammar), text_or_null(o->regex),
-                     text_or_null(o->choices), (int)o->json_format, file_digest(o->json_schema));
-}
-
-static json_t *texts_json(const struct string_list *list)
-{
-    json_t *texts = json_array();
-    for (size_t i = 0; i < list->n; i++) {
-        json_array_append_new(texts, text_or_null(list->items[i]));
-    }
-    return texts;
-}
-
-/* A built-in template by its name, a file by its text. */
-static json_t *describe_template(const char *name_or_file)
-{
-    bool file = name_or_file && (!strcmp(name_or_file, "-") || file_exists(name_or_file));
-    return file ? file_digest(name_or_file) : text_or_null(name_or_file);
-}
-
-/* An adapter by its content and its strength. NULL: it cannot be read. */
-static json_t *describe_adapter(const char *path, float strength, struct error *e)
-{
-    struct digest digest;
-    char text[DIGEST_TEXT_BYTES];
-    return adapters_digest(path, &digest, e)
-               ? json_pack("[s, f]", digest_text(&digest, text), (double)strength)
-               : NULL;
-}
-
-static bool describe_adapters(const struct batch *b, json_t *run, struct error *e)
-{
-    json_t *lora = json_array(), *modules = json_object();
-    json_object_set_new(run, "lora", lora);
-    json_object_set_new(run, "lora_modules", modules);
-    if (b->o->lora.n) { /* whose they are */
-        json_object_set_new(run, "lora_of", json_string(b->models.items[0].digest));
-    }
-    for (size_t i = 0; i < b->o->lora.n; i++) {
-        float strength;
-        char *path = adapters_argument(b->o->lora.items[i], &strength, e);
-        json_t *one = path ? describe_adapter(path, strength, e) : NULL;
-        free(path);
-        if (json_array_append_new(lora, one) != 0) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < b->models.n_modules; i++) {
-        const struct batch_module *m = &b->models.modules[i];
-        json_t *one = describe_adapter(m->path, m->strength, e);
-        if (json_object_set_new(modules, m->name, one) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int by_digest(const void *a, const void *b)
-{
-    const struct batch_model *const *x = a, *const *y = b;
-    return strcmp((*x)->digest, (*y)->digest);
-}
-
-/* Models by their content, not by name, and in an order that names do not change. */
-static json_t *describe_models(const struct batch *b)
-{
-    json_t *models = json_array();
-    struct batch_model **sorted = mem_array(b->n_turns + 1, sizeof *sorted);
-    if (b->n_turns) {
-        memcpy(sorted, b->turns, b->n_turns * sizeof *sorted);
-        qsort(sorted, b->n_turns, sizeof *sorted, by_digest);
-    }
-    for (size_t i = 0; i < b->n_turns; i++) {
-        json_array_append_new(models,
-                              json_pack("[s, i]", sorted[i]->digest, (int)sorted[i]->context_size));
-    }
-    free(sorted);
-    return models;
-}
-
-/* Of each line, with the model that it means: names may come to mean another. One that repeats an
- * id is another line than where it does not. */
-static uint64_t *digest_lines(const struct batch *b)
-{
-    uint64_t *digests = mem_array(b->lines.n, sizeof *digests);
-    for (size_t i = 0; i < b->lines.n; i++) {
-        digests[i] = digest_number(b->lines.items[i].text, b->lines.items[i].n);
-        digests[i] = b->first[i] == i ? digests[i] : ~digests[i];
-    }
-    for (size_t i = 0; i < b->n_turns; i++) {
-        const struct batch_model *m = b->turns[i];
-        uint64_t model = digest_number(m->digest, strlen(m->digest));
-        for (size_t k = 0; k < m->n_lines; k++) {
-            digests[m->lines[k]] ^= model;
-        }
-    }
-    return digests;
-}
-
-/* What must be the same for a journal's answers to be this run's. NULL after an error. */
-static json_t *describe_run(const struct batch *b, struct error *e)
-{
-    const struct batch_options *o = b->o;
-    struct sampling how = b->defaults.sampling;
-    how.seed = 0;
-    json_t *run =
-        json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:b, s:i, s:o}", "models",
-                  describe_models(b), "kernels", kernels_select()->name, "kv_type",
-                  model_kv_name(o->common.kv_type), "sampling", sampling_json(&how), "template",
-                  describe_template(o->chat_template), "system", text_or_null(o->system), "tools",
-                  b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop",
-                  texts_json(&o->stop), "json", (int)b->lines.json, "raw", (int)o->raw, "thinking",
-                  (int)b->defaults.thinking, "form", describe_form(&o->form));
-    if (!describe_adapters(b, run, e)) {
-        json_decref(run);
-        return NULL;
-    }
-    return run;
-}
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static bool open_output(struct batch *b, struct error *e)
 {
     const struct batch_options *o = b->o;
-    b->digests = digest_lines(b);
-    json_t *run = describe_run(b, e);
+    b->digests = batch_digest_lines(b);
+    json_t *run = batch_describe(b, e);
     if (!run) {
         return false;
     }
@@ -395,6 +257,11 @@ static bool open_output(struct batch *b, struct error *e)
         return false;
     }
     b->n_resumed = batch_output_count(b->output);
+    size_t n_lost = batch_output_unreadable(b->output);
+    if (n_lost) { /* a damaged disk is no secret, with --quiet neither */
+        term_message("%zu answer%s in %s.journal cannot be read and %s computed again", n_lost,
+                     term_plural(n_lost), o->output, n_lost == 1 ? "is" : "are");
+    }
     if (b->n_resumed && !o->common.quiet) {
         term_message("going on after %zu of %zu answers", b->n_resumed, b->lines.n);
     }
@@ -403,23 +270,36 @@ static bool open_output(struct batch *b, struct error *e)
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
+/* The fewest of all models. */
+static int parallel_of(const struct batch *b)
+{
+    size_t n = QUEUE_MAX_RUNNING;
+    for (size_t i = 0; i < b->n_turns; i++) {
+        size_t own = most_asked(b->turns[i]) / 2;
+        n = own < n ? own : n;
+    }
+    return (int)n;
+}
+
 static json_t *figures_json(const struct batch *b, double seconds)
 {
     struct queue_figures f = figures_of(b);
+    struct batch_ends ends = batch_output_ends(b->output);
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:i, "
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, "
+        "s:i, "
         "s:i, s:I, s:I}",
         "answers", (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)),
         "errors", (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
-        "forms_cut", (json_int_t)b->n_cut, "forms_stuck", (json_int_t)b->n_stuck, "context_full",
-        (json_int_t)b->n_full, "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens",
-        (json_int_t)f.n_reused, "generated_tokens", (json_int_t)f.n_generated, "drafts",
-        (json_int_t)f.n_drafts, "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds,
-        "prompt_tokens_per_second", seconds > 0 ? (double)f.n_prompt / seconds : 0,
-        "generated_tokens_per_second", seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms",
-        b->load_s * 1e3, "kernels", kernels_select()->name, "threads", pool_threads(b->models.pool),
-        "parallel", (int)(most_asked(b) / 2), "models", (json_int_t)b->models.n_used,
-        "models_at_once", (json_int_t)b->models.most_held);
+        "forms_cut", (json_int_t)ends.n_cut, "forms_stuck", (json_int_t)ends.n_stuck,
+        "forms_stopped", (json_int_t)ends.n_stopped, "context_full", (json_int_t)b->n_full,
+        "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens", (json_int_t)f.n_reused,
+        "generated_tokens", (json_int_t)f.n_generated, "drafts", (json_int_t)f.n_drafts,
+        "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds, "prompt_tokens_per_second",
+        seconds > 0 ? (double)f.n_prompt / seconds : 0, "generated_tokens_per_second",
+        seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms", b->load_s * 1e3, "kernels",
+        kernels_select()->name, "threads", pool_threads(b->models.pool), "parallel", parallel_of(b),
+        "models", (json_int_t)b->models.n_used, "models_at_once", (json_int_t)b->models.most_held);
 }
 
 static void print_figures(const struct batch *b, double seconds)
@@ -477,22 +357,35 @@ static int tell_interrupted(const struct batch *b, double seconds)
     return CLI_INTERRUPTED;
 }
 
-/* Answers that end before they should. */
-static void tell_ends(const struct batch *b)
+/* Answers without the form that was asked for are failures, which --quiet does not hide. True
+ * where there are some. */
+static bool tell_forms(const struct batch *b)
 {
-    char size[32] = "";
-    if (b->n_cut) {
+    struct batch_ends ends = batch_output_ends(b->output);
+    if (ends.n_cut) {
         term_message("%zu answer%s cut before %s form was whole (\"finish_reason\" is \"length\"): "
                      "more --max-tokens, or context, would end %s",
-                     b->n_cut, b->n_cut == 1 ? " was" : "s were", b->n_cut == 1 ? "its" : "their",
-                     b->n_cut == 1 ? "it" : "them");
+                     ends.n_cut, ends.n_cut == 1 ? " was" : "s were",
+                     ends.n_cut == 1 ? "its" : "their", ends.n_cut == 1 ? "it" : "them");
     }
-    if (b->n_stuck) {
+    if (ends.n_stuck) {
         term_message("%zu answer%s before %s form was whole (\"finish_reason\" is \"constraint\"): "
                      "\"why\" says what stopped %s",
-                     b->n_stuck, b->n_stuck == 1 ? " ended" : "s ended",
-                     b->n_stuck == 1 ? "its" : "their", b->n_stuck == 1 ? "it" : "them");
+                     ends.n_stuck, ends.n_stuck == 1 ? " ended" : "s ended",
+                     ends.n_stuck == 1 ? "its" : "their", ends.n_stuck == 1 ? "it" : "them");
     }
+    if (ends.n_stopped) {
+        term_message("%zu answer%s ended by a stop string before %s form was whole "
+                     "(\"form_complete\" is false): a form ends by itself, without --stop",
+                     ends.n_stopped, ends.n_stopped == 1 ? " was" : "s were",
+                     ends.n_stopped == 1 ? "its" : "their");
+    }
+    return ends.n_cut + ends.n_stuck + ends.n_stopped > 0;
+}
+
+static void tell_full(const struct batch *b)
+{
+    char size[32] = "";
     if (b->n_full) {
         if (b->n_turns == 1) {
             snprintf(size, sizeof size, " of %u tokens", b->full_context);
@@ -502,6 +395,19 @@ static void tell_ends(const struct batch *b)
             "--context-size makes it larger",
             b->n_full, b->n_full == 1 ? " stops" : "s stop", size);
     }
+}
+
+/* What could not be written is no reason to compute it again. */
+static int fail_written(const struct batch *b, const struct error *why)
+{
+    size_t n = batch_output_count(b->output);
+    int status = cli_fail(why);
+    if (b->o->output && n) {
+        term_message("%zu of %zu answers are kept in %s.journal: the same command goes on from "
+                     "there",
+                     n, b->lines.n, b->o->output);
+    }
+    return status;
 }
 
 static int finish(struct batch *b, struct error *e)
@@ -521,16 +427,19 @@ static int finish(struct batch *b, struct error *e)
     }
     json_decref(figures);
     if (!ok) {
-        return cli_fail(e);
+        return fail_written(b, e);
     }
     if (!o->common.quiet) {
         print_figures(b, seconds);
-        tell_ends(b);
+    }
+    bool cut = tell_forms(b);
+    if (!o->common.quiet) {
+        tell_full(b);
     }
     if (n_errors) {
         term_message("%zu of %zu prompts have no answer", n_errors, b->lines.n);
     }
-    return n_errors ? CLI_FAILED : CLI_DONE;
+    return n_errors || cut ? CLI_FAILED : CLI_DONE;
 }
 
 /* The only model is loaded before anything is written: where that fails, nothing has begun. */
@@ -549,6 +458,11 @@ int batch_run(struct batch *b)
 {
     struct error e = {0};
     sort_lines(b);
+    if (b->o->plan) {
+        bool fits = batch_plan_print(&b->models, &e);
+        cli_flush();
+        return fits ? CLI_DONE : cli_fail(&e);
+    }
     b->began_unix_s = (int64_t)time(NULL);
     if (!batch_models_plan(&b->models, &e) || !load_only(b, &e) || !open_output(b, &e)) {
         return cli_fail(&e);
@@ -557,7 +471,7 @@ int batch_run(struct batch *b)
     answer_catch_interrupt(true);
     answer_all(b);
     if (b->failure.code != ERROR_NONE) {
-        return b->failure.code == ERROR_CANCELLED ? CLI_FAILED : cli_fail(&b->failure);
+        return b->failure.code == ERROR_CANCELLED ? CLI_FAILED : fail_written(b, &b->failure);
     }
     return finish(b, &e);
 }
@@ -579,6 +493,7 @@ void batch_close(struct batch *b)
     free(b->unanswerable);
     free(b->turns);
     free(b->digests);
+    free(b->n_before);
     free(b->first);
     strmap_free(b->told);
     arena_free(b->told_keys);

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/schema_notes.h"
 #include "cli/term.h"
+#include "grammar/tool_call.h"
 
 enum { JSON_MAX_BYTES = 1 << 26 };
 
@@ -17,16 +18,33 @@ json_t *chat_input_json(const char *path, struct error *e)
     struct buf text;
     buf_init(&text, JSON_MAX_BYTES);
     json_t *json = NULL;
-    if (input_read(path, JSON_MAX_BYTES, &text, e)) {
+    if (input_read_form(path, JSON_MAX_BYTES, &text, e)) {
         json_error_t why;
-        json = json_loadb(text.data ? text.data : "", text.len, JSON_ALLOW_NUL, &why);
+        json = json_loadb(text.data ? text.data : "", text.len,
+                          JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
         if (!json) {
-            error_set(e, ERROR_INPUT, "%s is not JSON (line %d): %s", input_name(path), why.line,
-                      why.text);
+            input_json_error(&why, e);
+            error_prefix(e, "%s: ", input_name(path));
         }
     }
     buf_free(&text);
     return json;
+}
+
+/* As chat_prepare wants them: what is wrong with one is said where its file is known. */
+static bool check_tools(const char *path, const json_t *tools, struct error *e)
+{
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        const json_t *tool = json_array_get(tools, i),
+                     *function = json_object_get(tool, "function");
+        if (!json_is_string(json_object_get(json_is_object(function) ? function : tool, "name"))) {
+            return error_set(e, ERROR_INPUT,
+                             "%s: tool %zu has no name: a tool is {\"type\": \"function\", "
+                             "\"function\": {\"name\", \"description\", \"parameters\"}}",
+                             input_name(path), i + 1);
+        }
+    }
+    return tool_call_check_strict(tools, e) || error_prefix(e, "%s: ", input_name(path));
 }
 
 json_t *chat_input_tools(const char *path, struct error *e)
@@ -42,6 +60,9 @@ json_t *chat_input_tools(const char *path, struct error *e)
         error_set(e, ERROR_INPUT,
                   "%s: expected an array of tool definitions, or an object with \"tools\"",
                   input_name(path));
+    } else if (!check_tools(path, tools, e)) {
+        json_decref(tools);
+        tools = NULL;
     } else {
         schema_notes_tell_tools(input_name(path), tools);
     }

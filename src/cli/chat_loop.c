@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "cli/answer.h"
 #include "cli/chat_input.h"
+#include "cli/input.h"
 #include "cli/line_reader.h"
 #include "cli/talk_file.h"
 #include "cli/term.h"
@@ -22,7 +23,7 @@ struct talk {
     size_t turn;     /* messages before the turn of the person that is being answered */
     char *system;    /* NULL: none */
     char *saved;     /* what /save wrote last; NULL: nothing */
-    bool at_terminal;
+    bool at_terminal, joins_pastes;
     bool leave;
     int status;
 };
@@ -83,6 +84,7 @@ static void ask_for_result(const struct talk *t)
 static void keep_answer(struct talk *t)
 {
     struct answer *a = &t->answer;
+    char why[ANSWER_WHY_BYTES];
     if (a->open_line || (a->text.len == 0 && a->n_calls == 0)) {
         putchar('\n');
         a->open_line = false;
@@ -99,6 +101,8 @@ static void keep_answer(struct talk *t)
         term_note("the answer stops before it is whole: %s", a->stats.why);
     } else if (a->stats.partial && a->stats.reason == FINISH_LENGTH) {
         term_note("the answer was cut before its form was whole");
+    } else if (answer_why_cut(&a->stats, t->chat->how.max_tokens, why)) {
+        term_note("the answer has not its form: %s", why);
     }
     if (answer_filled_context(a, &t->chat->how)) {
         say_context_full(t);
@@ -275,15 +279,14 @@ enum { N_CHAT_COMMANDS = sizeof chat_commands / sizeof *chat_commands };
 
 static void command_help(struct talk *t, const char *argument)
 {
-    (void)t;
     (void)argument;
     for (size_t i = 0; i < N_CHAT_COMMANDS; i++) {
         fprintf(stderr, "  %-8s%-6s%s\n", chat_commands[i].name, chat_commands[i].argument,
                 chat_commands[i].summary);
     }
-    fputs("  Ctrl-C stops an answer; at an empty prompt, twice, it leaves\n"
-          "  Lines that are pasted together are one message\n",
-          stderr);
+    fprintf(stderr, "  Ctrl-C stops an answer; at an empty prompt, twice, it leaves\n  %s\n",
+            t->joins_pastes ? "Lines that are pasted together are one message"
+                            : "Each line is a message, also of several that are pasted");
 }
 
 static const char *chat_candidate(const void *context, size_t index)
@@ -350,9 +353,13 @@ static void loop(struct talk *t, struct line_reader *reader)
             continue;
         }
         asked_to_leave = false;
+        struct error e = {0};
         const char *text = line + strspn(line, " \t\n");
         if (*text == '/' && !strchr(text, '\n')) { /* several lines are no command */
             run_chat_command(t, text);
+        } else if (!input_check_text("what was typed", NULL, line, strlen(line), &e)) {
+            term_message("%s", e.message);
+            t->status = CLI_FAILED;
         } else if (*text && json_array_size(t->waiting)) {
             give_result(t, line);
         } else if (*text) {
@@ -422,6 +429,7 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     struct line_reader *reader = line_reader_new(">>> ");
     struct talk_file file = {0};
     t.at_terminal = line_reader_is_terminal(reader);
+    t.joins_pastes = line_reader_joins_pastes(reader);
     if (!open_file(&t, &file, &e)) {
         talk_file_free(&file);
         line_reader_free(reader);
@@ -430,6 +438,7 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     answer_init(&t.answer, stdout);
     t.answer.show_reasoning = chat->show_reasoning;
     t.answer.tool_choice = chat->tool_choice;
+    t.answer.tools_from = chat->tools_from;
     answer_catch_interrupt(false);
     if (chat->session) {
         answer_catch_end();

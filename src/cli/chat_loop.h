@@ -13,6 +13,7 @@ struct chat_loop {
     const char *system; /* NULL: none */
     json_t *tools;      /* borrowed; may be NULL. The person gives the results of calls */
     enum prompter_thinking thinking;
+    const char *tools_from;  /* the name of their file, or NULL */
     const char *tool_choice; /* of struct answer */
     bool show_reasoning;
     struct generation_options how;

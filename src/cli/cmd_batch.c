@@ -1,4 +1,5 @@
 /* cmd_batch.c: `lllm batch`: many prompts, answered together. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/batch.h"
@@ -26,8 +27,8 @@ static const struct option table[] = {
      FIELD(output), 0, 0, 0},
     OUTPUT_FORCE_OPTION(FIELD(force)),
     {"parallel", 0, OPTION_U32, "N",
-     "answers of a model under way at once (0, the default: as many as share a pass); they are the "
-     "same for any N",
+     "answers of a model under way at once (0, the default: as many as share a pass and --memory "
+     "has room for); they are the same for any N",
      FIELD(parallel), 0, QUEUE_MAX_RUNNING, 0},
     {"max-tokens", 'n', OPTION_U32, "N",
      "tokens of an answer (0, the default: until the context is full)", FIELD(max_tokens), 0,
@@ -66,6 +67,10 @@ static const struct option table[] = {
     {"no-thinking", 0, OPTION_FLAG, NULL, "ask for none, and give none", FIELD(no_thinking), 0, 0,
      0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the texts: no chat template", FIELD(raw), 0, 0, 0},
+    {"plan", 0, OPTION_FLAG, NULL,
+     "print how much memory this would take, by parts, and stop: of the models and adapters that "
+     "the lines name, or without lines of all; nothing is loaded",
+     FIELD(plan), 0, 0, 0},
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 
@@ -81,6 +86,15 @@ static int check_usage(struct batch *b, const struct string_list *arguments, siz
 {
     const struct batch_options *o = b->o;
     struct error e = {0};
+    const char *lines = arguments->n > first || o->plan ? o->input : o->input ? o->input : "-";
+    const struct input_source sources[] = {{"the prompts", lines},
+                                           {"--tools", o->tools},
+                                           {"--chat-template", o->chat_template},
+                                           {"--grammar", o->form.grammar},
+                                           {"--json-schema", o->form.json_schema}};
+    if (!input_check_sources(sources, sizeof sources / sizeof *sources, &e)) {
+        return cli_usage("batch", "%s", e.message);
+    }
     bool ok = sampling_options_take(&o->sampling, NULL, arena, &b->defaults.sampling, &e);
     b->defaults.seed = b->defaults.sampling.seed;
     bool prompts = arguments->n > first;
@@ -111,7 +125,7 @@ static int check_usage(struct batch *b, const struct string_list *arguments, siz
 }
 
 /* What the options name. */
-static bool take_options(struct batch *b, const char *first, struct error *e)
+static bool take_options(struct batch *b, const char *first, bool prompts, struct error *e)
 {
     const struct batch_options *o = b->o;
     struct batch_model_options how = {
@@ -125,8 +139,12 @@ static bool take_options(struct batch *b, const char *first, struct error *e)
         .lookup = o->lookup,
         .raw = o->raw,
         .parallel = o->parallel,
+        .all = o->plan && !o->input && !prompts,
     };
     struct error why = {0};
+    if (o->system && !input_check_text("--system", NULL, o->system, strlen(o->system), e)) {
+        return false;
+    }
     if (!batch_models_find(&b->models, &how, first, &o->models, &o->modules, e)) {
         return false;
     }
@@ -138,16 +156,21 @@ static bool take_options(struct batch *b, const char *first, struct error *e)
     return true;
 }
 
-/* An output that is one of the inputs would be gone before it is read. */
+/* An output that is one of the inputs would be gone before it is read, and a journal with it. */
 static bool check_output(const struct batch *b, struct error *e)
 {
     const struct batch_options *o = b->o;
-    const char *inputs[] = {o->input, NULL};
+    const char *inputs[] = {
+        o->input, o->tools, o->chat_template, o->form.grammar, o->form.json_schema, NULL};
+    size_t n = sizeof inputs / sizeof *inputs;
     bool ok = true;
-    for (size_t i = 0; ok && o->output && i < b->models.n; i++) {
-        inputs[1] = b->models.items[i].source.path;
-        ok = output_check(o->output, inputs, 2, o->force, e);
+    char *journal = o->output ? batch_output_journal(o->output) : NULL;
+    for (size_t i = 0; ok && journal && i < b->models.n; i++) {
+        inputs[n - 1] = b->models.items[i].source.path;
+        ok = output_check(o->output, inputs, n, o->force, e) &&
+             output_check(journal, inputs, n, true, e);
     }
+    free(journal);
     return ok;
 }
 
@@ -155,11 +178,15 @@ static bool read_inputs(struct batch *b, const struct string_list *arguments, si
                         struct error *e)
 {
     const struct batch_options *o = b->o;
+    if (b->models.o.all) {
+        return true;
+    }
     enum batch_format format = !o->format                       ? BATCH_AUTO
                                : strcmp(o->format, "text") == 0 ? BATCH_TEXT
                                                                 : BATCH_JSONL;
     const char *file = o->prompts || arguments->n > first ? NULL : o->input ? o->input : "-";
-    if (!check_output(b, e) || (o->tools && !(b->defaults.tools = chat_input_tools(o->tools, e))) ||
+    if ((!o->plan && !check_output(b, e)) ||
+        (o->tools && !(b->defaults.tools = chat_input_tools(o->tools, e))) ||
         !batch_lines_read(&b->lines, arguments, first, file, format, e)) {
         return false;
     }
@@ -185,7 +212,7 @@ static int run(const void *options, const struct string_list *arguments)
         arena_free(arena);
         return status;
     }
-    if (!take_options(&b, o->model ? o->model : arguments->items[0], &e)) {
+    if (!take_options(&b, o->model ? o->model : arguments->items[0], arguments->n > first, &e)) {
         status = e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
     } else {
         status = read_inputs(&b, arguments, first, &e) ? batch_run(&b) : cli_fail(&e);
@@ -204,7 +231,8 @@ static void print_fields(FILE *out)
         "  id (custom_id)          comes back in the result; no two lines have one custom_id\n"
         "  priority                lines of a higher number begin before others of their\n"
         "                          model (0)\n"
-        "  n                       several answers, with seeds that follow each other\n"
+        "  n                       several answers, with seeds that follow each other: those\n"
+        "                          of the line (\"seed\", if it has one), plus 1, plus 2, ...\n"
         "  system                  the system message; messages may bring their own\n"
         "  tools, tool_choice, parallel_tool_calls, reasoning_effort as in OpenAI's API;\n"
         "  chat_template_kwargs    further variables of the chat template\n"
@@ -235,13 +263,16 @@ const struct command cmd_batch = {
         "Lines of OpenAI's batch files (\"custom_id\", \"method\", \"url\", \"body\") get results\n"
         "as those files have them (\"custom_id\", \"response\", \"error\"), for the addresses\n"
         "/v1/chat/completions and /v1/completions (texts to be continued).\n"
-        "Prompt i, counted from 0, has the seed of --seed plus i. With --output the same\n"
+        "A line's seed is that of --seed plus the number of answers before it, so that\n"
+        "equal lines get different ones; one that has a \"seed\" keeps that. Each result\n"
+        "has its \"seed\", and lllm run --seed gives the same answer. With --output the same\n"
         "command goes on where an interrupted one stopped: answers are kept in\n"
         "FILE.journal until FILE is written. Without it those that are done are printed.\n"
         "Answers under way at an interrupt are lost; a smaller --parallel keeps more. A\n"
         "line that cannot be answered is named, has \"error\" among the results, and the\n"
-        "others go on; the exit status is 1 then. With --json there are figures too: on\n"
-        "standard output, or in its document.\n"
+        "others go on; an answer that was cut before it had the form that was asked for\n"
+        "has \"form_complete\": false and \"why\". The exit status is 1 then. With --json\n"
+        "there are figures too: on standard output, or in its document.\n"
         "A line may choose another model: one of --models. Models are loaded when it is\n"
         "their turn, side by side as far as --memory allows, else one after the other.\n"
         "Lines are data: what they may load, the command line says.",

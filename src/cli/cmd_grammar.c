@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/constrain.h"
 #include "cli/input.h"
+#include "cli/plain_numbers.h"
 #include "cli/term.h"
 
 struct grammar_options {
@@ -70,6 +71,7 @@ struct looked_at {
     size_t n;
     struct grammar_verdict v;
     struct buf expected;
+    bool json;
 };
 
 static const char *word_for(const struct looked_at *l)
@@ -98,6 +100,35 @@ static void print_json(const struct looked_at *l, const struct grammar_size *siz
     term_print_json(all, false);
 }
 
+/* How many brackets are open behind n bytes of JSON. */
+static size_t levels_open(const char *text, size_t n)
+{
+    size_t levels = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        i += quoted && text[i] == '\\';
+        if (i < n && text[i] == '"') {
+            quoted = !quoted;
+        } else if (!quoted && i < n && (text[i] == '[' || text[i] == '{')) {
+            levels++;
+        } else if (!quoted && i < n && (text[i] == ']' || text[i] == '}')) {
+            levels -= levels > 0;
+        }
+    }
+    return levels;
+}
+
+static void print_depth(const struct looked_at *l)
+{
+    char levels[80] = "";
+    if (l->json) {
+        snprintf(levels, sizeof levels, " (%zu brackets are open)",
+                 levels_open(l->text, l->v.n_good));
+    }
+    printf("what nests is not followed deeper than here%s: a form's stack has %d places\n", levels,
+           GRAMMAR_MAX_DEPTH);
+}
+
 static void print_verdict(const struct looked_at *l)
 {
     size_t line = 1, column = 1;
@@ -112,6 +143,9 @@ static void print_verdict(const struct looked_at *l)
         printf("refused at byte %zu (line %zu, column %zu): \"", l->v.n_good, line, column);
         term_print_escaped(stdout, l->text + l->v.n_good, l->n - l->v.n_good, 40);
         printf("\"\nthere may come: %s%s\n", next, bytes && l->v.may_end ? ", or the end" : "");
+        if (l->v.too_deep) {
+            print_depth(l);
+        }
     } else if (l->v.complete) {
         printf("accepted%s%s\n", l->expected.len ? "; it might go on with: " : "",
                l->expected.len ? l->expected.data : "");
@@ -139,10 +173,37 @@ static bool read_text(const struct grammar_options *o, struct buf *room, struct 
     return true;
 }
 
+/* A schema's grammar reads numbers that a keyword restricts by their figures alone, while who wrote
+ * the text may have used an exponent: it is looked at as it reads without. */
+static bool check_text(struct grammar *g, bool schema, struct looked_at *l, struct error *e)
+{
+    struct buf plain;
+    buf_init(&plain, SIZE_MAX / 4);
+    if (schema) {
+        plain_numbers(l->text, l->n, &plain);
+    }
+    bool ok = grammar_check_text(g, schema && plain.data ? plain.data : l->text,
+                                 schema ? plain.len : l->n, &l->v, e);
+    if (ok && schema) {
+        l->v.n_good = plain_numbers_origin(l->text, l->n, l->v.n_good);
+    }
+    buf_free(&plain);
+    return ok;
+}
+
+/* Blanks may always follow JSON: not worth a word. */
+static void leave_blanks(struct byte_set *set)
+{
+    for (const char *blank = " \t\n\r"; *blank; blank++) {
+        set->bits[0] &= ~(UINT64_C(1) << *blank);
+    }
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     struct grammar_options o = *(const struct grammar_options *)options;
     struct error e = {0};
+    struct looked_at l = {0};
     if (arguments->n == 1 && !o.form.grammar) {
         o.form.grammar = arguments->items[0];
     } else if (arguments->n > 0) {
@@ -152,8 +213,8 @@ static int run(const void *options, const struct string_list *arguments)
     if (o.text && o.file) {
         return cli_usage("grammar", "--text and -f both give the text; leave one away");
     }
-    o.form.every_spelling =
-        true; /* "\\u0061" is as good a key as "a" where somebody else wrote it */
+    l.json = o.form.json_format || o.form.json_schema;
+    o.form.judging = true; /* "\\u0061" is as good a key as "a" where somebody else wrote it */
     double start_s = time_now_s();
     struct grammar *g = constrain_grammar(&o.form, &e);
     double ms = (time_now_s() - start_s) * 1e3;
@@ -165,16 +226,19 @@ static int run(const void *options, const struct string_list *arguments)
         return e.code == ERROR_USAGE ? cli_wrong(&e) : cli_fail(&e);
     }
     struct buf room;
-    struct looked_at l = {0};
     struct grammar_size size;
     buf_init(&room, MAX_TEXT_BYTES);
     buf_init(&l.expected, 1 << 16);
     bool ok =
-        read_text(&o, &room, &l, &e) && (!l.text || grammar_check_text(g, l.text, l.n, &l.v, &e));
+        read_text(&o, &room, &l, &e) && (!l.text || check_text(g, o.form.json_schema, &l, &e));
     int status = ok ? CLI_DONE : cli_fail(&e);
     if (ok) {
         grammar_size(g, &size);
-        describe(&l.v.next, &l.expected);
+        struct byte_set next = l.v.next;
+        if (l.json && l.v.may_end) {
+            leave_blanks(&next);
+        }
+        describe(&next, &l.expected);
         if (o.common.json) {
             print_json(&l, &size, ms);
         } else if (l.text) {

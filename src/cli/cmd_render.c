@@ -147,6 +147,12 @@ static bool read_vars(struct rendering *r, struct error *e)
     if (!vars) {
         return false;
     }
+    if (!json_is_array(vars) && !json_is_object(vars)) {
+        json_decref(vars);
+        return error_set(e, ERROR_INPUT,
+                         "%s: expected an object of variables, or an array of messages",
+                         input_name(r->o->vars));
+    }
     r->vars = json_is_array(vars) ? json_pack("{s:o}", "messages", vars) : vars;
     return true;
 }

@@ -125,7 +125,8 @@ static bool accept(void *context, struct encode_job *job, struct error *e)
     job->how.kind = r->cross ? REQUEST_SCORES : REQUEST_VECTOR;
     job->how.vector = (struct vector_options){
         .pooling = engine_pooling(job->engine), .dimensions = r->o->dimensions, .normalize = true};
-    return r->cross || embed_query(r, job, e);
+    return input_check_text("the query", NULL, r->o->query, strlen(r->o->query), e) &&
+           (r->cross || embed_query(r, job, e));
 }
 
 static bool document_tokens(void *context, const struct encode_job *job, const struct input_text *d,

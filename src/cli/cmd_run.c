@@ -9,9 +9,11 @@
 #include "cli/chat_loop.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/logprobs.h"
 #include "cli/memory_report.h"
 #include "cli/models.h"
 #include "cli/run.h"
+#include "cli/schema_notes.h"
 #include "cli/term.h"
 
 enum {
@@ -67,7 +69,8 @@ static const struct option table[] = {
     {"session", 0, OPTION_STRING, "FILE",
      "go on where FILE stands, and write it at the end: what was said and all that the model "
      "computed for it, so that a long beginning is read once (a new file where there is none); an "
-     "answer is read again when the next prompt comes, as all given text is",
+     "answer is read again when the next prompt comes, as all given text is; one process has it at "
+     "a time, with the chat template that it began with",
      FIELD(session), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
     {"interactive", 'i', OPTION_FLAG, NULL, "open a chat, also when a prompt is given",
@@ -80,6 +83,10 @@ static const struct option table[] = {
      0},
     {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
      FIELD(ignore_eos), 0, 0, 0},
+    {"logprobs", 0, OPTION_U32, "N",
+     "with --json: the log-probability of each token, before and after the samplers, and of the N "
+     "likeliest in its place (0: of the token alone), as lllm batch has them",
+     FIELD(n_top), 0, LOGPROBS_MAX_TOP, FIELD(logprobs)},
     KV_TYPE_OPTION("f16"),
     {"plan", 0, OPTION_FLAG, NULL,
      "print how much memory this would take, by parts, and stop: nothing is loaded (--verbose "
@@ -154,11 +161,7 @@ static bool read_prompt(struct run *r, const char *file, struct error *e)
         r->input.data[--r->input.len] = 0; /* the one that ends the last line */
     }
     r->prompt = r->input.data ? r->input.data : "";
-    if (memchr(r->prompt, 0, r->input.len)) {
-        return error_set(e, ERROR_INPUT, "%s holds a zero byte, so it is no text",
-                         input_name(file));
-    }
-    return true;
+    return input_check_text(NULL, file, r->prompt, r->input.len, e);
 }
 
 static int with_engine(const struct run *r, const struct model_source *source, struct engine *en,
@@ -195,6 +198,7 @@ static int with_engine(const struct run *r, const struct model_source *source, s
             .system = o->system,
             .tools = r->tools,
             .thinking = run_thinking(o),
+            .tools_from = o->tools ? input_name(o->tools) : NULL,
             .tool_choice = o->tool_choice,
             .show_reasoning = run_shows_reasoning(o),
             .how = run_generation(r),
@@ -223,27 +227,36 @@ static bool find_model(const struct run *r, const struct string_list *arguments,
                      words ? " (a prompt of several words needs quotes around it)" : "");
 }
 
-/* The beams of a search may come to have keys and values each of their own. */
-static struct engine_options options_of(const struct run_options *o)
+static bool find_draft(const struct run *r, struct model_source *source, struct error *e)
 {
-    struct engine_options how = models_engine_options(&o->common);
-    how.n_sequences = o->beams;
+    return !r->o->draft || models_find(r->o->draft, source, e) || error_prefix(e, "--draft: ");
+}
+
+/* The beams of a search may come to have keys and values each of their own. */
+static struct engine_options options_of(const struct run *r)
+{
+    struct engine_options how = models_engine_options(&r->o->common);
+    how.n_sequences = r->o->beams;
+    how.adapters_bytes = r->adapters_bytes;
     return how;
 }
 
 /* Fails where the model would be refused. */
 static int print_plan(struct run *r, const struct string_list *arguments)
 {
-    struct engine_options how = options_of(r->o);
     struct model_source source = {0};
     struct memory_plan plan;
     struct sysmem machine;
     struct error e = {0};
-    struct gguf *g = find_model(r, arguments, &source, &e) ? models_open_gguf(&source, &e) : NULL;
+    struct gguf *g =
+        adapters_sizes(&r->o->lora, &r->adapters_bytes, &e) && find_model(r, arguments, &source, &e)
+            ? models_open_gguf(&source, &e)
+            : NULL;
+    struct engine_options how = options_of(r);
     struct model_source *draft = &r->draft_source;
     struct gguf *beside = NULL;
-    bool found = !r->o->draft || (g && models_find(r->o->draft, draft, &e) &&
-                                  (beside = models_open_gguf(draft, &e)));
+    bool found =
+        g && find_draft(r, draft, &e) && (!r->o->draft || (beside = models_open_gguf(draft, &e)));
     how.draft = beside;
     how.n_drafts = r->o->draft || r->o->lookup ? DRAFT_MOST : 0;
     bool planned = g && found && memory_plan_make(g, &how, &plan, &e);
@@ -257,7 +270,7 @@ static int print_plan(struct run *r, const struct string_list *arguments)
         cli_flush();
     }
     bool fits = planned && memory_plan_check(g, &how, &machine, &e);
-    if (!fits && source.name) {
+    if (!fits && found) {
         models_name_in_error(&e, source.name);
     }
     gguf_close(g);
@@ -280,9 +293,23 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
                     struct error *e)
 {
     const struct run_options *o = r->o;
-    if (!find_model(r, arguments, source, e) ||
+    bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
+    bool typed = o->interactive || (!o->file && !r->prompt);
+    const struct input_source sources[] = {
+        {typed && !piped ? "the chat" : "the prompt", o->file ? o->file
+                                                      : typed ? "-"
+                                                              : NULL},
+        {"--tools", o->tools},
+        {"--chat-template", o->chat_template},
+        {"--grammar", o->form.grammar},
+        {"--json-schema", o->form.json_schema}};
+    if (!input_check_sources(sources, sizeof sources / sizeof *sources, e) ||
+        !find_model(r, arguments, source, e) || !adapters_sizes(&o->lora, &r->adapters_bytes, e) ||
         (o->tools && !(r->tools = chat_input_tools(o->tools, e)))) {
         return false;
+    }
+    if (r->tools && !o->tool_choice) {
+        schema_notes_tell_strict(input_name(o->tools), r->tools);
     }
     struct error why = {0};
     r->grammar = constrain_grammar(&o->form, &why);
@@ -290,10 +317,13 @@ static bool prepare(struct run *r, const struct string_list *arguments, struct m
         *e = why;
         return false;
     }
-    bool piped = !o->file && !r->prompt && !o->interactive && !isatty(STDIN_FILENO);
     if (r->prompt && !o->interactive && !o->common.quiet && input_waits_in_pipe()) {
         term_message("what is piped in is not read, because there is a prompt; to have both: "
                      "lllm run \"... $(cat FILE)\"");
+    }
+    if ((r->prompt && !input_check_text("the prompt", NULL, r->prompt, strlen(r->prompt), e)) ||
+        (o->system && !input_check_text("--system", NULL, o->system, strlen(o->system), e))) {
+        return false;
     }
     if ((o->file || piped) && !read_prompt(r, piped ? "-" : o->file, e)) {
         return false;
@@ -310,13 +340,13 @@ static struct engine *open_models(struct run *r, const struct model_source *sour
 {
     const struct run_options *o = r->o;
     if (!o->draft && !o->lookup) {
-        struct engine_options how = options_of(o);
+        struct engine_options how = options_of(r);
         return models_open_engine_as(source, &how, e);
     }
-    if (o->draft && !models_find(o->draft, &r->draft_source, e)) {
+    if (!find_draft(r, &r->draft_source, e)) {
         return NULL;
     }
-    struct engine_options options = models_engine_options(&o->common);
+    struct engine_options options = options_of(r);
     struct engine *en = models_open_pair(source, o->draft ? &r->draft_source : NULL, 1, &options,
                                          &r->draft_engine, e);
     struct draft_options how = {.lookup = o->lookup, .model = r->draft_engine};
@@ -378,12 +408,16 @@ static int check_usage(struct run *r, const struct string_list *arguments)
                                  : o->lookup      ? "--lookup"
                                  : o->session     ? "--session"
                                  : o->interactive ? "--interactive"
+                                 : o->logprobs    ? "--logprobs"
                                                   : NULL;
     if (o->beams && not_with_beams) {
         return cli_usage("run", "--beams does not go with %s", not_with_beams);
     }
     if (o->penalty_given && !o->beams) {
         return cli_usage("run", "--length-penalty is about --beams, which is not given");
+    }
+    if (o->logprobs && !o->common.json) {
+        return cli_usage("run", "--logprobs is about --json, which is not given");
     }
     if (o->tool_choice && !o->tools) {
         return cli_usage("run", "--tool-choice is about --tools, which is not given");
@@ -445,14 +479,17 @@ const struct command cmd_run = {
     .name = "run",
     .summary = "answer one prompt, or chat",
     .arguments = "[MODEL] [\"PROMPT\"]",
-    .description = "The answer is streamed to standard output, and a line of figures follows on\n"
-                   "standard error. One argument that names an installed model, or is a path,\n"
-                   "is the model, and a chat opens (the prompt is read from standard input when\n"
-                   "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
-                   "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
-                   "Ctrl-C stops the answer. A newline is added to it on terminals only. Calls of\n"
-                   "tools are lines \"call NAME {...}\" after the answer; in a chat the next line\n"
-                   "that is typed is the result.",
+    .description =
+        "The answer is streamed to standard output, and a line of figures follows on\n"
+        "standard error. One argument that names an installed model, or is a path,\n"
+        "is the model, and a chat opens (the prompt is read from standard input when\n"
+        "that is no terminal); otherwise it is the prompt. -m and -p are explicit.\n"
+        "MODEL is a path, a name that lllm list shows, or starter, the built-in model.\n"
+        "An answer without the form that was asked for is a failure (exit status 1; with\n"
+        "--json \"form_complete\" is false, and \"why\" says what ended it).\n"
+        "Ctrl-C stops the answer. A newline is added to it on terminals only. Calls of\n"
+        "tools are lines \"call NAME {...}\" after the answer; in a chat the next line\n"
+        "that is typed is the result.",
     .examples =
         "  lllm run \"What is machine learning?\"\n"
         "  lllm run tinyllama.gguf \"Why is the sky blue?\" --temp 0 --max-tokens 100\n"
@@ -465,6 +502,7 @@ const struct command cmd_run = {
         "  lllm run \"Is fire hot?\" --choices yes,no\n"
         "  lllm run \"Why is the sky blue?\" --beams 4 --max-tokens 60\n"
         "  lllm run --session ada.talk \"My name is Ada.\"   (and later, with more to say)\n"
+        "  lllm run \"Is fire hot?\" --choices yes,no --json --logprobs 2\n"
         "  lllm run \"A cat as JSON\" --json-format --max-tokens 200\n"
         "  lllm run \"Describe Ada Lovelace.\" --json-schema person.json\n"
         "  lllm run qwen3.gguf \"Weather in Oslo?\" --tools tools.json --no-thinking\n",

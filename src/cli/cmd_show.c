@@ -508,8 +508,11 @@ static int print_plans(const struct facts *f, const struct show_options *o)
     how.n_sequences = o->n_sequences;
     if (gguf_tensor_count(f->gguf) == 0) {
         error_set(&e, ERROR_UNSUPPORTED, "the file is a vocabulary without weights");
-    } else if (!o->draft ||
-               (models_find(o->draft, &source, &e) && (draft = models_open_gguf(&source, &e)))) {
+    } else if (o->draft &&
+               (!models_find(o->draft, &source, &e) || !(draft = models_open_gguf(&source, &e)))) {
+        error_prefix(&e, "--draft: ");
+        return cli_fail(&e); /* of the other model nothing is wrong */
+    } else {
         how.draft = draft;
         how.n_drafts = draft ? DRAFT_MOST : 0;
         json_t *all = o->common.json ? memory_report_table_json(f->gguf, &how, &e) : NULL;
@@ -531,6 +534,14 @@ static int run(const void *options, const struct string_list *arguments)
     const struct show_options *o = options;
     if (arguments->n != 1) {
         return cli_usage("show", arguments->n ? "show takes one model" : "show needs a model");
+    }
+    const char *of_memory = o->draft                 ? "--draft"
+                            : o->n_sequences         ? "--sequences"
+                            : o->common.context_size ? "--context-size"
+                            : o->common.batch_size   ? "--batch-size"
+                                                     : NULL;
+    if (of_memory && !o->memory) {
+        return cli_usage("show", "%s is about --memory, which is not given", of_memory);
     }
     if (hf_is_adapter(arguments->items[0]) && !hf_is_folder(arguments->items[0])) {
         return show_adapter_folder(arguments->items[0], o);

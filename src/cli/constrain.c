@@ -23,7 +23,7 @@ static struct grammar *read_gbnf(const char *path, struct error *e)
     buf_init(&text, GRAMMAR_MAX_TEXT_BYTES);
     struct error why = {0};
     struct grammar *g = NULL;
-    if (input_read(path, GRAMMAR_MAX_TEXT_BYTES, &text, &why)) {
+    if (input_read_form(path, GRAMMAR_MAX_TEXT_BYTES, &text, &why)) {
         g = grammar_parse_gbnf(text.data ? text.data : "", text.len, &why);
         if (!g) {
             error_prefix(&why, "%s: ", input_name(path));
@@ -37,16 +37,16 @@ static struct grammar *read_gbnf(const char *path, struct error *e)
     return g;
 }
 
-static struct grammar *read_schema(const char *path, bool every_spelling, struct error *e)
+static struct grammar *read_schema(const char *path, bool judging, struct error *e)
 {
     struct schema_options options;
     schema_options_defaults(&options);
-    options.bounds.every_spelling = every_spelling;
+    options.bounds.unbounded = judging;
     struct buf text;
     buf_init(&text, SCHEMA_MAX_TEXT_BYTES);
     struct error why = {0};
     struct grammar *g = NULL;
-    if (input_read(path, SCHEMA_MAX_TEXT_BYTES, &text, &why)) {
+    if (input_read_form(path, SCHEMA_MAX_TEXT_BYTES, &text, &why)) {
         json_t *schema = schema_read(text.data ? text.data : "", text.len, &why);
         g = schema ? grammar_json_schema(schema, &options, &why) : NULL;
         if (g) {
@@ -135,11 +135,11 @@ struct grammar *constrain_grammar(const struct constrain_options *o, struct erro
     }
     struct json_bounds bounds;
     json_bounds_defaults(&bounds);
-    bounds.every_spelling = o->every_spelling;
+    bounds.unbounded = o->judging;
     return o->grammar       ? read_gbnf(o->grammar, e)
            : o->regex       ? grammar_parse_regex(o->regex, strlen(o->regex), e)
            : o->choices     ? read_choices(o->choices, e)
            : o->json_format ? grammar_json(true, &bounds, e)
-           : o->json_schema ? read_schema(o->json_schema, o->every_spelling, e)
+           : o->json_schema ? read_schema(o->json_schema, o->judging, e)
                             : NULL;
 }

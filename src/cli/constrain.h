@@ -10,7 +10,8 @@ struct constrain_options {
     const char *regex, *choices;
     bool json_format;
     const char *json_schema; /* a file, or "-" */
-    bool every_spelling;     /* no row: texts of others are judged (struct json_bounds) */
+    bool judging; /* no row: texts of others are judged, for which no bound is meant: JSON as RFC
+                   * 8259 has it (struct json_bounds) */
 };
 
 /* Rows of an option table; of is the offset of a struct constrain_options. */

@@ -149,10 +149,11 @@ static void start(struct encode_job *job, size_t index)
     struct encode_slot *slot = &job->slots[index % N_SLOTS];
     struct token_list tokens = {0}, types = {0};
     struct error why = {0};
-    bool ok = calls->tokens
-                  ? calls->tokens(calls->context, job, t, &tokens, &types, &why)
-                  : engine_encode_tokens(job->engine, t->text, t->n, job->options->cut, &tokens,
-                                         job->wants_spans ? &slot->spans : NULL, &why);
+    bool ok = input_check_text("the text", NULL, t->text, t->n, &why) &&
+              (calls->tokens
+                   ? calls->tokens(calls->context, job, t, &tokens, &types, &why)
+                   : engine_encode_tokens(job->engine, t->text, t->n, job->options->cut, &tokens,
+                                          job->wants_spans ? &slot->spans : NULL, &why));
     if (!ok || !submit(job, slot, &tokens, &types, &why)) {
         slot->over = true;
         slot->error = why;

@@ -1,5 +1,6 @@
 #include "cli/input.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +12,24 @@
 const char *input_name(const char *path)
 {
     return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+bool input_check_sources(const struct input_source *sources, size_t n, struct error *e)
+{
+    const char *first = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!sources[i].path || strcmp(sources[i].path, "-") != 0) {
+            continue;
+        }
+        if (first) {
+            return error_set(e, ERROR_USAGE,
+                             "%s and %s cannot both come from standard input; give one of them as "
+                             "a file",
+                             first, sources[i].what);
+        }
+        first = sources[i].what;
+    }
+    return true;
 }
 
 static bool read_bytes(const char *path, size_t max_bytes, struct buf *b, struct error *e)
@@ -40,6 +59,42 @@ bool input_read(const char *path, size_t max_bytes, struct buf *b, struct error 
     return read_bytes(path, max_bytes, b, e);
 }
 
+bool input_read_form(const char *path, size_t max_bytes, struct buf *b, struct error *e)
+{
+    static const char mark[] = {'\xEF', '\xBB', '\xBF'};
+    if (!input_read(path, max_bytes, b, e)) {
+        return false;
+    }
+    if (b->len >= sizeof mark && memcmp(b->data, mark, sizeof mark) == 0) {
+        b->len -= sizeof mark;
+        memmove(b->data, b->data + sizeof mark, b->len);
+        b->data[b->len] = 0;
+    }
+    return true;
+}
+
+bool input_json_error(const json_error_t *why, struct error *e)
+{
+    const char *near = strstr(why->text, " near '");
+    int length = near ? (int)strlen(near += strlen(" near '")) - 1 : 0; /* the quote behind it */
+    char place[64]; /* the only line of a text has no number: it may be one of a larger file */
+    snprintf(place, sizeof place, why->line > 1 ? "column %d of line %d" : "column %d", why->column,
+             why->line);
+    switch (json_error_code(why)) {
+    case json_error_duplicate_key:
+        return error_set(e, ERROR_INPUT, "the key %.*s comes twice (%s)", length, near ? near : "",
+                         place);
+    case json_error_numeric_overflow:
+        return error_set(e, ERROR_INPUT,
+                         "%.*s is beyond the numbers that are read here, integers of 64 bits and "
+                         "doubles (%s); a schema in a file of its own, with --json-schema, may "
+                         "have it",
+                         length, near ? near : "", place);
+    default:
+        return error_set(e, ERROR_INPUT, "not JSON: %s (%s)", why->text, place);
+    }
+}
+
 bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
                 struct error *e)
 {
@@ -57,6 +112,52 @@ bool input_text(struct buf *b, const struct string_list *arguments, size_t first
         term_message("reading from the terminal; Ctrl-D ends the text");
     }
     return file ? input_read(file, INPUT_MAX_BYTES, b, e) : read_bytes("-", INPUT_MAX_BYTES, b, e);
+}
+
+static bool is_utf16(const char *text, size_t n)
+{
+    return n >= 2 && (memcmp(text, "\xFF\xFE", 2) == 0 || memcmp(text, "\xFE\xFF", 2) == 0);
+}
+
+static bool set_utf16(const char *file, struct error *e)
+{
+    return error_set(e, ERROR_INPUT,
+                     "%s is UTF-16, and texts are read as UTF-8: convert it first, with iconv -f "
+                     "UTF-16 -t UTF-8%s%s",
+                     input_name(file), strcmp(file, "-") ? " " : "", strcmp(file, "-") ? file : "");
+}
+
+bool input_check_text(const char *what, const char *file, const char *text, size_t n,
+                      struct error *e)
+{
+    size_t bad = n, line = 1, begin = 0;
+    const char *zero = n ? memchr(text, 0, n) : NULL;
+    bool named = file && strcmp(file, "-") != 0;
+    char place[64];
+    if (file && n && is_utf16(text, n)) {
+        return set_utf16(file, e);
+    }
+    bool valid = n == 0 || utf8_valid(text, n, &bad);
+    if (valid && !zero) {
+        return true;
+    }
+    bool is_zero = zero && (valid || (size_t)(zero - text) < bad);
+    bad = is_zero ? (size_t)(zero - text) : bad;
+    for (size_t i = 0; file && i < bad; i++) {
+        if (text[i] == '\n') {
+            line++;
+            begin = i + 1;
+        }
+    }
+    int used = file ? snprintf(place, sizeof place, "line %zu, ", line) : 0;
+    snprintf(place + used, sizeof place - (size_t)used, "byte %zu", bad - begin + 1);
+    what = file ? input_name(file) : what;
+    return is_zero ? error_set(e, ERROR_INPUT, "%s holds a zero byte (%s), so it is no text", what,
+                               place)
+                   : error_set(e, ERROR_INPUT,
+                               "%s is not UTF-8 (%s): convert it first, for example with iconv -f "
+                               "WINDOWS-1252 -t UTF-8%s%s",
+                               what, place, named ? " " : "", named ? file : "");
 }
 
 static void split_lines(struct input_texts *t)
@@ -95,6 +196,9 @@ bool input_texts(struct input_texts *t, const struct string_list *arguments, siz
     t->lines = true;
     if (!read_bytes(file ? file : "-", INPUT_MAX_BYTES, &t->data, e)) {
         return false;
+    }
+    if (t->data.len && is_utf16(t->data.data, t->data.len)) {
+        return set_utf16(file ? file : "-", e);
     }
     split_lines(t);
     return true;

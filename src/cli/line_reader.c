@@ -331,6 +331,16 @@ bool line_reader_is_terminal(const struct line_reader *r)
     return r->terminal;
 }
 
+bool line_reader_joins_pastes(const struct line_reader *r)
+{
+#ifdef LLLM_HAVE_LIBEDIT
+    return r->pastes;
+#else
+    (void)r;
+    return false;
+#endif
+}
+
 enum line_result line_reader_next(struct line_reader *r, const char **line, bool *typed)
 {
     *typed = false;

@@ -17,6 +17,9 @@ struct line_reader;
 struct line_reader *line_reader_new(const char *prompt);
 void line_reader_free(struct line_reader *r); /* saves the history */
 bool line_reader_is_terminal(const struct line_reader *r);
+/* Whether several lines that are pasted come as one; else each is a line of its own (a dumb
+ * terminal, keys of vi, a build without libedit). */
+bool line_reader_joins_pastes(const struct line_reader *r);
 /* line: NUL-terminated without its newline, valid until the next call. One that was pasted may have
  * newlines within. */
 enum line_result line_reader_next(struct line_reader *r, const char **line, bool *typed);

@@ -31,8 +31,8 @@ static const struct option common_table[] = {
     {"threads", 0, OPTION_INT, "N", "threads to compute with (0, the default: one per processor)",
      COMMON(n_threads), 0, POOL_MAX_THREADS, 0},
     {"cpu-mask", 0, OPTION_STRING, "WORDS",
-     "processor features that may be used: all, none, avx2, vnni256, avx512, vnni, -amx, ... (also "
-     "LLLM_CPU_MASK)",
+     "processor features that may be used: all, none, avx2, vnni256, avx512, vnni, -amx, ..., on "
+     "Arm neon, dotprod, i8mm (also LLLM_CPU_MASK)",
      COMMON(cpu_mask), 0, 0, 0},
     {"quiet", 'q', OPTION_FLAG, NULL, "the result alone: no figures, notes or progress",
      COMMON(quiet), 0, 0, 0},
@@ -316,6 +316,7 @@ int main(int argc, char **argv)
         setlocale(LC_CTYPE, "C.UTF-8");
     }
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error of the write */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may grow no larger (ulimit -f) */
     const char *verb = argc > 1 ? argv[1] : "-h";
     int status = CLI_DONE;
     if (strcmp(verb, "-h") == 0 || strcmp(verb, "--help") == 0 || strcmp(verb, "help") == 0) {

@@ -64,8 +64,14 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
     memory_plan_warn(p, the_model);
     print_fixed(p, o);
     if (p->has_kv) {
-        snprintf(note, sizeof note, "%s tokens as %s", term_count(p->context_size, context),
-                 model_kv_name(p->kv_type));
+        uint64_t n_tokens =
+            p->n_running ? (uint64_t)p->n_pages * MODEL_PAGE_POSITIONS : p->context_size;
+        int n = snprintf(note, sizeof note, "%s tokens as %s", term_count(n_tokens, context),
+                         model_kv_name(p->kv_type));
+        if (p->n_running) {
+            snprintf(note + n, sizeof note - (size_t)n, ", %u answers of up to %s at once",
+                     p->n_running, term_count(p->context_size, context));
+        }
         print_row("keys and values", p->kv_bytes, note);
     }
     snprintf(note, sizeof note, "%u tokens at a time, %d thread%s", p->batch_size, p->n_threads,
@@ -73,6 +79,9 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
     print_row("scratch", p->scratch_bytes, note);
     print_row(p->has_kv ? "logits" : "vectors", p->logits_bytes, "");
     print_draft(p);
+    if (p->adapters_bytes) {
+        print_row("adapters", p->adapters_bytes, "");
+    }
     print_row("together", p->total_bytes, "at most");
     print_machine(o, machine);
 }
@@ -94,23 +103,30 @@ static json_t *machine_json(const struct engine_options *o, const struct sysmem 
 static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
 {
     json_t *kv_type = p->has_kv ? json_string(model_kv_name(p->kv_type)) : json_null();
-    return json_pack("{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+    return json_pack("{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
                      "context", (json_int_t)p->context_size, "kv_type", kv_type, "batch",
                      (json_int_t)p->batch_size, "sequences", (json_int_t)p->n_sequences, "threads",
                      p->n_threads, "weights_bytes", (json_int_t)p->weights_bytes, "kv_cache_bytes",
                      (json_int_t)p->kv_bytes, "scratch_bytes", (json_int_t)p->scratch_bytes,
                      "logits_bytes", (json_int_t)p->logits_bytes, "vocabulary_bytes",
                      (json_int_t)p->vocabulary_bytes, "program_bytes", (json_int_t)p->program_bytes,
-                     "draft_bytes", (json_int_t)p->draft_bytes, "total_bytes",
-                     (json_int_t)p->total_bytes, "fits", p->total_bytes <= room_bytes);
+                     "draft_bytes", (json_int_t)p->draft_bytes, "adapters_bytes",
+                     (json_int_t)p->adapters_bytes, "total_bytes", (json_int_t)p->total_bytes,
+                     "fits", p->total_bytes <= room_bytes);
 }
 
 json_t *memory_report_plan_json(const struct memory_plan *p, const struct engine_options *o,
                                 const struct sysmem *machine)
 {
     memory_plan_warn(p, the_model);
-    return json_pack("{s:o, s:o}", "plan", plan_json(p, memory_plan_room(o, machine)), "machine",
-                     machine_json(o, machine));
+    json_t *plan = plan_json(p, memory_plan_room(o, machine));
+    if (p->n_running) {
+        json_object_set_new(plan, "parallel", json_integer(p->n_running));
+        json_object_set_new(
+            plan, "kv_cache_tokens",
+            json_integer((json_int_t)((uint64_t)p->n_pages * MODEL_PAGE_POSITIONS)));
+    }
+    return json_pack("{s:o, s:o}", "plan", plan, "machine", machine_json(o, machine));
 }
 
 /* ---- tables ---- */

@@ -174,7 +174,7 @@ static bool store_u64(const struct option *o, const char *shown, uint64_t *field
                       struct error *e)
 {
     uint64_t value;
-    if (!options_read_u64(text, &value) || (o->max > 0 && (double)value > o->max)) {
+    if (!options_read_u64(text, &value) || (o->max > 0 && value > (uint64_t)o->max)) {
         return error_set(e, ERROR_USAGE, "%s takes a whole number from 0 to %.0f, not \"%s\"",
                          shown, o->max > 0 ? o->max : 18446744073709551615.0, text);
     }
@@ -211,6 +211,18 @@ static bool store_size(const char *shown, uint64_t *field, const char *text, str
                      shown, text);
 }
 
+static bool set_empty(const struct option *o, const char *shown, struct error *e)
+{
+    return error_set(e, ERROR_USAGE, "%s needs a value that is not empty: %s %s", shown, shown,
+                     o->value);
+}
+
+/* Whether the value is the path of something: an empty one is a variable that was not set. */
+static bool is_place(const struct option *o)
+{
+    return strstr(o->value, "FILE") || strstr(o->value, "FOLDER") || strstr(o->value, "MODEL");
+}
+
 static bool store(const struct option *o, const char *shown, char *into, const char *text,
                   int most_values, struct arena *arena, struct error *e)
 {
@@ -233,12 +245,11 @@ static bool store(const struct option *o, const char *shown, char *into, const c
         return store_size(shown, field, text, e);
     case OPTION_STRING:
         *(const char **)field = text;
-        return true;
+        return *text || !is_place(o) || set_empty(o, shown, e);
     case OPTION_STRINGS: {
         struct string_list *list = field;
         if (!*text) {
-            return error_set(e, ERROR_USAGE, "%s needs a value that is not empty: %s %s", shown,
-                             shown, o->value);
+            return set_empty(o, shown, e);
         }
         if (!list->items) {
             list->items = arena_alloc(arena, (size_t)most_values * sizeof *list->items);

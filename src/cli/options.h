@@ -22,7 +22,7 @@ enum option_type {
     OPTION_U64,     /* uint64_t */
     OPTION_FLOAT,   /* float */
     OPTION_SIZE,    /* uint64_t bytes, "4G" (base/size_text.h); UINT64_MAX for "none" */
-    OPTION_STRING,  /* const char *, borrowed from argv */
+    OPTION_STRING,  /* const char *, borrowed from argv; of a FILE, FOLDER or MODEL never empty */
     OPTION_STRINGS, /* struct string_list: the option may be repeated, and is never empty */
 };
 

@@ -89,6 +89,9 @@ static bool check_place(const char *output, bool force, struct error *e)
         return error_set(e, ERROR_USAGE, "%s is %s; name a file to write", output,
                          S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
     }
+    if (force && access(output, W_OK) != 0) {
+        return error_set(e, ERROR_IO, "cannot replace %s: %s", output, strerror(errno));
+    }
     return force || error_set(e, ERROR_USAGE,
                               "%s is there already: give the output another name, or replace it "
                               "with --force",

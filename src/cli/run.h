@@ -14,8 +14,8 @@ struct run_options {
     struct common_options common;
     struct sampling_options sampling;
     bool lookup, raw, interactive, ignore_eos, thinking, no_thinking, plan;
-    bool penalty_given;
-    uint32_t max_tokens, beams;
+    bool penalty_given, logprobs;
+    uint32_t max_tokens, beams, n_top;
     float length_penalty;
     struct string_list stop, lora;
     const char *session, *model, *prompt, *file, *system, *tools, *chat_template, *draft,
@@ -31,6 +31,7 @@ struct run {
     const char *empty;          /* where a prompt should be and none is; NULL: nowhere */
     bool chat;
     json_t *tools;
+    uint64_t adapters_bytes; /* what --lora will take */
     struct adapter_list adapters;
     struct grammar *grammar; /* of the answers, or NULL */
     struct arena *arena;     /* what the sampling points to */

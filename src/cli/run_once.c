@@ -7,9 +7,18 @@
 #include "cli/answer.h"
 #include "cli/answer_beams.h"
 #include "cli/chat_input.h"
+#include "cli/input.h"
+#include "cli/logprobs.h"
 #include "cli/run.h"
 #include "cli/talk_file.h"
 #include "cli/term.h"
+
+/* Log-probabilities as they come. */
+struct noted {
+    const struct tokenizer *tokenizer;
+    json_t *logprobs; /* an array, or NULL */
+    bool top;
+};
 
 struct generation_options run_generation(const struct run *r)
 {
@@ -53,8 +62,15 @@ static bool raw_prompt(const struct run *r, const struct engine *en,
     return ok;
 }
 
+static void note_token(void *context, const struct token_report *report)
+{
+    struct noted *n = context;
+    json_array_append_new(n->logprobs, logprobs_json(n->tokenizer, report, n->top));
+}
+
 static void print_result(const struct run *r, const char *name, const struct engine *en,
-                         const struct answer *a, const double *scores, double total_s)
+                         const struct answer *a, const double *scores, const json_t *logprobs,
+                         double total_s)
 {
     const struct generation_stats *s = &a->stats;
     json_t *message = chat_message_json(a->message);
@@ -78,6 +94,14 @@ static void print_result(const struct run *r, const char *name, const struct eng
                   "tool_calls", calls ? json_incref(calls) : json_array(), "finish_reason",
                   answer_finish_reason(a), "stop_string", stop, "usage", usage, "timings", timings,
                   "seed", (json_int_t)r->sampling.seed);
+    char why[ANSWER_WHY_BYTES];
+    if (answer_why_cut(s, r->o->max_tokens, why)) {
+        json_object_set_new(all, "form_complete", json_false());
+        json_object_set_new(all, "why", term_json_text(why, strlen(why)));
+    }
+    if (logprobs) {
+        json_object_set(all, "logprobs", (json_t *)(uintptr_t)logprobs);
+    }
     if (r->o->beams) {
         json_object_set_new(all, "beams",
                             answer_beams_json(a, scores, r->o->beams, !r->o->no_thinking));
@@ -87,7 +111,9 @@ static void print_result(const struct run *r, const char *name, const struct eng
                             json_pack("{s:I, s:I}", "proposed", (json_int_t)s->n_drafts, "kept",
                                       (json_int_t)s->n_drafts_kept));
     }
-    term_print_json(all, false);
+    json_dumpf(all, stdout, JSON_COMPACT); /* with all digits, as in lllm batch */
+    fputc('\n', stdout);
+    json_decref(all);
     json_decref(message);
 }
 
@@ -211,6 +237,7 @@ static bool generate(const struct run *r, struct engine *en, bool raw,
 /* False, after a sentence, where a form was asked for that the answer has not. */
 static bool explain_form(const struct answer *a, const struct generation_options *how)
 {
+    char why[ANSWER_WHY_BYTES];
     if (a->stats.reason == FINISH_CONSTRAINT) {
         term_message("the answer stops before it is whole: %s", a->stats.why);
         return false;
@@ -218,6 +245,10 @@ static bool explain_form(const struct answer *a, const struct generation_options
     if (a->stats.partial && a->stats.reason == FINISH_LENGTH) {
         term_message("the answer was cut before its form was whole%s",
                      answer_filled_context(a, how) ? "" : "; --max-tokens allows more");
+        return false;
+    }
+    if (answer_why_cut(&a->stats, how->max_tokens, why)) {
+        term_message("the answer has not its form: %s", why);
         return false;
     }
     return true;
@@ -235,9 +266,16 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
         answer_init(&all[i], json ? NULL : stdout);
         all[i].show_reasoning = run_shows_reasoning(r->o);
         all[i].tool_choice = r->o->tool_choice;
+        all[i].tools_from = r->o->tools ? input_name(r->o->tools) : NULL;
     }
     answer_catch_interrupt(true);
     struct generation_options how = run_generation(r);
+    struct noted noted = {.tokenizer = engine_tokenizer(en),
+                          .logprobs = r->o->logprobs ? json_array() : NULL,
+                          .top = r->o->n_top > 0};
+    how.report = noted.logprobs ? note_token : NULL;
+    how.report_context = &noted;
+    how.n_top = r->o->n_top;
     how.spm_start = raw && !*r->prompt && !r->o->session;
     if (!generate(r, en, raw, &how, all, scores, n, &e)) {
         if (all->text.len && !json) {
@@ -249,7 +287,7 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
         status = CLI_FAILED;
     } else {
         if (json) {
-            print_result(r, name, en, all, scores, time_now_s() - start_s);
+            print_result(r, name, en, all, scores, noted.logprobs, time_now_s() - start_s);
         } else {
             finish_output(r, en, all);
         }
@@ -268,5 +306,6 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
     }
     free(all);
     free(scores);
+    json_decref(noted.logprobs);
     return status;
 }

@@ -126,7 +126,7 @@ const struct option sampling_table[] = {
                         "how long what was drawn moves the target (default 0.9)",
                         GIVEN(adaptive_decay), 0, 0.99, WAS(ADAPTIVE_DECAY)},
     [SEED] = {"seed", 0, OPTION_U64, "N", "of the random numbers (default: another one each time)",
-              GIVEN(seed), 0, 9007199254740992.0, WAS(SEED)},
+              GIVEN(seed), 0, (double)SAMPLING_OPTIONS_MAX_SEED, WAS(SEED)},
     [N_ROWS] = {"dry-sequence-breaker", 0, OPTION_STRINGS, "TEXT",
                 "no repetition goes across this text (may be repeated; none: across all; default: "
                 "newline, colon, quote, asterisk)",
@@ -149,7 +149,7 @@ static uint64_t draw_seed(void)
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
         seed = (uint64_t)(time_now_s() * 1e9) ^ (uint64_t)getpid() << 32;
     }
-    return seed >> 11;
+    return seed >> 12; /* room for those that follow in a batch */
 }
 
 static size_t size_of(enum option_type type)

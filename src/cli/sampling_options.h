@@ -28,6 +28,7 @@ bool sampling_options_take(const struct sampling_options *o, const struct gguf *
                            struct arena *arena, struct sampling *s, struct error *e);
 
 bool sampling_options_temperature_given(const struct sampling_options *o);
+#define SAMPLING_OPTIONS_MAX_SEED (UINT64_C(1) << 53) /* whole in every program's JSON */
 bool sampling_options_seed_given(const struct sampling_options *o);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "cli/options.h"
 #include "cli/term.h"
 #include "grammar/schema.h"
 
@@ -35,6 +36,35 @@ void schema_notes_tell(const char *place, const json_t *schema)
     }
 }
 
+static const char *part_candidate(const void *context, size_t index)
+{
+    static const char *const parts[] = {"name", "description", "parameters", "strict"};
+    (void)context;
+    return index < sizeof parts / sizeof *parts ? parts[index] : NULL;
+}
+
+/* A definition may have more than is read, but hardly a slip of what is. place: with the tool. */
+static void tell_parts(const char *place, const json_t *function)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)function, key, value)
+    {
+        bool known = false;
+        for (size_t i = 0; part_candidate(NULL, i); i++) {
+            known = known || strcmp(key, part_candidate(NULL, i)) == 0;
+        }
+        const char *near = strcmp(key, "input_schema") == 0
+                               ? "parameters"
+                               : options_nearest(key, part_candidate, NULL);
+        if (!known && near) {
+            char quoted[UTF8_QUOTE_BYTES];
+            term_message("%s: %s is not read; did you mean \"%s\"?", place,
+                         utf8_quote(quoted, key, strlen(key)), near);
+        }
+    }
+}
+
 void schema_notes_tell_tools(const char *place, const json_t *tools)
 {
     size_t i;
@@ -48,9 +78,32 @@ void schema_notes_tell_tools(const char *place, const json_t *tools)
         struct buf where;
         buf_init(&where, MAX_PLACE_BYTES);
         utf8_quote(quoted, name ? name : "", name ? strlen(name) : 0);
+        if (name && buf_printf(&where, "%s: tool %s", place, quoted)) {
+            tell_parts(where.data, function);
+        }
+        buf_clear(&where);
         if (name && buf_printf(&where, "%s: the parameters of tool %s", place, quoted)) {
             schema_notes_tell(where.data, json_object_get(function, "parameters"));
         }
         buf_free(&where);
+    }
+}
+
+void schema_notes_tell_strict(const char *place, const json_t *tools)
+{
+    size_t i;
+    json_t *tool;
+    json_array_foreach(tools, i, tool)
+    {
+        const json_t *function = json_object_get(tool, "function");
+        function = function ? function : tool;
+        const char *name = json_string_value(json_object_get(function, "name"));
+        if (name && json_is_true(json_object_get(function, "strict"))) {
+            char quoted[UTF8_QUOTE_BYTES];
+            term_message("%s: tool %s is strict, but calls are held to their parameters with "
+                         "--tool-choice alone (auto: the model may call)",
+                         place, utf8_quote(quoted, name, strlen(name)));
+            return;
+        }
     }
 }

@@ -10,5 +10,7 @@ void schema_notes_tell(const char *place, const json_t *schema);
 /* Those in the parameters of tools, an array of OpenAI's definitions. What is no tool is passed
  * over: others say so. */
 void schema_notes_tell_tools(const char *place, const json_t *tools);
+/* That tools are "strict" where nothing holds their calls: said once, of the first. */
+void schema_notes_tell_strict(const char *place, const json_t *tools);
 
 #endif

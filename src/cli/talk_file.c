@@ -1,9 +1,14 @@
 #include "cli/talk_file.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 
 enum { MAX_NOTE_BYTES = 1 << 28 };
@@ -51,6 +56,75 @@ static bool take_tokens(struct talk_file *f, const json_t *tokens, uint32_t n_vo
     return f->tokens.n > 0 || is_damaged(f->path, e);
 }
 
+/* ---- the template ---------------------------------------------------------------------------- */
+
+/* {"name", "digest"}; NULL where there is none. */
+static json_t *describe_template(const struct prompter *p)
+{
+    const char *source = prompter_template(p);
+    return source
+               ? json_pack("{s:s, s:o}", "name", prompter_origin(p), "digest",
+                           json_sprintf("%016llx",
+                                        (unsigned long long)digest_number(source, strlen(source))))
+               : NULL;
+}
+
+/* Messages would be read as they were not written. was: NULL in files of before. */
+static bool check_template(const struct talk_file *f, const json_t *was, struct error *e)
+{
+    json_t *now = describe_template(f->prompter);
+    const char *name = json_string_value(json_object_get(was, "name"));
+    bool same = !was || json_equal(json_object_get(was, "digest"), json_object_get(now, "digest"));
+    json_decref(now);
+    if (same) {
+        return true;
+    }
+    bool own = !name || strcmp(name, "file") == 0, given = name && strcmp(name, "given") == 0;
+    return error_set(
+        e, ERROR_INPUT,
+        "%s was made with another chat template (%s%.40s): %s, or name another file", f->path,
+        own     ? "the model's own"
+        : given ? "a file of --chat-template"
+                : "--chat-template ",
+        own || given ? "" : name, own ? "leave --chat-template out" : "give the same one to go on");
+}
+
+/* ---- who has it ------------------------------------------------------------------------------ */
+
+static bool take_lock(struct talk_file *f, struct error *e)
+{
+    struct buf path;
+    buf_init(&path, 1 << 16);
+    buf_printf(&path, "%s.lock", f->file);
+    for (;;) {
+        struct flock how = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        f->lock = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (f->lock < 0) {
+            error_set(e, ERROR_IO, "the session cannot be locked: %s: %s", path.data,
+                      strerror(errno));
+            break;
+        }
+        if (fcntl(f->lock, F_SETLK, &how) == 0) {
+            if (file_is_named(f->lock, path.data)) {
+                f->lock_path = buf_take(&path, NULL);
+                return true;
+            }
+        } else if (errno != EACCES && errno != EAGAIN) {
+            f->lock_path = buf_take(&path, NULL); /* a file system without locks */
+            return true;
+        } else if (fcntl(f->lock, F_GETLK, &how) == 0 && how.l_type != F_UNLCK) {
+            error_set(e, ERROR_IO,
+                      "%s is in use by process %ld: end that one, or name another file", f->path,
+                      (long)how.l_pid);
+            close(f->lock);
+            break;
+        }
+        close(f->lock); /* whoever had it has just let it go */
+    }
+    buf_free(&path);
+    return false;
+}
+
 static bool take_note(struct talk_file *f, const struct buf *note, bool raw, uint32_t n_vocab,
                       struct error *e)
 {
@@ -61,7 +135,8 @@ static bool take_note(struct talk_file *f, const struct buf *note, bool raw, uin
         ok = raw ? error_set(e, ERROR_USAGE,
                              "%s holds a chat: go on with it without --raw, or name another file",
                              f->path)
-                 : take_messages(f, messages, e);
+                 : check_template(f, json_object_get(all, "template"), e) &&
+                       take_messages(f, messages, e);
     } else if (json_is_array(tokens)) {
         ok = raw ? take_tokens(f, tokens, n_vocab, e)
                  : error_set(e, ERROR_USAGE,
@@ -75,25 +150,57 @@ static bool take_note(struct talk_file *f, const struct buf *note, bool raw, uin
     return ok;
 }
 
-/* Before hours of talk are lost. */
-static bool check_place(const char *path, struct error *e)
+/* "folder/name" of a file that is not there yet. */
+static char *new_name(const char *folder, const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? mem_strndup(path, slash > path ? (size_t)(slash - path) : 1) : NULL;
-    bool ok = access(folder ? folder : ".", W_OK) == 0 ||
-              error_set(e, ERROR_IO, "the session could not be written to %s: its folder is %s",
-                        path, file_exists(folder ? folder : ".") ? "read-only" : "not there");
-    free(folder);
-    return ok;
+    char *real = realpath(folder, NULL), *copy = mem_strdup(path);
+    struct buf name;
+    buf_init(&name, 1 << 16);
+    buf_printf(&name, "%s/%s",
+               real && strcmp(real, "/") == 0 ? ""
+               : real                         ? real
+                                              : folder,
+               basename(copy));
+    free(real);
+    free(copy);
+    return buf_take(&name, NULL);
+}
+
+/* Which file it is, and whether it can be written: before hours of talk are lost. */
+static char *find_place(const char *path, struct error *e)
+{
+    char *file = realpath(path, NULL), *copy = mem_strdup(file ? file : path);
+    const char *folder = dirname(copy);
+    struct stat st;
+    bool ok = false;
+    if (!file && lstat(path, &st) == 0) {
+        error_set(e, ERROR_IO, "%s is a link to a file that is not there: name that file", path);
+    } else if (access(folder, W_OK) != 0) {
+        error_set(e, ERROR_IO, "the session could not be written to %s: its folder is %s", path,
+                  file_exists(folder) ? "read-only" : "not there");
+    } else if (file && access(file, W_OK) != 0) {
+        error_set(e, ERROR_IO, "the session could not be written to %s: it may only be read", path);
+    } else {
+        file = file ? file : new_name(folder, path);
+        ok = true;
+    }
+    free(copy);
+    if (!ok) {
+        free(file);
+        file = NULL;
+    }
+    return file;
 }
 
 bool talk_file_open(struct talk_file *f, const char *path, const char *system, bool raw,
                     const struct engine *en, struct session *s, struct error *e)
 {
-    *f = (struct talk_file){.path = path, .was_there = file_exists(path)};
-    if (!check_place(path, e)) {
+    *f = (struct talk_file){.path = path, .prompter = engine_prompter(en)};
+    f->file = find_place(path, e);
+    if (!f->file || !take_lock(f, e)) {
         return false;
     }
+    f->was_there = file_exists(f->file);
     if (!f->was_there) {
         return true;
     }
@@ -105,7 +212,7 @@ bool talk_file_open(struct talk_file *f, const char *path, const char *system, b
     }
     struct buf note;
     buf_init(&note, MAX_NOTE_BYTES);
-    bool ok = session_restore(s, path, &note, e) &&
+    bool ok = session_restore(s, f->file, &note, e) &&
               take_note(f, &note, raw, engine_config(en)->n_vocab, e);
     buf_free(&note);
     return ok;
@@ -114,7 +221,7 @@ bool talk_file_open(struct talk_file *f, const char *path, const char *system, b
 static bool save(const struct talk_file *f, const struct session *s, json_t *note, struct error *e)
 {
     char *text = json_dumps(note, JSON_COMPACT);
-    bool ok = session_save(s, text, text ? strlen(text) : 0, f->path, e);
+    bool ok = session_save(s, text, text ? strlen(text) : 0, f->file, e);
     free(text);
     json_decref(note);
     return ok;
@@ -123,7 +230,12 @@ static bool save(const struct talk_file *f, const struct session *s, json_t *not
 bool talk_file_save_chat(const struct talk_file *f, const struct session *s, json_t *messages,
                          struct error *e)
 {
-    return save(f, s, json_pack("{s:O}", "messages", messages), e);
+    json_t *note = json_pack("{s:O}", "messages", messages);
+    json_t *template = describe_template(f->prompter);
+    if (template) {
+        json_object_set_new(note, "template", template);
+    }
+    return save(f, s, note, e);
 }
 
 bool talk_file_save_text(const struct talk_file *f, const struct session *s, int32_t behind,
@@ -141,6 +253,12 @@ bool talk_file_save_text(const struct talk_file *f, const struct session *s, int
 
 void talk_file_free(struct talk_file *f)
 {
+    if (f->lock_path) {
+        unlink(f->lock_path);
+        close(f->lock);
+        free(f->lock_path);
+    }
+    free(f->file);
     json_decref(f->messages);
     token_list_free(&f->tokens);
     *f = (struct talk_file){0};

@@ -2,8 +2,12 @@
  *
  * The file is the session's (engine/saved.h), and its note is an object of JSON:
  *
- *   {"messages": [...]}   of a chat
+ *   {"messages": [...], "template": {"name": "chatml", "digest": "..."}}   of a chat
  *   {"tokens": [...]}     of a text (--raw): all of them, also the last one, which has no keys yet
+ *
+ * While a process has it, FILE.lock beside it is locked (fcntl(2)), so that none writes over what
+ * another has said; where its process was killed, the next one takes it over. FILE is what a link
+ * leads to: a talk has one lock, whatever it is called.
  */
 #ifndef LLLM_CLI_TALK_FILE_H
 #define LLLM_CLI_TALK_FILE_H
@@ -13,15 +17,20 @@
 #include "engine/engine.h"
 
 struct talk_file {
-    const char *path;
+    const char *path; /* as the user calls it */
+    char *file;       /* which file that is, links being followed */
     bool was_there;
     json_t *messages;         /* an array, or NULL */
     struct token_list tokens; /* of a text */
+    const struct prompter *prompter;
+    char *lock_path; /* NULL: not locked */
+    int lock;
 };
 
 /* Fills the session of the engine, with its adapters, from the file where there is one. raw: a text
  * is wanted, else a chat; system: what --system says, which only a new chat takes. A file that
- * could not be written later is told now. */
+ * could not be written later is told now, and so is one that another process has, or a chat that
+ * was made with another template. talk_file_free also after a failure. */
 bool talk_file_open(struct talk_file *f, const char *path, const char *system, bool raw,
                     const struct engine *en, struct session *s, struct error *e);
 /* Writes the session with these messages, or with its text and a token behind it (-1: none): whole,

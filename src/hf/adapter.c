@@ -21,6 +21,8 @@
 
 static const char weights_name[] = "adapter_model.safetensors";
 
+enum { TENSOR_ALIGNMENT = 8 }; /* of what is used where it lies */
+
 /* What lives as long as the gguf. */
 struct opened {
     struct adapter_config config;
@@ -223,8 +225,7 @@ static bool place_pair(const struct opened *o, struct pair *p, struct error *e)
 static const void *data_of(struct opened *o, const struct safetensors_tensor *t, uint32_t n_heads,
                            struct error *e)
 {
-    enum { ALIGNMENT = 8 };
-    if (!n_heads && (uintptr_t)t->data % ALIGNMENT == 0) {
+    if (!n_heads && (uintptr_t)t->data % TENSOR_ALIGNMENT == 0) {
         return t->data;
     }
     char shown[UTF8_QUOTE_BYTES];
@@ -346,6 +347,22 @@ static void add_keys(const struct opened *o, struct gguf_writer *w)
         gguf_writer_u32(w, "general.base_model.count", 1);
         gguf_writer_string(w, "general.base_model.0.name", o->config.base, strlen(o->config.base));
     }
+}
+
+bool hf_adapter_bytes(const char *folder, uint64_t *size_bytes, struct error *e)
+{
+    struct opened o = {0};
+    if (!open_weights(&o, folder, e)) {
+        return false;
+    }
+    *size_bytes = 0;
+    for (size_t i = 0; i < safetensors_count(o.weights); i++) {
+        const struct safetensors_tensor *t = safetensors_at(o.weights, i);
+        bool copied = strstr(t->name, ".lora_B.") || (uintptr_t)t->data % TENSOR_ALIGNMENT;
+        *size_bytes += copied ? 2 * t->size_bytes : t->size_bytes; /* bytes of a file: small */
+    }
+    safetensors_close(o.weights);
+    return true;
 }
 
 struct gguf *hf_open_adapter(const char *folder, const struct model_config *base, struct error *e)

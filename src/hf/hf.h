@@ -29,6 +29,10 @@ bool hf_is_adapter(const char *path);
  * lifetime. */
 struct gguf *hf_open_adapter(const char *folder, const struct model_config *base, struct error *e);
 
+/* What such an adapter takes in memory at most, from the header of its weights alone: they lie in
+ * the mapped file, and halves whose rows change places, or that are not aligned, are copied. */
+bool hf_adapter_bytes(const char *folder, uint64_t *size_bytes, struct error *e);
+
 struct hf_import_options {
     const struct quant_format *type; /* of the matrices; NULL: as they are stored */
     const char *name;                /* general.name; NULL: the folder's */

@@ -15,18 +15,30 @@ DATA = pathlib.Path(os.environ.get("LLLM_TEST_DATA") or os.environ.get("LLLM_DAT
 MODELS = DATA / "models"
 CORPUS = pathlib.Path(__file__).resolve().parents[1] / "gguf" / "corpus"
 
+# Seconds until a program hangs for sure: far more than any run takes with sanitizers on a slow machine.
+PATIENCE = 600
+
 # Roles and contents on lines of their own: words of the stories model, no control tokens.
 TEMPLATE = ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
             "{% if add_generation_prompt %}assistant:{% endif %}")
 
 
-def run(*arguments, stdin="", home=None, environment=None, timeout=60):
+def run(*arguments, stdin="", home=None, environment=None, timeout=PATIENCE, user=None):
     """The finished program; text as UTF-8. home: a folder that takes the place of the user's."""
     env = dict(os.environ, NO_COLOR="1", **(environment or {}))
     if home:
         env.update(LLLM_HOME=str(home))
     return subprocess.run([LLLM, *map(str, arguments)], input=stdin, env=env, timeout=timeout,
-                          capture_output=True, text=True, encoding="utf-8")
+                          capture_output=True, text=True, encoding="utf-8", user=user)
+
+
+def nobody():
+    """A user for run() whom modes of files bind; None where that is who runs this."""
+    if os.getuid():
+        return None
+    if subprocess.run([LLLM, "--version"], capture_output=True, user=65534).returncode:
+        raise unittest.SkipTest("root may write any file, and another user cannot run the program")
+    return 65534
 
 
 def stories_checkpoint():

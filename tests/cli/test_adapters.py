@@ -1,5 +1,6 @@
 """Adapters on the command line: `lllm run --lora`, `lllm show`."""
 import json
+import math
 import pathlib
 import random
 import struct
@@ -13,13 +14,13 @@ ADAPTERS = pathlib.Path(__file__).resolve().parents[1] / "model" / "adapters"
 PROMPT = ("run", "starter", "The weather today is", "--raw", "--temp", "0", "--max-tokens", "12", "-q")
 
 
-def write_folder(folder, modules, rank=2, alpha=4, seed=1):
+def write_folder(folder, modules, rank=2, alpha=4, seed=1, scale=0.2):
     """modules: {name: (n_in, n_rows)}"""
     rng = random.Random(seed)
     header, data = {}, b""
     for name, (n_in, n_rows) in modules.items():
         for half, (rows, columns) in (("A", (rank, n_in)), ("B", (n_rows, rank))):
-            values = [rng.gauss(0, 0.2) for _ in range(rows * columns)]
+            values = [rng.gauss(0, scale) for _ in range(rows * columns)]
             begin = len(data)
             data += struct.pack(f"<{len(values)}f", *values)
             header[f"base_model.model.{name}.lora_{half}.weight"] = {
@@ -48,6 +49,8 @@ class Adapters(unittest.TestCase):
             for hf, name in (("self_attn.q_proj", "attn_q"), ("mlp.down_proj", "ffn_down")):
                 modules[f"model.layers.{layer}.{hf}"] = dims[f"blk.{layer}.{name}.weight"]
         cls.first = write_folder(cls.folder / "first", modules)
+        cls.nan = write_folder(cls.folder / "nan", modules, scale=math.nan)
+        cls.huge = write_folder(cls.folder / "huge", modules, scale=1e20)
         cls.second = write_folder(cls.folder / "with=sign", modules, rank=3, seed=2)
 
     @classmethod
@@ -59,9 +62,9 @@ class Adapters(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
-    def refused(self, *options):
+    def refused(self, *options, status=1):
         done = run(*PROMPT, *options)
-        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.returncode, status, done.stderr)
         self.assertEqual(done.stdout, "")
         self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
         return done.stderr
@@ -87,10 +90,28 @@ class Adapters(unittest.TestCase):
             answers = [json.loads(line)["content"] for line in done.stdout.splitlines()]
             self.assertEqual([answers[0], answers[2]], [alone.stdout] * 2)
 
+    def test_what_is_no_number_is_no_answer(self):
+        modules = ["--lora-modules", f"nan={self.nan}", "--lora-modules", f"huge={self.huge}"]
+        for bad in (self.nan, self.huge):
+            for how in ([], ["--choices", "a,b"], ["--beams", 3], ["--lookup"], ["--temp", 1]):
+                self.assertIn("computed no numbers (NaN): its adapter",
+                              self.refused("--lora", bad, *how))
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+            for lora in ("nan", [], "huge", []):
+                file.write(json.dumps({"prompt": "What is a GPU?", "lora": lora, "n": 2}) + "\n")
+            file.flush()
+            done = run("batch", "starter", "--input", file.name, "--temp", 0, "-n", 8, *modules)
+        self.assertEqual(done.returncode, 1)
+        results = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(["error" in r for r in results], [True, False] * 2)
+        self.assertIn("computed no numbers", results[0]["error"])
+        alone = run("run", "starter", "What is a GPU?", "-q", "--temp", 0, "-n", 8)
+        self.assertEqual(results[3]["choices"][0]["content"], alone.stdout)
+
     def test_refusals(self):
         self.assertIn("there is no adapter", self.refused("--lora", "/nowhere/x.gguf"))
-        self.assertIn("must be a number", self.refused("--lora", f"{self.first}=strong"))
-        self.assertIn("must be a number", self.refused("--lora", f"{self.first}=nan"))
+        self.assertIn("must be a number", self.refused("--lora", f"{self.first}=strong", status=2))
+        self.assertIn("must be a number", self.refused("--lora", f"{self.first}=nan", status=2))
         self.assertIn("adapter_config.json", self.refused("--lora", self.folder))
         self.assertIn("belongs to another model", self.refused("--lora", ADAPTERS / "gpt2"))
         self.assertIn("another model", self.refused("--lora", ADAPTERS / "llama-attention"))

@@ -12,7 +12,7 @@ import unittest
 
 import program
 import script_model
-from program import LLLM, run
+from program import LLLM, PATIENCE, run
 
 TEMPLATE = """{%- set marks = '<think> </think>' -%}
 {%- if tools %}{{ '<tools>' + (tools | tojson) + '</tools>\\n' }}{% endif %}
@@ -153,7 +153,7 @@ class Answers(WithModels):
         broken.write_text("a\n{% if %}")
         for name, words in (("llama22", ["did you mean llama2?", "vicuna"]),
                             (broken, ["broken.jinja: template line 2"]),
-                            (self.folder, ["directory"]), ("", ["built in: alpaca"])):
+                            (self.folder, ["directory"]), ("zzzz", ["built in: alpaca"])):
             done = self.lllm(self.bare, "Hi", "--chat-template", name)
             self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
             for word in words:
@@ -165,7 +165,10 @@ class Answers(WithModels):
 
     def test_tools_files(self):
         for content, words in (("{", "not JSON"), ("{}", "array of tool definitions"),
-                               ("3", "not JSON"), ('[{"name": 3}]', "name")):
+                               ("3", "array of tool definitions"), ("null", "array of tool definitions"),
+                               ('[{"name": "f", "name": "g"}]', 'the key "name" comes twice (column 21)'),
+                               ("[18446744073709551615]", "18446744073709551615 is beyond the numbers"),
+                               ('[{"name": 3}]', "name")):
             path = self.folder / "bad.json"
             path.write_text(content)
             done = self.lllm(self.models[0], "Hi", "--tools", path)
@@ -213,7 +216,7 @@ class Terminal(WithModels):
         with subprocess.Popen([LLLM, "run", *map(str, arguments), "--temp", "0"], stdin=child,
                               stdout=child, stderr=subprocess.DEVNULL, env=env) as process:
             os.close(child)
-            output, end = b"", time.monotonic() + 30
+            output, end = b"", time.monotonic() + PATIENCE
             while time.monotonic() < end:
                 if select.select([parent], [], [], 0.1)[0]:
                     try:

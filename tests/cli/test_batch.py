@@ -4,13 +4,15 @@ import json
 import os
 import pathlib
 import random
+import resource
+import shutil
 import signal
 import subprocess
 import time
 import tempfile
 import unittest
 
-from program import LLLM, run
+from program import LLLM, PATIENCE, nobody, run
 
 PROMPTS = ["What is a GPU?", "What is RAM?", "What is machine learning?", "What is a compiler?",
            "Who won the world cup in 1998?", "What is quantization?"]
@@ -108,6 +110,13 @@ class Answers(unittest.TestCase):
         for w, a in zip(wrong, rows(done.stdout)):
             self.assertIn(f'"{list(w)[0]}"', a["error"])
 
+    def test_json_that_lines_cannot_hold(self):
+        done = batch(stdin='{"prompt": "a", "prompt": "b"}\n{"prompt": "a", "json_schema": {"maximum": '
+                     '18446744073709551615}}')
+        self.assertEqual([("not JSON" in a["error"], words in a["error"]) for a, words in zip(
+            rows(done.stdout), ('the key "prompt" comes twice (column', "beyond the numbers that"))],
+            [(False, True)] * 2, done.stdout)
+
     def test_bad_lines_are_named_and_the_rest_done(self):
         bad = {2: "not JSON", 3: '{"prompt": 3}', 4: '{"prompt": "x", "top_q": 1}',
                5: '{"prompt": "x", "temperature": -1}', 6: '{"temperature": 1}', 7: "[1]",
@@ -182,11 +191,11 @@ class Answers(unittest.TestCase):
     def test_text_lines(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "prompts.txt"
-            path.write_bytes(b"\n  \n{What is RAM?\r\nWhat is a GPU?\xff\n")
+            path.write_bytes(b"\n  \n{What is RAM?\r\nWhat is a GPU?\n")
             done = batch("--input", path, "--format", "text", "-n", 2, "--temp", 0)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual([(a["line"], a["prompt"]) for a in rows(done.stdout)],
-                             [(3, "{What is RAM?"), (4, "What is a GPU?\ufffd")])
+                             [(3, "{What is RAM?"), (4, "What is a GPU?")])
             self.assertIn("line 3: not JSON", batch("--input", path).stderr)
             path.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\n')  # with a byte order mark
             self.assertEqual(rows(batch("--input", path, "-n", 1).stdout)[0]["prompt"], "a")
@@ -195,12 +204,68 @@ class Answers(unittest.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn("has no prompts", done.stderr)
 
+    def test_texts_in_another_encoding(self):
+        """Named with what to do, and never answered as if they said something else."""
+        iconv = "iconv -f WINDOWS-1252 -t UTF-8"
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "prompts.txt"
+            path.write_bytes(b"What is RAM?\nWhat is a caf\xe9?\na\0b\nWhat is a GPU?\n")
+            done = batch("--input", path, "-n", 1)
+            answers = rows(done.stdout)
+            self.assertEqual(done.returncode, 1)
+            self.assertEqual([a["line"] for a in answers if "error" in a], [2, 3])
+            self.assertIn(f"the line is not UTF-8 (byte 14): convert it first, for example with "
+                          f"{iconv}", answers[1]["error"])
+            self.assertEqual(answers[1]["prompt"], "What is a caf\ufffd?")
+            self.assertIn("holds a zero byte (byte 2)", answers[2]["error"])
+            lines = path.with_suffix(".jsonl")
+            lines.write_bytes(b'{"prompt": "a"}\n{"prompt": "caf\xe9"}\n')
+            done = batch("--input", lines, "-n", 1)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("line 2: the line is not UTF-8 (byte 16): ", done.stderr)
+            path.write_bytes("What is RAM?\n".encode("utf-16"))
+            for verb in ("batch", "embed"):
+                done = run(verb, "starter", "--input" if verb == "batch" else "-f", path)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"{path} is UTF-16, and texts are read as UTF-8: convert it first, "
+                              f"with iconv -f UTF-16 -t UTF-8 {path}", done.stderr)
+            done = run("run", "starter", "-f", path)
+            self.assertIn(f"{path} is UTF-16", done.stderr)
+            path.write_bytes(b"one\ntwo caf\xe9\n")
+            done = run("run", "starter", "-f", path)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn(f"{path} is not UTF-8 (line 2, byte 8): convert it first, for example "
+                          f"with {iconv} {path}", done.stderr)
+            self.assertIn("the prompt is not UTF-8 (byte 4)",
+                          run("run", "starter", os.fsdecode(b"caf\xe9")).stderr)
+            self.assertIn("--system is not UTF-8 (byte 1)",
+                          run("run", "starter", "x", "--system", os.fsdecode(b"\xe9")).stderr)
+            path.write_bytes(b"one\ncaf\xe9\nt\0o\nthree\n")
+            done = run("embed", "starter", "-f", path)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("line 2: the text is not UTF-8 (byte 4)", done.stderr)
+            self.assertIn("line 3: the text holds a zero byte (byte 2)", done.stderr)
+            self.assertEqual(sum(map(bool, done.stdout.splitlines())), 2)
+            with path.open("rb") as text:
+                done = subprocess.run([LLLM, "run", "starter", "-i", "-n", "1"], stdin=text,
+                                      capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("what was typed is not UTF-8 (byte 4)", done.stderr)
+
     def test_raw_and_system(self):
         raw = batch("--raw", "--temp", 0, "-n", 5, "--prompts", "The cat")
         alone = run("run", "-q", "--raw", "--temp", 0, "-n", 5, "The cat")
         self.assertEqual(rows(raw.stdout)[0]["content"], alone.stdout)
         refused = batch("--raw", stdin='{"messages": [{"role": "user", "content": "x"}]}')
         self.assertIn("need a chat template", refused.stderr)
+
+    def test_an_empty_prompt_keeps_its_place(self):
+        done = batch("-n", 1, "--prompts", "a", "", "b")
+        self.assertEqual(done.returncode, 1)
+        results = rows(done.stdout)
+        self.assertEqual([r["prompt"] for r in results], ["a", "", "b"])
+        self.assertEqual(["error" in r for r in results], [False, True, False])
+        self.assertIn("prompt 2: the prompt is empty", done.stderr)
 
     def test_usage(self):
         for arguments, words in ((["--prompts"], "no prompts behind the model"),
@@ -212,6 +277,12 @@ class Answers(unittest.TestCase):
             done = batch(*arguments)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(words, done.stderr)
+        for option in ("--output", "--input", "--grammar", "--chat-template", "--draft"):
+            done = batch(option, "", "--prompts", "a")
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"{option} needs a value that is not empty", done.stderr)
+        for option in ("--session", "--text", "--model"):
+            self.assertEqual(run("run", option, "", "x").returncode, 2)
         self.assertEqual(run("batch").returncode, 2)
         self.assertEqual(run("batch", "no-such-model", "--prompts", "a").returncode, 1)
 
@@ -231,6 +302,24 @@ class Answers(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nonexistent/x.json", done.stderr)
 
+    def test_a_file_that_may_grow_no_larger(self):
+        with tempfile.TemporaryDirectory() as folder:
+            output = pathlib.Path(folder) / "out.json"
+            how = [LLLM, "batch", "starter", "-q", "-n", "1", "--temp", "0", "-o", output,
+                   "--prompts", *[f"{p} {i}" for i in range(8) for p in PROMPTS]]
+
+            def limited(size):
+                return subprocess.run(how, capture_output=True, text=True, preexec_fn=lambda:
+                                      resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+            done = limited(6000)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("out.json.journal: cannot write it: File too large", done.stderr)
+            self.assertIn("the same command goes on from there", done.stderr)
+            self.assertEqual(os.listdir(folder), ["out.json.journal"])
+            done = subprocess.run(how, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(len(json.loads(output.read_text())["results"]), 48)
+
     def interrupted(self, *how):
         """A run that is interrupted while its first line is answered, and the second is done."""
         lines = [{"id": "long", "prompt": "a", "n": 7, "ignore_eos": True},
@@ -245,7 +334,7 @@ class Answers(unittest.TestCase):
             # With room for eight answers, the third line begins when one of them is over.
             self.assertIn("line 3:", process.stderr.readline())
             process.send_signal(signal.SIGINT)
-            out, said = process.communicate(timeout=60)
+            out, said = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 130, said)
         self.assertIn("interrupted after 2 of 3 answers", said)
         return out
@@ -307,12 +396,36 @@ class Outputs(unittest.TestCase):
         self.assertIn("there already", done.stderr)
         self.assertEqual(batch("--output", self.output, "--force", *how).returncode, 0)
 
+    def test_replaced_outputs_stay_private(self):
+        how = ["--output", self.output, "--force", "-n", 1, "--prompts", "a"]
+        self.output.write_text("old")
+        self.output.chmod(0o600)
+        self.assertEqual(batch(*how).returncode, 0)
+        self.assertEqual(self.output.stat().st_mode & 0o777, 0o600)
+        self.output.chmod(0o640)
+        self.input.write_text("a\n" * 200)
+        process = subprocess.Popen([LLLM, "batch", "starter", "--input", self.input, "--output",
+                                    self.output, "--force", "-q", "--temp", "1"],
+                                   stderr=subprocess.PIPE)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not self.journal.exists():
+            time.sleep(0.002)
+        self.assertEqual(self.journal.stat().st_mode & 0o007, 0)  # it has the answers too
+        process.kill()
+        process.communicate()
+        user = nobody()
+        self.output.chmod(0o444)
+        self.folder.chmod(0o777)
+        done = batch(*how, user=user)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertIn("cannot replace", done.stderr)
+
     def interrupt(self, number, *how, at_least=3):
         """Starts a run and ends it when some answers are there; the lines of its journal."""
         process = subprocess.Popen([LLLM, "batch", "starter", "--input", self.input, "--output",
                                     self.output, *map(str, how)], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             if self.journal.exists() and self.journal.read_bytes().count(b"\n") > at_least:
                 process.send_signal(number)
@@ -344,6 +457,106 @@ class Outputs(unittest.TestCase):
         self.assertEqual(self.output.read_bytes(), whole.read_bytes())
         self.assertFalse(self.journal.exists())
 
+    def test_damaged_journals(self):
+        """A line that cannot be read costs its own answer alone, and is told of."""
+        prompts = [f"{p} ({i})" for i in range(5) for p in PROMPTS]
+        self.input.write_text("\n".join(prompts))
+        how = ["--temp", 1, "--seed", 3, "-n", 40, "--parallel", 4]
+        whole = self.folder / "whole.json"
+        self.assertEqual(batch("--input", self.input, "--output", whole, *how).returncode, 0)
+        self.interrupt(signal.SIGKILL, *how, at_least=8)
+        lines = self.journal.read_bytes().split(b"\n")[:-1]
+        lines[1] = b"\x01" + lines[1][1:]
+        self.journal.write_bytes(b"\n".join(lines) + b"\n")
+        done = batch("--input", self.input, "--output", self.output, "--json", "-q", *how)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, f"lllm: 1 answer in {self.journal} cannot be read and is "
+                         "computed again\n")
+        self.assertEqual(json.loads(done.stdout)["resumed"], len(lines) - 2)
+        self.assertEqual(self.output.read_bytes(), whole.read_bytes())
+
+    def test_files_that_are_no_journals_stay(self):
+        how = ["--output", self.output, "-n", 1, "--prompts", "a"]
+        for text in ("notes", "notes\n", '{"lllm": 1}', '{"lllm_batch"}', "\n"):
+            self.journal.write_text(text)
+            for force in ([], ["--force"]):
+                done = batch(*how, *force)
+                self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+                self.assertIn("is no journal of lllm batch", done.stderr)
+                self.assertEqual(self.journal.read_text(), text)
+                self.assertFalse(self.output.exists())
+        for torn in ("", "{", '{"lllm_batch":4,"se'):
+            self.journal.write_text(torn)
+            done = batch(*how)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(os.listdir(self.folder), [self.output.name])
+            self.output.unlink()
+
+    def test_a_journal_that_is_an_input(self):
+        text = '{"lllm_batch":4}\n'
+        self.journal.write_text(text)
+        link = self.folder / "link"
+        link.hardlink_to(self.journal)
+        for name in (self.journal, link):
+            done = batch("--output", self.output, "--force", "--input", name)
+            self.assertEqual((done.returncode, done.stderr), (1, f"lllm: {self.journal} is among "
+                             "what is being read; give the output another name\n"))
+            done = batch("--output", self.output, "--force", "--grammar", name, "--prompts", "a")
+            self.assertEqual((done.returncode, self.journal.read_text()), (1, text), done.stderr)
+        schema = self.folder / "schema.json"
+        schema.write_text("{}")
+        done = batch("--output", schema, "--force", "--json-schema", schema, "--prompts", "a")
+        self.assertIn("is among what is being read", done.stderr)
+        self.assertEqual(schema.read_text(), "{}")
+
+    def test_a_journal_that_is_removed_before_it_is_locked(self):
+        """By the run that had it: the lock must be on the file that has the name."""
+        strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=flock",
+                  "-e", "inject=flock:delay_enter=2000000:when=1"]
+        if not shutil.which("strace") or subprocess.run([*strace, "true"],
+                                                        capture_output=True).returncode:
+            self.skipTest("needs strace")
+        self.input.write_text("\n".join(PROMPTS * 20))
+        process = subprocess.Popen([*strace, LLLM, "batch", "starter", "--input", self.input,
+                                    "--output", self.output], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            while not self.journal.exists():
+                time.sleep(0.002)
+            self.journal.unlink()
+            while not self.journal.exists() or not self.journal.stat().st_size:
+                self.assertIsNone(process.poll(), "it went on in a file without a name")
+                time.sleep(0.002)
+            self.assertIn("in use", batch("--input", self.input, "--output", self.output).stderr)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def test_deep_lines(self):
+        """What is echoed into a journal can be read back."""
+        lines = [b'{"prompt": "a"}', b'{"id": "deep", "messages": %s%s}' % (b"[" * 2046, b"]" * 2046),
+                 b'{"prompt": "a", "id": "%s"}' % (b'\\"[' * 2046)]
+        self.input = self.folder / "prompts.jsonl"
+        self.input.write_bytes(b"\n".join(lines))
+        done = batch("--input", self.input, "-n", 1)
+        first, deep, brackets = rows(done.stdout)
+        self.assertEqual(deep, {"id": "deep", "line": 2, "error":
+                                "the line nests 2047 levels deep; 1000 are the most"})
+        self.assertIn("content", first)
+        self.assertIn("content", brackets)
+
+    def test_forms_that_were_cut_before_an_interrupt(self):
+        lines = [{"prompt": "x", "regex": "[a-z]{9}", "max_tokens": 1, "priority": 1}] * 2
+        self.input.write_text("\n".join(map(json.dumps, [*lines, {
+            "prompt": "a", "n": 2, "ignore_eos": True}])))
+        status, said = self.interrupt(signal.SIGINT, "--seed", 1, at_least=2)
+        self.assertEqual(status, 130, said)
+        done = batch("--input", self.input, "--output", self.output, "--seed", 1, "-q", "--json")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("lllm: 2 answers were cut before their form was whole", done.stderr)
+        figures = json.loads(done.stdout)
+        self.assertEqual((figures["resumed"], figures["forms_cut"]), (2, 2))
+
     def test_a_journal_of_another_run(self):
         prompts = [f"{p} ({i})" for i in range(10) for p in PROMPTS]
         self.input.write_text("\n".join(prompts))
@@ -353,7 +566,7 @@ class Outputs(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("another run", done.stderr)
         now = self.journal.read_text()
-        self.journal.write_text(now.replace('{"lllm_batch":3,', '{"lllm_batch":2,', 1))
+        self.journal.write_text(now.replace('{"lllm_batch":4,', '{"lllm_batch":2,', 1))
         done = batch("--input", self.input, "--output", self.output, *how)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another version of lllm; finish them with that one, or --force",

@@ -12,7 +12,7 @@ import time
 import unittest
 
 import script_model
-from program import LLLM, run
+from program import LLLM, PATIENCE, run
 from test_folder import make_folder
 
 TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}<begin>"
@@ -47,7 +47,7 @@ class Models(unittest.TestCase):
                    *options)
 
     def needs(self, name):
-        plan = json.loads(run("run", self.paths[name], "x", "--plan", "--json").stdout)
+        plan = json.loads(run("run", self.paths.get(name, name), "x", "--plan", "--json").stdout)
         return plan["plan"]["total_bytes"]
 
     def test_lines_choose(self):
@@ -105,6 +105,64 @@ class Models(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("--memory allows", done.stderr)
 
+    def kill(self, *options, at_least):
+        """A run that is killed when the journal has so many answers; the lines of that."""
+        journal = self.folder / "out.json.journal"
+        process = subprocess.Popen([LLLM, "batch", self.paths["one"], "--models", "big=starter",
+                                    "--input", self.input, "--output", self.output,
+                                    *map(str, options)], stderr=subprocess.PIPE)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
+                process.kill()
+            time.sleep(0.002)
+        process.communicate()
+        self.assertFalse(self.output.exists(), "the run was over before it could be killed")
+        return rows(journal.read_text().rpartition("\n")[0])
+
+    def test_what_was_no_fault_of_a_line_is_tried_again(self):
+        """A model without room is the error of its lines, but not for the run that goes on."""
+        lines = [{"prompt": "a", "model": "big", "max_tokens": 1}] * 2
+        lines += [{"prompt": "a", "model": "big", "what": 1}]
+        lines += [{"prompt": "a", "n": 8, "ignore_eos": True, "max_tokens": 100}] * 60
+        self.input.write_text("\n".join(map(json.dumps, lines)))
+        room = int(1.2 * self.needs("one"))
+        journal = self.kill("--seed", 1, "--memory", room, at_least=3)
+        self.assertEqual([line.get("again") for line in journal[1:4]], [True, True, None])
+        done = run("batch", self.paths["one"], "--models", "big=starter", "--input", self.input,
+                   "--output", self.output, "--seed", 1)
+        self.assertEqual(done.returncode, 1)
+        answers = json.loads(self.output.read_text())["results"]
+        self.assertEqual(["error" in a for a in answers[:4]], [False, False, True, False])
+        self.assertIn(f"going on after {len(journal) - 3} of", done.stderr)
+
+    def test_one_that_cannot_answer_stops_no_other(self):
+        """It does not fit, or its header is damaged: its lines have the sentence."""
+        room = ["--memory", int(1.2 * self.needs("one")), "--parallel", 4]
+        self.assertGreater(self.needs("starter"), room[1])
+        lines = ["big", "one", "big", None]
+        self.write(lines)
+        done = self.batch(*room, models="two,big=starter")
+        self.assertEqual(done.returncode, 1)
+        answers = rows(done.stdout)
+        self.assertEqual(["error" in a for a in answers], [m == "big" for m in lines], done.stderr)
+        self.assertIn("--memory allows", answers[0]["error"])
+        self.assertIn("line 1: starter", done.stderr)
+        self.assertEqual(answers[3]["content"], "".join(SAYS["one"]))
+        self.paths["two"].write_bytes(self.paths["two"].read_bytes()[:100])
+        self.write(["two", "one"])
+        done = self.batch(models="two")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(["error" in a for a in rows(done.stdout)], [True, False], done.stderr)
+        # The first model, which no line asks for.
+        self.paths["one"], self.paths["two"] = self.paths["two"], self.paths["one"]
+        self.write(["one", "one"])
+        self.assertEqual(self.batch(models="two").returncode, 0)
+        # No line can be answered.
+        self.write(["big", "two"])
+        done = self.batch(*room, models="two,big=starter")
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+
     def test_a_model_that_cannot_be_loaded(self):
         # Its header is right, and a tensor is missing: only loading finds that.
         data = bytearray(self.paths["two"].read_bytes())
@@ -145,7 +203,7 @@ class Models(unittest.TestCase):
             [LLLM, "batch", "starter", "--models", f"{self.paths['two']},other={self.other}",
              "--input", self.input, "--output", self.output, *map(str, options)],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
             if journal.exists() and journal.read_bytes().count(b"\n") > at_least:
                 process.send_signal(number)

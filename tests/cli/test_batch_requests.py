@@ -87,6 +87,29 @@ class OpenAI(unittest.TestCase):
                 self.assertGreaterEqual(t["top_logprobs"][0]["logprob"],
                                         t["top_logprobs"][1]["logprob"])
 
+    def test_logprobs_are_those_of_run(self):
+        for how in (["--temp", 0], ["--temp", 1.5, "--top-k", 5], ["--temp", 1, "--lookup"],
+                    ["--temp", 0, "--choices", "yes,no"]):
+            for n in (0, 3):
+                done = run("run", "starter", PROMPT, "--seed", 3, "-n", 12, "--json", "--logprobs",
+                           n, *how)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                told = json.loads(done.stdout)
+                request = {"prompt": PROMPT, "logprobs": True, "seed": 3, "max_tokens": 12}
+                other = lines([{**request, "top_logprobs": n} if n else request], *how)[1][0]
+                self.assertEqual(told["content"], other["content"])
+                self.assertEqual(told["logprobs"], other["logprobs"])  # digit by digit
+                self.assertEqual(len(told["logprobs"]), told["usage"]["completion_tokens"])
+                self.assertEqual("top" in told["logprobs"][0], n > 0)
+        self.assertNotIn("logprobs", json.loads(run("run", "starter", "x", "-n", 1,
+                                                    "--json").stdout))
+        for how, words in ((["--logprobs", 1], "--logprobs is about --json"),
+                           (["--logprobs", 1, "--json", "--beams", 2], "does not go with"),
+                           (["--logprobs", 1000, "--json"], "--logprobs")):
+            done = run("run", "starter", "x", *how)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(words, done.stderr)
+
     def test_completions(self):
         prompt = "The capital of France"
         ask = {"method": "POST", "url": "/v1/completions"}
@@ -131,6 +154,84 @@ class OpenAI(unittest.TestCase):
             self.assertIn(word, message)
             self.assertEqual(a["error"]["message"], message)
             self.assertIn(message, said)
+
+    def test_fields_of_other_programs(self):
+        """Each with what takes its place."""
+        for field, words in (("n_predict", '"max_tokens" takes'), ("num_predict", '"max_tokens"'),
+                             ("cache_prompt", "share that without being told"),
+                             ("lora-modules", "the option --lora-modules names adapters"),
+                             ("lora_modules", '"lora" chooses'), ("adapter", '"lora" chooses'),
+                             ("options", "fields of the line"), ("n_probs", '"top_logprobs"')):
+            status, (answer,), said = lines([{"prompt": "x", field: 1}])
+            self.assertEqual(status, 1)
+            self.assertIn(f'the field "{field}" is not supported: ', answer["error"])
+            self.assertIn(words, answer["error"])
+        for field, near in (("max_token", "max_tokens"), ("loras", "lora"), ("stopp", "stop")):
+            self.assertIn(f'did you mean "{near}"?', lines([{"prompt": "x", field: 1}])[2])
+
+    def test_parts_of_fields(self):
+        """What is within a field is not passed over either."""
+        form = {"schema": {"enum": ["a"]}}
+        for wrong, words in (
+                ({"type": "json_object", "schem": 1}, '"schem" is no part of a response format; '
+                                                      'did you mean "schema"?'),
+                ({"type": "json_schema", "json_schema": {**form, "strikt": True}},
+                 '"strikt" is no part of "json_schema"; did you mean "strict"?'),
+                ({"type": "json_schema", **form}, '"schema" goes with the type json_object')):
+            status, (answer,), _ = lines([{"prompt": "x", "response_format": wrong}])
+            self.assertEqual(status, 1)
+            self.assertIn(words, answer["error"])
+        # As llama.cpp's server has it.
+        status, (answer,), said = lines([{"prompt": "x", "response_format": {
+            "type": "json_object", **form}}])
+        self.assertEqual((status, answer["content"]), (0, '"a"'), said)
+        tools = [{"type": "function", "function": {"name": "f", "paramters": {}}},
+                 {"name": "g", "input_schema": {}, "annotations": {}}]
+        said = lines([{"prompt": "x", "tools": tools}], "-n", 1)[2]
+        self.assertIn('line 1: tool "f": "paramters" is not read; did you mean "parameters"?', said)
+        self.assertIn('line 1: tool "g": "input_schema" is not read; did you mean "parameters"?',
+                      said)
+        self.assertEqual(said.count("is not read"), 2)
+
+    def test_errors_of_tools_name_their_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "tools.json"
+            bad = {"type": "function", "function": {"name": "f", "parameters": {"type": "wat"}}}
+            for tools, words in (([CLOCK, {"x": 1}], f"{path}: tool 2 has no name"),
+                                 (["clock"], f"{path}: tool 1 has no name"),
+                                 ({"clock": 1}, f"{path}: expected an array"),
+                                 ([bad], f'{path}: tools/0 (f): #/type: "wat" is none of')):
+                path.write_text(json.dumps(tools))
+                done = run("run", "starter", "x", "--tools", path, "--tool-choice", "required")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(words, done.stderr)
+            said = lines([{"prompt": "x", "tool_choice": "required"}], "--tools", path)[2]
+            self.assertIn(words, said)
+
+    def test_strict_tools(self):
+        """Parameters that strict mode does not take are refused; what is not held is told."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "tools.json"
+            members = {"type": "object", "properties": {"a": {"type": "integer"}}}
+            for parameters, words in (
+                    (members, "#/additionalProperties: must be there and false in strict mode"),
+                    ({**members, "additionalProperties": False}, '#/required: must name "a" too')):
+                tools = [CLOCK, {"type": "function", "function": {
+                    "name": "f", "parameters": parameters, "strict": True}}]
+                self.assertIn(f"tools/1 (f): {words}", lines([{"prompt": "x", "tools": tools}])[2])
+                path.write_text(json.dumps(tools))
+                for choice in ((), ("--tool-choice", "auto")):
+                    done = run("run", "starter", "x", "--tools", path, *choice)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertIn(f"{path}: tools/1 (f): {words}", done.stderr)
+            self.assertIn('tools/0 (f): "strict" is true or false', lines(
+                [{"prompt": "x", "tools": [{"name": "f", "strict": "yes"}]}])[2])
+            path.write_text(json.dumps([{"name": "f", "strict": True, "parameters": {
+                **members, "additionalProperties": False, "required": ["a"]}}]))
+            told = 'tool "f" is strict, but calls are held'
+            self.assertIn(told, run("run", "starter", "x", "-n", "1", "--tools", path).stderr)
+            self.assertNotIn(told, run("run", "starter", "x", "-n", "1", "--tools", path,
+                                       "--tool-choice", "auto").stderr)
 
     def test_roles(self):
         user, other = {"role": "user", "content": PROMPT}, {"role": "usr", "content": "x"}
@@ -192,6 +293,28 @@ class Fields(unittest.TestCase):
         self.assertIn("content", answers[-1])
         self.assertIn("max_tokens", answers[-2]["error"])  # was meant
 
+    def test_null_is_nothing(self):
+        nothing = dict.fromkeys(
+            ("stream_options", "audio", "functions", "function_call", "web_search_options",
+             "verbosity", "logprobs", "top_logprobs", "stop", "seed", "temperature", "max_tokens",
+             "tools", "tool_choice", "response_format", "model", "n", "id", "logit_bias", "user"))
+        for more in ({}, {"max_completion_tokens": 2, "max_tokens": 2}):
+            status, (answer,), said = lines([{"prompt": PROMPT, **nothing, **more}], "-n", 2)
+            self.assertEqual(status, 0, said)
+            self.assertNotIn("logprobs", answer)
+        self.assertIn("not known", lines([{"prompt": PROMPT, "nonsense": None}])[2])
+
+    def test_fields_that_say_two_things(self):
+        status, answers, _ = lines([
+            {"prompt": "x", "max_tokens": 1, "max_completion_tokens": 2},
+            {"prompt": "x", "logprobs": False, "top_logprobs": 2},
+            {"prompt": "x", "top_logprobs": 0, "logprobs": False, "max_tokens": 1}])
+        self.assertEqual(status, 1)
+        self.assertIn('"max_tokens" and "max_completion_tokens"', answers[0]["error"])
+        self.assertIn('"top_logprobs" needs "logprobs": true', answers[1]["error"])
+        self.assertNotIn("error", answers[2])
+        self.assertNotIn("logprobs", answers[2])
+
     def test_what_is_wanted_instead(self):
         table = [({"stop": [1]}, '"stop" must be a text or an array of texts'),
                  ({"stop": 1}, '"stop" must be a text or an array of texts'),
@@ -230,7 +353,7 @@ class Fields(unittest.TestCase):
             {"tools": [tool]}, {"tools": [tool, CLOCK], "tool_choice": "none"},
             {"json_schema": {"enum": ["a"]}}, {"regex": "a"}]
         status, _, said = lines([{"prompt": PROMPT, **f} for f in forms], "-n", 1, "--parallel", 1)
-        self.assertEqual(status, 0, said)
+        self.assertEqual(status, 1, said)  # forms that a token does not fill
         found = re.findall(r"lllm: (.*) is no keyword of JSON Schema and says nothing(.*)\n", said)
         slips = [("#/requried", '; did you mean "required"?'),
                  ("#/properties/a/maxLenght", '; did you mean "maxLength"?')]
@@ -324,11 +447,24 @@ class Fields(unittest.TestCase):
         requests = [{"prompt": "x", "json_schema": schema, "max_tokens": 4}] * 2 + [
             {"prompt": "x", "choices": ["a"]}, {"prompt": "x", "max_tokens": 1}]
         status, answers, said = lines(requests)
-        self.assertEqual(status, 0)
+        self.assertEqual(status, 1)
         self.assertEqual([a["finish_reason"] for a in answers], ["length", "length", "stop",
                                                                   "length"])
+        self.assertEqual([a.get("form_complete") for a in answers], [False, False, None, None])
+        self.assertEqual([a.get("why") for a in answers[:3]],
+                         ["it had 4 tokens, the most allowed, before the form was whole"] * 2 +
+                         [None])
         self.assertIn("lllm: 2 answers were cut before their form was whole", said)
         self.assertEqual(len(said.splitlines()), 2)
+        # It is a failure, which --quiet does not hide; in OpenAI's shape, and after a resumption.
+        status, answers, said = lines([openai({"json_schema": schema, "max_tokens": 4, "n": 2})],
+                                      "-q")
+        self.assertEqual((status, len(said.splitlines())), (1, 1))
+        self.assertIn("lllm: 2 answers were cut", said)
+        for choice in answers[0]["response"]["body"]["choices"]:
+            self.assertEqual((choice["finish_reason"], choice["form_complete"]), ("length", False))
+        self.assertIn("the context was full", lines([{"prompt": "x", "json_schema": schema}],
+                                                    "--context-size", 64)[1][0]["why"])
         self.assertEqual(lines(requests[2:])[2].count("cut before"), 0)
         done = run("run", "starter", "x", "--json-format", "-n", 2)
         self.assertIn("lllm: the answer was cut before its form was whole", done.stderr)
@@ -338,8 +474,9 @@ class Fields(unittest.TestCase):
     def test_answers_that_end_too_early_are_counted(self):
         status, answers, said = lines([{"prompt": "x", "grammar": ENDLESS},
                                        {"prompt": "x", "max_tokens": 9}])
-        self.assertEqual(status, 0, said)
+        self.assertEqual(status, 1, said)
         self.assertEqual(answers[0]["finish_reason"], "constraint")
+        self.assertIs(answers[0]["form_complete"], False)
         self.assertIn('lllm: 1 answer ended before its form was whole ("finish_reason" is '
                       '"constraint")', said)
         self.assertEqual(len(said.splitlines()), 2)
@@ -351,6 +488,68 @@ class Fields(unittest.TestCase):
         figures = json.loads(done.stdout)["figures"]
         self.assertEqual((figures["context_full"], figures["forms_stuck"]), (2, 0))
         self.assertNotIn("context", lines(requests[2:], "--context-size", 64)[2])
+
+    def test_stop_strings_within_a_form(self):
+        """JSON that a stop string cuts is no JSON: said, and a failure, as by the token limit."""
+        form = {"regex": '\\{"a":"[b-d]{3}"\\}\n?'}
+        requests = [{"prompt": "x", **form, "stop": stop} for stop in ('"}', "\n", "zz")]
+        status, answers, said = lines(requests, "-q")
+        self.assertEqual(status, 1)
+        self.assertEqual([a["finish_reason"] for a in answers], ["stop"] * 3)
+        self.assertEqual([a.get("form_complete") for a in answers], [False, None, None])
+        self.assertEqual(answers[0]["why"],
+                         'the stop string ""}" ended it before the form was whole')
+        self.assertEqual(said.count("\n"), 1)
+        self.assertIn("lllm: 1 answer was ended by a stop string before its form was whole", said)
+        how = ("run", "starter", "x", "-q", "--regex", form["regex"], "--stop", '"}')
+        done = run(*how)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('the answer has not its form: the stop string', done.stderr)
+        told = json.loads(run(*how, "--json").stdout)
+        self.assertEqual((told["form_complete"], told["stop_string"]), (False, '"}'))
+        self.assertEqual(run(*how[:-1], "zz").returncode, 0)
+
+    def test_seeds(self):
+        """Equal lines have answers of their own, those of a seed of their own the same ones."""
+        wild = {"prompt": PROMPT, "temperature": 5, "min_p": 0, "top_p": 1, "max_tokens": 8}
+        three, own = {**wild, "n": 3}, {**wild, "n": 2, "seed": 40}
+        status, answers, _ = lines([three, three, wild, own, own, {"n": 0}, wild], "--seed", 5)
+        self.assertEqual(status, 1)
+        seeds = [[c["seed"] for c in a.get("choices", [a])] for a in answers if "error" not in a]
+        self.assertEqual(seeds, [[5, 6, 7], [8, 9, 10], [11], [40, 41], [40, 41], [17]])
+        texts = [[c["content"] for c in a.get("choices", [a])] for a in answers
+                 if "error" not in a]
+        self.assertEqual(len({t for group in texts[:3] for t in group}), 7)
+        self.assertEqual(texts[3], texts[4])
+        self.assertNotEqual(texts[3][0], texts[3][1])
+        alone = lines([{**wild, "seed": 9}])[1][0]
+        self.assertEqual(alone["content"], texts[1][1])
+
+    def test_seeds_are_those_of_run(self):
+        most = 1 << 53
+        wild = {"prompt": PROMPT, "temperature": 5, "min_p": 0, "top_p": 1, "max_tokens": 4}
+        status, answers, _ = lines([{**wild, "seed": s, "n": n} for s, n in (
+            (most, 1), (0, 1), (most + 1, 1), (-1, 1), (most, 2), (most - 1, 2))])
+        self.assertEqual(status, 1)
+        self.assertEqual(["error" in a for a in answers], [False, False, True, True, True, False])
+        self.assertTrue(all('"seed"' in a["error"] for a in answers if "error" in a))
+        for a in (answers[0], answers[1], answers[5]["choices"][1]):
+            alone = run("run", "starter", PROMPT, "-q", "--seed", a["seed"], "--temp", 5, "--min-p",
+                        0, "--top-p", 1, "-n", 4)
+            self.assertEqual((alone.returncode, alone.stdout), (0, a["content"]), alone.stderr)
+        self.assertEqual(run("run", "starter", "x", "--seed", most + 1).returncode, 2)
+        self.assertEqual(["error" in a for a in lines([wild] * 2, "--seed", most)[1]],
+                         [False, True])
+
+    def test_refused_lines_say_what_was_asked(self):
+        user = [{"role": "usr", "content": "x"}]
+        requests = [{"id": "a", "top_q": 1, "prompt": "why?"}, {"id": "b", "messages": user},
+                    {"messages": user[:0], "id": 3}, {"custom_id": "c", "n": 0, "messages": user}]
+        _, answers, _ = lines(requests)
+        self.assertTrue(all("error" in a for a in answers))
+        self.assertEqual([a["id"] for a in answers], ["a", "b", 3, "c"])
+        self.assertEqual(answers[0]["prompt"], "why?")
+        self.assertEqual([a["messages"] for a in answers[1:]], [user, [], user])
 
     def test_results_do_not_run_into_the_bar(self):
         with tempfile.TemporaryDirectory() as folder:

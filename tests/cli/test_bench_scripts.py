@@ -55,7 +55,7 @@ class Scripts(unittest.TestCase):
 
     def run_script(self, name, *arguments):
         return subprocess.run([sys.executable, BENCH / name, *map(str, arguments)], text=True,
-                              capture_output=True, timeout=60, check=False)
+                              capture_output=True, timeout=600, check=False)
 
     def calls(self):
         path = self.folder / "calls"

@@ -11,7 +11,7 @@ import time
 import unittest
 
 import program
-from program import LLLM, run
+from program import LLLM, PATIENCE, run
 
 
 class WithChatModel(program.TemporaryFolder):
@@ -93,6 +93,7 @@ class Piped(WithChatModel):
         self.assertIn("did you mean /clear?", lines[0])
         self.assertNotIn("did you mean", lines[1])
         self.assertTrue(all(line.startswith("lllm: ") for line in lines[:4]))
+        self.assertIn("Each line is a message", done.stderr)  # nobody edits lines here
         for name in ("/help", "/clear", "/save", "/system", "/exit"):
             self.assertRegex(done.stderr, rf"(?m)^  {name} ")
 
@@ -145,7 +146,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def wait_for(self, text, timeout=20):
+    def wait_for(self, text, timeout=PATIENCE):
         deadline = time.monotonic() + timeout
         while text not in self.seen:
             ready = select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0]
@@ -159,7 +160,7 @@ class Terminal:
         return before
 
     def wait_for_end(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if select.select([self.master], [], [], 0.05)[0]:
                 try:

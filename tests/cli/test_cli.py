@@ -12,7 +12,7 @@ import time
 import unittest
 
 import program
-from program import LLLM, run
+from program import LLLM, PATIENCE, run
 
 VERBS = re.findall(r"^  (\w+) {2,}\S", run().stdout.split("Commands\n")[1].split("\n\n")[0], re.M)
 
@@ -521,7 +521,7 @@ class WithModel(program.TemporaryFolder):
                 else:
                     self.assertEqual(p.stdout.read(4), "Once")
                 p.send_signal(signal.SIGINT)
-                out, err = p.communicate(timeout=30)
+                out, err = p.communicate(timeout=PATIENCE)
             self.assertEqual(p.returncode, 130)
             if json_too:
                 self.assertEqual(json.loads(out)["finish_reason"], "cancelled")
@@ -534,7 +534,7 @@ class WithModel(program.TemporaryFolder):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
             p.stdout.read(4)
             p.stdout.close()
-            self.assertEqual(p.wait(timeout=30), 1)
+            self.assertEqual(p.wait(timeout=PATIENCE), 1)
             self.assertEqual(p.stderr.read(), "")
 
 
@@ -613,6 +613,39 @@ class Import(program.TemporaryFolder):
         kinds = {t["name"]: t["type"] for t in facts["tensors"]}
         self.assertEqual([kinds[n] for n in ("output.weight", "blk.0.ffn_down.weight",
                                              "output_norm.weight")], ["Q8_0", "F16", "F32"])
+
+
+class StandardInput(unittest.TestCase):
+    def test_read_once(self):
+        """Two things that would come from standard input are said, not one of them lost."""
+        schema = '{"enum": ["a"]}'
+        done = run("run", "starter", "x", "-q", "--json-schema", "-", stdin=schema)
+        self.assertEqual((done.returncode, done.stdout), (0, '"a"'))
+        for how, names in ((["run", "starter"], "the prompt and --json-schema"),
+                           (["run", "starter", "-f", "-"], "the prompt and --json-schema"),
+                           (["run", "starter", "-i"], "the chat and --json-schema"),
+                           (["run", "starter", "x", "--tools", "-"], "--tools and --json-schema"),
+                           (["batch", "starter"], "the prompts and --json-schema"),
+                           (["batch", "starter", "--input", "-"], "the prompts and --json-schema")):
+            done = run(*how, "--json-schema", "-", stdin=schema)
+            self.assertEqual(done.returncode, 2, how)
+            self.assertIn(f"{names} cannot both come from standard input", done.stderr)
+        done = run("batch", "starter", "-q", "--json-schema", "-", "--prompts", "x", stdin=schema)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class ShowMemory(unittest.TestCase):
+    def test_options_of_memory(self):
+        for option in (["--draft", "starter"], ["--sequences", "2"], ["--context-size", "64"]):
+            done = run("show", "starter", *option)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(f"{option[0]} is about --memory, which is not given", done.stderr)
+        for verb in (["show", "starter", "--memory"], ["run", "starter", "x"],
+                     ["run", "starter", "--plan"], ["batch", "starter", "--prompts", "x"]):
+            done = run(*verb, "--draft", "no-such-model")
+            self.assertEqual((done.returncode, done.stdout), (1, ""), verb)
+            self.assertTrue(done.stderr.startswith('lllm: --draft: there is no model "no-such-model"'),
+                            done.stderr)
 
 
 if __name__ == "__main__":

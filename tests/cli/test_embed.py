@@ -17,7 +17,7 @@ import tempfile
 import time
 import unittest
 
-from program import LLLM, TemporaryFolder, run
+from program import LLLM, PATIENCE, TemporaryFolder, run
 
 GOLDEN = pathlib.Path(os.environ.get("LLLM_GOLDEN") or
                       pathlib.Path(__file__).resolve().parents[1] / "model" / "golden")
@@ -342,7 +342,7 @@ class Interrupted(TemporaryFolder):
             while p.poll() is None and arguments[0] == "embed" and not result.stat().st_size:
                 time.sleep(0.02)
             p.send_signal(signal.SIGINT)
-            _, err = p.communicate(timeout=60)
+            _, err = p.communicate(timeout=PATIENCE)
         self.assertEqual(p.returncode, 130, err)
         self.assertRegex(err, r"\Alllm: interrupted: \d+ of 100000 (texts|documents) are done\n\Z")
         return result.read_text(), int(err.split()[2])

@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 import program
-from program import run
+from program import PATIENCE, run
 
 LISTS = 'root ::= item{2,3}\nitem ::= "- " [a-z ]{1,20} "\\n"\n'
 # Stacks that read the same and are never told apart: their number doubles with each letter.
@@ -173,8 +173,10 @@ class Window(program.TemporaryFolder):
         done = run("grammar", "--choices", "a,b")
         self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
         # The line end that echo and editors put behind a text is not part of it.
-        for text, status in (('[1, 2', 1), ('{"a": 1}\n', 0), ('{"a": 1}\r\n', 0), ('{"a": 1}\n\n', 1)):
+        for text, status in (('[1, 2', 1), ('{"a": 1}\n', 0), ('{"a": 1}\r\n', 0), ('{"a": 1}\n\n', 0)):
             self.assertEqual(run("grammar", "--json-format", "-f", "-", stdin=text).returncode, status)
+        self.assertEqual(run("grammar", "--regex", "a", "-f", "-", stdin="a\n").returncode, 0)
+        self.assertEqual(run("grammar", "--regex", "a", "-f", "-", stdin="a\n\n").returncode, 1)
         self.assertEqual(run("grammar", "--regex", "a", "-f", "-", "--exact", stdin="a\n").returncode, 1)
         done = run("grammar", "--json-schema", "-", "--text", "5.0", stdin='{"type": "integer", "minimun": 3}')
         self.assertEqual(done.returncode, 0)
@@ -184,6 +186,53 @@ class Window(program.TemporaryFolder):
         done = run("grammar", "--json-schema", "-", "--text", '{"a": 1, "a": 2}', stdin='{"maxProperties": 2}')
         self.assertEqual(done.returncode, 1)
         self.assertIn("refused at byte 11", done.stdout)
+
+    def test_json_of_others(self):
+        """Bounds are for what is generated: here all of RFC 8259 is read, but keys that come twice."""
+        figures = "3.14159265358979323846264338"
+        cases = (("{}", " [1]"), ("{}", "[1]\t\r\n"), ("{}", "[" + "\n" * 9 + "1]"), ("{}", figures), ("{}", "7" * 30),
+                 ("{}", "1e0005"), ('{"const": 1e400}', "1e400"), ('{"multipleOf": 0.1}', "1e-1"),
+                 ('{"type": "integer"}', "[-12.5e+1"[1:]), ('{"type": "integer"}', "0e9"), ('{"enum": [5]}', "0.05E2"),
+                 ('{"type": "integer"}', "1e-0"), ('{"minimum": 3}', figures), ('{"const": "1e2\\"3e4"}', '"1e2\\"3e4"'))
+        for schema, text in cases:
+            with self.subTest(schema=schema, text=text):
+                done = run("grammar", "--json-schema", "-", "--text", text, stdin=schema)
+                self.assertEqual((done.returncode, done.stdout[:8]), (0, "accepted"), done.stdout)
+        for text in ('{"a": 1} ', '\n\n{"a": 1}', '{"a": %s}' % figures):
+            self.assertEqual(run("grammar", "--json-format", "--text", text).stdout, "accepted\n")
+        for schema, text, place in (('{"items": {"type": "integer"}}', "[1e1, 25e-1]", 6),
+                                    ('{"items": {"maximum": 99}}', "[1e1, 1e2]", 6),
+                                    ('{"items": {"type": "integer"}}', '[1e1, "1e1"]', 6),
+                                    ("{}", "[1e1, 1e]", 8), ("{}", "[1e1, 01e1]", 7), ("{}", "[1e1, -]", 7)):
+            with self.subTest(schema=schema, text=text):
+                done = run("grammar", "--json-schema", "-", "--text", text, stdin=schema)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"refused at byte {place} ", done.stdout)
+
+    def test_json_test_suite(self):
+        folder = program.DATA / "json" / "test_parsing"
+        if not folder.is_dir():
+            self.skipTest(f"no {folder}")
+        twice = {"y_object_duplicated_key.json", "y_object_duplicated_key_and_value.json"}
+        schema = self.folder / "any.json"
+        schema.write_text("{}")
+        files = list(folder.glob("y_*.json"))
+        self.assertGreater(len(files), 90)
+        for file in files:
+            with self.subTest(file=file.name):
+                done = run("grammar", "--json-schema", schema, "-f", file, "--exact")
+                self.assertEqual(done.returncode, file.name in twice, done.stdout + done.stderr)
+
+    def test_depth(self):
+        for form, opened, levels in ((("--json-format",), '{"a":', 5000), (("--json-schema", "-"), "[", 9999),
+                                     (("--json-schema", "-"), '{"a":', 9999)):
+            with self.subTest(form=form, opened=opened):
+                path = self.folder / "deep.json"
+                path.write_text(opened * 12000)
+                done = run("grammar", *form, "-f", path, stdin="{}")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"not followed deeper than here ({levels} brackets are open)", done.stdout)
+        self.assertNotIn("deeper", run("grammar", "--json-format", "--text", "[").stdout)
 
     def test_usage(self):
         for arguments in ((), ("a", "b"), ("--regex", "a", "--text", "x", "-f", "y")):
@@ -196,6 +245,26 @@ class Window(program.TemporaryFolder):
                     done = run(verb, *options, *("x",) * (verb == "run"))
                     self.assertEqual((done.returncode, done.stdout), (2, ""))
                     self.assertIn(words, done.stderr)
+
+    def test_json_that_is_no_form(self):
+        for schema, words in (("null", "a schema is an object, true or false"), ('"x"', "a schema is an object"),
+                              ('{"a": 1,\n"a": 2}', 'the key "a" comes twice'), ("{", "no JSON")):
+            said = run("grammar", "--json-schema", "-", stdin=schema).stderr
+            self.assertIn(words, said)
+            self.assertEqual("no JSON" in said, words == "no JSON")
+
+    def test_byte_order_marks(self):
+        """Some editors begin a file with one: it says nothing, in forms and tools as in prompts."""
+        schema, grammar, tools = (self.folder / name for name in ("s.json", "g.gbnf", "t.json"))
+        schema.write_text('\ufeff{"type": "null"}', encoding="utf-8")
+        grammar.write_text('\ufeffroot ::= "a"', encoding="utf-8")
+        tools.write_text('\ufeff[{"name": "f"}]', encoding="utf-8")
+        for arguments in (("--json-schema", schema, "--text", "null"), (grammar, "--text", "a")):
+            self.assertEqual(run("grammar", *arguments).stdout, "accepted\n")
+        self.assertNotIn("JSON", run("run", "starter", "x", "-n", "1", "--tools", tools).stderr)
+        tools.write_bytes(b"\xEF\xBB\xBF")
+        self.assertIn("t.json: not JSON", run("run", "starter", "x", "--tools", tools).stderr)
+        self.assertEqual(run("grammar", "--json-schema", tools).returncode, 1)
 
     def test_schema_for_a_grammar(self):
         path = self.folder / "p.json"
@@ -210,7 +279,7 @@ class Window(program.TemporaryFolder):
         with subprocess.Popen([program.LLLM, "grammar", "--regex", "ab", "-f", "-"], stdin=theirs,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
             os.write(ours, b"ab\n\x04")
-            out, said = p.communicate(timeout=60)
+            out, said = p.communicate(timeout=PATIENCE)
         os.close(ours)
         os.close(theirs)
         self.assertEqual((p.returncode, out), (0, "accepted\n"))

@@ -36,9 +36,8 @@ def safetensors(n):
 
 
 class Memory(program.TemporaryFolder):
-    def peak_is_small(self, path, *arguments, status):
-        files = [path] if path.is_file() else list(path.iterdir())
-        size = sum(f.stat().st_size for f in files)
+    def peak_of(self, *arguments, status):
+        """The peak of a run in bytes, and what it said."""
         # A process of its own starts the program, so that the peak is not that of this one.
         script = ("import os, resource, subprocess, sys; "
                   "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
@@ -48,6 +47,12 @@ class Memory(program.TemporaryFolder):
                              capture_output=True, text=True)
         peak, got = map(int, out.stdout.split())
         self.assertEqual(got, status, out.stderr)
+        return peak, out
+
+    def peak_is_small(self, path, *arguments, status):
+        files = [path] if path.is_file() else list(path.iterdir())
+        size = sum(f.stat().st_size for f in files)
+        peak, out = self.peak_of(*arguments, status=status)
         if status:
             self.assertEqual(out.stderr.count("\n"), 1, out.stderr)
         self.assertLess(peak, 2 * size + ALLOWANCE, f"{arguments}: {size} bytes")
@@ -78,6 +83,45 @@ class Memory(program.TemporaryFolder):
         for file, content in files.items():
             (folder / file.replace("__", ".")).write_bytes(content)
         return folder
+
+    def test_results_of_a_batch(self):
+        """They wait in the journal, not in memory."""
+        peaks, sizes = [], []
+        for n in (2, 24):
+            lines, out = self.folder / f"{n}.jsonl", self.folder / f"out{n}.jsonl"
+            lines.write_text("\n".join(json.dumps({
+                "prompt": f"{i}?", "max_tokens": 150, "top_logprobs": 100, "ignore_eos": True})
+                for i in range(n)))
+            peaks.append(self.peak_of("batch", "starter", "--input", lines, "-o", out, "-q",
+                                      "--parallel", 2, "--memory", "28M", status=0)[0])
+            sizes.append(out.stat().st_size)
+        self.assertGreater(sizes[1], 12 << 20)
+        self.assertLess(peaks[1] - peaks[0], (sizes[1] - sizes[0]) // 4)
+
+    def batch_peak(self, name, lines, status=0):
+        path, out = self.folder / f"{name}.jsonl", self.folder / f"{name}.out"
+        path.write_text("\n".join(map(json.dumps, lines)))
+        return self.peak_of("batch", "starter", "--input", path, "-o", out, "-q",
+                            "--parallel", 24, status=status)[0]
+
+    def test_log_probabilities_under_way(self):
+        """They become JSON, which is large, when an answer is over."""
+        lines = [{"prompt": f"{i}?", "max_tokens": 120, "ignore_eos": True} for i in range(24)]
+        plain = self.batch_peak("plain", lines)
+        top = self.batch_peak("top", [dict(line, top_logprobs=20) for line in lines])
+        self.assertLess(top - plain, 12 << 20)
+
+    def test_forms_of_a_batch(self):
+        """Those of lines long ago are not kept."""
+        def lines(n):
+            for i in range(n):
+                names = [f"k{i}_{k}" for k in range(12)]
+                text = {"type": "string", "pattern": "^[a-z]{2,9}-[0-9]+$"}
+                yield {"prompt": "Give me JSON", "max_tokens": 8, "json_schema": {
+                    "type": "object", "properties": dict.fromkeys(names, text),
+                    "required": names, "additionalProperties": False}}
+        few = self.batch_peak("few", lines(32), status=1)  # all are cut short
+        self.assertLess(self.batch_peak("many", lines(300), status=1) - few, 16 << 20)
 
     def test_trees(self):
         """Files that are read as a whole."""

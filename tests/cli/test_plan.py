@@ -2,9 +2,11 @@
 """Memory planned before a model is loaded: what is printed, and what is refused."""
 import json
 import pathlib
+import tempfile
 import unittest
 
 from program import run
+from test_adapters import write_folder
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "model" / "golden"
 LLAMA, BERT = str(GOLDEN / "llama"), str(GOLDEN / "bert")
@@ -28,7 +30,7 @@ class Plan(unittest.TestCase):
     def test_parts_and_their_sum(self):
         plan = self.plan("--context-size", "1024", "--threads", "1")
         parts = [plan[k] for k in plan if k.endswith("_bytes") and k != "total_bytes"]
-        self.assertEqual(len(parts), 7)
+        self.assertEqual(len(parts), 8)
         self.assertEqual(plan["total_bytes"], sum(parts))
         self.assertEqual([plan[k] for k in ("context", "kv_type", "sequences", "threads", "fits")],
                          [1024, "f16", 1, 1, True])
@@ -83,6 +85,97 @@ class Plan(unittest.TestCase):
         options = [word for word in advice.split() if word[0] == "-" or word[0].isdigit() or
                    word == "q8_0"]
         self.plan("--threads", "1", *options, "--memory", str(least - (1 << 19)))
+
+    def test_adapters(self):
+        """Their bytes are a line of the plan, and are refused before they are read."""
+        shapes = {t["name"]: t["dims"] for t in
+                  json.loads(self.ok("show", "starter", "--json", "--tensors"))["tensors"]}
+        with tempfile.TemporaryDirectory() as folder:
+            modules = {f"model.layers.{i}.mlp.down_proj": shapes[f"blk.{i}.ffn_down.weight"]
+                       for i in range(8)}
+            lora = write_folder(pathlib.Path(folder) / "lora", modules, rank=64)
+            data = (lora / "adapter_model.safetensors").stat().st_size
+            one = ("--threads", "1")
+            plain = self.plan(*one)["total_bytes"]
+            plan = self.plan(*one, "--lora", f"{lora}=0.5")
+            self.assertGreater(plan["adapters_bytes"], data - 4096)
+            self.assertLess(plan["adapters_bytes"], 2 * data)
+            self.assertEqual(plan["total_bytes"], plain + plan["adapters_bytes"])
+            self.assertIn("adapters ", self.ok("run", "starter", "--plan", "--lora", lora))
+            need = plan["total_bytes"]
+            how = ("run", "starter", "hi", "-n", "1", *one, "--lora", lora)
+            self.ok(*how, "--memory", str(need))
+            self.assertIn(", adapters ", self.refused(*how, "--memory", str(need - 1)))
+            self.assertIn(", adapters ", self.refused(*how, "--lookup", "--memory", str(need - 1)))
+            # Of a batch, those of --lora-modules that lines ask for.
+            batch = ("batch", "starter", *one, "--context-size", "256", "--lora-modules",
+                     f"a={lora}")
+            lines = pathlib.Path(folder) / "lines.jsonl"
+            for line, counts in (('{"prompt": "x"}', 0), ('{"prompt": "x", "lora": "a"}', 1),
+                                 ('{"prompt": "x", "lora": [{"name": "a", "scale": 2}]}', 1),
+                                 ('{"prompt": "x", "model": "a"}', 1)):
+                lines.write_text(line)
+                got = json.loads(self.ok(*batch, "--plan", "--json", "--input", lines))["plan"]
+                self.assertEqual(got["adapters_bytes"], counts * plan["adapters_bytes"], line)
+            least = json.loads(self.ok(*batch, "--plan", "--json", "--parallel", "1", "--memory",
+                                       "60M"))["plan"]
+            self.assertEqual(least["adapters_bytes"], plan["adapters_bytes"])  # no lines: all
+            self.assertIn(", adapters ", self.refused(*batch, "--input", lines, "--memory", "20M"))
+
+    def test_batch(self):
+        """What is printed, what -v tells and what is taken is one plan."""
+        how = ("batch", "starter", "--threads", "1", "--prompts", "a", "b")
+        plan = json.loads(self.ok(*how, "--plan", "--json", "--parallel", "4"))["plan"]
+        self.assertEqual((plan["context"], plan["parallel"], plan["kv_cache_tokens"]),
+                         (768, 4, 64 * 128))
+        text = self.ok(*how, "--plan", "--parallel", "16")
+        self.assertIn("12,288 tokens as f16, 16 answers of up to 768 at once", text)
+        said = run(*how, "--parallel", "16", "-v", "-n", "1").stderr
+        self.assertIn("keys and values of 12288 tokens for 16 answers at once (f16) ", said)
+        size = text.split("together")[1].split(" at most")[0].strip()
+        self.assertIn(f"takes up to {size} of memory", said)
+        # Within a limit there are fewer pages; what not even one context fits is refused.
+        small = json.loads(self.ok(*how, "--plan", "--json", "--memory", "40M"))["plan"]
+        self.assertTrue(small["fits"])
+        self.assertLessEqual(small["total_bytes"], 40 << 20)
+        self.assertLess(small["kv_cache_tokens"], 64 * 768)
+        done = run(*how, "--plan", "--json", "--memory", "16M")
+        self.assertEqual(done.returncode, 1)
+        self.assertFalse(json.loads(done.stdout)["plan"]["fits"])
+        said = self.refused(*how, "--memory", "24M")
+        advice = said.rsplit(": ", 1)[1].split(" fits")[0].split()
+        self.ok(*how, "-n", "1", "--memory", "24M", *advice)
+        # Of several models each has a plan.
+        with tempfile.TemporaryDirectory() as folder:
+            lines = pathlib.Path(folder) / "lines.jsonl"
+            lines.write_text('{"prompt": "x"}\n{"prompt": "x", "model": "other"}')
+            two = ("batch", "starter", "--models", f"other={LLAMA}", "--plan", "--input", lines)
+            plans = json.loads(self.ok(*two, "--json"))["models"]
+            self.assertEqual([p["model"] for p in plans], ["starter", LLAMA])
+            self.assertIn(f"\n{LLAMA}\nweights ", self.ok(*two))
+            lines.write_text('{"prompt": "x"}')
+            self.assertIn("plan", json.loads(self.ok(*two, "--json")))
+
+    def test_as_many_answers_as_fit(self):
+        how = ("batch", "starter", "--threads", "1", "--temp", "0", "--seed", "1", "-n",
+               "4", "--prompts", "a", "b")
+        low, need = 1 << 20, 64 << 20  # of 64 answers at once
+        while need - low > 1:
+            middle = (low + need) // 2
+            plan = run(*how, "--plan", "--parallel", "64", "--memory", str(middle))
+            low, need = (low, middle) if plan.returncode == 0 else (middle, need)
+        limit = ("--memory", str(need - 1))
+        said = self.refused(*how, "--parallel", "64", *limit)
+        self.assertRegex(said, "--parallel [0-9]+ fits")
+        n = int(said.split("--parallel ")[1].split()[0])
+        self.assertEqual(json.loads(self.ok(*how, "--plan", "--json", *limit))["plan"]["parallel"],
+                         n)
+        done = run(*how, "--json", "-v", *limit)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"memory has room for {n} answers at once", done.stderr)
+        document = json.loads(done.stdout)
+        self.assertEqual(document["figures"]["parallel"], n)
+        self.assertEqual(document["results"], json.loads(self.ok(*how, "--json"))["results"])
 
     def test_more_than_the_machine_has(self):
         huge = ("--context-size", str(1 << 24), "--threads", "1")

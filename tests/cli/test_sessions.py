@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from program import LLLM, TEMPLATE, run
+from program import LLLM, PATIENCE, TEMPLATE, nobody, run
 
 LINES = ["My name is Ada.", "What is machine learning?", "Who won the world cup in 1998?"]
 HOW = ("--temp", "0", "--max-tokens", "24")
@@ -81,7 +81,7 @@ class Sessions(Program):
                 self.assertTrue(process.stdout.read(1))
                 time.sleep(0 if waits else 1)
                 process.send_signal(number)
-                process.communicate(timeout=60)
+                process.communicate(timeout=PATIENCE)
                 self.assertEqual(process.returncode, -number)
                 said = note_of(file.read_bytes())["messages"]
                 self.assertEqual([m["role"] for m in said], ["user", "assistant"])
@@ -181,6 +181,89 @@ class Sessions(Program):
         file.write_bytes(with_note(data, json.dumps(note_of(data)).encode()))
         self.once(file, "Hello again")
 
+    def test_another_template(self):
+        """Messages are not rendered as they were not meant, without a word."""
+        file = self.path / "template-of"
+        how = ("-m", "starter", "--session", file, "-n", "2", "-q")
+        self.assertEqual(run("run", *how, "--chat-template", "chatml", "x").returncode, 0)
+        before = file.read_bytes()
+        sentence = "was made with another chat template (--chat-template chatml): give the same one"
+        self.fails(1, sentence, *how, "x")
+        self.fails(1, sentence, *how, "--chat-template", "llama3", "x")
+        self.fails(1, sentence, *how, "--interactive", stdin="x\n")
+        self.assertEqual(file.read_bytes(), before)
+        self.assertEqual(run("run", *how, "--chat-template", "chatml", "x").returncode, 0)
+        own = self.path / "own"
+        how = ("-m", "starter", "--session", own, "-n", "2", "-q")
+        self.assertEqual(run("run", *how, "x").returncode, 0)
+        self.fails(1, "(the model's own): leave --chat-template out", *how, "--chat-template",
+                   self.template, "x")
+        # Files of before have no word of it.
+        data = own.read_bytes()
+        note = note_of(data)
+        del note["template"]
+        own.write_bytes(with_note(data, json.dumps(note).encode()))
+        self.assertEqual(run("run", *how, "x").returncode, 0)
+
+    def test_one_process_at_a_time(self):
+        file = self.path / "shared"
+        how = ("run", "-m", "starter", "--session", str(file), "-n", "2", "-q")
+        process = subprocess.Popen([LLLM, *how, "-i"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"x\n")
+        process.stdin.flush()
+        self.assertTrue(process.stdout.read(1))
+        self.fails(1, f"{file} is in use by process {process.pid}: ", *how[1:], "y")
+        process.stdin.close()
+        self.assertTrue(process.stdout.read() is not None)
+        self.assertEqual(process.wait(timeout=PATIENCE), 0)
+        process.stdout.close()
+        process.stderr.close()
+        lock = self.path / "shared.lock"
+        self.assertFalse(lock.exists())
+        self.assertEqual(len(note_of(file.read_bytes())["messages"]), 2)
+        lock.write_bytes(b"")  # of one that was killed
+        self.assertEqual(run(*how, "y").returncode, 0)
+        self.assertEqual(len(note_of(file.read_bytes())["messages"]), 4)
+        self.assertFalse(lock.exists())
+
+    def test_a_link_is_the_file_that_it_leads_to(self):
+        folder = self.path / "linked"
+        folder.mkdir()
+        file, link = folder / "talk", self.path / "link"
+        link.symlink_to("linked/talk")
+        self.fails(1, "is a link to a file that is not there", "-m", "starter", "--session",
+                   str(link), "x")
+        how = ("-m", "starter", "-n", "2", "-q", "--session")
+        self.assertEqual(run("run", *how, str(file), "x").returncode, 0)
+        process = subprocess.Popen([LLLM, "run", *how, str(file), "-i"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(b"x\n")
+        process.stdin.flush()
+        self.assertTrue(process.stdout.read(1))
+        self.fails(1, f"{link} is in use by process {process.pid}: ", *how, str(link), "y")
+        # A new file in a folder that has two names.
+        (self.path / "other").symlink_to("linked")
+        self.fails(1, "is in use by process", *how, str(self.path / "other" / "talk"), "y")
+        process.communicate()
+        self.assertEqual(run("run", *how, str(link), "y").returncode, 0)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(len(note_of(file.read_bytes())["messages"]), 6)
+        self.assertEqual(sorted(os.listdir(folder)), ["talk"])
+
+    def test_the_file_stays_private(self):
+        file = self.path / "private"
+        how = ("-m", "starter", "-n", "2", "-q", "--session", str(file), "x")
+        self.assertEqual(run("run", *how).returncode, 0)
+        file.chmod(0o600)
+        self.assertEqual(run("run", *how).returncode, 0)
+        self.assertEqual(file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(len(note_of(file.read_bytes())["messages"]), 4)
+        user = nobody()
+        file.chmod(0o444)
+        self.path.chmod(0o777)
+        self.fails(1, "may only be read", *how, user=user)
+
     def test_nothing_said(self):
         file = self.path / "nothing"
         self.assertEqual(self.chat(file), [])
@@ -223,7 +306,7 @@ class Beams(Program):
             stderr=subprocess.PIPE, text=True, env=dict(os.environ, NO_COLOR="1"))
         time.sleep(after_s)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         if process.returncode != 130 or not out:
             return None
         n = (json.loads(out)["usage"]["completion_tokens"] if options else
