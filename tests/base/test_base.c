@@ -1,6 +1,7 @@
 /* The ground floor: errors, buffers, arenas, files, threads, processor masks, UTF-8, maps, random
  * numbers. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -165,6 +166,13 @@ static void test_file(void **state)
     struct stat st;
     assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
     assert_true(file_is_same(link, path));
+    int fd = open(link, O_RDONLY);
+    assert_true(fd >= 0 && file_is_named(fd, link) && file_is_named(fd, path));
+    assert_int_equal(unlink(link), 0);
+    assert_false(file_is_named(fd, link));
+    assert_true(file_write_atomic(link, "new", 3, &e));
+    assert_false(file_is_named(fd, link));
+    assert_int_equal(close(fd), 0);
     assert_int_equal(unlink(link), 0);
     assert_int_equal(mkfifo(link, 0600), 0);
     assert_null(file_writer_open(link, &e));

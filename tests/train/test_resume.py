@@ -240,7 +240,7 @@ class Resume(unittest.TestCase):
         self.assertEqual(second.returncode, 1)
         self.assertIn("another run", second.stderr)
         first.stdout.close()  # nobody reads any more: it stops by itself
-        self.assertEqual(first.wait(timeout=60), 1)
+        self.assertEqual(first.wait(timeout=600), 1)
 
     def test_interrupt_leaves_a_checkpoint(self):
         path = recipe(self.folder, optimizer={"steps": 100000, "warmup_steps": 2},
@@ -249,7 +249,7 @@ class Resume(unittest.TestCase):
                                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=600)
         self.assertEqual(process.returncode, 130)
         self.assertIn("goes on from", stderr.splitlines()[-1])
         self.assertTrue((self.folder / "out" / "checkpoint.bin").exists())
