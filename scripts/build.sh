@@ -1,5 +1,5 @@
 #!/bin/sh
-# Configures once and builds. usage: build.sh FOLDER [MESON OPTIONS]
+# Configures once and builds all, or the targets in TARGETS. usage: build.sh FOLDER [MESON OPTIONS]
 set -eu
 folder=$1
 shift
@@ -13,4 +13,5 @@ elif grep -qi "dependency cmocka found: NO" "$folder/meson-logs/meson-log.txt" 2
     # Configured before the test packages were there.
     meson setup --reconfigure "$folder" >/dev/null
 fi
-ninja -C "$folder" --quiet
+# shellcheck disable=SC2086  # a list of targets; none: all
+ninja -C "$folder" --quiet ${TARGETS:-}
