@@ -160,17 +160,37 @@ static bool take_options(struct batch *b, const char *first, bool prompts, struc
 static bool check_output(const struct batch *b, struct error *e)
 {
     const struct batch_options *o = b->o;
-    const char *inputs[] = {
-        o->input, o->tools, o->chat_template, o->form.grammar, o->form.json_schema, NULL};
-    size_t n = sizeof inputs / sizeof *inputs;
-    bool ok = true;
-    char *journal = o->output ? batch_output_journal(o->output) : NULL;
-    for (size_t i = 0; ok && journal && i < b->models.n; i++) {
-        inputs[n - 1] = b->models.items[i].source.path;
-        ok = output_check(o->output, inputs, n, o->force, e) &&
-             output_check(journal, inputs, n, true, e);
+    const struct batch_models *m = &b->models;
+    size_t n = 0;
+    const char **inputs = mem_array(6 + m->n + m->n_modules + o->lora.n, sizeof *inputs);
+    char **adapters = mem_array(o->lora.n + 1, sizeof *adapters); /* their paths */
+    const char *files[] = {
+        o->input, o->tools, o->chat_template, o->form.grammar, o->form.json_schema, m->draft.path};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        inputs[n++] = files[i];
     }
+    for (size_t i = 0; i < m->n; i++) {
+        inputs[n++] = m->items[i].source.path;
+    }
+    for (size_t i = 0; i < m->n_modules; i++) {
+        inputs[n++] = m->modules[i].path;
+    }
+    bool ok = true;
+    for (size_t i = 0; i < o->lora.n; i++) {
+        float strength;
+        adapters[i] = ok ? adapters_argument(o->lora.items[i], &strength, e) : NULL;
+        ok = ok && adapters[i];
+        inputs[n++] = adapters[i];
+    }
+    char *journal = o->output ? batch_output_journal(o->output) : NULL;
+    ok = ok && (!journal || (output_check(o->output, inputs, n, o->force, e) &&
+                             output_check(journal, inputs, n, true, e)));
     free(journal);
+    for (size_t i = 0; i < o->lora.n; i++) {
+        free(adapters[i]);
+    }
+    free(adapters);
+    free(inputs);
     return ok;
 }
 

@@ -599,6 +599,15 @@ class Adapters(unittest.TestCase):
     def tearDownClass(cls):
         cls.temporary.cleanup()
 
+    def test_an_output_in_their_place(self):
+        weights = self.first / "adapter_model.safetensors"
+        before = weights.read_bytes()
+        for options in (["--lora", f"{self.first}=2"], ["--lora-modules", f"a={self.first}"]):
+            done = run("batch", "starter", *options, "-o", weights, "--force", "--prompts", "a")
+            self.assertEqual((done.returncode, done.stderr), (
+                1, f"lllm: {weights} is among what is being read; give the output another name\n"))
+            self.assertEqual(weights.read_bytes(), before)
+
     def test_of_a_line(self):
         how = ["--temp", 0, "-n", 12]
 
