@@ -63,13 +63,16 @@ uint64_t queue_fork(struct queue *q, uint64_t request, uint32_t answer,
         return 0;
     }
     pthread_mutex_lock(&q->lock);
-    const struct request *from = q->all;
+    struct request *from = q->all;
     while (from && from->id != request) {
         from = from->next;
     }
     bool searches = from && from->beams;
     bool answers = from && !searches && from->o.kind == REQUEST_ANSWER;
     struct request *r = answers && answer < from->o.n_answers ? copy_request(from, o) : NULL;
+    if (r) {
+        atomic_fetch_add(&from->n_forks, 1);
+    }
     pthread_mutex_unlock(&q->lock);
     if (!r) {
         error_set(e, ERROR_USAGE,
@@ -88,7 +91,9 @@ void fork_begin(struct queue *q, struct request *r)
 {
     struct sequence *s = &r->sequences[0];
     const struct sequence *from = find_sequence(q, r->fork_of, r->fork_answer);
-    if (!from) {
+    if (from) {
+        atomic_fetch_sub(&from->request->n_forks, 1);
+    } else {
         struct error why = {0};
         error_set(&why, ERROR_USAGE, "answer %u of request %llu was over before it could be forked",
                   r->fork_answer, (unsigned long long)r->fork_of);

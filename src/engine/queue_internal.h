@@ -29,6 +29,7 @@ struct request {
     char **stop;
     double submitted_s;
     atomic_bool cancelled;
+    atomic_uint n_forks;        /* of it, asked for and not begun */
     struct sequence *sequences; /* [n_sequences] */
     uint32_t n_sequences;       /* n_answers, or the width of a search */
     uint32_t n_open;            /* answers whose last event is to come */
@@ -68,7 +69,8 @@ struct sequence {
     struct model_cache cache; /* through table.pages; n_tokens: how many are computed */
     int32_t *tokens;          /* prompt and answer, the last one drawn included */
     uint32_t n_tokens, room;
-    uint32_t n_passed_over;        /* how many later ones were admitted while it waited */
+    /* How many later ones were admitted while it waited, or went before it in its prompt. */
+    uint32_t n_passed_over;
     uint32_t n_done;               /* the most that was ever computed */
     bool begun;                    /* was admitted before */
     struct generation_options how; /* its seed and parser */

@@ -193,6 +193,11 @@ static void begin_running(struct queue *q, struct sequence *s, uint32_t n_comput
     for (uint32_t i = 0; i < q->n_waiting; i++) {
         q->waiting[i]->n_passed_over += sequence_id(q->waiting[i]) < sequence_id(s);
     }
+    for (uint32_t i = 0; i < q->n_running; i++) { /* whose prompt stands still meanwhile */
+        struct sequence *other = q->running[i];
+        other->n_passed_over += other->state == SEQUENCE_FILLING &&
+                                sequence_id(other) < sequence_id(s) && is_before(s, other);
+    }
 }
 
 /* How many answers of a decode pass are taken: a search has room for all its beams from the

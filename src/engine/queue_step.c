@@ -191,7 +191,8 @@ static bool draw(struct queue *q, struct sequence *s, const float *logits)
 }
 
 /* The tokens of an answer whose next one was computed with drafts behind it, as long as they are
- * what is drawn. Whoever cancels a request gets no more than he would have without drafts. */
+ * what is drawn. Whoever cancels a request gets no more than he would have without drafts, and
+ * whoever forks it, from the event of a token, has what stands behind that one. */
 static void draw_run(struct queue *q, struct sequence *s, const struct decode_rows *rows,
                      uint32_t i)
 {
@@ -199,7 +200,8 @@ static void draw_run(struct queue *q, struct sequence *s, const struct decode_ro
     uint32_t n = rows->lengths[i] - 1, k = 0;
     const float *logits = q->logits + rows->first[i] * n_vocab;
     const int32_t *drafts = rows->tokens + rows->first[i] + 1;
-    while (draw(q, s, logits + k * n_vocab) && k < n && !atomic_load(&s->request->cancelled)) {
+    while (draw(q, s, logits + k * n_vocab) && k < n && !atomic_load(&s->request->cancelled) &&
+           !atomic_load(&s->request->n_forks)) {
         bool right = s->tokens[s->cache.n_tokens] == drafts[k];
         drafts_judge(q, s, rows, i, k, right);
         if (!right) {

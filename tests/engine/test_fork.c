@@ -29,6 +29,7 @@ static void make_prompt(int32_t *ids, uint64_t seed)
 /* An answer that is forked behind its at-th token, once as it stands and once with another seed. */
 struct scene {
     struct client source, same, other;
+    bool drafts; /* stays as it is for the next */
     size_t at;
     struct sampling anew;
     uint32_t max_tokens;
@@ -58,7 +59,7 @@ static void submit_scene(struct queue *q, struct scene *x, size_t at, uint32_t i
 {
     int32_t prompt[N_PROMPT];
     make_prompt(prompt, 7 + i % 2);
-    *x = (struct scene){.at = at, .max_tokens = N_ANSWER};
+    *x = (struct scene){.at = at, .max_tokens = N_ANSWER, .drafts = x->drafts};
     x->source.queue = q;
     struct request_options r = client_request(&x->source, prompt, N_PROMPT - i % 3);
     r.how.max_tokens = N_ANSWER;
@@ -68,6 +69,7 @@ static void submit_scene(struct queue *q, struct scene *x, size_t at, uint32_t i
     r.how.sampling.repeat_penalty = 1.1f;
     r.how.stop = stop;
     r.how.n_stop = stop ? 1 : 0;
+    r.draft_model = x->drafts;
     r.event = watch;
     r.context = x;
     x->anew = r.how.sampling;
@@ -150,6 +152,36 @@ static void test_the_same_end(void **state)
     free(busy);
     engine_close(en);
     engine_close(two);
+}
+
+/* Tokens that come in one pass are forked one by one as well. */
+static void test_drafts(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1), *draft = engine_model_even(CONTEXT, 1);
+    struct queue *plain = client_queue(en, NULL);
+    struct queue *q =
+        client_queue(en, &(struct queue_options){.draft_model = draft, .drafts_always = true});
+    struct scene *want = mem_zalloc(sizeof *want), *x = mem_zalloc(sizeof *x);
+    uint32_t n_kept = 0;
+    for (uint32_t at = 1; at < 24; at++) {
+        submit_scene(plain, want, at, at % 3, NULL, NULL);
+        client_run(plain);
+        x->drafts = true;
+        submit_scene(q, x, at, at % 3, NULL, NULL);
+        client_run(q);
+        expect_the_same_end(x);
+        assert_true(client_same(&want->source, &x->source));
+        assert_true(client_same(&want->other, &x->other));
+        n_kept += x->source.figures.stats.n_drafts_kept;
+    }
+    assert_true(n_kept > 100);
+    free(want);
+    free(x);
+    queue_free(plain);
+    queue_free(q);
+    engine_close(en);
+    engine_close(draft);
 }
 
 /* The form and held-back text go on where they were. */
@@ -291,9 +323,9 @@ int main(void)
 {
     tiny_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same_end),       cmocka_unit_test(test_forms_and_stops),
-        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_length),
-        cmocka_unit_test(test_the_end_of_a_queue),
+        cmocka_unit_test(test_the_same_end),    cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_forms_and_stops), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_length),          cmocka_unit_test(test_the_end_of_a_queue),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }

@@ -389,6 +389,38 @@ static void test_order(void **state)
     engine_close(en);
 }
 
+/* A prompt that was begun does not stand still for ever while others of higher priority come. */
+static void test_a_prompt_that_is_passed_over(void **state)
+{
+    (void)state;
+    enum { N = 60, N_PROMPT = 200 };
+    struct engine *en = open_random(0, 0);
+    struct queue *q = client_queue(en, &(struct queue_options){.chunk_tokens = 16});
+    struct client *c = mem_zalloc((N + 1) * sizeof *c);
+    int32_t prompt[N_PROMPT];
+    size_t counter = 0;
+    random_prompt(prompt, N_PROMPT, 8);
+    struct request_options r = long_request(&c[N], prompt, N_PROMPT, 1, 1);
+    c[N].counter = &counter;
+    client_submit(q, &r);
+    queue_step(q);
+    /* Always two are there. */
+    for (size_t i = 0; i < N; i++) {
+        c[i].counter = &counter;
+        prompt[0] = (int32_t)i;
+        r = long_request(&c[i], prompt, 40, 1, 1);
+        r.priority = 1;
+        client_submit(q, &r);
+        while (i > 0 && !c[i - 1].over && queue_step(q)) {
+        }
+    }
+    client_run(q);
+    assert_in_range(c[N].order, QUEUE_PATIENCE, QUEUE_PATIENCE + 2);
+    queue_free(q);
+    free(c);
+    engine_close(en);
+}
+
 /* One of higher priority takes the place of one of lower, which loses nothing but time. */
 static void test_priority_preempts(void **state)
 {
@@ -669,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_prefixes_are_reused),
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_a_prompt_that_is_passed_over),
         cmocka_unit_test(test_priority_preempts),
         cmocka_unit_test(test_a_known_answer),
         cmocka_unit_test(test_pages_run_out),
