@@ -36,17 +36,24 @@ VEC_INLINE __m512i merge_bits(int mask, __m512i a, __m512i b)
 
 /* ---- blocks of 32 ---- */
 
-/* 16 bytes as indices by their low nibbles, and after them by their high ones; bits above those
- * are left as they come. */
-VEC_INLINE __m512i nibble_indices(const uint8_t *p)
+/* Matrices of bits for vgf2p8affineqb: a byte's low nibble and its high one, nothing above. */
+#define BF16_LOW  ((int64_t)0x0102040800000000)
+#define BF16_HIGH ((int64_t)0x1020408000000000)
+
+/* 16 bytes as indices: their low nibbles, and after them their high ones, in the low bytes of
+ * words; `upper`: plus 16. What is above is not looked at. */
+VEC_INLINE __m512i nibble_indices(const uint8_t *p, bool upper)
 {
     /* Bytes 0 to 7 as words in the even lanes of 128 bits, 8 to 15 in the odd ones. */
     const __m512i spread = _mm512_broadcast_i64x4(
-        _mm256_setr_epi8(0, -1, 1, -1, 2, -1, 3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1, 10,
-                         -1, 11, -1, 12, -1, 13, -1, 14, -1, 15, -1));
-    const __m512i by = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
+        _mm256_setr_epi8(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11,
+                         12, 12, 13, 13, 14, 14, 15, 15));
+    const __m512i bits =
+        _mm512_mask_mov_epi64(_mm512_set1_epi64(BF16_HIGH), 0x0f, _mm512_set1_epi64(BF16_LOW));
     __m512i q = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
-    return _mm512_srlv_epi16(_mm512_shuffle_epi8(q, spread), by);
+    q = upper ? _mm512_gf2p8affine_epi64_epi8(q, bits, 16)
+              : _mm512_gf2p8affine_epi64_epi8(q, bits, 0);
+    return _mm512_shuffle_epi8(q, spread);
 }
 
 /* The values of five bits. */
@@ -60,13 +67,11 @@ VEC_INLINE __m512i five_bit_table(uint32_t type, vec scale, vec offset)
                       scale_and_offset(type, scale, offset, second));
 }
 
-/* Two steps from a table of 16 values for each. */
+/* Two steps from a table of 16 values for each; of the second the indices are 16 and more. */
 VEC_INLINE void put_pair(__m512i table, __m512i first, __m512i second, char *to, size_t stride)
 {
-    const __m512i upper = _mm512_set1_epi16(16);
-    first = _mm512_and_si512(first, _mm512_set1_epi16(15));
     put_bf16(to, look_up_32(table, first));
-    put_bf16(to + stride, look_up_32(table, merge_bits(15, second, upper)));
+    put_bf16(to + stride, look_up_32(table, second));
 }
 
 VEC_INLINE bool block_has_nibbles(uint32_t type)
@@ -92,11 +97,11 @@ VEC_INLINE __m512i bf16_of_block(uint32_t type, const uint8_t *block, vec scale,
         uint32_t bits;
         memcpy(&bits, high, sizeof bits);
         __m512i fifth = _mm512_maskz_mov_epi16(_cvtu32_mask32(bits), _mm512_set1_epi16(16));
-        __m512i indices = merge_bits(15, nibble_indices(high + 4), fifth);
+        __m512i indices = merge_bits(15, nibble_indices(high + 4, false), fifth);
         return look_up_32(five_bit_table(type, scale, offset), indices);
     }
     vec values = scale_and_offset(type, scale, offset, nibble_steps(type));
-    return look_up_32(tile_round(values, values), nibble_indices(nibbles_at(type, block)));
+    return look_up_32(tile_round(values, values), nibble_indices(nibbles_at(type, block), false));
 }
 
 /* Two blocks of nibbles share a table, since rounding costs as much as two look-ups. */
@@ -110,8 +115,31 @@ VEC_INLINE void put_two_blocks(uint32_t type, const uint8_t *block, const float 
         values[b] = scale_and_offset(type, vec_set1(scale[b]), add, nibble_steps(type));
     }
     const uint8_t *q = nibbles_at(type, block);
-    put_pair(tile_round(values[0], values[1]), nibble_indices(q),
-             nibble_indices(q + block_bytes(type)), to, stride);
+    put_pair(tile_round(values[0], values[1]), nibble_indices(q, false),
+             nibble_indices(q + block_bytes(type), true), to, stride);
+}
+
+/* Whether the scales of eight blocks lie in two stretches of 64 bytes. */
+VEC_INLINE bool scales_lie_close(uint32_t type)
+{
+    return type == TENSOR_Q4_0 || type == TENSOR_Q4_1 || type == TENSOR_IQ4_NL;
+}
+
+/* The scales of eight blocks, and the offsets of Q4_1, by one permutation of words. */
+VEC_INLINE void load_eight_scales(uint32_t type, const uint8_t *block, float *scale, float *offset)
+{
+    const int words = (int)block_bytes(type) / 2, next = has_offsets(type) ? 1 : 0;
+    int16_t at[32];
+    VEC_UNROLL
+    for (int i = 0; i < 32; i++) {
+        at[i] = (int16_t)(i / 4 % 2 * 32 + i % 4 * words + i / 8 % 2 * next);
+    }
+    __m512i v = _mm512_permutex2var_epi16(_mm512_loadu_si512(block), _mm512_loadu_si512(at),
+                                          _mm512_loadu_si512(block + 8 * words));
+    _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm512_castsi512_si128(v)));
+    if (has_offsets(type)) {
+        _mm256_storeu_ps(offset, _mm256_cvtph_ps(_mm512_extracti32x4_epi32(v, 1)));
+    }
 }
 
 enum { BF16_BLOCKS = 16 }; /* whose scales are converted ahead; a multiple of BLOCK_ROWS */
@@ -124,7 +152,16 @@ VEC_INLINE void unpack_blocks(uint32_t type, const uint8_t *row, size_t i, size_
     const uint8_t *block = block_at(type, row, i);
     size_t n_bytes = block_bytes(type);
     float scale[BF16_BLOCKS], offset[BF16_BLOCKS];
-    for (size_t n_blocks = n / STEP, now; n_blocks > 0; n_blocks -= now) {
+    size_t n_blocks = n / STEP;
+    for (; scales_lie_close(type) && n_blocks >= 8; n_blocks -= 8) {
+        load_eight_scales(type, block, scale, offset);
+        __asm__("" : "+m"(scale), "+m"(offset));
+        VEC_UNROLL
+        for (size_t b = 0; b < 8; b += 2, block += 2 * n_bytes, to += 2 * stride) {
+            put_two_blocks(type, block, scale + b, offset + b, to, stride);
+        }
+    }
+    for (size_t now; n_blocks > 0; n_blocks -= now) {
         now = n_blocks < BF16_BLOCKS ? n_blocks : BF16_BLOCKS;
         for (size_t b = 0; b < now; b += BLOCK_ROWS) {
             const uint8_t *four[BLOCK_ROWS];
@@ -162,12 +199,14 @@ VEC_INLINE __m512i right(__m512i v, int by)
 VEC_INLINE void put_q4_k(const uint8_t *p, const struct super *u, char *to, size_t stride)
 {
     const vec levels = nibble_steps(TENSOR_Q4_K);
+    const __m512i low = _mm512_set1_epi64(BF16_LOW), high = _mm512_set1_epi64(BF16_HIGH);
     VEC_UNROLL
     for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
         __m512i q = words_of(p + 16 + s * 16);
         __m512i table = tile_round(super_weights(TENSOR_Q4_K, u, s, levels),
                                    super_weights(TENSOR_Q4_K, u, s + 1, levels));
-        put_pair(table, q, right(q, 4), to, stride);
+        put_pair(table, _mm512_gf2p8affine_epi64_epi8(q, low, 0),
+                 _mm512_gf2p8affine_epi64_epi8(q, high, 16), to, stride);
     }
 }
 
@@ -197,7 +236,7 @@ VEC_INLINE void put_iq4_xs(const uint8_t *p, const struct super *u, char *to, si
         __m512i table = tile_round(super_weights(TENSOR_IQ4_XS, u, s, levels),
                                    super_weights(TENSOR_IQ4_XS, u, s + 1, levels));
         const uint8_t *q = p + 8 + 16 * s;
-        put_pair(table, nibble_indices(q), nibble_indices(q + 16), to, stride);
+        put_pair(table, nibble_indices(q, false), nibble_indices(q + 16, true), to, stride);
     }
 }
 
