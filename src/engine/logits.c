@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/sampling.h"
+#include "kernels/kernels.h"
 
 /* Halves are compared, then their halves, and so on. The comparison is that of maxps, and loops of
  * a fixed length over separate elements become vectors. */
@@ -25,21 +26,6 @@ static float whole_block_most(const float *x)
     return most;
 }
 
-static float block_sum(const float *x)
-{
-    float h[LOGIT_BLOCK / 2];
-    for (size_t i = 0; i < LOGIT_BLOCK / 2; i++) {
-        h[i] = x[i] + x[i + LOGIT_BLOCK / 2];
-    }
-    for (size_t i = 0; i < LOGIT_BLOCK / 4; i++) {
-        h[i] += h[i + LOGIT_BLOCK / 4];
-    }
-    for (size_t i = 0; i < LOGIT_BLOCK / 8; i++) {
-        h[i] += h[i + LOGIT_BLOCK / 8];
-    }
-    return ((h[0] + h[1]) + (h[2] + h[3])) + ((h[4] + h[5]) + (h[6] + h[7]));
-}
-
 float logits_block_most(const float *x, size_t n)
 {
     if (n == LOGIT_BLOCK) {
@@ -60,7 +46,7 @@ static bool all_finite(const float *x)
     for (size_t i = 0; i < LOGIT_BLOCK; i++) {
         zeros[i] = x[i] * 0.0f;
     }
-    return block_sum(zeros) == 0;
+    return logit_block_sum(zeros) == 0;
 }
 
 /* -inf where a bit of the mask is missing; by bits, so that it becomes vectors. */
@@ -128,37 +114,9 @@ float logits_load(const float *logits, size_t n, const uint32_t *allowed, float 
     return highest;
 }
 
-/* x may be unclean here; +inf counts as the highest number, which `most` then is. */
-static double block_exp_sum(const float *x, size_t n, float most)
-{
-    if (n < LOGIT_BLOCK) {
-        double sum = 0;
-        for (size_t i = 0; i < n; i++) {
-            sum += (double)logit_exp(logit_clean(x[i]) - most);
-        }
-        return sum;
-    }
-    float weights[LOGIT_BLOCK];
-    for (size_t i = 0; i < LOGIT_BLOCK; i++) {
-        weights[i] = logit_clean(x[i]) - most;
-    }
-    for (size_t i = 0; i < LOGIT_BLOCK; i++) {
-        weights[i] = logit_exp(weights[i]);
-    }
-    return (double)block_sum(weights);
-}
-
 double logits_exp_sum(const float *x, size_t n, float most, double *sums)
 {
-    double sum = 0;
-    for (size_t b = 0; b < logit_blocks(n); b++) {
-        double s = block_exp_sum(x + b * LOGIT_BLOCK, logit_block_size(n, b), most);
-        sum += s;
-        if (sums) {
-            sums[b] = s;
-        }
-    }
-    return sum;
+    return kernels_select()->exp_sums(x, n, most, sums);
 }
 
 void logits_moments(const float *x, size_t n, float most, struct logit_moments *m)

@@ -62,3 +62,6 @@ void kernel_add_scaled_ref(float *y, float a, const float *x, size_t n)
         y[i] = fmaf(a, x[i], y[i]);
     }
 }
+
+#define RUNG(name) name##_ref
+#include "kernels/vec/exp_sums_body.h"

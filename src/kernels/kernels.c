@@ -49,8 +49,9 @@ static const struct kernel_fixed fixed_i8mm = {.pack = kernel_fixed_pack_neon,
         .attention_join = kernel_attention_join_##rung, .keep_keys = kernel_keep_keys_##rung,      \
         .keep_values = kernel_keep_values_##rung, .activate = kernel_activate_##rung,              \
         .gate = kernel_gate_##rung, .soft_cap = kernel_soft_cap_##rung,                            \
-        .softmax = kernel_softmax_##rung, .add = kernel_add_##rung,                                \
-        .add_scaled = kernel_add_scaled_##rung, .gemm = kernel_gemm_##rung,                        \
+        .softmax = kernel_softmax_##rung, .exp_sums = kernel_exp_sums_##rung,                      \
+        .add = kernel_add_##rung, .add_scaled = kernel_add_scaled_##rung,                          \
+        .gemm = kernel_gemm_##rung,                                                                \
     }
 
 /* Lowest rung first; a rung is usable when all of its features are there. */

@@ -137,6 +137,11 @@ struct kernels {
      * (The vector exp itself is within 2 units in the last place.) */
     void (*softmax)(float *x, size_t n);
 
+    /* sum_i exp(x_i - most), within 1e-6 of it, the same bits on every rung. x_i <= most but for
+     * +inf, which counts as the highest number, as `most` then is; -inf and NaN give 0. sums (may
+     * be NULL): of each block of LOGIT_BLOCK (logits.h). */
+    double (*exp_sums)(const float *x, size_t n, float most, double *sums);
+
     /* y_i += x_i, the same bits on every rung. */
     void (*add)(float *y, const float *x, size_t n);
 

@@ -33,6 +33,7 @@
     void kernel_gate_##rung(enum kernel_activation kind, const float *gate, const float *up,       \
                             size_t n, float *y);                                                   \
     void kernel_soft_cap_##rung(float *x, size_t n, float cap);                                    \
+    double kernel_exp_sums_##rung(const float *x, size_t n, float most, double *sums);             \
     void kernel_softmax_##rung(float *x, size_t n);                                                \
     void kernel_add_##rung(float *y, const float *x, size_t n);                                    \
     void kernel_add_scaled_##rung(float *y, float a, const float *x, size_t n);                    \

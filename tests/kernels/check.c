@@ -229,6 +229,7 @@ static const struct {
     {"soft_cap", check_soft_cap},
     {"top_k", check_top_k},
     {"softmax", check_softmax},
+    {"exp sums", check_exp_sums},
     {"exponential", check_exponential},
     {"fixed", check_fixed},
     {"fixed_special", check_fixed_special},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/logits.h"
 #include "check.h"
 
 void check_rms_norm(const struct kernels *k, struct rng *r)
@@ -194,6 +195,39 @@ void check_softmax(const struct kernels *k, struct rng *r)
         guard_free(&gx, "softmax x");
         guard_free(&gref, "softmax reference");
         guard_free(&gold, "softmax old");
+    }
+}
+
+void check_exp_sums(const struct kernels *k, struct rng *r)
+{
+    for (size_t n = 1; n < 600; n += n < 130 ? 1 : 41) {
+        if (!check_turn()) {
+            continue;
+        }
+        struct guard gx = guard_floats(r, n, n % 3 == 0 ? 40 : 2);
+        float *x = gx.data, most = -FLT_MAX;
+        double want = 0, sums[600 / LOGIT_BLOCK + 1], ref[600 / LOGIT_BLOCK + 1], total = 0;
+        if (n % 4 == 1 && n > 1) {
+            x[check_between(r, 0, n - 1)] = -INFINITY;
+            x[check_between(r, 0, n - 1)] = n % 8 == 1 ? NAN : INFINITY;
+        }
+        for (size_t i = 0; i < n; i++) {
+            most = fmaxf(most, logit_clean(x[i]));
+        }
+        for (size_t i = 0; i < n; i++) {
+            want += exp((double)logit_clean(x[i]) - (double)most);
+        }
+        double sum = k->exp_sums(x, n, most, sums);
+        check_close(sum, want, 1e-6 * want, "%s exp_sums of %zu", k->name, n);
+        check_close(sum, kernels_reference()->exp_sums(x, n, most, ref), 0, "%s exp_sums of %zu",
+                    k->name, n);
+        check_close(sum, k->exp_sums(x, n, most, NULL), 0, "exp_sums without blocks");
+        for (size_t b = 0; b < logit_blocks(n); b++) {
+            check_close(sums[b], ref[b], 0, "%s exp_sums of %zu, block %zu", k->name, n, b);
+            total += sums[b];
+        }
+        check_close(sum, total, 1e-12 * sum, "%s exp_sums of %zu blocks", k->name, n);
+        guard_free(&gx, "exp_sums x");
     }
 }
 
