@@ -288,8 +288,10 @@ bool answer_filled_context(const struct answer *a, const struct generation_optio
 
 double answer_prefill_rate(const struct generation_stats *s)
 {
-    uint32_t n = s->n_prompt - s->n_reused;
-    return s->prefill_s > 0 ? n / s->prefill_s : 0;
+    if (s->n_left || s->prefill_s <= 0) {
+        return 0; /* the time has in it what was given up */
+    }
+    return (s->n_prompt - s->n_reused) / s->prefill_s;
 }
 
 double answer_decode_rate(const struct generation_stats *s)
@@ -320,6 +322,9 @@ void answer_print_figures(const struct answer *a, double load_s, FILE *stream)
             s->n_prompt == 1 ? "" : "s");
     if (s->n_reused) {
         fprintf(stream, " (%s reused)", term_count(s->n_reused, text));
+    }
+    if (s->n_left) {
+        fprintf(stream, "%s of ", term_count(s->n_prompt - s->n_left, text));
     }
     print_rate(stream, answer_prefill_rate(s));
     fprintf(stream, " | %s token%s", term_count(s->n_generated, text),

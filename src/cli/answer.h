@@ -81,7 +81,7 @@ bool answer_filled_context(const struct answer *a, const struct generation_optio
 
 /* "load 4 ms | 12 prompt tokens at 3,200/s | 46 tokens at 410/s"; load_s < 0: without it. */
 void answer_print_figures(const struct answer *a, double load_s, FILE *stream);
-double answer_prefill_rate(const struct generation_stats *s); /* tokens per second; 0: none */
+double answer_prefill_rate(const struct generation_stats *s); /* tokens per second; 0: not known */
 double answer_decode_rate(const struct generation_stats *s);
 
 #endif

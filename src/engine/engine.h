@@ -116,8 +116,8 @@ void session_adapt(struct session *s, const struct model_adapters *adapters);
  * where given and generated tokens are computed in two ways (model.h), generated ones are computed
  * again, so that what follows a prompt does not depend on what the session did before. *n_reused
  * (may be NULL): how many were kept. The last position is always computed, its logits are at
- * session_logits. `cancelled` (may be NULL) is polled between chunks; true ends with
- * ERROR_CANCELLED, and what was computed until then stays. */
+ * session_logits. `cancelled` (may be NULL) is polled between layers; true ends with
+ * ERROR_CANCELLED, and the chunks that were whole by then stay. */
 typedef bool engine_cancelled_fn(void *context);
 bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_t *n_reused,
                      engine_cancelled_fn *cancelled, void *context, struct error *e);
@@ -217,13 +217,14 @@ struct generation_options {
     token_report_fn *report;
     void *report_context;
     uint32_t n_top;
-    /* May be NULL: polled between chunks of the prompt and between tokens. */
+    /* May be NULL: polled between layers of the prompt's chunks and between tokens. */
     engine_cancelled_fn *cancelled;
     void *cancelled_context;
 };
 
 struct generation_stats {
     uint32_t n_prompt, n_reused, n_generated;
+    uint32_t n_left;                  /* of n_prompt, not computed: it was cancelled before */
     uint32_t n_drafts, n_drafts_kept; /* proposed, and what was drawn (draft.h) */
     double prefill_s, first_token_s, decode_s;
     enum finish_reason reason;

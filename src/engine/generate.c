@@ -398,6 +398,9 @@ static bool run(struct generation *g, struct session *s, const int32_t *prompt, 
             return false;
         }
         g->stats.reason = FINISH_CANCELLED;
+        g->stats.n_prompt = (uint32_t)n_prompt;
+        g->stats.n_left = (uint32_t)n_prompt - s->cache.n_tokens;
+        g->stats.behind = -1;
         return true;
     }
     g->stats.n_prompt = (uint32_t)n_prompt;

@@ -329,8 +329,9 @@ static void take_new(struct queue *q)
     }
 }
 
-static bool is_cancelled(const struct request *r)
+bool request_is_cancelled(void *context)
 {
+    const struct request *r = context;
     return atomic_load(&r->cancelled) ||
            (r->o.how.cancelled && r->o.how.cancelled(r->o.how.cancelled_context));
 }
@@ -339,7 +340,7 @@ static bool is_cancelled(const struct request *r)
 static void drop_cancelled(struct queue *q, struct sequence **list, const uint32_t *n, bool all)
 {
     for (uint32_t i = *n; i-- > 0;) {
-        if (i < *n && (all || is_cancelled(list[i]->request))) {
+        if (i < *n && (all || request_is_cancelled(list[i]->request))) {
             sequence_finish(q, list[i], FINISH_CANCELLED, -1, NULL);
         }
     }

@@ -133,6 +133,8 @@ void request_answer_over(struct queue *q, struct request *r);
 
 /* False, with an error, for events of queue_free. */
 bool queue_is_open(const struct queue *q, struct error *e);
+/* context: a struct request. Whether nobody waits for it any more. */
+bool request_is_cancelled(void *context);
 /* Makes a new request known to the next step; returns its id. */
 uint64_t request_enter(struct queue *q, struct request *r);
 /* What a stream hands out waits for the token's event; context: the sequence. */

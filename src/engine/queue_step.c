@@ -358,9 +358,15 @@ static void fill(struct queue *q, struct sequence *s, bool beside)
     bool wants_logits = at + n == s->n_tokens;
     double start_s = time_now_s();
     q->part.n_layers = pace_layers(q, phase, beside);
+    q->part.cancelled = request_is_cancelled;
+    q->part.cancelled_context = s->request;
     if (!model_forward_part(en->model, &s->cache, q->scratch, en->pool, en->kernels, phase,
                             s->tokens + at, n, wants_logits ? 1 : 0, q->logits, &q->part, &why)) {
-        sequence_finish(q, s, FINISH_ERROR, -1, &why);
+        if (why.code == ERROR_CANCELLED) {
+            q->chunk_of = NULL; /* the next step drops the request */
+        } else {
+            sequence_finish(q, s, FINISH_ERROR, -1, &why);
+        }
         return;
     }
     double seconds = time_now_s() - start_s;

@@ -83,21 +83,32 @@ static void note_phase(struct session *s, enum model_phase phase)
     }
 }
 
-/* Appends n tokens (at most batch_size); logits of the last n_logits go to `logits`. */
-static bool append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
-                   uint32_t n_logits, float *logits, struct error *e)
+/* Appends n tokens (at most batch_size); logits of the last n_logits go to `logits`. cancelled: as
+ * model_part has it. */
+static bool append_unless(struct session *s, enum model_phase phase, const int32_t *tokens,
+                          uint32_t n, uint32_t n_logits, float *logits,
+                          engine_cancelled_fn *cancelled, void *context, struct error *e)
 {
     const struct engine *en = s->engine;
     uint32_t at = s->cache.n_tokens;
+    struct model_part all = {.n_layers = en->model->config.n_layers,
+                             .cancelled = cancelled,
+                             .cancelled_context = context};
     model_scratch_clock(en->scratch, s->clock);
-    if (!model_forward(en->model, &s->cache, en->scratch, en->pool, en->kernels, phase, tokens, n,
-                       n_logits, logits, e)) {
+    if (!model_forward_part(en->model, &s->cache, en->scratch, en->pool, en->kernels, phase, tokens,
+                            n, n_logits, logits, &all, e)) {
         return false;
     }
     memcpy(s->tokens + at, tokens, n * sizeof *tokens);
     note_phase(s, phase);
     s->n_ahead = 0;
     return true;
+}
+
+static bool append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
+                   uint32_t n_logits, float *logits, struct error *e)
+{
+    return append_unless(s, phase, tokens, n, n_logits, logits, NULL, NULL, e);
 }
 
 bool session_append(struct session *s, enum model_phase phase, const int32_t *tokens, uint32_t n,
@@ -135,17 +146,21 @@ bool session_prefill(struct session *s, const int32_t *tokens, size_t n, uint32_
     if (n_reused) {
         *n_reused = kept;
     }
-    for (size_t at = kept; at < n;) {
-        if (cancelled && cancelled(context)) {
-            return error_set(e, ERROR_CANCELLED, "cancelled after %zu of %zu prompt tokens", at, n);
-        }
+    struct error why = {0};
+    bool goes_on = true;
+    size_t at = kept;
+    while (goes_on && at < n) {
         uint32_t step = n - at < s->engine->batch_size ? (uint32_t)(n - at) : s->engine->batch_size;
-        if (!append(s, MODEL_PREFILL, tokens + at, step, at + step == n ? 1 : 0, s->logits, e)) {
-            return false;
-        }
-        at += step;
+        goes_on = !(cancelled && cancelled(context)) &&
+                  append_unless(s, MODEL_PREFILL, tokens + at, step, at + step == n ? 1 : 0,
+                                s->logits, cancelled, context, &why);
+        at += goes_on ? step : 0;
     }
-    return true;
+    if (!goes_on && why.code != ERROR_NONE && why.code != ERROR_CANCELLED) {
+        return error_set(e, why.code, "%s", why.message);
+    }
+    return goes_on ||
+           error_set(e, ERROR_CANCELLED, "cancelled after %zu of %zu prompt tokens", at, n);
 }
 
 bool session_decode(struct session *s, int32_t token, struct error *e)

@@ -300,7 +300,14 @@ static void run_thread(void *context, int index, int n_threads)
         pass_barrier(f, p);
     }
     for (uint32_t l = f->begin_layer; l < end; l++) {
+        bool asks = f->cancelled && l + 1 < end;
+        if (asks && p.index == 0) {
+            f->heard[l % 2] = f->cancelled(f->cancelled_context);
+        }
         run_layer(f, p, l);
+        if (asks && f->heard[l % 2]) { /* a layer has barriers */
+            return;
+        }
     }
     if (end < n_layers) {
         move_x(f, p, false); /* a layer ends with a barrier */
@@ -448,6 +455,7 @@ bool model_forward_part(const struct model *m, struct model_cache *cache, struct
                         struct model_part *part, struct error *e)
 {
     uint32_t n_layers = m->config.n_layers, begin = part->layer;
+    bool heard[2] = {false};
     if (!check_writes_text(m, e)) {
         return false;
     }
@@ -474,10 +482,17 @@ bool model_forward_part(const struct model *m, struct model_cache *cache, struct
                      .adapted = cache->adapters != NULL,
                      .begin_layer = begin,
                      .end_layer = end,
-                     .x_kept = part->x};
+                     .x_kept = part->x,
+                     .cancelled = part->cancelled,
+                     .cancelled_context = part->cancelled_context,
+                     .heard = heard};
     pass_choose_units(&f, phase);
     if (!pass_run(&f, cache->capacity, e)) {
         return false;
+    }
+    if (heard[0] || heard[1]) {
+        part->layer = 0;
+        return error_set(e, ERROR_CANCELLED, "the pass was cancelled between two layers");
     }
     part->layer = end < n_layers ? end : 0;
     cache->n_tokens += end < n_layers ? 0 : n_tokens;

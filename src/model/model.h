@@ -272,6 +272,10 @@ struct model_part {
     uint32_t layer;    /* the next to run; 0: a pass begins */
     uint32_t n_layers; /* of the next part */
     float *x;          /* [n_tokens, n_embd] between parts */
+    /* Asked between layers, on the caller's thread: true gives the pass up, with ERROR_CANCELLED,
+     * as if it had not begun. NULL: nobody is asked. */
+    bool (*cancelled)(void *context);
+    void *cancelled_context;
 };
 bool model_forward_part(const struct model *m, struct model_cache *cache, struct model_scratch *s,
                         struct pool *pool, const struct kernels *kernels, enum model_phase phase,

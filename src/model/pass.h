@@ -104,6 +104,12 @@ struct pass {
      * before the first and behind the last of them. */
     uint32_t begin_layer, end_layer;
     float *x_kept; /* [n_tokens, n_embd] */
+    /* Asked by thread 0 as a layer begins; all threads read the answer behind its barriers. The
+     * answers of neighbouring layers have places of their own: the next one may come while a slow
+     * thread still reads. NULL: nobody is asked. */
+    bool (*cancelled)(void *context);
+    void *cancelled_context;
+    bool *heard; /* [2] */
 };
 
 struct model_pages {

@@ -187,13 +187,7 @@ static void test_session_errors(void **state)
     assert_non_null(strstr(e.message, "40 tokens"));
     assert_false(session_prefill(s, ids, 0, NULL, NULL, NULL, &e));
     assert_int_equal(e.code, ERROR_USAGE);
-    int polls = 2;
-    assert_false(session_prefill(s, ids, 32, NULL, cancel_later, &polls, &e));
-    assert_int_equal(e.code, ERROR_CANCELLED);
-    assert_int_equal(session_count(s), 16);
-    uint32_t reused = 0;
-    must(session_prefill(s, ids, 32, &reused, NULL, NULL, &e), &e);
-    assert_int_equal(reused, 16);
+    must(session_prefill(s, ids, 32, NULL, NULL, NULL, &e), &e);
     assert_false(session_decode(s, 1, &e));
     assert_int_equal(e.code, ERROR_LIMIT);
     assert_int_equal(session_count(s), 32);
@@ -203,6 +197,47 @@ static void test_session_errors(void **state)
     session_free(s);
     session_free(NULL);
     engine_close(en);
+}
+
+/* Cancelled at any poll: the chunks that were whole stay, and what follows has the bits of a
+ * session in which nothing was. */
+static void test_cancelled_prompts(void **state)
+{
+    (void)state;
+    enum { HEAD = 8, CHUNK = 16, N = HEAD + 2 * CHUNK };
+    struct error e = {0};
+    int32_t ids[N];
+    random_prompt(ids, N);
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        struct engine *en = engine_model_open(
+            &(struct engine_model){0},
+            &(struct engine_options){.n_threads = n_threads, .batch_size = CHUNK});
+        struct session *fresh = session_new(en, &e), *s = session_new(en, &e);
+        int polls = 1 << 20, n_polls, n_within = 0;
+        must(session_prefill(fresh, ids, HEAD, NULL, NULL, NULL, &e), &e);
+        must(session_prefill(fresh, ids, N, NULL, cancel_later, &polls, &e), &e);
+        n_polls = (1 << 20) - polls;
+        assert_true(n_polls > (N - HEAD) / CHUNK); /* not between chunks alone */
+        for (int i = 0; i < n_polls; i++) {
+            must(session_prefill(s, ids, HEAD, NULL, NULL, NULL, &e), &e);
+            polls = i;
+            assert_false(session_prefill(s, ids, N, NULL, cancel_later, &polls, &e));
+            assert_int_equal(e.code, ERROR_CANCELLED);
+            assert_int_equal(polls, -1); /* asked no more */
+            uint32_t count = session_count(s), reused = 0;
+            assert_int_equal((count - HEAD) % CHUNK, 0);
+            assert_true(count < N);
+            n_within += count == HEAD && i > 0;
+            must(session_prefill(s, ids, N, &reused, NULL, NULL, &e), &e);
+            assert_int_equal(reused, count);
+            assert_memory_equal(session_logits(s), session_logits(fresh), N_ROWS * sizeof(float));
+            session_truncate(s, 0);
+        }
+        assert_true(n_within > 0);
+        session_free(s);
+        session_free(fresh);
+        engine_close(en);
+    }
 }
 
 struct answer {
@@ -396,6 +431,9 @@ static void test_cancelling(void **state)
     must(engine_generate(s, prompt, 1, &o, take, NULL, &stats, &e), &e);
     assert_int_equal(stats.reason, FINISH_CANCELLED);
     assert_int_equal(stats.n_generated, 0);
+    assert_int_equal(stats.n_prompt, 1);
+    assert_int_equal(stats.n_left, 1);
+    assert_int_equal(stats.behind, -1);
     session_free(s);
     engine_close(en);
 }
@@ -627,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_prefix_reuse),
         cmocka_unit_test(test_scores_are_those_of_prompts),
         cmocka_unit_test(test_session_errors),
+        cmocka_unit_test(test_cancelled_prompts),
         cmocka_unit_test(test_an_answer),
         cmocka_unit_test(test_padding_rows),
         cmocka_unit_test(test_end_tokens),
