@@ -39,8 +39,13 @@ void answer_catch_end(void)
     struct sigaction action = {.sa_handler = on_end};
     sigemptyset(&action.sa_mask);
     action.sa_flags = (int)SA_RESETHAND; /* the second one does not wait */
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    static const int numbers[] = {SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction before;
+        if (sigaction(numbers[i], NULL, &before) != 0 || before.sa_handler != SIG_IGN) {
+            sigaction(numbers[i], &action, NULL);
+        } /* else it was started to outlive its terminal (nohup) */
+    }
 }
 
 int answer_told_to_end(void)
@@ -318,13 +323,13 @@ void answer_print_figures(const struct answer *a, double load_s, FILE *stream)
     if (load_s >= 0) {
         fprintf(stream, load_s < 0.01 ? "load %.1f ms | " : "load %.0f ms | ", load_s * 1e3);
     }
+    if (s->n_left) {
+        fprintf(stream, "%s of ", term_count(s->n_prompt - s->n_left, text));
+    }
     fprintf(stream, "%s prompt token%s", term_count(s->n_prompt, text),
             s->n_prompt == 1 ? "" : "s");
     if (s->n_reused) {
         fprintf(stream, " (%s reused)", term_count(s->n_reused, text));
-    }
-    if (s->n_left) {
-        fprintf(stream, "%s of ", term_count(s->n_prompt - s->n_left, text));
     }
     print_rate(stream, answer_prefill_rate(s));
     fprintf(stream, " | %s token%s", term_count(s->n_generated, text),

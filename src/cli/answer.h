@@ -16,7 +16,8 @@ void answer_catch_interrupt(bool once);
 bool answer_interrupted(void);
 void answer_forget_interrupt(void);
 /* From now on SIGTERM and SIGHUP are an interrupt that is never forgotten, and answer_told_to_end
- * has its number (0: there was none), so that what is to be kept is written first. */
+ * has its number (0: there was none), so that what is to be kept is written first. One that was
+ * ignored stays so. */
 void answer_catch_end(void);
 int answer_told_to_end(void);
 

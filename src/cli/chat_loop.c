@@ -375,8 +375,12 @@ static bool open_file(struct talk *t, struct talk_file *f, struct error *e)
     if (!chat->session) {
         return true;
     }
-    if (!talk_file_open(f, chat->session, chat->system, false, chat->engine, t->session, e)) {
+    struct talk_wish wish = {.path = chat->session, .system = chat->system, .tools = chat->tools};
+    if (!talk_file_open(f, &wish, chat->engine, t->session, e)) {
         return false;
+    }
+    if (f->other_tools && !chat->quiet) {
+        term_message("%s", f->other_tools);
     }
     if (f->messages) {
         const json_t *first = json_array_get(f->messages, 0);
@@ -396,12 +400,34 @@ static bool open_file(struct talk *t, struct talk_file *f, struct error *e)
     return true;
 }
 
-static void save_file(struct talk *t, const struct talk_file *f)
+static bool save_file(struct talk *t, const struct talk_file *f)
 {
     struct error e = {0};
-    if (t->chat->session && session_count(t->session) > 0 &&
-        !talk_file_save_chat(f, t->session, t->messages, &e)) {
+    bool ok = !t->chat->session || session_count(t->session) == 0 ||
+              talk_file_save_chat(f, t->session, t->messages, &e);
+    if (!ok) {
         t->status = cli_fail(&e);
+    }
+    return ok;
+}
+
+/* To its end. Where the file cannot be written then, a person may go on once: to make room for it,
+ * or to keep the text elsewhere. */
+static void hold_talk(struct talk *t, struct line_reader *reader, const struct talk_file *f)
+{
+    for (bool again = false;; again = true) {
+        loop(t, reader);
+        if (t->at_terminal && !t->answer.output_failed) {
+            t->status = CLI_DONE; /* a person has seen what failed, and left */
+        }
+        if (save_file(t, f) || again || !t->at_terminal || answer_told_to_end() ||
+            t->answer.output_failed) {
+            return;
+        }
+        term_note("the chat is still open: make room and leave again, or /save FILE keeps its text "
+                  "elsewhere; what is not written when you leave again is lost");
+        t->leave = false;
+        answer_forget_interrupt();
     }
 }
 
@@ -452,11 +478,7 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
     if (first_prompt) {
         say(&t, first_prompt);
     }
-    loop(&t, reader);
-    if (t.at_terminal && !t.answer.output_failed) {
-        t.status = CLI_DONE; /* a person has seen what failed, and left */
-    }
-    save_file(&t, &file);
+    hold_talk(&t, reader, &file);
     talk_file_free(&file);
     line_reader_free(reader);
     answer_free(&t.answer);

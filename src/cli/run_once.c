@@ -1,4 +1,5 @@
 /* run_once.c: one prompt and its answer. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -169,17 +170,36 @@ static json_t *messages_of(const struct run *r, const struct talk_file *f, struc
     return messages;
 }
 
-static bool save_session(const struct talk_file *f, const struct session *s, json_t *messages,
-                         const struct answer *a, struct error *e)
+/* What became of the file of --session. */
+struct kept {
+    bool written;
+    struct error why; /* why it could not be */
+};
+
+static void save_session(const struct talk_file *f, const struct session *s, json_t *messages,
+                         const struct answer *a, struct kept *kept)
 {
-    if (session_count(s) == 0) {
-        return true; /* interrupted before anything was computed */
+    if (session_count(s) == 0 || (!messages && a->stats.n_left)) {
+        return; /* interrupted before all of the text was there again: it stays as it is */
     }
-    if (!messages) {
-        return talk_file_save_text(f, s, a->stats.behind, e);
+    if (messages) {
+        json_array_append_new(messages, chat_message_json(a->message));
+        kept->written = talk_file_save_chat(f, s, messages, &kept->why);
+    } else {
+        kept->written = talk_file_save_text(f, s, a->stats.behind, &kept->why);
     }
-    json_array_append_new(messages, chat_message_json(a->message));
-    return talk_file_save_chat(f, s, messages, e);
+}
+
+/* What was said before counts too. */
+static bool check_room(const struct engine *en, const struct talk_file *f,
+                       const struct prompt *prompt, struct error *e)
+{
+    uint32_t size = engine_context_size(en);
+    return !f->was_there || prompt->tokens.n <= size ||
+           error_set(e, ERROR_LIMIT,
+                     "%s of %s and what is said now fill the context of %u tokens: --context-size "
+                     "sets how much fits, and another file begins anew",
+                     f->messages ? "the conversation" : "the text", f->path, size);
 }
 
 /* With the prompt's tokens: draws one answer, or searches. all: as answer_count says. */
@@ -202,10 +222,11 @@ static bool answer_prompt(const struct run *r, struct engine *en, struct session
                         e);
 }
 
-/* Fills all[n] and scores[n]; false on an error. */
+/* Fills all[n] and scores[n]; false on an error. A file that cannot be written is none: the answer
+ * is to be shown all the same. */
 static bool generate(const struct run *r, struct engine *en, bool raw,
                      const struct generation_options *how, struct answer *all, double *scores,
-                     uint32_t n, struct error *e)
+                     uint32_t n, struct kept *kept, struct error *e)
 {
     struct prompt prompt = {0};
     struct prompt_request request = {
@@ -217,7 +238,12 @@ static bool generate(const struct run *r, struct engine *en, bool raw,
         session_adapt(session, &r->adapters.use);
     }
     if (ok && r->o->session) {
-        ok = talk_file_open(&file, r->o->session, r->o->system, raw, en, session, e);
+        struct talk_wish wish = {
+            .path = r->o->session, .system = r->o->system, .tools = r->tools, .raw = raw};
+        ok = talk_file_open(&file, &wish, en, session, e);
+    }
+    if (ok && file.other_tools && !r->o->common.quiet) {
+        term_message("%s", file.other_tools);
     }
     if (ok && !raw) {
         request.messages = messages_of(r, &file, e);
@@ -225,8 +251,11 @@ static bool generate(const struct run *r, struct engine *en, bool raw,
     } else if (ok) {
         ok = raw_prompt(r, en, &file.tokens, &prompt, e);
     }
-    ok = ok && answer_prompt(r, en, session, &request, &prompt, how, all, scores, n, e) &&
-         (!r->o->session || save_session(&file, session, request.messages, all, e));
+    ok = ok && check_room(en, &file, &prompt, e) &&
+         answer_prompt(r, en, session, &request, &prompt, how, all, scores, n, e);
+    if (ok && r->o->session) {
+        save_session(&file, session, request.messages, all, kept);
+    }
     session_free(session);
     talk_file_free(&file);
     prompt_free(&prompt);
@@ -254,6 +283,22 @@ static bool explain_form(const struct answer *a, const struct generation_options
     return true;
 }
 
+/* An exit status: the one that there was, where nothing failed. */
+static int tell_kept(const struct run *r, const struct kept *kept, int status)
+{
+    int number = answer_told_to_end();
+    if (kept->why.code != ERROR_NONE) {
+        return cli_fail(&kept->why);
+    }
+    if (number && !r->o->common.quiet) {
+        term_message("told to end (%s): %s%s", number == SIGHUP ? "SIGHUP" : "SIGTERM",
+                     kept->written ? "what there is of the answer is in "
+                                   : "before there was an answer, so nothing is written to ",
+                     r->o->session);
+    }
+    return status;
+}
+
 int run_once(const struct run *r, const char *name, struct engine *en, bool raw, double start_s)
 {
     struct error e = {0};
@@ -269,6 +314,10 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
         all[i].tools_from = r->o->tools ? input_name(r->o->tools) : NULL;
     }
     answer_catch_interrupt(true);
+    if (r->o->session) {
+        answer_catch_end();
+    }
+    struct kept kept = {0};
     struct generation_options how = run_generation(r);
     struct noted noted = {.tokenizer = engine_tokenizer(en),
                           .logprobs = r->o->logprobs ? json_array() : NULL,
@@ -277,7 +326,7 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
     how.report_context = &noted;
     how.n_top = r->o->n_top;
     how.spm_start = raw && !*r->prompt && !r->o->session;
-    if (!generate(r, en, raw, &how, all, scores, n, &e)) {
+    if (!generate(r, en, raw, &how, all, scores, n, &kept, &e)) {
         if (all->text.len && !json) {
             putchar('\n');
             fflush(stdout);
@@ -301,11 +350,16 @@ int run_once(const struct run *r, const char *name, struct engine *en, bool raw,
                  : held                                ? CLI_DONE
                                                        : CLI_FAILED;
     }
+    fflush(stdout);
+    status = tell_kept(r, &kept, status);
     for (uint32_t i = 0; i < n; i++) {
         answer_free(&all[i]);
     }
     free(all);
     free(scores);
     json_decref(noted.logprobs);
+    if (answer_told_to_end()) {
+        raise(answer_told_to_end()); /* whoever sent it sees that it was heard */
+    }
     return status;
 }

@@ -89,6 +89,58 @@ static bool check_template(const struct talk_file *f, const json_t *was, struct 
         own || given ? "" : name, own ? "leave --chat-template out" : "give the same one to go on");
 }
 
+/* ---- the tools ------------------------------------------------------------------------------- */
+
+static json_t *describe_tools(const json_t *tools)
+{
+    char *text = tools ? json_dumps(tools, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+    json_t *names = json_array(), *tool;
+    size_t i;
+    json_array_foreach(tools, i, tool)
+    {
+        json_t *function = json_object_get(tool, "function");
+        json_t *name = json_object_get(function ? function : tool, "name");
+        json_array_append(names, name);
+    }
+    json_t *digest =
+        json_sprintf("%016llx", (unsigned long long)(text ? digest_number(text, strlen(text)) : 0));
+    free(text);
+    return json_pack("{s:o, s:o}", "names", names, "digest", digest);
+}
+
+static void append_names(struct buf *out, const json_t *names)
+{
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        buf_printf(out, "%s%.100s", i ? ", " : "", name ? name : "?");
+    }
+}
+
+/* The model sees those of this time alone. was: NULL in files of before. */
+static char *tell_other_tools(const struct talk_file *f, const json_t *was)
+{
+    const json_t *before = json_object_get(was, "names"), *now = json_object_get(f->tools, "names");
+    if (!was || json_equal(was, f->tools)) {
+        return NULL;
+    }
+    struct buf text;
+    buf_init(&text, 1 << 16);
+    if (json_equal(before, now)) {
+        buf_printf(&text, "%s was made with other definitions of its tools (", f->path);
+        append_names(&text, before);
+        buf_append_str(&text, "): those of now hold");
+        return buf_take(&text, NULL);
+    }
+    buf_printf(&text, "%s was made with%s", f->path,
+               json_array_size(before) ? " --tools (" : "out --tools");
+    append_names(&text, before);
+    buf_append_str(&text, json_array_size(before) ? ")" : "");
+    buf_append_str(&text, json_array_size(now) ? ", and now the model has others (" : "");
+    append_names(&text, now);
+    buf_append_str(&text, json_array_size(now) ? ")" : ", and now the model has none");
+    return buf_take(&text, NULL);
+}
+
 /* ---- who has it ------------------------------------------------------------------------------ */
 
 static bool take_lock(struct talk_file *f, struct error *e)
@@ -132,6 +184,7 @@ static bool take_note(struct talk_file *f, const struct buf *note, bool raw, uin
     json_t *messages = json_object_get(all, "messages"), *tokens = json_object_get(all, "tokens");
     bool ok;
     if (json_is_array(messages)) {
+        f->other_tools = tell_other_tools(f, json_object_get(all, "tools"));
         ok = raw ? error_set(e, ERROR_USAGE,
                              "%s holds a chat: go on with it without --raw, or name another file",
                              f->path)
@@ -192,11 +245,12 @@ static char *find_place(const char *path, struct error *e)
     return file;
 }
 
-bool talk_file_open(struct talk_file *f, const char *path, const char *system, bool raw,
-                    const struct engine *en, struct session *s, struct error *e)
+bool talk_file_open(struct talk_file *f, const struct talk_wish *wish, const struct engine *en,
+                    struct session *s, struct error *e)
 {
-    *f = (struct talk_file){.path = path, .prompter = engine_prompter(en)};
-    f->file = find_place(path, e);
+    *f = (struct talk_file){
+        .path = wish->path, .prompter = engine_prompter(en), .tools = describe_tools(wish->tools)};
+    f->file = find_place(wish->path, e);
     if (!f->file || !take_lock(f, e)) {
         return false;
     }
@@ -204,16 +258,16 @@ bool talk_file_open(struct talk_file *f, const char *path, const char *system, b
     if (!f->was_there) {
         return true;
     }
-    if (system) {
+    if (wish->system) {
         return error_set(e, ERROR_USAGE,
                          "--system begins a chat, and %s holds one already: leave it out, or name "
                          "another file",
-                         path);
+                         f->path);
     }
     struct buf note;
     buf_init(&note, MAX_NOTE_BYTES);
     bool ok = session_restore(s, f->file, &note, e) &&
-              take_note(f, &note, raw, engine_config(en)->n_vocab, e);
+              take_note(f, &note, wish->raw, engine_config(en)->n_vocab, e);
     buf_free(&note);
     return ok;
 }
@@ -230,7 +284,7 @@ static bool save(const struct talk_file *f, const struct session *s, json_t *not
 bool talk_file_save_chat(const struct talk_file *f, const struct session *s, json_t *messages,
                          struct error *e)
 {
-    json_t *note = json_pack("{s:O}", "messages", messages);
+    json_t *note = json_pack("{s:O, s:O}", "messages", messages, "tools", f->tools);
     json_t *template = describe_template(f->prompter);
     if (template) {
         json_object_set_new(note, "template", template);
@@ -259,7 +313,9 @@ void talk_file_free(struct talk_file *f)
         free(f->lock_path);
     }
     free(f->file);
+    free(f->other_tools);
     json_decref(f->messages);
+    json_decref(f->tools);
     token_list_free(&f->tokens);
     *f = (struct talk_file){0};
 }

@@ -2,7 +2,8 @@
  *
  * The file is the session's (engine/saved.h), and its note is an object of JSON:
  *
- *   {"messages": [...], "template": {"name": "chatml", "digest": "..."}}   of a chat
+ *   {"messages": [...], "template": {"name": "chatml", "digest": "..."},
+ *    "tools": {"names": [...], "digest": "..."}}   of a chat
  *   {"tokens": [...]}     of a text (--raw): all of them, also the last one, which has no keys yet
  *
  * While a process has it, FILE.lock beside it is locked (fcntl(2)), so that none writes over what
@@ -21,18 +22,26 @@ struct talk_file {
     char *file;       /* which file that is, links being followed */
     bool was_there;
     json_t *messages;         /* an array, or NULL */
+    json_t *tools;            /* what the note says of them */
+    char *other_tools;        /* a sentence where the file was made with others; NULL: the same */
     struct token_list tokens; /* of a text */
     const struct prompter *prompter;
     char *lock_path; /* NULL: not locked */
     int lock;
 };
 
-/* Fills the session of the engine, with its adapters, from the file where there is one. raw: a text
- * is wanted, else a chat; system: what --system says, which only a new chat takes. A file that
+/* What a command line wants of a file. */
+struct talk_wish {
+    const char *path, *system; /* system: what --system says, which only a new chat takes */
+    const json_t *tools;       /* of this time, or NULL */
+    bool raw;                  /* a text is wanted, else a chat */
+};
+
+/* Fills the session of the engine, with its adapters, from the file where there is one. A file that
  * could not be written later is told now, and so is one that another process has, or a chat that
  * was made with another template. talk_file_free also after a failure. */
-bool talk_file_open(struct talk_file *f, const char *path, const char *system, bool raw,
-                    const struct engine *en, struct session *s, struct error *e);
+bool talk_file_open(struct talk_file *f, const struct talk_wish *wish, const struct engine *en,
+                    struct session *s, struct error *e);
 /* Writes the session with these messages, or with its text and a token behind it (-1: none): whole,
  * or the old file stays. */
 bool talk_file_save_chat(const struct talk_file *f, const struct session *s, json_t *messages,

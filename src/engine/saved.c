@@ -162,11 +162,13 @@ static bool check_origin(const struct saved *s, const struct engine *en, uint64_
                          path);
     }
     if (h->kv_type != own.kv_type || h->page_bytes != own.page_bytes) {
-        return error_set(
-            e, ERROR_INPUT,
-            "%s was saved with keys and values of another type than %s: say which with "
-            "--kv-type",
-            path, model_kv_name(en->kv_type));
+        const char *was = h->kv_type <= MODEL_KV_Q8_0
+                              ? model_kv_name((enum model_kv_type)h->kv_type)
+                              : "an unknown type";
+        return error_set(e, ERROR_INPUT,
+                         "%s was saved with keys and values in %s, and here they are in %s: "
+                         "--kv-type chooses",
+                         path, was, model_kv_name(en->kv_type));
     }
     if (memcmp(h->kernels, own.kernels, sizeof own.kernels) != 0) {
         return error_set(e, ERROR_INPUT,

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pty
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -87,6 +88,108 @@ class Sessions(Program):
                 self.assertEqual([m["role"] for m in said], ["user", "assistant"])
                 self.assertEqual(said[0]["content"], LINES[0])
 
+    def test_one_answer_ended_from_outside(self):
+        """What there is of it is in the file, and no lock is left."""
+        for number, name in ((signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")):
+            for raw in (True, False):
+                file = self.path / f"once{number}{raw}"
+                process = subprocess.Popen(
+                    [LLLM, "run", "-m", "starter", *(("--raw",) if raw else ()), "--session", str(file),
+                     LINES[1], "--temp", "0", "--ignore-eos"],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                first = process.stdout.read(1)
+                self.assertTrue(first)
+                process.send_signal(number)
+                out, err = process.communicate(timeout=PATIENCE)
+                self.assertEqual(process.returncode, -number, err)
+                self.assertIn(f"told to end ({name}): what there is of the answer is in {file}\n".encode(), err)
+                note = note_of(file.read_bytes())
+                if raw:
+                    self.assertGreater(len(note["tokens"]), 3)
+                else:
+                    self.assertEqual(note["messages"][1]["content"], (first + out).decode())
+                self.assertFalse(file.with_name(file.name + ".lock").exists())
+
+    def limited(self, *options):
+        """Files may have 4 KiB, as on a disk that is full."""
+        return subprocess.run([LLLM, "run", "-m", "starter", *map(str, options)], capture_output=True,
+                              text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+
+    def test_no_room_for_the_file(self):
+        file = self.path / "no-room"
+        want = self.once(self.path / "room", LINES[1])["content"]
+        how = ("--session", file, "--chat-template", self.template, *HOW, LINES[1])
+        done = self.limited("--json", *how)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(json.loads(done.stdout)["content"], want)
+        self.assertIn(str(file), done.stderr)
+        done = self.limited("-q", *how)
+        self.assertEqual((done.returncode, done.stdout), (1, want))
+        self.assertFalse(file.exists())
+
+    def test_no_room_for_a_chat(self):
+        """On a terminal it goes on once."""
+        file, other = self.path / "no-room", self.path / "other.txt"
+        pid, master = pty.fork()
+        if pid == 0:
+            os.environ.update(TERM="dumb", NO_COLOR="1")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            os.execv(LLLM, [LLLM, "run", "-m", "starter", "--session", str(file), *HOW])
+        seen = b""
+
+        def until(words, n=1):
+            nonlocal seen
+            while seen.count(words) < n:
+                seen += os.read(master, 65536)
+
+        until(b">>> ")
+        os.write(master, LINES[0].encode() + b"\n")
+        until(b">>> ", 2)
+        os.write(master, b"\x04")
+        until(b"the chat is still open")
+        until(b">>> ", 3)
+        os.write(master, f"/save {other}\n".encode())
+        until(b">>> ", 4)
+        os.write(master, b"\x04")
+        try:
+            while chunk := os.read(master, 65536):
+                seen += chunk
+        except OSError:  # the other side has closed
+            pass
+        os.close(master)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
+        self.assertEqual(seen.count(b"the chat is still open"), 1)
+        self.assertIn(LINES[0], other.read_text())
+        self.assertFalse(file.exists())
+
+    def test_a_full_conversation(self):
+        for how in ((), ("--raw",)):
+            file = self.path / f"full{len(how)}"
+            how = ("-m", "starter", "--session", file, "--context-size", 128, "--ignore-eos", *how)
+            done = run("run", *how, LINES[1])
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.fails(1, "fill the context of 128 tokens", *how, " Hi, and what else is there?")
+
+    def test_other_tools(self):
+        tools = [{"type": "function", "function": {"name": name, "description": "A tool.", "parameters": {
+            "type": "object", "properties": {"x": {"type": "integer"}}}}} for name in ("add", "sub")]
+        file, both, one, third = (self.path / n for n in ("with-tools", "both.json", "one.json", "third.json"))
+        both.write_text(json.dumps(tools))
+        one.write_text(json.dumps(tools[:1]))
+        tools[0]["function"]["description"] = "Another."
+        third.write_text(json.dumps(tools[:1]))
+        how = ("run", "-m", "starter", "--chat-template", "chatml", "--session", file, "-n", "2", "x")
+        said = [run(*how, *(("--tools", f) if f else ())).stderr
+                for f in (both, both, one, third, None, None, one)]
+        for i, words in enumerate((None, None, "made with --tools (add, sub), and now the model has others (add)",
+                                   "made with other definitions of its tools (add)",
+                                   "made with --tools (add), and now the model has none", None,
+                                   "made without --tools, and now the model has others (add)")):
+            self.assertEqual(said[i].count(" was made with"), words is not None, said[i])
+            self.assertIn(words or "", said[i])
+        self.assertNotIn("made with", run(*how, "-q").stderr)
+
     def chat(self, file, *lines):
         """Messages after these lines in one process."""
         saved = self.path / "saved.json"
@@ -156,7 +259,7 @@ class Sessions(Program):
         self.once(file, "Hello")
         data = file.read_bytes()
         common = ("-m", "starter", "--session", file, "x")
-        self.fails(1, "another type than q8_0", *common, "--kv-type", "q8_0")
+        self.fails(1, "keys and values in f16, and here they are in q8_0", *common, "--kv-type", "q8_0")
         self.fails(1, "its folder is not there", "-m", "starter", "--session",
                    self.path / "no" / "x", "x")
         other = self.path / "text.txt"

@@ -277,7 +277,8 @@ static void test_foreign_files(void **state)
     in_child(save_a_prefix, file_in_folder("foreign", path));
     refuse_with(open_model(2, MODEL_KV_F16, 0), 0, path, ERROR_INPUT, "another model");
     refuse_with(open_model(1, MODEL_KV_F16, 0), 3, path, ERROR_INPUT, "another adapter");
-    refuse_with(open_model(1, MODEL_KV_F32, 0), 0, path, ERROR_INPUT, "another type than f32");
+    refuse_with(open_model(1, MODEL_KV_F32, 0), 0, path, ERROR_INPUT,
+                "keys and values in f16, and here they are in f32");
     refuse_with(open_model(1, MODEL_KV_F16, PAGE), 0, path, ERROR_LIMIT,
                 "has 286 tokens and the context holds 128");
     const char *usual = kernels_select()->name;
