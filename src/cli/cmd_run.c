@@ -413,6 +413,16 @@ static int check_usage(struct run *r, const struct string_list *arguments)
     if (o->beams && not_with_beams) {
         return cli_usage("run", "--beams does not go with %s", not_with_beams);
     }
+    struct buf idle;
+    buf_init(&idle, 1 << 12);
+    if (o->beams && sampling_options_list_idle(&o->sampling, &idle)) {
+        int status = cli_usage("run",
+                               "a beam search looks for the likeliest texts and draws nothing, so "
+                               "--beams does not go with %s",
+                               idle.data);
+        buf_free(&idle);
+        return status;
+    }
     if (o->penalty_given && !o->beams) {
         return cli_usage("run", "--length-penalty is about --beams, which is not given");
     }
@@ -448,6 +458,9 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
     } else if (!(en = open_models(r, &source, &e)) || !take_sampling(r, engine_gguf(en), &e)) {
         status = cli_fail(&e);
     } else {
+        if (!o->beams && !o->common.quiet) {
+            sampling_options_note_idle(&o->sampling, &r->sampling);
+        }
         status = adapters_open(&o->lora, en, &r->adapters, &e)
                      ? with_engine(r, &source, en, start_s)
                      : cli_fail(&e);

@@ -231,6 +231,30 @@ static void print_metadata(const struct gguf *g)
     }
 }
 
+/* What answers take without options for it. */
+static void print_sampling(const struct gguf *g)
+{
+    json_t *all = sampling_recommended_json(g), *v;
+    const char *name, *between = "";
+    if (json_object_size(all)) {
+        print_label("sampling");
+    }
+    json_object_foreach(all, name, v)
+    {
+        printf("%s%s ", between, name);
+        if (json_is_string(v)) {
+            printf("%s", json_string_value(v));
+        } else {
+            printf("%.6g", json_number_value(v));
+        }
+        between = ", ";
+    }
+    if (json_object_size(all)) {
+        printf(" (recommended by the file; lllm run -h lists the options)\n");
+    }
+    json_decref(all);
+}
+
 static void print_facts(const struct facts *f, const struct show_options *o)
 {
     char a[32], b[32];
@@ -287,6 +311,7 @@ static void print_facts(const struct facts *f, const struct show_options *o)
     } else {
         puts("none");
     }
+    print_sampling(f->gguf);
     if (f->has_config) {
         print_memory(f);
     }
@@ -432,6 +457,7 @@ static void print_json(const struct facts *f, const struct show_options *o)
                         json_pack("{s:o, s:o, s:I}", "model", text_or_null(f->vocabulary), "pre",
                                   text_or_null(f->pre), "tokens", (json_int_t)f->n_vocab));
     json_object_set_new(all, "chat_template", text_or_null(f->template));
+    json_object_set_new(all, "sampling", sampling_recommended_json(f->gguf));
     if (o->metadata) {
         json_object_set_new(all, "metadata", metadata_json(f->gguf));
     }

@@ -8,6 +8,7 @@
 
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/term.h"
 
 /* How the options of a command that samples begin. */
 struct sampled_options {
@@ -234,4 +235,38 @@ bool sampling_options_temperature_given(const struct sampling_options *o)
 bool sampling_options_seed_given(const struct sampling_options *o)
 {
     return o->was_given[SEED];
+}
+
+/* What cuts or weighs what there is to draw from; of a draw's luck, the seed. XTC and typical-p may
+ * cut the likeliest, too. */
+bool sampling_options_list_idle(const struct sampling_options *o, struct buf *names)
+{
+    static const uint8_t rows[] = {EXPONENT,     TOP_K,        TOP_P,    MIN_P,          SIGMA,
+                                   MIROSTAT_TAU, MIROSTAT_ETA, ADAPTIVE, ADAPTIVE_DECAY, SEED};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof rows; i++) {
+        if (o->was_given[rows[i]]) {
+            buf_printf(names, "%s--%s", n++ ? ", " : "", sampling_table[rows[i]].name);
+        }
+    }
+    return n > 0;
+}
+
+void sampling_options_note_idle(const struct sampling_options *o, const struct sampling *s)
+{
+    struct buf names;
+    buf_init(&names, 1 << 12);
+    bool greedy = s->temperature <= 0 && s->temperature_range <= 0 && s->n_order == 0 &&
+                  s->xtc_probability <= 0 && (s->typical_p <= 0 || s->typical_p >= 1);
+    if (greedy && (sampling_options_list_idle(o, &names) || o->was_given[MIROSTAT])) {
+        if (o->was_given[MIROSTAT]) {
+            buf_printf(&names, "%s--%s", names.len ? ", " : "", sampling_table[MIROSTAT].name);
+        }
+        bool several = strchr(names.data, ',') != NULL;
+        term_message("the temperature is 0%s, so the likeliest token is taken each time and %s "
+                     "change%s nothing",
+                     o->was_given[TEMP] ? "" : " (which the file recommends; --temp sets another)",
+                     names.data, several ? "" : "s");
+    }
+    buf_free(&names);
 }

@@ -27,6 +27,11 @@ extern const struct option sampling_table[];
 bool sampling_options_take(const struct sampling_options *o, const struct gguf *g,
                            struct arena *arena, struct sampling *s, struct error *e);
 
+/* Appends the names of those given that change nothing where nothing is drawn ("--top-k, --seed");
+ * false where there are none. Mirostat itself is not among them. */
+bool sampling_options_list_idle(const struct sampling_options *o, struct buf *names);
+/* Says on standard error which of those given change nothing, because the temperature is 0. */
+void sampling_options_note_idle(const struct sampling_options *o, const struct sampling *s);
 bool sampling_options_temperature_given(const struct sampling_options *o);
 #define SAMPLING_OPTIONS_MAX_SEED (UINT64_C(1) << 53) /* whole in every program's JSON */
 bool sampling_options_seed_given(const struct sampling_options *o);

@@ -396,6 +396,37 @@ uint32_t memory_plan_answers(const struct gguf *g, const struct engine_options *
                                        : fit_answers(&headers.model, o, &p, room_bytes);
 }
 
+/* Where each beam of a search keeps keys and values of its own, fewer beams: as many as fit with
+ * the context as it is, else with the smallest. False where that does not help. */
+static bool advise_beams(const struct header *h, const struct engine_options *o,
+                         const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
+{
+    uint32_t least =
+        p->context_size < MODEL_PAGE_POSITIONS ? p->context_size : MODEL_PAGE_POSITIONS;
+    const uint32_t contexts[] = {p->context_size, least};
+    for (size_t i = 0; i < sizeof contexts / sizeof *contexts; i++) {
+        struct engine_options fewer = *o;
+        uint32_t fits = 0, beyond = p->n_sequences;
+        while (beyond > fits + 1) {
+            fewer.n_sequences = fits + (beyond - fits) / 2;
+            if (total_with(h, &fewer, contexts[i]) <= room) {
+                fits = fewer.n_sequences;
+            } else {
+                beyond = fewer.n_sequences;
+            }
+        }
+        if (fits) {
+            int n = snprintf(out, out_bytes, "--beams %u", fits);
+            if (i > 0) {
+                n += snprintf(out + n, out_bytes - (size_t)n, " with --context-size %u", least);
+            }
+            snprintf(out + n, out_bytes - (size_t)n, " fits");
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What to do: changes of the options with which the plan fits, the least one first. */
 static void advise(const struct header *h, const struct engine_options *o,
                    const struct memory_plan *p, uint64_t room, char *out, size_t out_bytes)
@@ -444,7 +475,8 @@ static void advise(const struct header *h, const struct engine_options *o,
         snprintf(out, out_bytes,
                  "weights and adapters alone are more: take fewer adapters, or a model in fewer "
                  "bits");
-    } else if (p->has_kv && advise_batch(h, &smaller, p, room, out, out_bytes)) {
+    } else if (p->has_kv && (advise_batch(h, &smaller, p, room, out, out_bytes) ||
+                             advise_beams(h, o, p, room, out, out_bytes))) {
         return;
     } else {
         snprintf(out, out_bytes,

@@ -321,23 +321,25 @@ static void take_sequence(struct gguf_string letters, struct sampling *s)
     }
 }
 
+static bool recommends(const struct gguf *g, const struct field *f, double *x)
+{
+    char key[64];
+    int64_t whole;
+    snprintf(key, sizeof key, "general.sampling.%s", f->key ? f->key : "");
+    const struct gguf_value *v = f->key ? gguf_value_find(g, key) : NULL;
+    if (v && gguf_value_as_i64(v, &whole)) {
+        *x = (double)whole;
+    } else if (!v || !gguf_value_as_f64(v, x)) {
+        return false;
+    }
+    return in_range(f, *x);
+}
+
 void sampling_recommended(const struct gguf *g, struct sampling *s)
 {
     for (size_t i = 0; i < N_FIELDS; i++) {
-        if (!fields[i].key) {
-            continue;
-        }
-        char key[64];
-        snprintf(key, sizeof key, "general.sampling.%s", fields[i].key);
-        const struct gguf_value *v = gguf_value_find(g, key);
         double x;
-        int64_t whole;
-        if (v && gguf_value_as_i64(v, &whole)) {
-            x = (double)whole;
-        } else if (!v || !gguf_value_as_f64(v, &x)) {
-            continue;
-        }
-        if (in_range(&fields[i], x)) {
+        if (recommends(g, &fields[i], &x)) {
             set(s, &fields[i], x);
         }
     }
@@ -499,6 +501,30 @@ static bool special_from_json(const char *name, const json_t *v, struct sampling
         return breakers_from_json(v, s, arena, e);
     }
     return order_from_json(v, s, e);
+}
+
+json_t *sampling_recommended_json(const struct gguf *g)
+{
+    json_t *o = json_object();
+    struct sampling s;
+    sampling_off(&s);
+    sampling_recommended(g, &s);
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        double x;
+        if (recommends(g, &fields[i], &x)) {
+            json_object_set_new(o, fields[i].name,
+                                fields[i].type == FIELD_FLOAT ? json_real(x)
+                                                              : json_integer((json_int_t)x));
+        }
+    }
+    if (s.n_order) {
+        struct buf order;
+        buf_init(&order, 1 << 12);
+        sampling_print_order(&s, &order);
+        json_object_set_new(o, "samplers", json_string(order.data));
+        buf_free(&order);
+    }
+    return o;
 }
 
 json_t *sampling_json(const struct sampling *s)

@@ -102,6 +102,9 @@ void sampling_defaults(struct sampling *s);
  * xtc_threshold, penalty_last_n, penalty_repeat, mirostat, mirostat_tau, mirostat_eta and sequence,
  * as upstream writes them; values out of range are left alone. */
 void sampling_recommended(const struct gguf *g, struct sampling *s);
+/* The same as an object of the fields that sampling_from_json reads: {} where it recommends
+ * nothing. A new reference. */
+json_t *sampling_recommended_json(const struct gguf *g);
 /* Names the field that is out of range. n_vocab 0: ids of the bias are not looked at. */
 bool sampling_check(const struct sampling *s, size_t n_vocab, struct error *e);
 

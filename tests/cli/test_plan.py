@@ -2,6 +2,7 @@
 """Memory planned before a model is loaded: what is printed, and what is refused."""
 import json
 import pathlib
+import re
 import tempfile
 import unittest
 
@@ -85,6 +86,18 @@ class Plan(unittest.TestCase):
         options = [word for word in advice.split() if word[0] == "-" or word[0].isdigit() or
                    word == "q8_0"]
         self.plan("--threads", "1", *options, "--memory", str(least - (1 << 19)))
+
+    def test_fewer_beams(self):
+        how = ("--threads", "1", "--batch-size", "32", "--kv-type", "q8_0", "--memory",
+               str(self.plan("--threads", "1", "--batch-size", "32", "--kv-type", "q8_0", "--beams", "5",
+                             "--context-size", "128")["total_bytes"]))
+        for asked in (("--context-size", "128"), ()):
+            said = self.refused("run", "starter", "hi", *how, *asked, "--beams", "64")
+            self.assertNotIn("fewer bits", said)
+            found = re.search(r": --beams (\d+)( with --context-size (\d+))? fits", said)
+            self.assertTrue(found, said)
+            self.assertEqual(int(found[1]) == 5, bool(asked or found[2]))
+            self.plan(*how, *(asked or (("--context-size", found[3]) if found[3] else ())), "--beams", found[1])
 
     def test_adapters(self):
         """Their bytes are a line of the plan, and are refused before they are read."""

@@ -462,6 +462,8 @@ class Beams(Program):
     def test_refusals(self):
         for words, options in (("temperature above 0", ("--temp", "0.7")),
                                ("mirostat", ("--mirostat", "2")),
+                               ("draws nothing, so --beams does not go with --top-k, --seed",
+                                ("--top-k", "2", "--seed", "4")),
                                ("does not go with --lookup", ("--lookup",)),
                                ("does not go with --session", ("--session", "x"))):
             self.fails(2, words, "-m", "starter", "-p", "x", "--beams", "3", *options)

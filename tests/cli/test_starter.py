@@ -90,6 +90,22 @@ class Answers(WithStarter):
         self.assertEqual(self.answer(*how, stdin=QUESTION).stdout, first)
         self.assertEqual(self.answer(*how).stdout, first)
 
+    @unittest.skipIf(STARTER != OWN, "LLLM_STARTER names a file that is not the built-in model")
+    def test_the_temperature_is_told(self):
+        """The file recommends 0, with which nothing is drawn."""
+        shown = run("show", "starter")
+        self.assertRegex(shown.stdout, r"(?m)^sampling +temperature 0\b.*recommended by the file")
+        self.assertEqual(json.loads(run("show", "starter", "--json").stdout)["sampling"]["temperature"], 0)
+        note = "lllm: the temperature is 0"
+        said = self.answer("--seed", "4", "--top-k", "3").stderr
+        self.assertEqual(said.count(note), 1)
+        self.assertIn("(which the file recommends; --temp sets another), so the likeliest token is taken "
+                      "each time and --top-k, --seed change nothing\n", said)
+        self.assertIn("and --mirostat changes nothing\n", self.answer("--temp", "0", "--mirostat", "2").stderr)
+        for options in ([], ["--seed", "4", "-q"], ["--seed", "4", "--temp", "0.5"],
+                        ["--seed", "4", "--xtc-probability", "0.5"], ["--repeat-penalty", "1.1"]):
+            self.assertNotIn(note, self.answer(*options).stderr, options)
+
     def test_figures_are_on_standard_error(self):
         done = self.answer("--temp", "0")
         self.assertRegex(done.stderr, FIGURES)
