@@ -244,8 +244,8 @@ static int run(const void *options, const struct string_list *arguments)
         } else if (l.text) {
             print_verdict(&l);
         } else {
-            printf("%zu rules, %zu expressions, compiled in %.1f ms\n", size.n_rules, size.n_langs,
-                   ms);
+            printf("%zu rule%s, %zu expression%s, compiled in %.1f ms\n", size.n_rules,
+                   size.n_rules == 1 ? "" : "s", size.n_langs, size.n_langs == 1 ? "" : "s", ms);
         }
         status = l.text && !(l.v.complete && l.v.n_good == l.n) ? CLI_FAILED : cli_flush();
     }
@@ -268,7 +268,7 @@ const struct command cmd_grammar = {
     .examples = "  lllm grammar json.gbnf --text '{\"a\": 1}'\n"
                 "  lllm grammar --regex '\\d{4}-\\d{2}' --text 2026-1\n"
                 "  lllm grammar --json-schema person.json --text '{\"name\": \"Ada\"}'\n"
-                "  echo '[1, 2' | lllm grammar --json-format -f - --json\n",
+                "  echo '{\"a\": [1, 2' | lllm grammar --json-format -f - --json\n",
     .options = table,
     .options_bytes = sizeof(struct grammar_options),
     .run = run,

@@ -20,7 +20,8 @@ struct rerank_options {
 static const struct option table[] = {
     {"query", 0, OPTION_STRING, "TEXT", "what is asked", FIELD(query), 0, 0, 0},
     {"documents", 'f', OPTION_STRING, "FILE",
-     "read the documents from a file, one a line (-: standard input)", FIELD(encode.file), 0, 0, 0},
+     "read the documents from a file, one a line (-: standard input); blank lines are none",
+     FIELD(encode.file), 0, 0, 0},
     {"top", 0, OPTION_U32, "N", "tell the N best alone (0, the default: all)", FIELD(top), 0,
      UINT32_MAX, 0},
     ENCODE_CUT_OPTION("documents"),
@@ -253,6 +254,7 @@ static int run(const void *options, const struct string_list *arguments)
     }
     struct ranking r = {.o = o, .errors = json_array()};
     struct encode_calls calls = {.things = "documents",
+                                 .blanks_are_none = true,
                                  .accept = accept,
                                  .tokens = document_tokens,
                                  .each = judge,
@@ -272,8 +274,9 @@ const struct command cmd_rerank = {
     .arguments = "MODEL --query TEXT [DOCUMENT... | --documents FILE]",
     .description =
         "Prints a line for each document, the best first: its score, # with its number (the\n"
-        "first document or line is #1), its text. With --json there is one object, whose\n"
-        "\"results\" have an \"index\" that counts from 0, as clients of rerankers expect.\n"
+        "first document or line is #1; blank lines are no documents, but count), its text.\n"
+        "With --json there is one object, whose \"results\" have an \"index\" that counts from\n"
+        "0, as clients of rerankers expect.\n"
         "A cross-encoder (a reranker: a model with a head of one score, or of no and yes)\n"
         "reads query and document together, and the score is its probability; it is exact\n"
         "and slow. Of two labels the second is taken for yes, with a warning where it is called\n"

@@ -12,7 +12,7 @@
 enum { N_SLOTS = 4 * QUEUE_MAX_TEXTS };
 
 struct encode_slot {
-    bool over;
+    bool over, blank;
     struct error error; /* code ERROR_NONE: there are numbers */
     float *numbers;
     uint32_t n_rows, n_columns;
@@ -68,7 +68,9 @@ static bool tell(struct encode_job *job, struct error *e)
     size_t index = job->n_told;
     struct encode_slot *slot = &job->slots[index % N_SLOTS];
     bool ok = true;
-    if (slot->error.code == ERROR_NONE) {
+    if (slot->blank) {
+        /* no text of anybody */
+    } else if (slot->error.code == ERROR_NONE) {
         struct encoded t = {.text = &job->texts.items[index],
                             .index = index,
                             .numbers = slot->numbers,
@@ -142,11 +144,38 @@ bool encode_one(struct encode_job *job, const struct token_list *tokens, float *
     return true;
 }
 
+static bool is_blank(const struct input_text *t)
+{
+    size_t n = 0;
+    while (n < t->n && strchr(" \t\r", t->text[n]) && t->text[n]) {
+        n++;
+    }
+    return n == t->n;
+}
+
+static bool passes_over(const struct encode_job *job, const struct input_text *t)
+{
+    return job->calls->blanks_are_none && job->texts.lines && is_blank(t);
+}
+
+static bool has_texts(const struct encode_job *job)
+{
+    size_t i = 0;
+    while (i < job->texts.n && passes_over(job, &job->texts.items[i])) {
+        i++;
+    }
+    return i < job->texts.n;
+}
+
 static void start(struct encode_job *job, size_t index)
 {
     const struct encode_calls *calls = job->calls;
     const struct input_text *t = &job->texts.items[index];
     struct encode_slot *slot = &job->slots[index % N_SLOTS];
+    if (passes_over(job, t)) {
+        slot->over = slot->blank = true;
+        return;
+    }
     struct token_list tokens = {0}, types = {0};
     struct error why = {0};
     bool ok = input_check_text("the text", NULL, t->text, t->n, &why) &&
@@ -200,8 +229,8 @@ static bool open_job(struct encode_job *job, const struct string_list *arguments
         !input_texts(&job->texts, arguments, 1, file, e)) {
         return false;
     }
-    return job->texts.n > 0 || error_set(e, ERROR_INPUT, "%s is empty: there are no %s",
-                                         input_name(file ? file : "-"), calls->things);
+    return has_texts(job) || error_set(e, ERROR_INPUT, "%s is empty: there are no %s",
+                                       input_name(file ? file : "-"), calls->things);
 }
 
 static int finish(struct encode_job *job)

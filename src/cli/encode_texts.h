@@ -68,6 +68,8 @@ struct encoded {
  * of an interrupted program. */
 struct encode_calls {
     const char *things; /* "texts": what errors and the progress bar call them */
+    /* Lines of white space are passed over, each a number among all; else they are texts, too. */
+    bool blanks_are_none;
     /* May refuse the model before any text is read, and fills in how and wants_spans. */
     bool (*accept)(void *context, struct encode_job *job, struct error *e);
     /* NULL: engine_encode_tokens. Else appends the tokens of a text, and where there are some their

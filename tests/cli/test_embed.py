@@ -436,6 +436,21 @@ class Rerank(unittest.TestCase):
                          [place + i * len(self.documents) for i in range(7)])
         self.assertTrue(all(r["score"] == alone[best] for r in results))
 
+    def test_blank_lines(self):
+        """They are no documents; the others keep the numbers of their lines."""
+        path = GOLDEN / "bert-sequence"
+        lines = ["", self.documents[0], " \t", self.documents[1], "", ""]
+        plain = json.loads(run("rerank", path, "--query", self.query, "--json", "-q",
+                               *self.documents[:2]).stdout)["results"]
+        done = run("rerank", path, "--query", self.query, "--json", "-q", stdin="\n".join(lines) + "\r\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([(r["document"], r["score"], r["index"] // 2)
+                          for r in json.loads(done.stdout)["results"]],
+                         [(r["document"], r["score"], r["index"]) for r in plain])
+        done = run("rerank", path, "--query", self.query, stdin="\n \n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there are no documents", done.stderr)
+
     def test_vectors(self):
         for name in EMBEDDERS:
             path = GOLDEN / name

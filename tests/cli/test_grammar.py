@@ -172,6 +172,10 @@ class Window(program.TemporaryFolder):
             self.assertIs(verdict["may_end"], may_end, text)
         done = run("grammar", "--choices", "a,b")
         self.assertRegex(done.stdout, r"^0 rules, \d+ expressions, compiled in [\d.]+ ms\n$")
+        self.assertRegex(run("grammar", "--json-format").stdout, r"^(1 rule|\d+ rules), (1 expression|\d+ expressions), ")
+        example = re.search(r"echo '(.*)' \| lllm grammar --json-format", run("grammar", "-h").stdout)[1]
+        done = run("grammar", "--json-format", "-f", "-", "--json", stdin=example + "\n")
+        self.assertEqual(json.loads(done.stdout)["verdict"], "unfinished")
         # The line end that echo and editors put behind a text is not part of it.
         for text, status in (('[1, 2', 1), ('{"a": 1}\n', 0), ('{"a": 1}\r\n', 0), ('{"a": 1}\n\n', 0)):
             self.assertEqual(run("grammar", "--json-format", "-f", "-", stdin=text).returncode, status)
