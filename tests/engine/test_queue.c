@@ -587,6 +587,44 @@ static void test_cancelling(void **state)
     engine_close(en);
 }
 
+/* Between the layers of a chunk: it leaves nothing, and the same prompt has the same answer. */
+static void test_cancelling_within_a_chunk(void **state)
+{
+    (void)state;
+    struct engine *en = open_random(0, 0);
+    struct client *alone = mem_zalloc(sizeof *alone), *c = mem_zalloc(sizeof *c);
+    int32_t prompt[100];
+    random_prompt(prompt, 100, 10);
+    struct queue *q = client_queue(en, NULL);
+    struct request_options r = long_request(alone, prompt, 100, 20, 1);
+    client_submit(q, &r);
+    client_run(q);
+    queue_free(q);
+    for (int first = 1; first <= 2; first++) { /* the poll before the chunk is number 0 */
+        int polls = first;
+        q = client_queue(en, NULL);
+        r = long_request(c, prompt, 100, 20, 1);
+        r.how.cancelled = after_some;
+        r.how.cancelled_context = &polls;
+        *c = (struct client){0};
+        client_submit(q, &r);
+        client_run(q);
+        assert_int_equal(c->reason, FINISH_CANCELLED);
+        assert_int_equal(c->n, 0);
+        assert_int_equal(figures_of(q).n_prefilled, 0);
+        *c = (struct client){0};
+        r.how.cancelled = NULL;
+        client_submit(q, &r);
+        client_run(q);
+        assert_int_equal(c->figures.stats.n_reused, 0);
+        assert_true(client_same(alone, c));
+        queue_free(q);
+    }
+    free(alone);
+    free(c);
+    engine_close(en);
+}
+
 /* Whoever frees a queue with work in it gets all last events. */
 static void test_an_early_end(void **state)
 {
@@ -706,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_a_known_answer),
         cmocka_unit_test(test_pages_run_out),
         cmocka_unit_test(test_cancelling),
+        cmocka_unit_test(test_cancelling_within_a_chunk),
         cmocka_unit_test(test_an_early_end),
         cmocka_unit_test(test_threads),
     };
