@@ -75,7 +75,8 @@ static bool plan_model(const struct batch_models *m, struct batch_model *model,
     const struct model_source *source = batch_plan_draft(m, model);
     struct gguf *draft = source ? models_open_gguf(source, e) : NULL;
     bool ok = (!source || draft) && measure_adapters(m, model, e);
-    model->parallel = m->o.parallel;
+    uint32_t pass = m->o.common->batch_size; /* as many as share one, where nobody has asked */
+    model->parallel = m->o.parallel ? m->o.parallel : pass && pass < QUEUE_MAX_RUNNING ? pass : 0;
     struct engine_options how = batch_plan_options(m, model);
     how.draft = draft;
     if (ok && !m->o.parallel && m->room_bytes != SYSMEM_UNKNOWN) {
@@ -160,6 +161,44 @@ bool batch_plan_all(struct batch_models *m, struct error *e)
     return ok;
 }
 
+/* Of all models that are used: whether they are loaded side by side. */
+static bool beside(const struct batch_models *m, uint64_t *together_bytes, uint64_t *largest_bytes)
+{
+    *together_bytes = *largest_bytes = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        uint64_t one = is_used(m, &m->items[i]) ? m->items[i].budget_bytes : 0;
+        *together_bytes += one;
+        *largest_bytes = one > *largest_bytes ? one : *largest_bytes;
+    }
+    return m->room_bytes == SYSMEM_UNKNOWN || *together_bytes <= m->room_bytes;
+}
+
+static void print_together(const struct batch_models *m)
+{
+    char together[32], largest[32], room[32];
+    uint64_t together_bytes, largest_bytes;
+    bool all = beside(m, &together_bytes, &largest_bytes);
+    term_bytes(together_bytes, together);
+    if (all) {
+        printf("\nside by side, all %zu models take at most %s\n", m->n_used, together);
+    } else {
+        printf("\nside by side, all %zu models would take %s, and there is room for %s: each is "
+               "loaded\nwhen it fits beside those that are there, else when they are done; the "
+               "largest takes %s\n",
+               m->n_used, together, term_bytes(m->room_bytes, room),
+               term_bytes(largest_bytes, largest));
+    }
+}
+
+static json_t *all_json(const struct batch_models *m, json_t *models)
+{
+    uint64_t together_bytes, largest_bytes;
+    bool all = beside(m, &together_bytes, &largest_bytes);
+    return json_pack("{s:O, s:I, s:I, s:b}", "models", models, "together_bytes",
+                     (json_int_t)together_bytes, "largest_bytes", (json_int_t)largest_bytes,
+                     "side_by_side", (int)all);
+}
+
 bool batch_plan_print(struct batch_models *m, struct error *e)
 {
     struct sysmem machine;
@@ -195,8 +234,9 @@ bool batch_plan_print(struct batch_models *m, struct error *e)
     }
     if (m->o.common->json && ok) { /* of one model as `lllm run --plan` has it */
         json_t *one = json_array_get(all, 0);
-        term_print_json(
-            m->n_used == 1 && one ? json_incref(one) : json_pack("{s:O}", "models", all), true);
+        term_print_json(m->n_used == 1 && one ? json_incref(one) : all_json(m, all), true);
+    } else if (ok && m->n_used > 1) {
+        print_together(m);
     }
     json_decref(all);
     if (ok && why.code != ERROR_NONE) {

@@ -68,8 +68,11 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
             p->n_running ? (uint64_t)p->n_pages * MODEL_PAGE_POSITIONS : p->context_size;
         int n = snprintf(note, sizeof note, "%s tokens as %s", term_count(n_tokens, context),
                          model_kv_name(p->kv_type));
-        if (p->n_running) {
-            snprintf(note + n, sizeof note - (size_t)n, ", %u answers of up to %s at once",
+        if (p->n_running) { /* which have it whole each, or share what there is */
+            bool whole = n_tokens >= (uint64_t)p->n_running * p->context_size;
+            snprintf(note + n, sizeof note - (size_t)n,
+                     whole ? ", %u answers of up to %s at once"
+                           : " that up to %u answers share, each of up to %s",
                      p->n_running, term_count(p->context_size, context));
         }
         print_row("keys and values", p->kv_bytes, note);

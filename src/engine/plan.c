@@ -132,6 +132,9 @@ static bool choose_sizes(const struct model_config *c, const struct engine_optio
     if (o->batch_size == 0) {
         p->batch_size = fit_batch(c, p);
     }
+    if (p->has_kv && o->n_running > p->batch_size) { /* each answer has a row of a step */
+        p->batch_size = o->n_running < MODEL_MAX_JOINT ? o->n_running : MODEL_MAX_JOINT;
+    }
     return true;
 }
 
@@ -304,10 +307,13 @@ const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_T
         rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES], sequences[64] = "", keys[160] = "",
                                                         draft[64] = "", adapters[64] = "";
     if (p->n_pages > model_pages_for(p->context_size)) { /* else the least of a queue */
+        uint64_t n_tokens = (uint64_t)p->n_pages * MODEL_PAGE_POSITIONS;
+        bool whole = n_tokens >= (uint64_t)p->n_running * p->context_size;
         snprintf(keys, sizeof keys,
-                 "keys and values of %llu tokens for %u answers at once (%s) %s, ",
-                 (unsigned long long)p->n_pages * MODEL_PAGE_POSITIONS, p->n_running,
-                 model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
+                 whole ? "keys and values of %llu tokens for %u answers at once (%s) %s, "
+                       : "keys and values of %llu tokens that up to %u answers share (%s) %s, ",
+                 (unsigned long long)n_tokens, p->n_running, model_kv_name(p->kv_type),
+                 size_text_write(p->kv_bytes, kv));
     } else if (p->has_kv) {
         if (p->n_sequences > 1) {
             snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);

@@ -152,6 +152,13 @@ class Plan(unittest.TestCase):
         self.assertTrue(small["fits"])
         self.assertLessEqual(small["total_bytes"], 40 << 20)
         self.assertLess(small["kv_cache_tokens"], 64 * 768)
+        shared = self.ok(*how, "--plan", "--memory", "40M")
+        n_tokens = f"{small['kv_cache_tokens']:,}"
+        self.assertIn(f"{n_tokens} tokens as f16 that up to {small['parallel']} answers share, each "
+                      "of up to 768\n", shared)
+        said = run(*how, "--memory", "40M", "-v", "-n", "1").stderr
+        self.assertIn(f"of {small['kv_cache_tokens']} tokens that up to {small['parallel']} answers "
+                      "share (f16) ", said)
         done = run(*how, "--plan", "--json", "--memory", "16M")
         self.assertEqual(done.returncode, 1)
         self.assertFalse(json.loads(done.stdout)["plan"]["fits"])
@@ -163,11 +170,31 @@ class Plan(unittest.TestCase):
             lines = pathlib.Path(folder) / "lines.jsonl"
             lines.write_text('{"prompt": "x"}\n{"prompt": "x", "model": "other"}')
             two = ("batch", "starter", "--models", f"other={LLAMA}", "--plan", "--input", lines)
-            plans = json.loads(self.ok(*two, "--json"))["models"]
+            told = json.loads(self.ok(*two, "--json"))
+            plans = told["models"]
             self.assertEqual([p["model"] for p in plans], ["starter", LLAMA])
             self.assertIn(f"\n{LLAMA}\nweights ", self.ok(*two))
+            sizes = [p["plan"]["total_bytes"] for p in plans]
+            self.assertEqual([told[k] for k in ("together_bytes", "largest_bytes", "side_by_side")],
+                             [sum(sizes), max(sizes), True])
+            self.assertIn("side by side, all 2 models take at most ", self.ok(*two))
+            less = ("--memory", str(max(sizes)))
+            self.assertIs(json.loads(self.ok(*two, "--json", *less))["side_by_side"], False)
+            self.assertRegex(self.ok(*two, *less), "all 2 models would take .* and there is room for")
             lines.write_text('{"prompt": "x"}')
             self.assertIn("plan", json.loads(self.ok(*two, "--json")))
+
+    def test_more_answers_than_a_step_had_tokens(self):
+        how = ("batch", "starter", "--temp", "1", "--seed", "1", "-n", "9", "--json")
+        prompts = ("--prompts", *(f"What is {i}?" for i in range(40)))
+        usual = json.loads(self.ok(*how, *prompts))
+        for more in (("--parallel", "32", "--batch-size", "16"), ("--batch-size", "16")):
+            plan = json.loads(self.ok(*how, *more, "--plan"))["plan"]
+            n = 32 if "--parallel" in more else 16
+            self.assertEqual((plan["batch"], plan["parallel"]), (n, n))
+            got = json.loads(self.ok(*how, *more, *prompts))
+            self.assertEqual(got["figures"]["parallel"], n)
+            self.assertEqual(got["results"], usual["results"])
 
     def test_as_many_answers_as_fit(self):
         how = ("batch", "starter", "--threads", "1", "--temp", "0", "--seed", "1", "-n",
