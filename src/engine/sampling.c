@@ -186,7 +186,10 @@ bool sampling_check(const struct sampling *s, size_t n_vocab, struct error *e)
     for (size_t i = 0; i < N_FIELDS; i++) {
         double x = get(s, &fields[i]);
         if (!in_range(&fields[i], x)) { /* a NaN too */
-            return error_set(e, ERROR_USAGE, "%s is %g, and must be between %g and %g",
+            return error_set(e, ERROR_USAGE,
+                             fields[i].type == FIELD_FLOAT
+                                 ? "%s is %g, and must be between %g and %g"
+                                 : "%s is %.0f, and must be between %.0f and %.0f",
                              fields[i].words, x, fields[i].least, fields[i].most);
         }
     }
@@ -358,8 +361,12 @@ static bool number_from_json(const struct field *f, const json_t *v, struct samp
     double x = json_number_value(v);
     bool whole = f->type == FIELD_FLOAT || json_is_integer(v) || x == floor(x);
     if (!json_is_number(v) || !whole || !in_range(f, x)) {
-        return error_set(e, ERROR_USAGE, "\"%s\" must be a%s number between %g and %g", f->name,
-                         f->type == FIELD_FLOAT ? "" : " whole", f->least, f->most);
+        return f->type == FIELD_FLOAT
+                   ? error_set(e, ERROR_USAGE, "\"%s\" must be a number between %g and %g", f->name,
+                               f->least, f->most)
+                   : error_set(e, ERROR_USAGE,
+                               "\"%s\" must be a whole number between %.0f and %.0f", f->name,
+                               f->least, f->most);
     }
     set(s, f, x);
     return true;

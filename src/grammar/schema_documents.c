@@ -195,7 +195,10 @@ static bool register_below(struct compiler *c, uint32_t schema)
     }
     if (!json_is_object(v)) {
         return schema_fail(c, ERROR_INPUT, schema, NULL,
-                           "a schema is an object, true or false; this is none of them");
+                           json_is_array(v)
+                               ? "a schema is an object, true or false; an array of schemas, which "
+                                 "draft 7 has in \"items\", is \"prefixItems\" now"
+                               : "a schema is an object, true or false; this is none of them");
     }
     if (!register_names(c, schema) || !keywords_check(c, schema)) {
         return false;

@@ -452,6 +452,7 @@ static void test_json(void **state)
         {"{\"temperature\": \"hot\"}", "\"temperature\""},
         {"{\"temperature\": -1}", "between 0 and 100"},
         {"{\"top_k\": 1.5}", "whole"},
+        {"{\"top_k\": -3}", "must be a whole number between 0 and 16777216"},
         {"{\"seed\": 1.5}", "\"seed\""},
         {"{\"logit_bias\": {\"x\": 1}}", "no token id"},
         {"{\"logit_bias\": {\"99999999999\": 1}}", "no token id"},

@@ -113,7 +113,9 @@ static void test_sentences(void **state)
         {"{\"additionalItems\": false}", "#/additionalItems: is no keyword of draft 2020-12"},
         {"{\"properties\": {\"a\": {\"nullable\": true}}}",
          "#/properties/a/nullable: is no keyword"},
-        {"{\"items\": [true]}", "#/items: a schema is an object"},
+        {"{\"items\": [true]}",
+         "#/items: a schema is an object, true or false; an array of schemas, "
+         "which draft 7 has in \"items\", is \"prefixItems\" now"},
         {"{\"$schema\": \"http://x.org/s\"}", "#/$schema: \"http://x.org/s\" is no dialect"},
         {"{\"$id\": \"a#b\"}", "#/$id: an address with a fragment"},
         {"{\"$defs\": {\"a\": {\"$id\": \"http://x/\"}, \"b\": {\"$id\": \"http://x/\"}}}",
