@@ -25,9 +25,10 @@ enum { BATCH_TEXT_MAX_BYTES = 1 << 28 };
 struct batch_options {
     struct common_options common;
     struct sampling_options sampling;
-    const char *model, *input, *output, *format, *system, *tools, *chat_template, *draft;
-    bool prompts, raw, thinking, no_thinking, force, lookup, plan;
-    uint32_t max_tokens, parallel;
+    const char *model, *input, *output, *format, *system, *tools, *tool_choice, *chat_template,
+        *draft;
+    bool prompts, raw, thinking, no_thinking, force, lookup, plan, ignore_eos, logprobs;
+    uint32_t max_tokens, parallel, n_top;
     struct string_list stop, lora, models, modules;
     struct constrain_options form;
 };
@@ -51,12 +52,12 @@ struct batch {
     double load_s;              /* of all models */
     struct progress bar;
     bool stopping;
-    size_t n_resumed;
-    size_t n_full;           /* answers that ended where the context did */
-    uint32_t full_context;   /* the largest of those contexts */
-    struct strmap *told;     /* digests of schemas and tools whose slips were told */
-    struct arena *told_keys; /* what it has its keys from */
-    struct error failure;    /* of the run itself */
+    size_t n_resumed, n_resumed_answers; /* prompts, and what they have */
+    size_t n_full;                       /* answers that ended where the context did */
+    uint32_t full_context;               /* the largest of those contexts */
+    struct strmap *told;                 /* digests of schemas and tools whose slips were told */
+    struct arena *told_keys;             /* what it has its keys from */
+    struct error failure;                /* of the run itself */
     double start_s;
     int64_t began_unix_s;
 };

@@ -140,14 +140,15 @@ json_t *batch_describe(const struct batch *b, struct error *e)
     const struct batch_options *o = b->o;
     struct sampling how = b->defaults.sampling;
     how.seed = 0;
-    json_t *run =
-        json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:b, s:i, s:o}", "models",
-                  describe_models(b), "kernels", kernels_select()->name, "kv_type",
-                  model_kv_name(o->common.kv_type), "sampling", sampling_json(&how), "template",
-                  describe_template(o->chat_template), "system", text_or_null(o->system), "tools",
-                  b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop",
-                  texts_json(&o->stop), "json", (int)b->lines.json, "raw", (int)o->raw, "thinking",
-                  (int)b->defaults.thinking, "form", describe_form(&o->form));
+    json_t *run = json_pack(
+        "{s:o, s:s, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:b, s:i, s:o, s:O?, s:b, s:b, s:i}",
+        "models", describe_models(b), "kernels", kernels_select()->name, "kv_type",
+        model_kv_name(o->common.kv_type), "sampling", sampling_json(&how), "template",
+        describe_template(o->chat_template), "system", text_or_null(o->system), "tools",
+        b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop", texts_json(&o->stop),
+        "json", (int)b->lines.json, "raw", (int)o->raw, "thinking", (int)b->defaults.thinking,
+        "form", describe_form(&o->form), "tool_choice", b->defaults.tool_choice, "ignore_eos",
+        (int)o->ignore_eos, "logprobs", (int)o->logprobs, "top", (int)o->n_top);
     if (!describe_adapters(b, run, e)) {
         json_decref(run);
         return NULL;

@@ -20,6 +20,7 @@ struct reading {
     const char *form; /* the field that says what the answer looks like */
     bool line_tools;  /* the line brings its own */
     bool no_logprobs; /* it says so */
+    bool own_top;     /* and how many of the likeliest */
     const char *most; /* the field that says how many tokens there may be */
 };
 
@@ -107,7 +108,9 @@ static bool check_roles(const json_t *messages, struct error *e)
 static bool read_messages(const json_t *v, struct reading *in, struct error *e)
 {
     if (!json_is_array(v) || json_array_size(v) == 0) {
-        return error_set(e, ERROR_INPUT, "\"messages\" must be an array of messages");
+        return error_set(e, ERROR_INPUT,
+                         json_is_array(v) ? "\"messages\" has no message"
+                                          : "\"messages\" must be an array of messages");
     }
     if (!check_roles(v, e)) {
         return false;
@@ -147,7 +150,9 @@ static bool read_tool_choice(const json_t *v, struct reading *in, struct error *
     if (!tool_choice_read(v, &choice, &name, &why)) {
         return error_set(e, ERROR_INPUT, "\"tool_choice\" %s", why.message);
     }
+    json_decref(in->r->tool_choice);
     in->r->tool_choice = json_deep_copy(v);
+    in->r->usual_choice = false;
     if (choice != TOOL_CHOICE_NONE && choice != TOOL_CHOICE_AUTO) {
         needs_template(in);
     }
@@ -329,6 +334,7 @@ static bool read_logprobs(const json_t *v, struct reading *in, struct error *e)
 static bool read_top_logprobs(const json_t *v, struct reading *in, struct error *e)
 {
     in->r->logprobs = true;
+    in->own_top = true;
     return read_u32(v, 0, LOGPROBS_MAX_TOP, in, &in->r->n_top, e);
 }
 
@@ -483,6 +489,21 @@ static bool read_field(const json_t *v, struct reading *in, struct error *e)
            not_known(in->field, e);
 }
 
+/* The choice of the options is for lines with tools, whose own form comes before it. */
+static void drop_usual_choice(struct reading *in)
+{
+    struct batch_request *r = in->r;
+    enum tool_choice choice;
+    const char *name;
+    if (r->usual_choice &&
+        (!r->tools || (in->form && tool_choice_read(r->tool_choice, &choice, &name, NULL) &&
+                       choice != TOOL_CHOICE_NONE))) {
+        json_decref(r->tool_choice);
+        r->tool_choice = NULL;
+        r->usual_choice = false;
+    }
+}
+
 /* Tools, choices among them and forms, which may come in any order. */
 static bool check_calls(const struct reading *in, struct error *e)
 {
@@ -527,10 +548,11 @@ static bool read_fields(const json_t *body, struct reading *in, struct error *e)
         return error_set(e, ERROR_INPUT, "\"%s\" is a field of /v1/chat/completions",
                          in->r->prompt ? in->r->of_template : "messages");
     }
-    if (in->no_logprobs && in->r->n_top > 0) { /* as OpenAI has it */
+    if (in->no_logprobs && in->own_top && in->r->n_top > 0) { /* as OpenAI has it */
         return error_set(e, ERROR_INPUT, "\"top_logprobs\" needs \"logprobs\": true");
     }
     in->r->logprobs = in->r->logprobs && !in->no_logprobs;
+    drop_usual_choice(in);
     return check_calls(in, e) && sampling_from_json(body, &in->r->sampling, in->arena, e);
 }
 
@@ -544,11 +566,16 @@ static bool is_word(const json_t *v, const char *word)
 static const json_t *body_of(const json_t *line, struct batch_request *r, struct error *e)
 {
     const json_t *body = json_object_get(line, "body");
-    if (!body) {
+    const json_t *url = json_object_get(line, "url");
+    if (!body && !url && !json_object_get(line, "method")) {
         return line;
     }
-    const json_t *url = json_object_get(line, "url");
     r->openai = true;
+    if (!body) {
+        error_set(e, ERROR_INPUT,
+                  "there is no \"body\", which has the request in OpenAI's batch files");
+        return NULL;
+    }
     r->continues = url && is_word(url, "/v1/completions");
     const char *name;
     json_t *v;
@@ -570,6 +597,9 @@ static const json_t *body_of(const json_t *line, struct batch_request *r, struct
                   "lllm rerank have commands of their own)");
     } else if (!json_is_object(body)) {
         error_set(e, ERROR_INPUT, "\"body\" must be an object");
+    } else if (!r->id) {
+        error_set(e, ERROR_INPUT,
+                  "\"custom_id\" is missing: results could not be matched to their lines");
     } else {
         return body;
     }
@@ -634,13 +664,16 @@ bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
 {
     struct reading in = {.arena = arena, .r = r, .forms = forms, .models = models};
     json_error_t why;
-    json_t *object = json_loadb(line->text, line->n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
+    json_t *object = json_loadb(line->text, line->n,
+                                JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!json_is_object(object)) {
         if (!object) {
             return input_json_error(&why, e);
         }
         json_decref(object);
-        return error_set(e, ERROR_INPUT, "JSON, but no object");
+        return error_set(e, ERROR_INPUT,
+                         "a line of JSON is an object, such as {\"prompt\": \"...\"}, and this is "
+                         "none; --format text takes lines as prompts");
     }
     const json_t *body = read_id(object, r, e) ? body_of(object, r, e) : NULL;
     size_t depth = depth_of(line);

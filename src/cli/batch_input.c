@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/chat_input.h"
 #include "cli/sampling_options.h"
@@ -15,6 +16,17 @@ static bool is_blank(const char *text, size_t n)
     return i == n;
 }
 
+static char first_letter(const struct batch_lines *b)
+{
+    const struct batch_line *line = b->items;
+    for (size_t i = 0; b->n && i < line->n; i++) {
+        if (line->text[i] != ' ' && line->text[i] != '\t') {
+            return line->text[i];
+        }
+    }
+    return 0;
+}
+
 /* By the file's name, so that a bad first line is one bad line; else by the first line. */
 static bool is_json(const char *file, const struct batch_lines *b)
 {
@@ -22,16 +34,74 @@ static bool is_json(const char *file, const struct batch_lines *b)
     size_t n = strlen(file);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t k = strlen(endings[i]);
-        if (n > k && strcmp(file + n - k, endings[i]) == 0) {
+        if (n > k && strcasecmp(file + n - k, endings[i]) == 0) {
             return true;
         }
     }
-    for (size_t i = 0; b->n && i < b->items[0].n; i++) {
-        if (b->items[0].text[i] != ' ' && b->items[0].text[i] != '\t') {
-            return b->items[0].text[i] == '{';
-        }
+    return first_letter(b) == '{';
+}
+
+/* Lines in place of those that are there: the elements of an array. */
+static void take_elements(struct batch_lines *b, const json_t *array)
+{
+    json_t *one;
+    size_t i;
+    b->parts = arena_new();
+    b->n = json_array_size(array);
+    b->items = mem_resize(b->items, (b->n + 1) * sizeof *b->items);
+    json_array_foreach(array, i, one)
+    {
+        json_t *line = json_is_string(one) ? json_pack("{s:O}", "prompt", one) : json_incref(one);
+        char *text = json_dumps(line, JSON_COMPACT | JSON_ENCODE_ANY);
+        size_t n = text ? strlen(text) : 0;
+        b->items[i] = (struct batch_line){arena_strndup(b->parts, text ? text : "", n), n, i + 1};
+        free(text);
+        json_decref(line);
     }
-    return false;
+}
+
+/* "[INST] ..." may be a prompt; what has an object or a text behind the bracket is none. */
+static bool means_array(const char *text, size_t n)
+{
+    const char *end = text + n, *at = memchr(text, '[', n);
+    for (at = at ? at + 1 : end; at < end && strchr(" \t\r\n", *at);) {
+        at++;
+    }
+    return at < end && (*at == '{' || *at == '"');
+}
+
+/* What takes several lines: an array, which is welcome, or an object, which is not. */
+static bool read_several(struct batch_lines *b, struct error *e)
+{
+    const struct buf *all = &b->texts.data;
+    const char *begin = b->items[0].text;
+    size_t n = (size_t)(all->data + all->len - begin);
+    json_error_t why;
+    if (first_letter(b) == '[') {
+        json_t *array = json_loadb(begin, n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
+        if (!array && !b->json && means_array(begin, n)) {
+            input_json_error(&why, e);
+            return error_prefix(
+                e, "%s, read as an array (--format text: as lines of text): ", b->name);
+        }
+        if (array) {
+            take_elements(b, array);
+            b->json = true;
+        }
+        json_decref(array);
+        return true;
+    }
+    json_t *alone = json_loadb(begin, b->items[0].n, JSON_ALLOW_NUL, NULL);
+    json_t *object = alone || !b->json
+                         ? NULL
+                         : json_loadb(begin, n, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, NULL);
+    bool spread = object != NULL;
+    json_decref(alone);
+    json_decref(object);
+    return !spread || error_set(e, ERROR_INPUT,
+                                "%s: the first object goes over several lines, and there is to be "
+                                "one object a line, or one array of them (jq -c . writes lines)",
+                                b->name);
 }
 
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
@@ -54,12 +124,16 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
         }
     }
     b->json = format == BATCH_JSONL || (format == BATCH_AUTO && file && is_json(file, b));
+    if (file && b->n && format != BATCH_TEXT && !read_several(b, e)) {
+        return false;
+    }
     return b->n > 0 || error_set(e, ERROR_INPUT, "%s has no prompts", b->name);
 }
 
 void batch_lines_free(struct batch_lines *b)
 {
     free(b->items);
+    arena_free(b->parts);
     input_texts_free(&b->texts);
     *b = (struct batch_lines){0};
 }
@@ -113,6 +187,11 @@ bool batch_request_read(const struct batch_lines *b, size_t index, const struct 
                                 .n_answers = 1};
     r->sampling.seed = d->seed + d->n_before[index];
     r->tools = d->tools ? json_incref(d->tools) : NULL;
+    r->tool_choice = d->tool_choice ? json_incref(d->tool_choice) : NULL;
+    r->usual_choice = d->tool_choice != NULL;
+    r->ignore_end = d->ignore_end;
+    r->logprobs = d->logprobs;
+    r->n_top = d->n_top;
     r->grammar = d->grammar ? grammar_hold(d->grammar) : NULL;
     r->n_stop = d->n_stop;
     r->stop = arena_alloc(arena, (d->n_stop + 1) * sizeof *r->stop);

@@ -18,6 +18,7 @@ struct batch_lines {
     size_t n;
     bool json; /* each is a JSON object */
     const char *name;
+    struct arena *parts; /* has the elements of an array, whose lines they are; or NULL */
     struct input_texts texts;
 };
 
@@ -25,7 +26,8 @@ enum batch_format { BATCH_AUTO, BATCH_TEXT, BATCH_JSONL };
 
 /* The arguments from `first` on (file NULL), or the lines of a file ("-": standard input); empty
  * ones are passed over. BATCH_AUTO: JSON where the name ends with .jsonl or .ndjson, or the first
- * line begins with "{". */
+ * line begins with "{". A file that is one JSON array, and not said to be text, has a line for each
+ * element; a text among them is a prompt. */
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
                       const char *file, enum batch_format format, struct error *e);
 void batch_lines_free(struct batch_lines *b);
@@ -70,9 +72,12 @@ struct batch_defaults {
     const uint64_t *n_before; /* [lines] the answers to all lines before each */
     const char *system;       /* NULL: none */
     json_t *tools;            /* NULL: none; borrowed */
+    json_t *tool_choice;      /* of lines that have tools; NULL: none; borrowed */
     uint32_t max_tokens;      /* 0: until the context is full */
     const char *const *stop;
     size_t n_stop;
+    bool ignore_end, logprobs;
+    uint32_t n_top;
     enum prompter_thinking thinking;
 };
 
@@ -91,6 +96,7 @@ struct batch_request {
     json_t *messages;        /* always there: of a prompt, the conversation that asks it */
     json_t *tools;           /* or NULL */
     json_t *tool_choice;     /* or NULL */
+    bool usual_choice;       /* which is that of the options */
     bool one_call;           /* at most one a turn */
     json_t *variables;       /* further ones of the chat template, or NULL */
     const char *of_template; /* the first of its fields that take a chat template, or NULL */

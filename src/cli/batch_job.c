@@ -127,7 +127,9 @@ static bool hold_calls(struct batch_job *j, struct error *e)
     j->holds_calls = true;
     bool of_file = r->tools == j->batch->defaults.tools;
     return g || (of_file ? error_prefix(e, "%s: ", input_name(j->batch->o->tools))
-                         : error_prefix(e, "\"%s\": ", r->tool_choice ? "tool_choice" : "tools"));
+                 : r->usual_choice
+                     ? error_prefix(e, "--tool-choice: ")
+                     : error_prefix(e, "\"%s\": ", r->tool_choice ? "tool_choice" : "tools"));
 }
 
 static bool chat_prompt(struct batch_job *j, struct error *e)

@@ -133,14 +133,20 @@ static bool add_module(struct batch_models *m, const char *argument, struct erro
     struct error why = {0};
     size_t at;
     bool twice = batch_models_module(m, module.name, &at, NULL);
-    module.path = twice ? NULL : adapters_argument(equals + 1, &module.strength, &why);
+    bool of_model = find_name(m, module.name) < m->n_names; /* and "model" may mean either */
+    module.path = twice || of_model ? NULL : adapters_argument(equals + 1, &module.strength, &why);
     if (!module.path) {
         bool set = twice ? error_set(e, ERROR_USAGE, "--lora-modules gives the name \"%s\" twice",
                                      module.name)
-                         : error_set(e, why.code,
-                                     "--lora-modules %.200s: what stands behind the "
-                                     "last = must be a number from -%d to %d",
-                                     argument, ADAPTERS_MAX_STRENGTH, ADAPTERS_MAX_STRENGTH);
+                   : of_model
+                       ? error_set(e, ERROR_USAGE,
+                                   "--lora-modules gives an adapter the name \"%s\", which is that "
+                                   "of a model",
+                                   module.name)
+                       : error_set(e, why.code,
+                                   "--lora-modules %.200s: what stands behind the "
+                                   "last = must be a number from -%d to %d",
+                                   argument, ADAPTERS_MAX_STRENGTH, ADAPTERS_MAX_STRENGTH);
         free(module.name);
         return set;
     }
@@ -311,6 +317,12 @@ static bool open_engine(const struct batch_models *m, const struct batch_model *
 static bool fill_engine(const struct batch_models *m, const struct batch_model *model,
                         struct batch_engine *b, struct error *e)
 {
+    if (!model->plan.has_kv) {
+        return error_set(e, ERROR_UNSUPPORTED,
+                         "%s is an encoder, which writes no text: it serves `lllm embed` and, with "
+                         "a classification head, `lllm classify`",
+                         model->source.name);
+    }
     if (!open_engine(m, model, b, e)) {
         return false;
     }

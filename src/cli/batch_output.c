@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "cli/cli.h"
 #include "cli/term.h"
 
-enum { JOURNAL_VERSION = 4 };
+enum { JOURNAL_VERSION = 5 };
 static const double sync_every_s = 2; /* a crash of the machine loses at most so much work */
 
 /* A result, a line of JSON: in the journal where there is one, else in memory until it is told. */
@@ -29,7 +30,7 @@ struct batch_output {
     bool whole;
     const uint64_t *digests; /* [n] of the prompts */
     struct kept *results;    /* [n] */
-    size_t n, n_done, n_errors, n_told, n_unreadable;
+    size_t n, n_done, n_answers, n_errors, n_told, n_unreadable;
     struct batch_ends ends;
     int journal; /* -1: none */
     uint64_t journal_bytes;
@@ -49,12 +50,14 @@ static void note_end(struct batch_output *o, const json_t *answer)
 }
 
 /* In our shape, and in that of OpenAI's batch files. */
-static void note_ends(struct batch_output *o, const json_t *result)
+static void note_answers(struct batch_output *o, const json_t *result)
 {
     json_t *body = json_object_get(json_object_get(result, "response"), "body"), *choice;
+    const json_t *choices = json_object_get(body ? body : result, "choices");
     size_t i;
+    o->n_answers += choices ? json_array_size(choices) : 1;
     note_end(o, result);
-    json_array_foreach(json_object_get(body ? body : result, "choices"), i, choice)
+    json_array_foreach(choices, i, choice)
     {
         note_end(o, choice);
     }
@@ -65,8 +68,11 @@ static void note(struct batch_output *o, size_t index, const json_t *result)
     const json_t *why = json_object_get(result, "error");
     o->results[index].there = true;
     o->n_done++;
-    o->n_errors += why && !json_is_null(why);
-    note_ends(o, result);
+    if (why && !json_is_null(why)) {
+        o->n_errors++;
+    } else {
+        note_answers(o, result);
+    }
 }
 
 enum { DIGEST_BYTES = 17 };
@@ -358,6 +364,11 @@ size_t batch_output_count(const struct batch_output *o)
     return o->n_done;
 }
 
+size_t batch_output_answers(const struct batch_output *o)
+{
+    return o->n_answers;
+}
+
 size_t batch_output_unreadable(const struct batch_output *o)
 {
     return o->n_done < o->n ? o->n_unreadable : 0;
@@ -425,7 +436,7 @@ bool batch_output_put(struct batch_output *o, size_t index, json_t *result, stru
 static bool ends_in(const char *path, const char *end)
 {
     size_t n = strlen(path), m = strlen(end);
-    return n >= m && strcmp(path + n - m, end) == 0;
+    return n >= m && strcasecmp(path + n - m, end) == 0;
 }
 
 typedef bool put_fn(void *to, const char *text, size_t n, struct error *e);

@@ -40,6 +40,8 @@ void batch_output_blame_run(struct batch_output *o, size_t index);
 /* Takes the result of a prompt. ERROR_CANCELLED where standard output takes no more: that has been
  * said, or nobody wants to hear it. */
 bool batch_output_put(struct batch_output *o, size_t index, json_t *result, struct error *e);
+/* How many answers the results have: of one prompt there may be several, or none. */
+size_t batch_output_answers(const struct batch_output *o);
 /* How many results have an "error". */
 size_t batch_output_errors(const struct batch_output *o);
 /* Answers, of all results, that have not the form which was asked for ("form_complete"): ended by

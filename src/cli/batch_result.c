@@ -6,7 +6,7 @@
  *
  *   OpenAI's, where the line was one of its batch files: {"id", "custom_id", "response":
  *   {"status_code", "request_id", "body"}, "error"}; the body is a chat.completion, or the
- *   text_completion of /v1/completions
+ *   text_completion of /v1/completions, with the "seed" of its first answer besides
  */
 #include <string.h>
 #include <unistd.h>
@@ -326,12 +326,13 @@ static json_t *openai_result(const struct batch_job *j)
     for (uint32_t i = 0; i < r->n_answers; i++) {
         json_array_append_new(choices, openai_choice(&j->answers[i], i));
     }
-    json_t *body = json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:o}", "id",
+    json_t *body = json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:I}", "id",
                              id_of(b, j->index, r->continues ? "cmpl-" : "chatcmpl-"), "object",
                              r->continues ? "text_completion" : "chat.completion", "created",
                              (json_int_t)b->began_unix_s, "model", text_json(model), "choices",
                              choices, "usage", usage_of(j, true), "system_fingerprint",
-                             json_sprintf("fp_%.16s", j->model->digest));
+                             json_sprintf("fp_%.16s", j->model->digest), "seed",
+                             (json_int_t)seed_of(&j->answers[0]));
     json_t *line = openai_line(b, j->index, r, 200, body);
     json_object_set_new(line, "error", json_null());
     return line;

@@ -225,7 +225,7 @@ static void note_speed(const struct batch *b, char out[64])
 static void answer_all(struct batch *b)
 {
     char note[64];
-    progress_resume(&b->bar, "answers", b->lines.n, b->n_resumed);
+    progress_resume(&b->bar, "prompts", b->lines.n, b->n_resumed);
     for (size_t i = 0; i < b->n_unanswerable && goes_on(b); i++) {
         if (!batch_output_has(b->output, b->unanswerable[i])) {
             batch_start(b, NULL, b->unanswerable[i]);
@@ -257,13 +257,16 @@ static bool open_output(struct batch *b, struct error *e)
         return false;
     }
     b->n_resumed = batch_output_count(b->output);
+    b->n_resumed_answers = batch_output_answers(b->output);
     size_t n_lost = batch_output_unreadable(b->output);
     if (n_lost) { /* a damaged disk is no secret, with --quiet neither */
         term_message("%zu answer%s in %s.journal cannot be read and %s computed again", n_lost,
                      term_plural(n_lost), o->output, n_lost == 1 ? "is" : "are");
     }
     if (b->n_resumed && !o->common.quiet) {
-        term_message("going on after %zu of %zu answers", b->n_resumed, b->lines.n);
+        term_message("going on after %zu of %zu prompts%s%s%s", b->n_resumed, b->lines.n,
+                     o->force ? "; to begin anew, remove " : "", o->force ? o->output : "",
+                     o->force ? ".journal" : "");
     }
     return true;
 }
@@ -286,11 +289,13 @@ static json_t *figures_json(const struct batch *b, double seconds)
     struct queue_figures f = figures_of(b);
     struct batch_ends ends = batch_output_ends(b->output);
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:s, "
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+        "s:s, "
         "s:i, "
         "s:i, s:I, s:I}",
-        "answers", (json_int_t)(batch_output_count(b->output) - batch_output_errors(b->output)),
-        "errors", (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
+        "prompts", (json_int_t)batch_output_count(b->output), "answers",
+        (json_int_t)batch_output_answers(b->output), "errors",
+        (json_int_t)batch_output_errors(b->output), "resumed", (json_int_t)b->n_resumed,
         "forms_cut", (json_int_t)ends.n_cut, "forms_stuck", (json_int_t)ends.n_stuck,
         "forms_stopped", (json_int_t)ends.n_stopped, "context_full", (json_int_t)b->n_full,
         "prompt_tokens", (json_int_t)f.n_prompt, "reused_tokens", (json_int_t)f.n_reused,
@@ -306,12 +311,16 @@ static void print_figures(const struct batch *b, double seconds)
 {
     struct queue_figures f = figures_of(b);
     char count[32], prompt[32], reused[32], made[32], rate[32], time[32];
-    size_t n = batch_output_count(b->output) - batch_output_errors(b->output);
+    size_t n = batch_output_answers(b->output);
+    size_t n_prompts = batch_output_count(b->output) - batch_output_errors(b->output);
     time_format(seconds, time, sizeof time);
     fprintf(stderr, "%s%s answer%s", term_style(stderr, TERM_DIM), term_count(n, count),
             term_plural(n));
-    if (b->n_resumed) {
-        fprintf(stderr, " (%s of before)", term_count(b->n_resumed, count));
+    if (n != n_prompts) { /* a line may ask for several */
+        fprintf(stderr, " to %s prompt%s", term_count(n_prompts, count), term_plural(n_prompts));
+    }
+    if (b->n_resumed_answers) {
+        fprintf(stderr, " (%s of before)", term_count(b->n_resumed_answers, count));
     }
     fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s",
             term_count(f.n_prompt, prompt), term_count(f.n_reused, reused),
@@ -337,6 +346,8 @@ static json_t *document_head(const struct batch *b, json_t *figures)
     return head;
 }
 
+enum { ENDED_BY = 128 }; /* and the signal: as shells have it */
+
 /* What a journal keeps for a file, standard output gets now: answers that wait for earlier ones. */
 static int tell_interrupted(const struct batch *b, double seconds)
 {
@@ -350,11 +361,11 @@ static int tell_interrupted(const struct batch *b, double seconds)
     if (!ok) {
         return CLI_FAILED; /* that has been said */
     }
-    term_message("interrupted after %zu of %zu answers%s", batch_output_count(b->output),
+    term_message("interrupted after %zu of %zu prompts%s", batch_output_count(b->output),
                  b->lines.n,
                  b->o->output ? "; the same command goes on from there"
                               : " (with --output a run can go on from where it stopped)");
-    return CLI_INTERRUPTED;
+    return answer_told_to_end() ? ENDED_BY + answer_told_to_end() : CLI_INTERRUPTED;
 }
 
 /* Answers without the form that was asked for are failures, which --quiet does not hide. True
@@ -403,7 +414,7 @@ static int fail_written(const struct batch *b, const struct error *why)
     size_t n = batch_output_count(b->output);
     int status = cli_fail(why);
     if (b->o->output && n) {
-        term_message("%zu of %zu answers are kept in %s.journal: the same command goes on from "
+        term_message("%zu of %zu prompts are done, in %s.journal: the same command goes on from "
                      "there",
                      n, b->lines.n, b->o->output);
     }
@@ -469,6 +480,7 @@ int batch_run(struct batch *b)
     }
     b->start_s = time_now_s();
     answer_catch_interrupt(true);
+    answer_catch_end();
     answer_all(b);
     if (b->failure.code != ERROR_NONE) {
         return b->failure.code == ERROR_CANCELLED ? CLI_FAILED : fail_written(b, &b->failure);
@@ -489,6 +501,7 @@ void batch_close(struct batch *b)
     batch_lines_free(&b->lines);
     batch_forms_free(&b->forms);
     json_decref(b->defaults.tools);
+    json_decref(b->defaults.tool_choice);
     grammar_free(b->defaults.grammar);
     free(b->unanswerable);
     free(b->turns);

@@ -2,10 +2,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "cli/batch.h"
 #include "cli/chat_input.h"
+#include "cli/logprobs.h"
 #include "cli/output.h"
 #include "cli/term.h"
+#include "grammar/tool_call.h"
 
 #define FIELD(field) offsetof(struct batch_options, field)
 
@@ -13,19 +16,23 @@ static const struct option table[] = {
     {"model", 'm', OPTION_STRING, "MODEL", "the model; all arguments are prompts then",
      FIELD(model), 0, 0, 0},
     {"input", 0, OPTION_STRING, "FILE",
-     "prompts, one a line, or JSON objects, one a line (-, the default: standard input)",
+     "prompts, one a line, or JSON objects, one a line or in one array (-, the default: standard "
+     "input)",
      FIELD(input), 0, 0, 0},
     {"prompts", 0, OPTION_FLAG, NULL, "the arguments behind the model are the prompts",
      FIELD(prompts), 0, 0, 0},
     {"format", 0, OPTION_STRING, "FORMAT",
      "what the lines are: text or jsonl (default: jsonl where the name ends with .jsonl or "
-     ".ndjson, or the first line begins with {)",
+     ".ndjson, or the first line begins with {, or it is one JSON array)",
      FIELD(format), 0, 0, 0},
     {"output", 'o', OPTION_STRING, "FILE",
      "where the answers go: one JSON document, or in a .jsonl file an object a line (default: "
      "standard output, an object a line)",
      FIELD(output), 0, 0, 0},
-    OUTPUT_FORCE_OPTION(FIELD(force)),
+    {"force", 0, OPTION_FLAG, NULL,
+     "replace the output where it is there already, and a journal of another run; one of the same "
+     "run is gone on with (remove FILE.journal to begin anew)",
+     FIELD(force), 0, 0, 0},
     {"parallel", 0, OPTION_U32, "N",
      "answers of a model under way at once (0, the default: as many as share a pass and --memory "
      "has room for); they are the same for any N",
@@ -39,6 +46,16 @@ static const struct option table[] = {
     {"system", 0, OPTION_STRING, "TEXT", "the system message", FIELD(system), 0, 0, 0},
     {"tools", 0, OPTION_STRING, "FILE",
      "tools that the model may call, a JSON array of their definitions", FIELD(tools), 0, 0, 0},
+    {"tool-choice", 0, OPTION_STRING, "WORD",
+     "hold the answers to lines with tools to the form of calls: none, auto (words or calls), "
+     "required, or the name of one tool (default: as the model likes)",
+     FIELD(tool_choice), 0, 0, 0},
+    {"ignore-eos", 0, OPTION_FLAG, NULL, "go on after the model's end-of-text token",
+     FIELD(ignore_eos), 0, 0, 0},
+    {"logprobs", 0, OPTION_U32, "N",
+     "the log-probability of each token, before and after the samplers, and of the N likeliest in "
+     "its place (0: of the token alone)",
+     FIELD(n_top), 0, LOGPROBS_MAX_TOP, FIELD(logprobs)},
     {"lora", 0, OPTION_STRINGS, "FILE[=X]",
      "a LoRA adapter of MODEL, a GGUF file or a PEFT folder, X times as strong (may be repeated)",
      FIELD(lora), 0, 0, 0},
@@ -55,8 +72,9 @@ static const struct option table[] = {
      "between "
      "several (may be repeated)",
      FIELD(models), 0, 0, 0},
-    {"lora-modules", 0, OPTION_STRINGS, "NAME=FILE",
-     "an adapter that lines may choose with \"lora\", by this name (may be repeated)",
+    {"lora-modules", 0, OPTION_STRINGS, "NAME=FILE[=X]",
+     "an adapter that lines may choose with \"lora\", by this name, X times as strong (may be "
+     "repeated)",
      FIELD(modules), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
@@ -78,6 +96,27 @@ static void init(void *options)
 {
     struct batch_options *o = options;
     o->common.kv_type = MODEL_KV_F16;
+}
+
+/* What only a chat template can put into a prompt. */
+static const char *option_of_template(const struct batch_options *o)
+{
+    return o->system          ? "--system"
+           : o->tools         ? "--tools"
+           : o->tool_choice   ? "--tool-choice"
+           : o->chat_template ? "--chat-template"
+           : o->thinking      ? "--thinking"
+           : o->no_thinking   ? "--no-thinking"
+                              : NULL;
+}
+
+/* A prompt that is one word, and the name of a file, was meant as --input. */
+static const char *file_among(const struct batch_options *o, const struct string_list *arguments,
+                              size_t first)
+{
+    const char *only = arguments->n == first + 1 ? arguments->items[first] : "";
+    bool file = *only && !strpbrk(only, " \t\n") && file_exists(only) && !file_is_directory(only);
+    return !o->prompts && file ? only : NULL;
 }
 
 /* CLI_DONE: the command line makes sense. */
@@ -114,9 +153,20 @@ static int check_usage(struct batch *b, const struct string_list *arguments, siz
     if (o->format && strcmp(o->format, "text") != 0 && strcmp(o->format, "jsonl") != 0) {
         return cli_usage("batch", "--format is text or jsonl, not \"%s\"", o->format);
     }
-    if (o->raw && (o->system || o->tools || o->chat_template || o->thinking || o->no_thinking)) {
-        return cli_usage("batch", "--raw uses no chat template, so it does not go with what needs "
-                                  "one");
+    const char *file = file_among(o, arguments, first);
+    if (file) {
+        return cli_usage("batch",
+                         "\"%.200s\" is a file: did you mean --input? (--prompts, in front of it, "
+                         "makes it a prompt)",
+                         file);
+    }
+    if (o->raw && option_of_template(o)) {
+        return cli_usage("batch", "--raw uses no chat template, so it does not go with %s",
+                         option_of_template(o));
+    }
+    if (o->tool_choice && strcmp(o->tool_choice, "none") != 0 && constrain_given(&o->form)) {
+        return cli_usage("batch",
+                         "--tool-choice and another form of the answer do not go together");
     }
     if (o->thinking && o->no_thinking) {
         return cli_usage("batch", "--thinking and --no-thinking contradict each other");
@@ -146,7 +196,10 @@ static bool take_options(struct batch *b, const char *first, bool prompts, struc
         return false;
     }
     if (!batch_models_find(&b->models, &how, first, &o->models, &o->modules, e)) {
-        return false;
+        bool of_first = b->models.n == 0 && !o->model;
+        why = *e;
+        return of_first &&
+               error_set(e, why.code, "%s (the first argument is the model)", why.message);
     }
     b->defaults.grammar = constrain_grammar(&o->form, &why);
     if (!b->defaults.grammar && why.code != ERROR_NONE) {
@@ -194,6 +247,15 @@ static bool check_output(const struct batch *b, struct error *e)
     return ok;
 }
 
+/* As a line has it. */
+static json_t *choice_json(const char *word)
+{
+    enum tool_choice choice;
+    return tool_choice_word(word, &choice)
+               ? json_string(word)
+               : json_pack("{s:s, s:{s:s}}", "type", "function", "function", "name", word);
+}
+
 static bool read_inputs(struct batch *b, const struct string_list *arguments, size_t first,
                         struct error *e)
 {
@@ -210,6 +272,15 @@ static bool read_inputs(struct batch *b, const struct string_list *arguments, si
         !batch_lines_read(&b->lines, arguments, first, file, format, e)) {
         return false;
     }
+    if (o->tool_choice && !o->tools && !b->lines.json) {
+        return error_set(e, ERROR_USAGE,
+                         "--tool-choice is about --tools, which is not given, and the lines, "
+                         "which are text, have none");
+    }
+    b->defaults.tool_choice = o->tool_choice ? choice_json(o->tool_choice) : NULL;
+    b->defaults.ignore_end = o->ignore_eos;
+    b->defaults.logprobs = o->logprobs;
+    b->defaults.n_top = o->n_top;
     b->defaults.system = o->system;
     b->defaults.max_tokens = o->max_tokens;
     b->defaults.stop = o->stop.items;
@@ -276,7 +347,8 @@ const struct command cmd_batch = {
         "beginning, so many take far less time than one after the other; each answer is\n"
         "the one that it would be alone. Prompts are lines of text or of JSON:\n"
         "  {\"prompt\": \"...\"} or {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}]}\n"
-        "with the fields that are listed below, where they differ from the options.\n"
+        "with the fields that are listed below, where they differ from the options; null is\n"
+        "as if a field were not there. A file may be one JSON array of such objects, too.\n"
         "Results are in the order of the prompts:\n"
         "  {\"prompt\": \"...\", \"content\": \"...\", \"finish_reason\": \"stop\", \"usage\": "
         "{...}, ...}\n"
@@ -285,8 +357,9 @@ const struct command cmd_batch = {
         "/v1/chat/completions and /v1/completions (texts to be continued).\n"
         "A line's seed is that of --seed plus the number of answers before it, so that\n"
         "equal lines get different ones; one that has a \"seed\" keeps that. Each result\n"
-        "has its \"seed\", and lllm run --seed gives the same answer. With --output the same\n"
-        "command goes on where an interrupted one stopped: answers are kept in\n"
+        "has its \"seed\" (in OpenAI's shape the body has that of its first answer), and\n"
+        "lllm run --seed gives the same answer. With --output the same command goes on\n"
+        "where an interrupted one (Ctrl-C, SIGTERM, SIGHUP) stopped: answers are kept in\n"
         "FILE.journal until FILE is written. Without it those that are done are printed.\n"
         "Answers under way at an interrupt are lost; a smaller --parallel keeps more. A\n"
         "line that cannot be answered is named, has \"error\" among the results, and the\n"

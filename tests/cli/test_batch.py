@@ -336,7 +336,7 @@ class Answers(unittest.TestCase):
             process.send_signal(signal.SIGINT)
             out, said = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 130, said)
-        self.assertIn("interrupted after 2 of 3 answers", said)
+        self.assertIn("interrupted after 2 of 3 prompts", said)
         return out
 
     def test_interrupted_answers_that_are_done_are_printed(self):
@@ -485,7 +485,7 @@ class Outputs(unittest.TestCase):
                 self.assertIn("is no journal of lllm batch", done.stderr)
                 self.assertEqual(self.journal.read_text(), text)
                 self.assertFalse(self.output.exists())
-        for torn in ("", "{", '{"lllm_batch":4,"se'):
+        for torn in ("", "{", '{"lllm_batch":5,"se'):
             self.journal.write_text(torn)
             done = batch(*how)
             self.assertEqual(done.returncode, 0, done.stderr)
@@ -493,7 +493,7 @@ class Outputs(unittest.TestCase):
             self.output.unlink()
 
     def test_a_journal_that_is_an_input(self):
-        text = '{"lllm_batch":4}\n'
+        text = '{"lllm_batch":5}\n'
         self.journal.write_text(text)
         link = self.folder / "link"
         link.hardlink_to(self.journal)
@@ -566,7 +566,7 @@ class Outputs(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("another run", done.stderr)
         now = self.journal.read_text()
-        self.journal.write_text(now.replace('{"lllm_batch":4,', '{"lllm_batch":2,', 1))
+        self.journal.write_text(now.replace('{"lllm_batch":5,', '{"lllm_batch":2,', 1))
         done = batch("--input", self.input, "--output", self.output, *how)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another version of lllm; finish them with that one, or --force",

@@ -51,6 +51,7 @@ class OpenAI(unittest.TestCase):
         body = plain["response"]["body"]
         self.assertEqual((body["object"], body["model"]), ("chat.completion", "starter"))
         self.assertIsInstance(body["created"], int)
+        self.assertEqual(body["seed"], bare["seed"] - 1)
         choice, = body["choices"]
         self.assertEqual(choice["message"], {"role": "assistant", "content": bare["content"],
                                              "refusal": None})
@@ -137,18 +138,22 @@ class OpenAI(unittest.TestCase):
         wrong = [{"messages": [{"role": "user", "content": "x"}]}, {"prompt": "x", "echo": True},
                  {"prompt": "x", "suffix": "y"}, {"prompt": ["x"]}, {"prompt": "x", "tools": [{}]},
                  {"prompt": "x", "logprobs": True}]
-        status, answers, said = lines([{**ask, "body": w} for w in wrong])
+        status, answers, said = lines([{**ask, "custom_id": str(i), "body": w}
+                                       for i, w in enumerate(wrong)])
         for w, a in zip(wrong, answers):
             self.assertIn(f'"{list(w)[-1]}"', a["error"]["message"])
 
     def test_errors(self):
         wrong = [openai({"model": "gpt-9"}), openai({}, url="/v1/embeddings"),
                  openai({}, method="GET"), openai({"messages": []}), openai({}, more=1),
-                 {"custom_id": "a", "body": 3}, openai({"n": 999}), openai({}, metod="POST")]
+                 {"custom_id": "a", "body": 3}, openai({"n": 999}), openai({}, metod="POST"),
+                 {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions"},
+                 {"custom_id": None, "body": {"prompt": "x"}}]
         status, answers, said = lines(wrong)
         self.assertEqual(status, 1)
         for w, a, word in zip(wrong, answers, ["gpt-9", '"url"', '"method"', '"messages"', '"more"',
-                                               '"body"', '"n"', 'did you mean "method"?']):
+                                               '"body"', '"n"', 'did you mean "method"?',
+                                               'there is no "body"', '"custom_id" is missing']):
             self.assertEqual((a["custom_id"], a["response"]["status_code"]), (w["custom_id"], 400))
             message = a["response"]["body"]["error"]["message"]
             self.assertIn(word, message)
@@ -572,11 +577,11 @@ class Fields(unittest.TestCase):
                 seen += part
             os.close(ours)
             self.assertEqual(process.wait(), 1)
-        self.assertIn(b"answers [", seen)
+        self.assertIn(b"prompts [", seen)
         results = 0
         for line in seen.replace(b"\r\n", b"\n").split(b"\n"):
             left = line.split(b"\x1b[K")[-1]  # what stands there when the line ends
-            self.assertNotIn(b"answers [", left)
+            self.assertNotIn(b"prompts [", left)
             if left.startswith(b"{"):
                 json.loads(left)
                 results += 1
