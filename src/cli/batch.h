@@ -1,8 +1,9 @@
 /* batch.h: what the files of `lllm batch` share.
  *
  *   cmd_batch.c      the command line
- *   batch_input.c    its lines; batch_fields.c: what a line of JSON may say, batch_others.c: what
- *                    it would say to other programs, batch_forms.c: what answers may look like
+ *   batch_input.c    its lines; batch_outer.c, batch_fields.c: what a line of JSON may say,
+ *                    batch_others.c: what it would say to other programs, batch_forms.c: what
+ *                    answers may look like
  *   batch_models.c   who answers them, loaded when it is their turn; batch_plan.c: what they take
  *   batch_run.c      the run: which lines begin when, figures; batch_describe.c: which run it is
  *   batch_job.c      a line on its way: prompt, submission, events

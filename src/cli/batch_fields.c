@@ -458,14 +458,6 @@ static const char *field_candidate(const void *context, size_t index)
     return index < N_LINE_FIELDS ? line_fields[index].name : sampling_field(index - N_LINE_FIELDS);
 }
 
-/* What stands around the request in OpenAI's batch files. */
-static const char *outer_candidate(const void *context, size_t index)
-{
-    static const char *const names[] = {"custom_id", "method", "url", "body"};
-    (void)context;
-    return index < sizeof names / sizeof *names ? names[index] : NULL;
-}
-
 static bool not_known(const char *name, struct error *e)
 {
     const char *instead = batch_instead_of(name);
@@ -551,75 +543,12 @@ static bool read_fields(const json_t *body, struct reading *in, struct error *e)
     if (in->no_logprobs && in->own_top && in->r->n_top > 0) { /* as OpenAI has it */
         return error_set(e, ERROR_INPUT, "\"top_logprobs\" needs \"logprobs\": true");
     }
-    in->r->logprobs = in->r->logprobs && !in->no_logprobs;
+    if (in->no_logprobs) { /* of the options, too */
+        in->r->logprobs = false;
+        in->r->n_top = 0;
+    }
     drop_usual_choice(in);
     return check_calls(in, e) && sampling_from_json(body, &in->r->sampling, in->arena, e);
-}
-
-static bool is_word(const json_t *v, const char *word)
-{
-    const char *text = json_string_value(v);
-    return !v || (text && strcmp(text, word) == 0);
-}
-
-/* OpenAI's batch files: {"custom_id", "method", "url", "body"}. NULL after an error. */
-static const json_t *body_of(const json_t *line, struct batch_request *r, struct error *e)
-{
-    const json_t *body = json_object_get(line, "body");
-    const json_t *url = json_object_get(line, "url");
-    if (!body && !url && !json_object_get(line, "method")) {
-        return line;
-    }
-    r->openai = true;
-    if (!body) {
-        error_set(e, ERROR_INPUT,
-                  "there is no \"body\", which has the request in OpenAI's batch files");
-        return NULL;
-    }
-    r->continues = url && is_word(url, "/v1/completions");
-    const char *name;
-    json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)line, name, v)
-    {
-        if (strcmp(name, "custom_id") && strcmp(name, "method") && strcmp(name, "url") &&
-            strcmp(name, "body")) {
-            const char *near = options_nearest(name, outer_candidate, NULL);
-            error_set(e, ERROR_INPUT, "the field \"%.60s\" is not known beside \"body\"%s%s%s",
-                      name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-            return NULL;
-        }
-    }
-    if (!is_word(json_object_get(line, "method"), "POST")) {
-        error_set(e, ERROR_INPUT, "\"method\" must be \"POST\"");
-    } else if (!is_word(url, "/v1/chat/completions") && !is_word(url, "/v1/completions")) {
-        error_set(e, ERROR_UNSUPPORTED,
-                  "\"url\" must be \"/v1/chat/completions\" or \"/v1/completions\" (lllm embed and "
-                  "lllm rerank have commands of their own)");
-    } else if (!json_is_object(body)) {
-        error_set(e, ERROR_INPUT, "\"body\" must be an object");
-    } else if (!r->id) {
-        error_set(e, ERROR_INPUT,
-                  "\"custom_id\" is missing: results could not be matched to their lines");
-    } else {
-        return body;
-    }
-    return NULL;
-}
-
-static bool read_id(const json_t *object, struct batch_request *r, struct error *e)
-{
-    json_t *id = json_object_get(object, "id");
-    id = json_is_null(id) ? NULL : id;
-    const char *name = id ? "id" : "custom_id";
-    id = id ? id : json_object_get(object, "custom_id");
-    if (!id || json_is_null(id)) {
-        return true;
-    }
-    if (!json_is_string(id) && !json_is_number(id)) {
-        return error_set(e, ERROR_INPUT, "\"%s\" must be a text or a number", name);
-    }
-    r->id = json_incref(id);
-    return true;
 }
 
 /* What was asked comes back with the error too, wherever reading has stopped. */
@@ -675,7 +604,7 @@ bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
                          "a line of JSON is an object, such as {\"prompt\": \"...\"}, and this is "
                          "none; --format text takes lines as prompts");
     }
-    const json_t *body = read_id(object, r, e) ? body_of(object, r, e) : NULL;
+    const json_t *body = batch_outer_read(object, r, e);
     size_t depth = depth_of(line);
     if (depth > BATCH_MAX_DEPTH) { /* and does not come back */
         json_decref(object);

@@ -132,6 +132,10 @@ void batch_request_free(struct batch_request *r);
  * of these. */
 const char *batch_instead_of(const char *field);
 
+/* batch_outer.c: whether a line is one of OpenAI's batch files, and its id. Returns the object with
+ * its request, the line or what is in it; NULL after an error. */
+const json_t *batch_outer_read(const json_t *line, struct batch_request *r, struct error *e);
+
 /* batch_fields.c: of a line of JSON. r has the defaults. */
 bool batch_fields_read(const struct batch_line *line, struct batch_forms *forms,
                        const struct batch_models *models, struct arena *arena,

@@ -148,17 +148,26 @@ class OpenAI(unittest.TestCase):
                  openai({}, method="GET"), openai({"messages": []}), openai({}, more=1),
                  {"custom_id": "a", "body": 3}, openai({"n": 999}), openai({}, metod="POST"),
                  {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions"},
-                 {"custom_id": None, "body": {"prompt": "x"}}]
+                 {"custom_id": None, "body": {"prompt": "x"}},
+                 {"custom_id": "c", "body": None, "method": "POST"}]
         status, answers, said = lines(wrong)
         self.assertEqual(status, 1)
         for w, a, word in zip(wrong, answers, ["gpt-9", '"url"', '"method"', '"messages"', '"more"',
                                                '"body"', '"n"', 'did you mean "method"?',
-                                               'there is no "body"', '"custom_id" is missing']):
+                                               'there is no "body"', '"custom_id" is missing',
+                                               'there is no "body"']):
             self.assertEqual((a["custom_id"], a["response"]["status_code"]), (w["custom_id"], 400))
             message = a["response"]["body"]["error"]["message"]
             self.assertIn(word, message)
             self.assertEqual(a["error"]["message"], message)
             self.assertIn(message, said)
+
+    def test_an_id_that_is_none(self):
+        status, answers, _ = lines([openai({}, custom_id=[1]), {"prompt": "x", "custom_id": {}}])
+        self.assertEqual(status, 1)
+        sentence = '"custom_id" must be a text or a number'
+        self.assertEqual(answers[0]["response"]["body"]["error"]["message"], sentence)
+        self.assertEqual(answers[1]["error"], sentence)
 
     def test_fields_of_other_programs(self):
         """Each with what takes its place."""
