@@ -130,6 +130,16 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
     return b->n > 0 || error_set(e, ERROR_INPUT, "%s has no prompts", b->name);
 }
 
+uint64_t batch_lines_bytes(const struct batch_lines *b)
+{
+    enum { BESIDES = 160 }; /* its turn, its model, its identity, where its result stands */
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        n_bytes += b->items[i].n + sizeof *b->items + BESIDES;
+    }
+    return b->parts ? 2 * n_bytes : n_bytes; /* the array they were read from, too */
+}
+
 void batch_lines_free(struct batch_lines *b)
 {
     free(b->items);

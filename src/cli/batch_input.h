@@ -30,6 +30,8 @@ enum batch_format { BATCH_AUTO, BATCH_TEXT, BATCH_JSONL };
  * element; a text among them is a prompt. */
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
                       const char *file, enum batch_format format, struct error *e);
+/* What they take, and what is kept of each line besides. */
+uint64_t batch_lines_bytes(const struct batch_lines *b);
 void batch_lines_free(struct batch_lines *b);
 
 /* What is known of a line before its turn: which model answers it, before which others, how often,

@@ -25,7 +25,8 @@ struct batch_model_options {
     bool lookup;                                /* for all */
     bool raw;
     uint32_t parallel;
-    bool all; /* there are no lines: all models count, each with all adapters */
+    uint64_t prompts_bytes; /* what the lines take */
+    bool all;               /* there are no lines: all models count, each with all adapters */
 };
 
 /* A model that is loaded. */

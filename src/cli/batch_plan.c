@@ -46,6 +46,7 @@ struct engine_options batch_plan_options(const struct batch_models *m,
     struct engine_options how = models_engine_options(m->o.common);
     how.n_running = model->parallel ? model->parallel : QUEUE_MAX_RUNNING;
     how.adapters_bytes = model->adapters_bytes;
+    how.prompts_bytes = m->o.prompts_bytes;
     if (m->o.lookup || batch_plan_draft(m, model)) {
         how.n_drafts = DRAFT_MOST;
         how.n_draft_sessions = QUEUE_DRAFT_SESSIONS;

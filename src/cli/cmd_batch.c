@@ -272,6 +272,7 @@ static bool read_inputs(struct batch *b, const struct string_list *arguments, si
         !batch_lines_read(&b->lines, arguments, first, file, format, e)) {
         return false;
     }
+    b->models.o.prompts_bytes = batch_lines_bytes(&b->lines);
     if (o->tool_choice && !o->tools && !b->lines.json) {
         return error_set(e, ERROR_USAGE,
                          "--tool-choice is about --tools, which is not given, and the lines, "

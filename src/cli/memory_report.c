@@ -85,6 +85,9 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
     if (p->adapters_bytes) {
         print_row("adapters", p->adapters_bytes, "");
     }
+    if (p->prompts_bytes) {
+        print_row("prompts", p->prompts_bytes, "");
+    }
     print_row("together", p->total_bytes, "at most");
     print_machine(o, machine);
 }
@@ -106,16 +109,16 @@ static json_t *machine_json(const struct engine_options *o, const struct sysmem 
 static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
 {
     json_t *kv_type = p->has_kv ? json_string(model_kv_name(p->kv_type)) : json_null();
-    return json_pack("{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
-                     "context", (json_int_t)p->context_size, "kv_type", kv_type, "batch",
-                     (json_int_t)p->batch_size, "sequences", (json_int_t)p->n_sequences, "threads",
-                     p->n_threads, "weights_bytes", (json_int_t)p->weights_bytes, "kv_cache_bytes",
-                     (json_int_t)p->kv_bytes, "scratch_bytes", (json_int_t)p->scratch_bytes,
-                     "logits_bytes", (json_int_t)p->logits_bytes, "vocabulary_bytes",
-                     (json_int_t)p->vocabulary_bytes, "program_bytes", (json_int_t)p->program_bytes,
-                     "draft_bytes", (json_int_t)p->draft_bytes, "adapters_bytes",
-                     (json_int_t)p->adapters_bytes, "total_bytes", (json_int_t)p->total_bytes,
-                     "fits", p->total_bytes <= room_bytes);
+    return json_pack(
+        "{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+        "context", (json_int_t)p->context_size, "kv_type", kv_type, "batch",
+        (json_int_t)p->batch_size, "sequences", (json_int_t)p->n_sequences, "threads", p->n_threads,
+        "weights_bytes", (json_int_t)p->weights_bytes, "kv_cache_bytes", (json_int_t)p->kv_bytes,
+        "scratch_bytes", (json_int_t)p->scratch_bytes, "logits_bytes", (json_int_t)p->logits_bytes,
+        "vocabulary_bytes", (json_int_t)p->vocabulary_bytes, "program_bytes",
+        (json_int_t)p->program_bytes, "draft_bytes", (json_int_t)p->draft_bytes, "adapters_bytes",
+        (json_int_t)p->adapters_bytes, "prompts_bytes", (json_int_t)p->prompts_bytes, "total_bytes",
+        (json_int_t)p->total_bytes, "fits", p->total_bytes <= room_bytes);
 }
 
 json_t *memory_report_plan_json(const struct memory_plan *p, const struct engine_options *o,

@@ -150,7 +150,8 @@ static uint64_t times(uint64_t each, uint64_t n)
 static void add_up(struct memory_plan *p)
 {
     p->total_bytes = p->weights_bytes + p->kv_bytes + p->scratch_bytes + p->logits_bytes +
-                     p->vocabulary_bytes + p->program_bytes + p->draft_bytes + p->adapters_bytes;
+                     p->vocabulary_bytes + p->program_bytes + p->draft_bytes + p->adapters_bytes +
+                     p->prompts_bytes;
 }
 
 static bool plan_of(const struct header *h, const struct engine_options *o, struct memory_plan *p,
@@ -188,6 +189,7 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
     p->weights_bytes = h->weights_bytes;
     p->vocabulary_bytes = h->vocabulary_bytes;
     p->adapters_bytes = o->adapters_bytes;
+    p->prompts_bytes = o->prompts_bytes;
     p->program_bytes = PROGRAM_BYTES + (uint64_t)p->n_threads * THREAD_BYTES;
     add_up(p);
     if (o->n_running) {
@@ -304,8 +306,8 @@ void memory_plan_warn(const struct memory_plan *p, const char *name)
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES])
 {
     char weights[SIZE_TEXT_BYTES], kv[SIZE_TEXT_BYTES], work[SIZE_TEXT_BYTES],
-        rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES], sequences[64] = "", keys[160] = "",
-                                                        draft[64] = "", adapters[64] = "";
+        rest[SIZE_TEXT_BYTES], beside[SIZE_TEXT_BYTES],
+        sequences[64] = "", keys[160] = "", draft[64] = "", adapters[64] = "", prompts[64] = "";
     if (p->n_pages > model_pages_for(p->context_size)) { /* else the least of a queue */
         uint64_t n_tokens = (uint64_t)p->n_pages * MODEL_PAGE_POSITIONS;
         bool whole = n_tokens >= (uint64_t)p->n_running * p->context_size;
@@ -328,10 +330,14 @@ const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_T
         snprintf(adapters, sizeof adapters, "adapters %s, ",
                  size_text_write(p->adapters_bytes, beside));
     }
+    if (p->prompts_bytes) {
+        snprintf(prompts, sizeof prompts, "prompts %s, ",
+                 size_text_write(p->prompts_bytes, beside));
+    }
     snprintf(out, MEMORY_PLAN_TEXT_BYTES,
-             "weights %s, %sworking memory %s, %s%sprogram and vocabulary %s",
+             "weights %s, %sworking memory %s, %s%s%sprogram and vocabulary %s",
              size_text_write(p->weights_bytes, weights), keys,
-             size_text_write(p->scratch_bytes + p->logits_bytes, work), draft, adapters,
+             size_text_write(p->scratch_bytes + p->logits_bytes, work), draft, adapters, prompts,
              size_text_write(p->program_bytes + p->vocabulary_bytes, rest));
     return out;
 }
@@ -481,6 +487,10 @@ static void advise(const struct header *h, const struct engine_options *o,
         snprintf(out, out_bytes,
                  "weights and adapters alone are more: take fewer adapters, or a model in fewer "
                  "bits");
+    } else if (o->prompts_bytes && h->weights_bytes + o->adapters_bytes + o->prompts_bytes > room) {
+        snprintf(out, out_bytes,
+                 "weights and prompts alone are more: take fewer prompts at a time, or a model in "
+                 "fewer bits");
     } else if (p->has_kv && (advise_batch(h, &smaller, p, room, out, out_bytes) ||
                              advise_beams(h, o, p, room, out, out_bytes))) {
         return;

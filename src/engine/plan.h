@@ -8,6 +8,7 @@
  *   vocabulary   the tokenizer, an estimate from the numbers of tokens and merges
  *   draft        all of the same, but the program, of a draft model beside it
  *   adapters     of all answers: the tensors of their files, and of folders the copies too
+ *   prompts      of a batch, which are all read first
  *   program      code, libraries and threads: what any model takes
  *
  * Keys, values and scratch become resident when they are used, so a process stays below its plan
@@ -27,7 +28,7 @@ struct memory_plan {
     uint32_t trained_context; /* of the model: beyond it answers may get worse */
     bool has_kv;              /* models that see a whole text at once keep none */
     uint64_t weights_bytes, kv_bytes, scratch_bytes, logits_bytes, vocabulary_bytes, program_bytes;
-    uint64_t draft_bytes, adapters_bytes, total_bytes;
+    uint64_t draft_bytes, adapters_bytes, prompts_bytes, total_bytes;
     /* Of a queue (queue.h): the answers at once, and the pages that they have together. */
     uint32_t n_running, n_pages;
     uint64_t page_bytes;
@@ -70,9 +71,9 @@ uint32_t memory_plan_answers(const struct gguf *g, const struct engine_options *
 void memory_plan_warn(const struct memory_plan *p, const char *name);
 
 /* "weights 3.8 GiB, keys and values of 4096 tokens (f16) 512 MiB, working memory 50.1 MiB, program
- * and vocabulary 8.4 MiB", and "draft model 300 MiB, " and "adapters 12.0 MiB, " before the program
- * where there are some. Returns out. */
-enum { MEMORY_PLAN_TEXT_BYTES = 320 };
+ * and vocabulary 8.4 MiB", and "draft model 300 MiB, ", "adapters 12.0 MiB, " and "prompts 80.0
+ * MiB, " before the program where there are some. Returns out. */
+enum { MEMORY_PLAN_TEXT_BYTES = 384 };
 const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_TEXT_BYTES]);
 
 #endif

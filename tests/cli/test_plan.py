@@ -31,7 +31,7 @@ class Plan(unittest.TestCase):
     def test_parts_and_their_sum(self):
         plan = self.plan("--context-size", "1024", "--threads", "1")
         parts = [plan[k] for k in plan if k.endswith("_bytes") and k != "total_bytes"]
-        self.assertEqual(len(parts), 8)
+        self.assertEqual(len(parts), 9)
         self.assertEqual(plan["total_bytes"], sum(parts))
         self.assertEqual([plan[k] for k in ("context", "kv_type", "sequences", "threads", "fits")],
                          [1024, "f16", 1, 1, True])
@@ -183,6 +183,29 @@ class Plan(unittest.TestCase):
             self.assertRegex(self.ok(*two, *less), "all 2 models would take .* and there is room for")
             lines.write_text('{"prompt": "x"}')
             self.assertIn("plan", json.loads(self.ok(*two, "--json")))
+
+    def test_the_prompts_of_a_batch(self):
+        """They are all in memory before the first is answered."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        few, many = (pathlib.Path(folder.name, name) for name in ("few", "many"))
+        few.write_text("hi\n")
+        many.write_text("".join(f"{i} {'x' * 200}\n" for i in range(20000)))
+
+        def plan(file):
+            done = run("batch", "starter", "--plan", "--json", "--threads", "1", "--input", file)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)["plan"]
+        one, all_of_them = plan(few), plan(many)
+        self.assertLess(one["prompts_bytes"], 1000)
+        self.assertGreater(all_of_them["prompts_bytes"], many.stat().st_size)
+        self.assertEqual(all_of_them["total_bytes"] - one["total_bytes"],
+                         all_of_them["prompts_bytes"] - one["prompts_bytes"])
+        self.assertIn("\nprompts  ", run("batch", "starter", "--plan", "--input", many).stdout)
+        room = str(all_of_them["weights_bytes"] + all_of_them["prompts_bytes"] - 1)
+        done = run("batch", "starter", "--memory", room, "--input", many)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+        self.assertIn("take fewer prompts at a time", done.stderr)
 
     def test_more_answers_than_a_step_had_tokens(self):
         how = ("batch", "starter", "--temp", "1", "--seed", "1", "-n", "9", "--json")
