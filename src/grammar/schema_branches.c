@@ -104,7 +104,19 @@ static void drop_atoms(struct compiler *c, struct branch *b)
     b->n = n;
 }
 
-void branches_add(struct compiler *c, struct branches *to, const struct branch *b)
+static struct branch branch_copy(struct compiler *c, const struct branch *b)
+{
+    struct branch copy = *b;
+    copy.capacity = b->n + 4;
+    copy.atoms = arena_alloc(c->arena, copy.capacity * sizeof *copy.atoms);
+    if (b->n) {
+        memcpy(copy.atoms, b->atoms, b->n * sizeof *copy.atoms);
+    }
+    return copy;
+}
+
+/* The atoms of b become those of the new one. */
+static void branches_take(struct compiler *c, struct branches *to, const struct branch *b)
 {
     if (to->n == to->capacity) {
         uint32_t capacity = to->capacity ? 2 * to->capacity : 2;
@@ -116,6 +128,13 @@ void branches_add(struct compiler *c, struct branches *to, const struct branch *
         to->capacity = capacity;
     }
     to->v[to->n++] = *b;
+}
+
+/* A copy, since atoms are added to branches in place: no two may share theirs. */
+void branches_add(struct compiler *c, struct branches *to, const struct branch *b)
+{
+    struct branch copy = branch_copy(c, b);
+    branches_take(c, to, &copy);
 }
 
 void branches_join(struct compiler *c, struct branches *to, const struct branches *from)
@@ -146,17 +165,6 @@ static void branch_and(struct compiler *c, struct branch *b, const struct branch
     add_evaluated(c, &b->evaluated, &with->evaluated);
 }
 
-static struct branch branch_copy(struct compiler *c, const struct branch *b)
-{
-    struct branch copy = *b;
-    copy.capacity = b->n + 4;
-    copy.atoms = arena_alloc(c->arena, copy.capacity * sizeof *copy.atoms);
-    if (b->n) {
-        memcpy(copy.atoms, b->atoms, b->n * sizeof *copy.atoms);
-    }
-    return copy;
-}
-
 void branches_product(struct compiler *c, struct branches *to, const struct branches *from)
 {
     if (from->n == 1 && to->n == 1) { /* the usual case: nothing is copied, nothing pruned */
@@ -177,7 +185,7 @@ void branches_product(struct compiler *c, struct branches *to, const struct bran
                 branch_prune(c, &b, c->levels);
             }
             if (b.types) {
-                branches_add(c, &product, &b);
+                branches_take(c, &product, &b);
             }
         }
     }
@@ -189,7 +197,7 @@ struct branches branches_types(struct compiler *c, uint32_t types)
     struct branches all = {0};
     if (types) {
         struct branch b = {.types = types};
-        branches_add(c, &all, &b);
+        branches_take(c, &all, &b);
     }
     return all;
 }

@@ -406,5 +406,9 @@ struct branches expand(struct compiler *c, literal l, bool annotate)
     }
     c->active = active.outer;
     c->depth--;
+    /* Annotations of what fails, or was told to keep none, are dropped (Core, section 7.7.1.2). */
+    for (uint32_t i = 0; i < all.n && (!annotate || literal_negated(l)); i++) {
+        all.v[i].evaluated = (struct evaluated){0};
+    }
     return all;
 }

@@ -1000,17 +1000,80 @@ static void test_arrays(void **state)
         "[1, 1, 1]", "[1, 2, 1, 1]", NULL, "[1, 1]", "[1, 2, 2, 1, 1]", "[1, 1, 2, 2]");
 }
 
+/* Which alternatives hold and which do not, where unevaluated* wants to know. */
+static void test_unevaluated_any_of(void **state)
+{
+    (void)state;
+    CHECK("{\"type\": \"object\", \"unevaluatedProperties\": false, \"properties\": {\"id\": {}, "
+          "\"email\": {}, \"phone\": {}}, \"required\": [\"id\"], \"anyOf\": [{\"required\": "
+          "[\"email\"]}, {\"required\": [\"phone\"]}]}",
+          "{\"id\":1,\"phone\":1}", "{\"email\":1,\"id\":1}", "{\"id\":1,\"email\":1,\"phone\":1}",
+          NULL, "{\"id\":1}", "{\"phone\":1}");
+    CHECK("{\"unevaluatedItems\": true, \"anyOf\": [{\"items\": {\"const\": 1}}, {\"items\": "
+          "{\"const\": 2}}]}",
+          "[]", "[1]", "[2]", "[2,2]", "3", NULL, "[3]", "[1,2]");
+    CHECK("{\"unevaluatedItems\": true, \"anyOf\": [{\"minItems\": 2}, {\"maxItems\": 0}]}", "[]",
+          "[1,2]", NULL, "[1]");
+    CHECK("{\"unevaluatedItems\": true, \"anyOf\": [{\"contains\": {\"const\": 1}}, {\"contains\": "
+          "{\"const\": 2}}, {\"contains\": {\"const\": 3}}]}",
+          "[1]", "[2]", "[4,3]", "[1,2]", NULL, "[]", "[4]");
+    CHECK("{\"unevaluatedItems\": false, \"anyOf\": [{\"prefixItems\": [{\"const\": 1}]}, "
+          "{\"prefixItems\": [{\"const\": 2}, {\"const\": 3}]}]}",
+          "[]", "[1]", "[2]", "[2,3]", NULL, "[3]", "[1,3]", "[2,2]");
+    CHECK("{\"unevaluatedProperties\": true, \"anyOf\": [{\"minProperties\": 2}, {\"required\": "
+          "[\"a\"]}]}",
+          "{\"a\":1}", "{\"b\":1,\"c\":1}", NULL, "{}", "{\"b\":1}");
+    CHECK("{\"unevaluatedProperties\": true, \"anyOf\": [{\"propertyNames\": {\"const\": \"a\"}}, "
+          "{\"required\": [\"z\"]}]}",
+          "{}", "{\"a\":1}", "{\"z\":1,\"b\":2}", NULL, "{\"b\":1}");
+    CHECK("{\"unevaluatedProperties\": false, \"anyOf\": [{\"additionalProperties\": {\"type\": "
+          "\"string\"}}, {\"properties\": {\"a\": {}}, \"required\": [\"a\"]}]}",
+          "{}", "{\"a\":1}", "{\"q\":\"s\"}", "{\"q\":\"s\",\"a\":\"s\"}", NULL, "{\"q\":1}",
+          "{\"q\":\"s\",\"a\":1}");
+}
+
+/* What a schema that fails has looked at does not count, nor what stands under `not`. */
+static void test_unevaluated_failed(void **state)
+{
+    (void)state;
+    CHECK("{\"unevaluatedProperties\": {\"const\": true}, \"if\": {\"properties\": {\"a\": true}, "
+          "\"unevaluatedProperties\": false}}",
+          "{\"a\":1}", "{\"a\":true,\"b\":true}", NULL, "{\"a\":1,\"b\":true}", "{\"b\":1}");
+    CHECK("{\"unevaluatedItems\": {\"const\": true}, \"if\": {\"prefixItems\": [true], "
+          "\"unevaluatedItems\": false}}",
+          "[1]", "[true,true]", NULL, "[1,true]", "[true,1]");
+    CHECK("{\"unevaluatedProperties\": {\"const\": 1}, \"not\": {\"not\": "
+          "{\"unevaluatedProperties\": true}}}",
+          "{}", "{\"a\":1}", NULL, "{\"a\":2}");
+    CHECK("{\"unevaluatedItems\": {\"const\": 1}, \"not\": {\"not\": {\"unevaluatedItems\": "
+          "true}}}",
+          "[]", "[1]", NULL, "[2]", "[1,2]");
+    CHECK("{\"unevaluatedItems\": false, \"oneOf\": [{\"prefixItems\": [{\"const\": 1}], "
+          "\"unevaluatedItems\": false}, {\"minItems\": 2}]}",
+          "[]", "[1]", NULL, "[2]", "[1,1]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),     cmocka_unit_test(test_plain),
-        cmocka_unit_test(test_sentences), cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_keys),      cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_space),     cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_figures),   cmocka_unit_test(test_long_figures),
-        cmocka_unit_test(test_exact),     cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_depth),     cmocka_unit_test(test_alternatives),
-        cmocka_unit_test(test_strict),    cmocka_unit_test(test_hundred),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_space),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_long_figures),
+        cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_alternatives),
+        cmocka_unit_test(test_strict),
+        cmocka_unit_test(test_hundred),
+        cmocka_unit_test(test_unevaluated_any_of),
+        cmocka_unit_test(test_unevaluated_failed),
     };
     return cmocka_run_group_tests_name("schema", tests, NULL, NULL);
 }
