@@ -94,6 +94,11 @@ struct object_frame {
     struct json_space space;
     bool in_order, plain_keys;
     bool records;        /* keys of families have to be remembered */
+    bool keys_taken;     /* those of the members are taken out of the families' */
+    uint32_t n_counted;  /* living families whose keys are n_keys */
+    uint64_t n_keys;     /* that some family has, up to `min`; not known where members do */
+    struct lang content; /* every key in one spelling, to count keys by */
+    struct lang *few;    /* [n_demands] keys that meet it, where they could be used up */
     uint32_t *required;  /* [n_words], with what they need */
     uint32_t needs_work; /* members that need others */
 };

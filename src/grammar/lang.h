@@ -26,11 +26,12 @@
 #include "base/mem.h"
 
 enum {
-    LANG_MAX_NODES = 1 << 22,  /* expressions of a store, states included */
-    LANG_MAX_RANK = 400,       /* how deep a derivative goes: nested or optional parts in a row */
-    LANG_MAX_SEARCH = 20000,   /* states that are looked at to tell whether a language is empty */
-    LANG_MAX_REPEAT = 1 << 30, /* of m and n in x{m,n} */
-    LANG_MAX_MARKS = 1 << 24,  /* marks are below */
+    LANG_MAX_NODES = 1 << 22,   /* expressions of a store, states included */
+    LANG_MAX_RANK = 400,        /* how deep a derivative goes: nested or optional parts in a row */
+    LANG_MAX_SEARCH = 20000,    /* states that are looked at to tell whether a language is empty */
+    LANG_MAX_COUNTED = 1 << 17, /* the same, to count its texts */
+    LANG_MAX_REPEAT = 1 << 30,  /* of m and n in x{m,n} */
+    LANG_MAX_MARKS = 1 << 24,   /* marks are below */
     LANG_MAX_PATTERN_BYTES = 1 << 20,
 };
 #define LANG_INFINITE UINT32_MAX /* as n in x{m,n} */
@@ -147,8 +148,9 @@ enum lang_answer { LANG_NO, LANG_YES, LANG_UNDECIDED };
 enum lang_answer lang_is_empty(struct langs *s, struct lang a);
 enum lang_answer lang_are_disjoint(struct langs *s, struct lang a, struct lang b);
 enum lang_answer lang_is_subset(struct langs *s, struct lang a, struct lang b); /* all of a in b */
-/* How many texts there are in it, counted up to limit (at most LANG_MAX_SEARCH). False: undecided.
- */
+/* How many texts there are in it, counted up to limit (at most LANG_MAX_COUNT). False: undecided,
+ * behind LANG_MAX_COUNTED states. */
+#define LANG_MAX_COUNT (UINT64_C(1) << 40)
 bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n);
 /* One of its shortest texts, for messages and tests; false where there is none, or undecided. */
 bool lang_shortest(struct langs *s, struct lang a, struct buf *out);

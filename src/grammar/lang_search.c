@@ -14,7 +14,7 @@ struct search {
     struct langs *s;
     uint32_t *queue, *parent; /* parent: index in the queue */
     uint8_t *byte;            /* that leads there from the parent */
-    size_t n, capacity;
+    size_t n, capacity, most;
     uint32_t *slots; /* index + 1 in the queue by id */
     size_t mask;
 };
@@ -47,7 +47,7 @@ static bool search_add(struct search *q, uint32_t id, uint32_t parent, uint8_t b
     if (q->slots[search_slot(q, id)]) {
         return true;
     }
-    if (q->n >= LANG_MAX_SEARCH) {
+    if (q->n >= q->most) {
         return false;
     }
     if (q->n == q->capacity) {
@@ -62,7 +62,7 @@ static bool search_add(struct search *q, uint32_t id, uint32_t parent, uint8_t b
 
 static void search_begin(struct search *q, struct langs *s, struct lang from)
 {
-    *q = (struct search){.s = s};
+    *q = (struct search){.s = s, .most = LANG_MAX_SEARCH};
     search_grow(q);
     search_add(q, from.id, 0, 0);
 }
@@ -199,9 +199,19 @@ struct counting {
     uint64_t sum;
 };
 
+/* Room for as many states as the search has, one more on the way. */
+static void counting_grow(uint64_t **counts, struct counting **stack, size_t *capacity, size_t n)
+{
+    if (n + 1 >= *capacity) {
+        *capacity = *capacity ? 4 * *capacity : 64;
+        *counts = mem_resize(*counts, *capacity * sizeof **counts);
+        *stack = mem_resize(*stack, *capacity * sizeof **stack);
+    }
+}
+
 bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
 {
-    limit = limit < LANG_MAX_SEARCH ? limit : LANG_MAX_SEARCH;
+    limit = limit < LANG_MAX_COUNT ? limit : LANG_MAX_COUNT;
     enum lang_answer empty = lang_is_empty(s, a);
     if (empty != LANG_NO) {
         *n = 0;
@@ -209,10 +219,12 @@ bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
     }
     struct search q;
     search_begin(&q, s, a);
-    uint64_t *counts = mem_array(LANG_MAX_SEARCH, sizeof *counts);
-    struct counting *stack = mem_array(LANG_MAX_SEARCH + 1, sizeof *stack);
-    size_t depth = 1;
+    q.most = LANG_MAX_COUNTED;
+    uint64_t *counts = NULL;
+    struct counting *stack = NULL;
+    size_t depth = 1, capacity = 0;
     bool ok = true;
+    counting_grow(&counts, &stack, &capacity, q.n);
     stack[0] = (struct counting){.id = a.id};
     counts[0] = COUNT_OPEN;
     while (ok && depth) {
@@ -233,6 +245,7 @@ bool lang_count(struct langs *s, struct lang a, uint64_t limit, uint64_t *n)
             } else if (index == 0) {
                 ok = search_add(&q, next.id, 0, 0);
                 if (ok) {
+                    counting_grow(&counts, &stack, &capacity, q.n);
                     counts[q.n - 1] = COUNT_OPEN;
                     stack[depth++] = (struct counting){.id = next.id};
                 }

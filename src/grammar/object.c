@@ -9,6 +9,7 @@
 /* Words of a cell: how many members there are, the language of the keys that families have used up
  * (an alternative of their spellings), and a bit for each declared member that is there. */
 enum { WORD_COUNT, WORD_USED = OBJECT_WORD_USED, WORD_BITS };
+enum { MANY_KEYS = 1 << 24 };     /* more than an answer has */
 enum { MAX_KEY_BYTES = 4 << 20 }; /* of all members of an object; bounds recursion over groups */
 
 static bool has_bit(const uint32_t *bits, uint32_t i)
@@ -171,59 +172,132 @@ struct node build_object(struct build *b, const struct object_options *o)
 
 /* ---- what lives ---- */
 
-bool object_lives(struct build *b, struct object_frame *f)
+static uint32_t count_bits(uint32_t x)
 {
-    for (uint32_t i = 0; i < f->n_parts; i++) {
-        f->parts[i].lives = b->nodes[f->parts[i].value].lives;
+    return (uint32_t)__builtin_popcount(x);
+}
+
+/* Those of some keys that are spelled as the frame wants it. */
+static struct lang plain_keys(const struct object_frame *f, struct langs *s, struct lang keys)
+{
+    if (!f->plain_keys) {
+        return keys;
     }
-    uint64_t n_living = 0, n_required = 0;
-    uint32_t *dead = mem_zalloc((f->n_words + 1) * sizeof *dead);
+    struct lang plain = lang_json_content(s, LANG_JSON_PLAIN);
+    return lang_same(keys, lang_json_content(s, LANG_JSON)) ? plain : lang_and(s, keys, plain);
+}
+
+/* LANG_JSON_PLAIN still has two ways to write some control characters. */
+static struct lang one_spelling(struct langs *s)
+{
+    struct lang parts[] = {lang_text(s, "\\u00", 4), lang_byte_range(s, '0', '1'),
+                           lang_byte_range(s, 'A', 'F')};
+    struct lang one =
+        lang_minus(s, lang_any_char(s, LANG_JSON_PLAIN), lang_concat_all(s, parts, 3));
+    return lang_repeat(s, one, 0, LANG_INFINITE);
+}
+
+static void take_keys(struct build *b, struct object_frame *f)
+{
+    struct langs *s = b->langs;
+    f->keys_taken = true;
+    if (f->n_families == 0) {
+        return;
+    }
+    struct lang_word *words = mem_array(f->n_parts + 1, sizeof *words);
     for (uint32_t i = 0; i < f->n_parts; i++) {
-        if (!f->parts[i].lives) {
+        words[i] = (struct lang_word){f->parts[i].key, f->parts[i].n, lang_empty()};
+    }
+    struct lang named = lang_words(s, words, f->n_parts, LANG_JSON);
+    free(words);
+    for (uint32_t i = 0; i < f->n_families; i++) {
+        f->families[i].keys = lang_minus(s, plain_keys(f, s, f->families[i].keys), named);
+    }
+    if (f->min || f->n_demands) {
+        f->content = one_spelling(s);
+    }
+}
+
+/* The keys of living families: of all, or of those with a demand. */
+static struct lang living_keys(const struct object_frame *f, struct langs *s, uint32_t demand)
+{
+    struct lang *keys = mem_array(f->n_families + 1, sizeof *keys);
+    size_t n = 0;
+    for (uint32_t i = 0; i < f->n_families; i++) {
+        if (f->families[i].lives && (!demand || f->families[i].demand == demand)) {
+            keys[n++] = f->families[i].keys;
+        }
+    }
+    struct lang l = lang_or_all(s, keys, n);
+    free(keys);
+    return l;
+}
+
+/* How many different keys are in the language, up to `most`. What cannot be counted is many. */
+static uint64_t count_keys(const struct object_frame *f, struct langs *s, struct lang keys,
+                           uint64_t most)
+{
+    uint64_t n = 0;
+    return lang_count(s, lang_and(s, keys, f->content), most, &n) ? n : most;
+}
+
+/* Members that can be there: they live, so does what they need, and all of them are not too many.
+ * False where one is required and cannot. */
+static bool members_live(const struct build *b, struct object_frame *f, uint64_t *n_living)
+{
+    uint32_t n_required = 0, *dead = mem_zalloc((f->n_words + 1) * sizeof *dead);
+    for (uint32_t i = 0; i < f->n_parts; i++) {
+        if (!b->nodes[f->parts[i].value].lives) {
             set_bit(dead, i);
         }
     }
-    for (uint32_t i = 0; i < f->n_parts; i++) {
-        const uint32_t *needs = f->parts[i].needs;
-        bool all = f->parts[i].lives;
+    for (uint32_t w = 0; w < f->n_words; w++) {
+        n_required += count_bits(f->required[w]);
+    }
+    bool ok = n_required <= f->max;
+    for (uint32_t i = 0; i < f->n_parts && ok; i++) {
+        const uint32_t *needs = f->parts[i].needs; /* itself too */
+        uint64_t n = n_required + (needs || has_bit(f->required, i) ? 0 : 1);
+        bool all = !has_bit(dead, i);
         for (uint32_t w = 0; needs && all && w < f->n_words; w++) {
             all = !(needs[w] & dead[w]);
+            n += count_bits(needs[w] & ~f->required[w]);
         }
-        f->parts[i].lives = all;
-        n_living += all;
-        n_required += has_bit(f->required, i);
-        if (has_bit(f->required, i) && !all) {
-            free(dead);
-            return false;
-        }
+        f->parts[i].lives = all && n <= f->max;
+        *n_living += f->parts[i].lives;
+        ok = f->parts[i].lives || !has_bit(f->required, i);
     }
     free(dead);
-    bool endless = false;
-    f->records = false;
+    return ok;
+}
+
+bool object_lives(struct build *b, struct object_frame *f)
+{
+    uint64_t n_members = 0;
+    uint32_t n_families = 0;
+    if (!f->keys_taken) {
+        take_keys(b, f);
+    }
+    bool *met = mem_zalloc(f->n_demands + 1);
     for (uint32_t i = 0; i < f->n_families; i++) {
-        uint64_t n = 0;
         f->families[i].lives = b->nodes[f->families[i].value].lives &&
                                lang_is_empty(b->langs, f->families[i].keys) != LANG_YES;
-        f->records = f->records || f->families[i].lives;
-        if (f->families[i].lives && n_living < f->min && !endless) {
-            /* Keys that a member has too are counted twice; that is put right at run time by what
-             * is offered, at the price of a dead end where a family has hardly any keys. */
-            bool known = lang_count(b->langs, f->families[i].keys, f->min, &n);
-            endless = !known || n >= f->min;
-            n_living += n;
-        }
+        n_families += f->families[i].lives;
+        met[f->families[i].demand] = met[f->families[i].demand] || f->families[i].lives;
     }
+    bool ok = f->min <= f->max && members_live(b, f, &n_members);
     for (uint32_t demand = 1; demand <= f->n_demands; demand++) {
-        bool lives = false;
-        for (uint32_t i = 0; i < f->n_families; i++) {
-            lives = lives || (f->families[i].demand == demand && f->families[i].lives);
-        }
-        if (!lives) {
-            return false;
-        }
+        ok = ok && met[demand];
     }
-    n_required += f->n_demands;
-    return f->min <= f->max && n_required <= f->max && (endless || n_living >= f->min);
+    free(met);
+    f->records = n_families > 0;
+    /* What lives goes on living, so that families in the same number are the same ones. */
+    bool count = ok && (n_members < f->min || (f->in_order && f->min));
+    if (count && f->n_counted != n_families) {
+        f->n_keys = count_keys(f, b->langs, living_keys(f, b->langs, 0), f->min);
+        f->n_counted = n_families;
+    }
+    return ok && (n_members >= f->min || n_members + f->n_keys >= f->min);
 }
 
 /* ---- the languages of keys ---- */
@@ -310,20 +384,9 @@ static uint32_t depth_of(const struct object_frame *f, uint32_t index, uint32_t 
     return parents[index] == UINT32_MAX ? 0 : f->groups[parents[index]].common;
 }
 
-/* Those of some keys that are spelled as the frame wants it. */
-static struct lang plain_keys(const struct object_frame *f, struct langs *s, struct lang keys)
-{
-    if (!f->plain_keys) {
-        return keys;
-    }
-    struct lang plain = lang_json_content(s, LANG_JSON_PLAIN);
-    return lang_same(keys, lang_json_content(s, LANG_JSON)) ? plain : lang_and(s, keys, plain);
-}
-
 void object_prepare(struct build *b, struct object_frame *f)
 {
     struct langs *s = b->langs;
-    struct lang_word *words = mem_array(f->n_parts + 1, sizeof *words);
     for (uint32_t i = 0; i < f->n_parts; i++) {
         struct object_part *p = &f->parts[i];
         p->suffixes = build_alloc(b, (p->n_units + 1) * sizeof *p->suffixes);
@@ -336,7 +399,6 @@ void object_prepare(struct build *b, struct object_frame *f)
             l = lang_concat(s, (struct lang){p->heads[at]}, l);
             p->suffixes[at] = l.id;
         }
-        words[i] = (struct lang_word){p->key, p->n, lang_empty()};
     }
     if (f->n_parts) {
         f->groups = build_alloc(b, 2 * (size_t)f->n_parts * sizeof *f->groups);
@@ -353,13 +415,13 @@ void object_prepare(struct build *b, struct object_frame *f)
         }
         free(parents);
     }
-    if (f->records) {
-        struct lang named = lang_words(s, words, f->n_parts, LANG_JSON);
-        for (uint32_t i = 0; i < f->n_families; i++) {
-            f->families[i].keys = lang_minus(s, plain_keys(f, s, f->families[i].keys), named);
+    f->few = build_alloc(b, (f->n_demands + 1) * sizeof *f->few);
+    for (uint32_t i = 0; i < f->n_demands; i++) {
+        struct lang keys = living_keys(f, s, i + 1);
+        if (count_keys(f, s, keys, MANY_KEYS) < MANY_KEYS) {
+            f->few[i] = keys;
         }
     }
-    free(words);
 }
 
 /* ---- at run time ---- */
@@ -368,11 +430,6 @@ void object_begin(const struct object_frame *f, struct frame_words *w)
 {
     w->n = WORD_BITS + f->n_words;
     memset(w->at, 0, w->n * sizeof *w->at);
-}
-
-static uint32_t count_bits(uint32_t x)
-{
-    return (uint32_t)__builtin_popcount(x);
 }
 
 /* What is known about a place between members. */
@@ -451,15 +508,17 @@ static void keep_order(const struct object_frame *f, struct offer *o, struct fra
     }
     for (uint32_t i = 0; i < f->n_parts; i++) {
         uint32_t place = f->parts[i].place;
-        bool enough =
-            f->records || (uint64_t)at.words[WORD_COUNT] + 1 + behind[place] >= (uint64_t)f->min;
+        bool enough = (uint64_t)at.words[WORD_COUNT] + 1 + behind[place] + f->n_keys >= f->min;
         if (families_begun || (begun && place < last) || place > first_missing || !enough) {
             o->offered[i / 32] &= ~(UINT32_C(1) << i % 32);
         }
     }
     free(behind);
-    o->demanded = o->demanded && o->n_missing == o->n_demands;
-    o->family = o->family && o->n_missing == o->n_demands;
+    /* No member comes behind the first of them. */
+    bool may_begin = o->n_missing == o->n_demands &&
+                     (families_begun || (uint64_t)at.words[WORD_COUNT] + f->n_keys >= f->min);
+    o->demanded = o->demanded && may_begin;
+    o->family = o->family && may_begin;
 }
 
 static struct offer *offer_new(const struct object_frame *f, struct frame_state at)
@@ -499,6 +558,24 @@ static struct offer *offer_new(const struct object_frame *f, struct frame_state 
     return o;
 }
 
+/* Keys that have to be kept for demands other than `but`: the last ones that meet them. */
+static struct lang kept_keys(const struct object_frame *f, const struct offer *o, struct langs *s,
+                             struct lang used, uint32_t but)
+{
+    struct lang kept = lang_none();
+    for (uint32_t i = 0; i < f->n_demands; i++) {
+        if (i + 1 == but || !has_bit(o->missing, f->n_parts + i) ||
+            lang_same(f->few[i], lang_none())) {
+            continue;
+        }
+        struct lang left = lang_minus(s, f->few[i], used);
+        if (count_keys(f, s, left, (uint64_t)o->n_demands + 1) <= o->n_demands) {
+            kept = lang_or(s, kept, left);
+        }
+    }
+    return kept;
+}
+
 struct lang object_lexeme(const struct object_frame *f, struct langs *s, struct frame_state at,
                           bool opening)
 {
@@ -511,7 +588,8 @@ struct lang object_lexeme(const struct object_frame *f, struct langs *s, struct 
         uint32_t demand = f->families[i].demand;
         bool must = demand && has_bit(o->missing, f->n_parts + demand - 1);
         if (f->families[i].lives && (must ? o->demanded : o->family)) {
-            families[n++] = lang_concat(s, lang_minus(s, f->families[i].keys, used),
+            struct lang taken = lang_or(s, used, kept_keys(f, o, s, used, must ? demand : 0));
+            families[n++] = lang_concat(s, lang_minus(s, f->families[i].keys, taken),
                                         key_end(f, s, MARK_FAMILY + i));
         }
     }

@@ -280,6 +280,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
     struct object_member *members = mem_array(m.n + 1, sizeof *members);
     struct object_family *families = mem_array(2 * f.n + 1, sizeof *families);
     uint32_t n_families = 0, n_needs, *others;
+    bool is_met = !d->is_there; /* or may be */
     struct need *needs = needs_of(c, b, &m, &n_needs, &others);
     for (uint32_t i = 0, at = 0; i < m.n; i++) {
         members[i] = (struct object_member){.required = m.v[i].required,
@@ -299,6 +300,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
             (struct object_family){.keys = f.v[i].keys, .value = goal_rule(c, f.v[i].goal)};
         if (d->is_there && may_have_texts(c, demanded)) {
             uint32_t goal = goal_and(c, f.v[i].goal, d->goal);
+            is_met = is_met || goal != GOAL_FALSE;
             families[n_families++] =
                 (struct object_family){.keys = demanded, .value = goal_rule(c, goal), .demand = 1};
         }
@@ -312,7 +314,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
                                .space = c->space,
                                .in_order = c->o.in_order,
                                .plain_keys = json_bounds_plain(&c->o.bounds)};
-    struct node node = c->failed ? build_none() : build_object(c->b, &o);
+    struct node node = c->failed || !is_met ? build_none() : build_object(c->b, &o);
     free(members);
     free(families);
     free(needs);

@@ -25,7 +25,8 @@ struct model {
     bool required[MAX_MEMBERS], forbidden[MAX_MEMBERS];
     uint32_t needs[MAX_MEMBERS][2];
     size_t n_needs[MAX_MEMBERS], n;
-    bool family, any; /* keys x[0-9]+, or all others: their value is true */
+    bool family, any, few; /* keys x[0-9]+, all others, or x[1-3]: their value is true */
+    bool demand;           /* one of x1 and x2 must be there as false, which they may be, too */
     uint32_t min, max;
     bool in_order;
 };
@@ -51,7 +52,9 @@ static void random_model(struct model *m, struct rng *r)
     }
     m->family = rng_below(r, 2);
     m->any = m->family && rng_below(r, 2);
-    m->min = (uint32_t)rng_below(r, 3);
+    m->few = m->family && !m->any && rng_below(r, 2);
+    m->demand = m->family && rng_below(r, 3) == 0;
+    m->min = (uint32_t)rng_below(r, 5);
     m->max = rng_below(r, 2) ? LANG_INFINITE : m->min + (uint32_t)rng_below(r, 3);
     m->in_order = rng_below(r, 4) == 0;
 }
@@ -78,13 +81,18 @@ static struct grammar *object_of(const struct model *m, struct error *e)
     struct lang digits = lang_repeat(s, lang_chars(s, &(struct char_range){'0', '9'}, 1, LANG_JSON),
                                      1, LANG_INFINITE);
     struct lang x = lang_spelled(s, "x", 1, LANG_JSON);
-    struct object_family family = {.keys = m->any ? lang_json_content(s, LANG_JSON)
-                                                  : lang_concat(s, x, digits),
-                                   .value = build_text(b, "true", 4)};
+    struct lang figure = lang_chars(s, &(struct char_range){'1', '3'}, 1, LANG_JSON),
+                one_or_two = lang_chars(s, &(struct char_range){'1', '2'}, 1, LANG_JSON);
+    struct object_family families[] = {
+        {.keys =
+             m->any ? lang_json_content(s, LANG_JSON) : lang_concat(s, x, m->few ? figure : digits),
+         .value = build_text(b, "true", 4)},
+        {.keys = lang_concat(s, x, one_or_two), .value = build_text(b, "false", 5), .demand = 1},
+    };
     struct object_options o = {.members = members,
                                .n_members = m->n,
-                               .families = &family,
-                               .n_families = m->family,
+                               .families = families,
+                               .n_families = (size_t)m->family + m->demand,
                                .min_members = m->min,
                                .max_members = m->max,
                                .space = space,
@@ -96,13 +104,19 @@ static bool is_family(const struct model *m, const char *key)
 {
     size_t n = strlen(key);
     return m->family &&
-           (m->any || (key[0] == 'x' && n > 1 && strspn(key + 1, "0123456789") == n - 1));
+           (m->any || (key[0] == 'x' && n > 1 && strspn(key + 1, "0123456789") == n - 1 &&
+                       (!m->few || (n == 2 && key[1] >= '1' && key[1] <= '3'))));
 }
 
-/* values: i for the value of member i, -1 for true. */
+static bool is_demanded(const struct model *m, const char *key)
+{
+    return m->demand && (strcmp(key, "x1") == 0 || strcmp(key, "x2") == 0);
+}
+
+/* values: i for the value of member i, -1 for true, -2 for false. */
 static bool model_takes(const struct model *m, const char *const *said, const int *values, size_t n)
 {
-    bool there[MAX_MEMBERS] = {false};
+    bool there[MAX_MEMBERS] = {false}, met = !m->demand;
     int last = -1;
     for (size_t i = 0; i < n; i++) {
         size_t member = m->n;
@@ -121,9 +135,11 @@ static bool model_takes(const struct model *m, const char *const *said, const in
             }
             there[member] = true;
             last = (int)member;
-        } else if (!is_family(m, said[i]) || values[i] != -1) {
+        } else if (values[i] == -1 ? !is_family(m, said[i])
+                                   : values[i] != -2 || !is_demanded(m, said[i])) {
             return false;
         } else {
+            met = met || values[i] == -2;
             last = (int)m->n;
         }
     }
@@ -137,7 +153,7 @@ static bool model_takes(const struct model *m, const char *const *said, const in
             }
         }
     }
-    return n >= m->min && n <= m->max;
+    return met && n >= m->min && n <= m->max;
 }
 
 static void write_key(struct buf *out, const char *key, struct rng *r)
@@ -190,7 +206,8 @@ static void objects_accept(void **state)
                 size_t member = rng_below(&r, m.n + 1);
                 bool other = member == m.n;
                 said[i] = other ? keys[rng_below(&r, N_KEYS)] : keys[m.keys[member]];
-                values[i] = other || rng_below(&r, 20) == 0 ? -1 : (int)member;
+                values[i] =
+                    other || rng_below(&r, 20) == 0 ? -1 - (rng_below(&r, 3) == 0) : (int)member;
                 if (i) {
                     buf_append_char(&text, ',');
                     blank(&text, &r);
@@ -200,7 +217,7 @@ static void objects_accept(void **state)
                 buf_append_char(&text, ':');
                 blank(&text, &r);
                 if (values[i] < 0) {
-                    buf_append_str(&text, "true");
+                    buf_append_str(&text, values[i] == -1 ? "true" : "false");
                 } else {
                     buf_printf(&text, "%d", values[i]);
                 }
@@ -235,7 +252,7 @@ static void objects_walk(void **state)
         int32_t end = 0;
         random_model(&m, &r);
         struct grammar *g = object_of(&m, &e);
-        pieces_random(&p, &r, "{}\",:abcdefq\\x0123456789tru \xC3\xA9", 60, 4);
+        pieces_random(&p, &r, "{}\",:abcdefqls\\x0123456789tru \xC3\xA9", 60, 4);
         struct grammar_vocab *v = grammar_vocab_from_pieces(p.items, p.n, &end, 1);
         for (int walk = 0; g && walk < 4; walk++) {
             bool ended;
@@ -255,7 +272,9 @@ static void objects_walk(void **state)
                 json_object_foreach(object, key, value)
                 {
                     said[n] = key;
-                    values[n++] = json_is_true(value) ? -1 : (int)json_integer_value(value);
+                    values[n++] = json_is_true(value)    ? -1
+                                  : json_is_false(value) ? -2
+                                                         : (int)json_integer_value(value);
                     assert_true(n < 100);
                 }
                 if (!model_takes(&m, said, values, n)) {

@@ -209,6 +209,29 @@ static void test_contradictions(void **state)
         {"{\"type\":\"object\",\"required\":[\"a\"],\"dependentSchemas\":{\"a\":{\"maxProperties\":"
          "0}}}",
          "#/dependentSchemas/a/maxProperties", "#/required"},
+        {"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"c\"]},\"not\":{\"patternProperties\":"
+         "{\"^[ab]$\":{\"type\":\"boolean\"}}}}",
+         "#/not", "#/propertyNames"},
+        {"{\"type\":\"object\",\"propertyNames\":{\"pattern\":\"^c$\"},\"not\":{"
+         "\"patternProperties\":{\"^[ab]$\":{\"type\":\"boolean\"}}}}",
+         "#/not", "#/propertyNames"},
+        {"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"c\"]},\"oneOf\":[true,{"
+         "\"patternProperties\":{\"^[ab]$\":{\"type\":\"boolean\"}}}]}",
+         "#/oneOf", "#/propertyNames"},
+        {"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"c\"]},\"if\":{\"patternProperties\":{"
+         "\"^[ab]$\":{\"type\":\"boolean\"}}},\"then\":false}",
+         "#/if", "#/propertyNames, #/then"},
+        {"{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"a\",\"b\"]},\"minProperties\":3}",
+         "#/minProperties", "#/propertyNames"},
+        {"{\"patternProperties\":{\"^(x|y)$\":{}},\"additionalProperties\":false,\"type\":"
+         "\"object\",\"minProperties\":3}",
+         "#/minProperties", "#/additionalProperties"},
+        {"{\"properties\":{\"a\":true},\"patternProperties\":{\"^[ab]$\":{\"type\":\"boolean\"}},"
+         "\"additionalProperties\":false,\"type\":\"object\",\"minProperties\":3}",
+         "#/minProperties", "#/additionalProperties"},
+        {"{\"type\":\"object\",\"patternProperties\":{\"^[\\\\x01-\\\\x1f]$\":{}},"
+         "\"additionalProperties\":false,\"minProperties\":32}",
+         "#/minProperties", "#/additionalProperties"},
         {"{\"type\":\"array\",\"minItems\":3,\"maxItems\":2}", "#/maxItems", "#/minItems"},
         {"{\"type\":\"array\",\"prefixItems\":[{},{}],\"items\":false,\"minItems\":3}",
          "#/minItems", "#/items"},
@@ -309,6 +332,102 @@ static void test_keys(void **state)
     CHECK("{\"dependentRequired\": {\"a\": [\"b\"], \"b\": [\"c\"]}, \"maxProperties\": 3}",
           "{\"a\": 1, \"c\": 1, \"b\": 1}", "{\"c\": 1}", NULL, "{\"a\": 1, \"b\": 1}",
           "{\"a\": 1, \"b\": 1, \"x\": 1, \"c\": 1}", "{\"x\": 1, \"y\": 1, \"b\": 1, \"c\": 1}");
+}
+
+/* Random answers, byte by byte: each comes to an end, and is in the grammar. */
+static void walk_with(const struct schema_options *o, const char *schema)
+{
+    struct gguf_string pieces[96] = {{NULL, 0}};
+    char bytes[96];
+    int32_t end = 0;
+    for (size_t i = 1; i < 96; i++) {
+        bytes[i] = (char)(31 + i);
+        pieces[i] = (struct gguf_string){&bytes[i], 1};
+    }
+    struct grammar_vocab *v = grammar_vocab_from_pieces(pieces, 96, &end, 1);
+    struct error e;
+    struct grammar *g = compile(schema, o, &e);
+    if (!g) {
+        fail_msg("%s: %s", schema, e.message);
+    }
+    struct rng r;
+    rng_seed(&r, 5);
+    for (int walk = 0; walk < 30; walk++) {
+        struct constraint *c = constraint_new(g, v, &e);
+        struct buf text;
+        buf_init(&text, 1 << 12);
+        while (constraint_state(c) != CONSTRAINT_ENDED && text.len < 1000) {
+            const uint32_t *mask = constraint_mask(c);
+            uint32_t allowed[96], n = 0;
+            for (uint32_t i = 0; mask && i < 96; i++) {
+                allowed[n] = i;
+                n += mask[i / 32] >> i % 32 & 1;
+            }
+            if (n == 0) {
+                fail_msg("%s: nothing goes on behind %.*s", schema, (int)text.len, text.data);
+            }
+            uint32_t id = allowed[rng_below(&r, n)];
+            assert_true(constraint_accept(c, (int32_t)id));
+            if (id != (uint32_t)end) {
+                buf_append_char(&text, bytes[id]);
+            }
+        }
+        assert_true(constraint_state(c) == CONSTRAINT_ENDED);
+        buf_append_char(&text, 0);
+        assert_true(accepts(g, text.data));
+        buf_free(&text);
+        constraint_free(c);
+    }
+    grammar_free(g);
+    grammar_vocab_free(v);
+}
+
+/* Keys are told apart by their characters, and counted so: what cannot come to as many as
+ * minProperties says, or to a key that must be there, is never begun. */
+static void test_key_counts(void **state)
+{
+    (void)state;
+    CHECK("{\"oneOf\": [{\"propertyNames\": {\"enum\": [\"c\", \"a\"]}}, {\"propertyNames\": "
+          "{\"enum\": [\"a\"]}}]}",
+          "{\"c\":1}", "{\"a\":1, \"c\":2}", NULL, "{}", "{\"a\":1}", "{\"b\":1}", "3");
+    CHECK("{\"type\": \"object\", \"propertyNames\": {\"enum\": [\"a\", \"b\"]}, "
+          "\"minProperties\": 2}",
+          "{\"b\":1, \"\\u0061\":2}", NULL, "{\"a\":1}", "{\"a\":1, \"\\u0061\":2}");
+    CHECK("{\"type\": \"object\", \"propertyNames\": {\"enum\": [\"a\", \"c\"]}, \"not\": "
+          "{\"patternProperties\": {\"^[ab]$\": {\"type\": \"boolean\"}}}}",
+          "{\"a\":1}", "{\"c\":1, \"a\":null}", NULL, "{}", "{\"a\":true}", "{\"c\":1}",
+          "{\"b\":1}");
+    CHECK(
+        "{\"type\": \"object\", \"properties\": {\"a\": false}, \"propertyNames\": {\"enum\": "
+        "[\"a\", \"b\"]}, \"not\": {\"patternProperties\": {\"^[ab]$\": {\"type\": \"boolean\"}}}}",
+        "{\"b\":1}", NULL, "{}", "{\"a\":1}", "{\"b\":true}");
+    CHECK("{\"type\": \"object\", \"patternProperties\": {\"^[a-z]{5}$\": {}}, "
+          "\"additionalProperties\": false, \"minProperties\": 2}",
+          "{\"abcde\":1, \"zzzzz\":2}", NULL, "{\"abcde\":1}");
+    static const char *const walks[] = {
+        "{\"type\": \"object\", \"properties\": {\"mode\": {\"enum\": [\"x\", \"y\"]}}, "
+        "\"patternProperties\": {\"^(on|off)$\": {\"type\": \"boolean\"}}, "
+        "\"additionalProperties\": false, \"required\": [\"mode\"], \"if\": {\"properties\": "
+        "{\"mode\": {\"const\": \"x\"}}}, \"then\": {\"minProperties\": 4}}",
+        "{\"type\": \"object\", \"patternProperties\": {\"^(on|off)$\": {\"type\": \"boolean\"}}, "
+        "\"additionalProperties\": false, \"minProperties\": 2}",
+        "{\"type\": \"object\", \"patternProperties\": {\"^[ab]$\": {\"enum\": [true, 1]}}, "
+        "\"additionalProperties\": false, \"not\": {\"patternProperties\": {\"^[ab]$\": {\"type\": "
+        "\"boolean\"}}}}",
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"const\": 1}, \"b\": {\"const\": 2}}, "
+        "\"patternProperties\": {\"^[cd]$\": {\"const\": 3}}, \"additionalProperties\": false, "
+        "\"minProperties\": 3, \"required\": [\"b\"]}",
+        "{\"type\": \"object\", \"properties\": {\"a\": {\"const\": 1}}, \"patternProperties\": "
+        "{\"^[bcd]$\": {\"enum\": [true, 1]}}, \"additionalProperties\": false, \"minProperties\": "
+        "3, \"maxProperties\": 3, \"not\": {\"patternProperties\": {\"^[cd]$\": {\"type\": "
+        "\"boolean\"}}}}",
+    };
+    for (size_t i = 0; i < 2 * sizeof walks / sizeof *walks; i++) {
+        struct schema_options o;
+        schema_options_defaults(&o);
+        o.in_order = i % 2;
+        walk_with(&o, walks[i / 2]);
+    }
 }
 
 /* Figures within formats are bounded where they are generated; what must not have a format has
@@ -1060,6 +1179,7 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_key_counts),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_space),
