@@ -174,6 +174,9 @@ void object_prepare(struct build *b, struct object_frame *f);
 void object_close_needs(struct build *b, struct object_frame *f, const uint32_t *starts,
                         const uint32_t *to);
 enum { OBJECT_MAX_NEEDS_WORDS = 1 << 22 }; /* [members that need others] x n_words */
+/* Keys of families that an object must have: each takes as long as there are before it, and behind
+ * some more a text is too complex. */
+enum { OBJECT_MAX_OTHERS = 10000 };
 
 enum { OBJECT_WORD_USED = 1 }; /* a word of an object's cell: the keys that families have used up */
 void object_begin(const struct object_frame *f, struct frame_words *w);

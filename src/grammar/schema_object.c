@@ -243,6 +243,25 @@ static int compare_needs(const void *a, const void *b)
                                   : (x->other > y->other) - (x->other < y->other);
 }
 
+/* What would be refused later, or get stuck, is refused at the keyword. */
+static void check_counts(struct compiler *c, const struct branch *b, const struct members *m)
+{
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        bool names = a->kind == OBJECT_PROPERTY || a->kind == OBJECT_REQUIRED;
+        if (names && m->n > BUILD_MAX_MEMBERS) {
+            schema_fail_at(c, ERROR_LIMIT, where_of(c, b->atoms[i]),
+                           "more than %d properties of an object are named", BUILD_MAX_MEMBERS);
+        }
+        if (a->kind == OBJECT_MIN && a->a > m->n && a->a - m->n > OBJECT_MAX_OTHERS) {
+            schema_fail_at(c, ERROR_LIMIT, where_of(c, b->atoms[i]),
+                           "asks for more than %d properties that have no name here, which is "
+                           "too many",
+                           OBJECT_MAX_OTHERS);
+        }
+    }
+}
+
 /* Sorted by members; others: [n], for struct object_member. */
 static struct need *needs_of(struct compiler *c, const struct branch *b, struct members *m,
                              uint32_t *n, uint32_t **others)
@@ -282,6 +301,7 @@ static struct node frame_node(struct compiler *c, const struct branch *b, const 
     uint32_t n_families = 0, n_needs, *others;
     bool is_met = !d->is_there; /* or may be */
     struct need *needs = needs_of(c, b, &m, &n_needs, &others);
+    check_counts(c, b, &m);
     for (uint32_t i = 0, at = 0; i < m.n; i++) {
         members[i] = (struct object_member){.required = m.v[i].required,
                                             .value = goal_rule(c, m.v[i].goal),

@@ -404,6 +404,40 @@ static void test_key_counts(void **state)
     CHECK("{\"type\": \"object\", \"patternProperties\": {\"^[a-z]{5}$\": {}}, "
           "\"additionalProperties\": false, \"minProperties\": 2}",
           "{\"abcde\":1, \"zzzzz\":2}", NULL, "{\"abcde\":1}");
+    static const char *const too_many[][2] = {
+        {"{\"type\": \"object\", \"minProperties\": 20001}", "#/minProperties: asks for more than"},
+        {"{\"type\": \"object\", \"not\": {\"maxProperties\": 99999}}",
+         "#/not/maxProperties: asks for more than"},
+        {"{\"properties\": {\"a\": {\"minProperties\": 1e15, \"type\": \"object\"}}}",
+         "#/properties/a/minProperties: asks for more than"},
+        {"{\"type\": \"object\", \"minProperties\": 20001, \"maxProperties\": 20000}",
+         "#/maxProperties: nothing satisfies this together with #/minProperties"},
+    };
+    struct error e;
+    for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
+        assert_null(compile(too_many[i][0], NULL, &e));
+        assert_memory_equal(e.message, too_many[i][1], strlen(too_many[i][1]));
+    }
+    struct buf names;
+    buf_init(&names, 1 << 22);
+    buf_append_str(&names, "{\"type\": \"object\", \"minProperties\": 20001, \"required\": [\"x\"");
+    for (int i = 0; i < 70000; i++) {
+        buf_printf(&names, ", \"%d\"", i);
+        if (i == 12000) { /* so many have names */
+            struct buf some;
+            buf_init(&some, 1 << 22);
+            buf_append(&some, names.data, names.len);
+            buf_append(&some, "]}", 3);
+            struct grammar *g = compile(some.data, NULL, &e);
+            assert_non_null(g);
+            grammar_free(g);
+            buf_free(&some);
+        }
+    }
+    buf_append(&names, "]}", 3);
+    assert_null(compile(names.data, NULL, &e));
+    assert_memory_equal(e.message, "#/required: more than 65536", 27);
+    buf_free(&names);
     static const char *const walks[] = {
         "{\"type\": \"object\", \"properties\": {\"mode\": {\"enum\": [\"x\", \"y\"]}}, "
         "\"patternProperties\": {\"^(on|off)$\": {\"type\": \"boolean\"}}, "
