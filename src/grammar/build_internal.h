@@ -169,6 +169,8 @@ bool array_lives(const struct build *b, const struct array_frame *f);
 /* Makes the languages of the keys: once `lives` is known. */
 void object_prepare(struct build *b, struct object_frame *f);
 
+/* Every key in one of its spellings, to count keys by. */
+struct lang object_key_spelling(struct langs *s);
 /* object_needs.c: parts[].needs from arrows between parts, to[starts[i] .. starts[i + 1]) for part
  * i; parts that need each other share theirs. */
 void object_close_needs(struct build *b, struct object_frame *f, const uint32_t *starts,

@@ -188,7 +188,7 @@ static struct lang plain_keys(const struct object_frame *f, struct langs *s, str
 }
 
 /* LANG_JSON_PLAIN still has two ways to write some control characters. */
-static struct lang one_spelling(struct langs *s)
+struct lang object_key_spelling(struct langs *s)
 {
     struct lang parts[] = {lang_text(s, "\\u00", 4), lang_byte_range(s, '0', '1'),
                            lang_byte_range(s, 'A', 'F')};
@@ -214,7 +214,7 @@ static void take_keys(struct build *b, struct object_frame *f)
         f->families[i].keys = lang_minus(s, plain_keys(f, s, f->families[i].keys), named);
     }
     if (f->min || f->n_demands) {
-        f->content = one_spelling(s);
+        f->content = object_key_spelling(s);
     }
 }
 

@@ -105,6 +105,9 @@ static bool goal_body(struct compiler *c, uint32_t goal, uint32_t types, struct 
         struct branch b = found->v[i];
         branch_prune(c, &b, LAST_LOOK);
         b.types &= types;
+        if ((b.types & TYPE_OBJECT) && object_keys_are_dead(c, &b)) {
+            b.types &= ~(uint32_t)TYPE_OBJECT;
+        }
         if (b.types) {
             branches_add(c, &all, &b);
         }

@@ -464,6 +464,8 @@ bool goal_values(struct compiler *c, uint32_t goal, struct lang *values, uint32_
  * goal_is_dead. */
 void branch_prune(struct compiler *c, struct branch *b, uint32_t levels);
 bool object_is_dead(struct compiler *c, const struct branch *b, uint32_t levels);
+/* Looks at the languages of all keys, too: whether there are enough, and those that must exist. */
+bool object_keys_are_dead(struct compiler *c, const struct branch *b);
 bool array_is_dead(struct compiler *c, const struct branch *b, uint32_t levels);
 struct node object_node(struct compiler *c, const struct branch *b);
 struct node array_node(struct compiler *c, const struct branch *b);

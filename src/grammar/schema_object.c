@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OTHERS_LOOK = 3 }; /* levels to which values of keys are looked through */
+
 /* Members that are named anywhere, and how many there may be. */
 struct members {
     uint32_t n, capacity;
@@ -126,17 +128,18 @@ static bool others_possible(struct compiler *c, const struct branch *b, const st
     return true;
 }
 
-static bool exists_is_dead(struct compiler *c, const struct branch *b, struct members *m,
-                           const struct atom *a, uint32_t levels)
+/* Whether one of those with a name may be what must exist. */
+static bool member_may(struct compiler *c, const struct members *m, const struct atom *exists,
+                       uint32_t levels)
 {
-    const struct key_class *k = class_get(c, a->a);
+    const struct key_class *k = class_get(c, exists->a);
     for (uint32_t i = 0; i < m->n; i++) {
         if (m->v[i].goal != GOAL_FALSE && class_has(c, k, m->v[i].name) &&
-            !goal_is_dead(c, goal_and(c, m->v[i].goal, a->b), levels)) {
-            return false;
+            !goal_is_dead(c, goal_and(c, m->v[i].goal, exists->b), levels)) {
+            return true;
         }
     }
-    return !others_possible(c, b, a);
+    return false;
 }
 
 bool object_is_dead(struct compiler *c, const struct branch *b, uint32_t levels)
@@ -151,7 +154,8 @@ bool object_is_dead(struct compiler *c, const struct branch *b, uint32_t levels)
     dead = dead || n_required > m.max;
     for (uint32_t i = 0; i < b->n && !dead; i++) {
         const struct atom *a = atom_get(c, b->atoms[i]);
-        dead = a->kind == OBJECT_EXISTS && (m.max == 0 || exists_is_dead(c, b, &m, a, levels));
+        dead = a->kind == OBJECT_EXISTS &&
+               (m.max == 0 || (!member_may(c, &m, a, levels) && !others_possible(c, b, a)));
     }
     members_free(&m);
     return dead;
@@ -217,6 +221,73 @@ static struct families families_of(struct compiler *c, const struct branch *b)
         }
     }
     return f;
+}
+
+/* The other keys of a class (NULL: of all) that may have values of the goal, too. */
+static struct lang others_with(struct compiler *c, const struct families *f, struct lang named,
+                               const struct key_class *k, uint32_t goal)
+{
+    struct lang all = lang_none();
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (!goal_is_dead(c, goal_and(c, f->v[i].goal, goal), OTHERS_LOOK)) {
+            struct lang keys = lang_minus(c->langs, f->v[i].keys, named);
+            all = lang_or(c->langs, all, k ? lang_and(c->langs, keys, k->keys) : keys);
+        }
+    }
+    return all;
+}
+
+static struct lang named_keys(struct compiler *c, const struct members *m)
+{
+    struct lang_word *words = mem_array(m->n + 1, sizeof *words);
+    for (uint32_t i = 0; i < m->n; i++) {
+        words[i].text = name_text(c, m->v[i].name, &words[i].n);
+        words[i].then = lang_empty();
+    }
+    struct lang named = lang_words(c->langs, words, m->n, LANG_JSON);
+    free(words);
+    return named;
+}
+
+static bool has_too_few(struct compiler *c, const struct families *f, const struct members *m,
+                        struct lang named)
+{
+    uint64_t n_members = 0, n = 0;
+    for (uint32_t i = 0; i < m->n && n_members < m->min; i++) {
+        n_members += !goal_is_dead(c, m->v[i].goal, OTHERS_LOOK);
+    }
+    if (n_members >= m->min) {
+        return false;
+    }
+    struct lang keys = lang_and(c->langs, others_with(c, f, named, NULL, GOAL_TRUE),
+                                object_key_spelling(c->langs));
+    return lang_count(c->langs, keys, m->min - n_members, &n) && n_members + n < m->min;
+}
+
+bool object_keys_are_dead(struct compiler *c, const struct branch *b)
+{
+    bool asks = false, dead = false;
+    for (uint32_t i = 0; i < b->n && !asks; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        asks = a->kind == OBJECT_EXISTS || (a->kind == OBJECT_MIN && a->a > 0);
+    }
+    if (!asks) {
+        return false;
+    }
+    struct members m = members_of(c, b);
+    struct families f = families_of(c, b);
+    struct lang named = named_keys(c, &m);
+    dead = has_too_few(c, &f, &m, named);
+    for (uint32_t i = 0; i < b->n && !dead; i++) {
+        const struct atom *a = atom_get(c, b->atoms[i]);
+        if (a->kind == OBJECT_EXISTS && !member_may(c, &m, a, OTHERS_LOOK)) {
+            struct lang keys = others_with(c, &f, named, class_get(c, a->a), a->b);
+            dead = lang_is_empty(c->langs, keys) == LANG_YES;
+        }
+    }
+    free(f.v);
+    members_free(&m);
+    return dead && !c->failed && !langs_failed(c->langs, NULL);
 }
 
 /* One of the other keys must be there, with such a value. */

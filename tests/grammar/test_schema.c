@@ -232,6 +232,12 @@ static void test_contradictions(void **state)
         {"{\"type\":\"object\",\"patternProperties\":{\"^[\\\\x01-\\\\x1f]$\":{}},"
          "\"additionalProperties\":false,\"minProperties\":32}",
          "#/minProperties", "#/additionalProperties"},
+        {"{\"properties\":{\"p\":{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"a\",\"b\"]},"
+         "\"minProperties\":3}}}",
+         "#/properties/p/minProperties", "#/properties/p/propertyNames"},
+        {"{\"items\":{\"type\":\"object\",\"propertyNames\":{\"enum\":[\"c\"]},\"not\":{"
+         "\"patternProperties\":{\"^[ab]$\":{\"type\":\"boolean\"}}}}}",
+         "#/items/not", "#/items/propertyNames"},
         {"{\"type\":\"array\",\"minItems\":3,\"maxItems\":2}", "#/maxItems", "#/minItems"},
         {"{\"type\":\"array\",\"prefixItems\":[{},{}],\"items\":false,\"minItems\":3}",
          "#/minItems", "#/items"},
