@@ -4,8 +4,9 @@
     compare_jsonschema.py SCHEMA_LINES DATA [--count N] [--seed K]
 
 For each schema: instances that it may or may not allow are accepted by the grammar exactly where
-jsonschema finds them valid, and what a blind model says under the grammar's masks is valid. Skipped
-(exit code 77) without the package. LLLM_SOAK=1: many more."""
+jsonschema finds them valid, and what a blind model says under the grammar's masks is valid. Half of
+the schemas combine keywords, applicators beside unevaluated* above all. Skipped (exit code 77)
+without the package. LLLM_SOAK=1: many more."""
 import argparse
 import json
 import os
@@ -150,6 +151,111 @@ class Schemas:
         return self.schema(depth)
 
 
+class Combined(Schemas):
+    """Schemas of objects or of arrays in which several keywords stand side by side, applicators beside unevaluated*
+    above all, over so few names and values that instances are as often valid as not."""
+    NAMES = ["a", "b", "c"]
+    VALUES = [1, 2, True]
+    LEAVES = [True, False, {"const": 1}, {"const": 2}, {"enum": [1, True]}, {"type": "integer"}, {"type": "boolean"},
+              {"minimum": 2}]
+    PATTERNS = ["^a", "[bc]", "^[ab]$"]
+
+    def __init__(self, rng):
+        super().__init__(rng)
+        self.of_objects = rng.random() < 0.5
+        self.definitions = []
+
+    def leaf(self):
+        return self.rng.choice(self.LEAVES)
+
+    def part(self, depth):
+        """What an item or a member is: now and then a container itself."""
+        return self.schema(depth - 2) if depth > 1 and self.rng.random() < 0.15 else self.leaf()
+
+    def instance(self, deep=True):
+        rng = self.rng
+        one = lambda: self.instance(False) if deep and rng.random() < 0.1 else rng.choice(self.VALUES)
+        if rng.random() < 0.03:
+            return rng.choice(self.VALUES)
+        if self.of_objects:
+            return {name: one() for name in rng.sample(self.NAMES, rng.randint(0, 3))}
+        return [one() for _ in range(rng.randint(0, 4))]
+
+    def object_keyword(self, s, depth):
+        rng = self.rng
+        kind = rng.randint(0, 9)
+        if kind < 3:
+            s["properties"] = {name: self.part(depth) for name in self.some(self.NAMES, 2)}
+        elif kind == 3:
+            s["required"] = self.some(self.NAMES, 2)
+        elif kind == 4:
+            s["additionalProperties"] = self.part(depth)
+        elif kind == 5:
+            s["patternProperties"] = {rng.choice(self.PATTERNS): self.part(depth)}
+        elif kind == 6:
+            s["maxProperties"] = rng.randint(0, 3)
+        elif kind == 7:
+            s["minProperties"] = rng.randint(0, 3)
+        elif kind == 8:
+            s["propertyNames"] = rng.choice([{"enum": self.some(self.NAMES)}, {"pattern": rng.choice(self.PATTERNS)}])
+        else:
+            s["dependentRequired"] = {rng.choice(self.NAMES): self.some(self.NAMES, 1)}
+
+    def array_keyword(self, s, depth):
+        rng = self.rng
+        kind = rng.randint(0, 8)
+        if kind < 3:
+            s["prefixItems"] = [self.part(depth) for _ in range(rng.randint(1, 2))]
+        elif kind < 5:
+            s["items"] = self.part(depth)
+        elif kind == 5:
+            s["contains"] = self.leaf()
+            if rng.random() < 0.6:
+                s[rng.choice(["minContains", "maxContains"])] = rng.randint(0, 2)
+        else:
+            s[rng.choice(["minItems", "maxItems"])] = rng.randint(0, 3)
+
+    def applicator(self, s, depth):
+        rng = self.rng
+        kind = rng.randint(0, 6 if self.of_objects else 5)
+        if kind < 3:
+            s[["anyOf", "oneOf", "allOf"][kind]] = [self.schema(depth - 1) for _ in range(rng.randint(1, 3))]
+        elif kind == 3:
+            s["not"] = self.schema(depth - 1)
+        elif kind == 4:
+            s["if"] = self.schema(depth - 1)
+            for keyword in rng.choice([[], ["then"], ["else"], ["then", "else"]]):
+                s[keyword] = self.schema(depth - 1)
+        elif kind == 5:
+            s["$ref"] = f"#/$defs/{self.define(self.schema(depth - 1))}"
+        else:
+            s["dependentSchemas"] = {rng.choice(self.NAMES): self.schema(depth - 1)}
+
+    def define(self, schema):
+        self.definitions.append(schema)
+        return len(self.definitions) - 1
+
+    def schema(self, depth):
+        rng = self.rng
+        if rng.random() < 0.04:
+            return rng.choice([True, False])
+        s = {}
+        for _ in range(rng.choice([0, 1, 1, 2] if depth > 0 else [1, 1, 2])):
+            (self.object_keyword if self.of_objects else self.array_keyword)(s, depth)
+        if depth > 0:
+            for _ in range(rng.choice([0, 1, 1, 2])):
+                self.applicator(s, depth)
+        if rng.random() < 0.4:
+            s["unevaluatedProperties" if self.of_objects else "unevaluatedItems"] = self.part(depth)
+        return s
+
+    def root(self, depth):
+        s = self.schema(depth)
+        if isinstance(s, dict) and self.definitions:
+            s["$defs"] = {str(i): one for i, one in enumerate(self.definitions)}
+        return s
+
+
 def is_valid(schema, value):
     try:
         return Validator(schema).is_valid(value)
@@ -194,6 +300,9 @@ def check(program, rng, schema, values, walks, figures, annotates=True):
         return wrong
     figures["held"] += 1
     for value, text, accepted in zip(values, texts, answer["accepted"]):
+        if accepted is None:
+            figures["complex"] += 1
+            continue
         valid = is_valid(schema, value)
         figures["instances"] += valid is not None
         figures["valid"] += bool(valid)
@@ -202,6 +311,8 @@ def check(program, rng, schema, values, walks, figures, annotates=True):
     for text in answer["walks"]:
         if text is None:
             figures["unfinished"] += 1
+        elif isinstance(text, dict) and "too ambiguous" in text.get("why", ""):
+            figures["complex"] += 1
         elif isinstance(text, dict):
             wrong.append((json.dumps(text), "stuck"))
         else:
@@ -243,7 +354,7 @@ def main():
 
     def fresh():
         return {"held": 0, "nothing": 0, "refused": 0, "instances": 0, "valid": 0, "walks": 0,
-                "unfinished": 0, "why": {}}
+                "unfinished": 0, "complex": 0, "why": {}}
 
     figures = fresh()
     for name, group in suite_groups(data):
@@ -253,20 +364,27 @@ def main():
         report(f"{name}: {group['description']}", group["schema"], wrong)
     print(f"# suite: {figures['held']} held, {figures['walks']} answers of a blind model valid, "
           f"{figures['unfinished']} not finished")
-    figures = fresh()
-    for i in range(args.count):
-        s = Schemas(rng)
-        schema = s.root(rng.randint(0, 3))
-        values = [s.value(3) for _ in range(12)]
-        report(f"random {i}", schema, check(program, rng, schema, values, args.walks, figures))
-        if failures > 10:
-            break
-    print(f"# random: {figures['held']} held, {figures['nothing']} empty, {figures['refused']} refused; "
-          f"{figures['instances']} instances compared, {figures['valid']} of them valid; "
-          f"{figures['walks']} answers valid, {figures['unfinished']} not finished")
-    if os.environ.get("LLLM_VERBOSE"):
-        for why, schema in figures["why"].items():
-            print(f"#   {why}: {json.dumps(schema)[:300]}")
+    for name in ["random", "combined"]:
+        figures = fresh()
+        for i in range(args.count):
+            if name == "random":
+                s = Schemas(rng)
+                schema = s.root(rng.randint(0, 3))
+                values = [s.value(3) for _ in range(12)]
+            else:
+                s = Combined(rng)
+                schema = s.root(rng.randint(1, 2))
+                values = [s.instance() for _ in range(16)]
+            report(f"{name} {i}", schema, check(program, rng, schema, values, args.walks, figures))
+            if failures > 10:
+                break
+        print(f"# {name}: {figures['held']} held, {figures['nothing']} empty, {figures['refused']} refused; "
+              f"{figures['instances']} instances compared, {figures['valid']} of them valid; "
+              f"{figures['walks']} answers valid, {figures['unfinished']} not finished; "
+              f"{figures['complex']} instances and answers too ambiguous to follow")
+        if os.environ.get("LLLM_VERBOSE"):
+            for why, schema in figures["why"].items():
+                print(f"#   {why}: {json.dumps(schema)[:300]}")
     program.process.stdin.close()
     sys.exit(1 if failures else 0)
 

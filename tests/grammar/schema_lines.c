@@ -5,6 +5,8 @@
  *   {"schema": "TEXT OF A SCHEMA", "texts": [...], "walks": N, "seed": K}
  *   {"error": "..."} or {"accepted": [true, ...], "walks": [text or null, ...]}
  *
+ * accepted: null for a text that took too much work to judge.
+ *
  * A walk is an answer of a model that chooses blindly: each token of the vocabulary that the mask
  * allows is as likely as any other, but for a leaning towards brackets and the end. null: not done
  * after MAX_TOKENS. */
@@ -136,7 +138,8 @@ static json_t *answer(struct model *m, json_t *line)
         struct grammar_verdict v;
         size_t n = json_string_length(text);
         bool ok = grammar_check_text(g, json_string_value(text), n, &v, &e);
-        json_array_append_new(accepted, json_boolean(ok && v.complete && v.n_good == n));
+        bool fits = ok && v.complete && v.n_good == n;
+        json_array_append_new(accepted, ok ? json_boolean(fits) : json_null());
     }
     struct rng r;
     rng_seed(&r, (uint64_t)json_integer_value(json_object_get(line, "seed")));
