@@ -164,7 +164,7 @@ static void test_drafts(void **state)
         client_queue(en, &(struct queue_options){.draft_model = draft, .drafts_always = true});
     struct scene *want = mem_zalloc(sizeof *want), *x = mem_zalloc(sizeof *x);
     uint32_t n_kept = 0;
-    for (uint32_t at = 1; at < 24; at++) {
+    for (uint32_t at = 2; at < 16; at += 5) {
         submit_scene(plain, want, at, at % 3, NULL, NULL);
         client_run(plain);
         x->drafts = true;
@@ -175,7 +175,7 @@ static void test_drafts(void **state)
         assert_true(client_same(&want->other, &x->other));
         n_kept += x->source.figures.stats.n_drafts_kept;
     }
-    assert_true(n_kept > 100);
+    assert_true(n_kept > 20);
     free(want);
     free(x);
     queue_free(plain);
