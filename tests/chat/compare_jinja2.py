@@ -524,12 +524,14 @@ def template_files(data):
 
 def conversation_cases(rng, data, n, each):
     files = template_files(data)
+    if not files:
+        return []
     chats = [conversation(rng) for _ in range(n)]
     if each:
         return [(f"{f.name} #{i}", "path", str(f), chat)
                 for f in files for i, chat in enumerate(chats)]
     return [(f"{files[i % len(files)].name} #{i}", "path", str(files[i % len(files)]), chat)
-            for i, chat in sorted(enumerate(chats), key=lambda pair: pair[0] % max(1, len(files)))]
+            for i, chat in sorted(enumerate(chats), key=lambda pair: pair[0] % len(files))]
 
 
 def expression_cases(rng, n):

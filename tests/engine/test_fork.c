@@ -268,7 +268,7 @@ static void test_length(void **state)
     static const uint32_t most[] = {5, 10, 11, 40};
     for (size_t i = 0; i < sizeof most / sizeof *most; i++) {
         struct queue *q = client_queue(en, NULL);
-        struct scene *x = mem_alloc(sizeof *x);
+        struct scene *x = mem_zalloc(sizeof *x);
         submit_scene(q, x, 10, 0, NULL, NULL);
         x->max_tokens = most[i];
         client_run(q);
