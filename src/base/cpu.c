@@ -8,6 +8,7 @@
 #include <string.h>
 
 #if defined(__aarch64__)
+#include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
 #if defined(__x86_64__)
@@ -90,11 +91,10 @@ const char *cpu_model_name(void)
 static unsigned detect(void)
 {
 #if defined(__aarch64__)
-    enum { DOTPROD = 1u << 20, I8MM = 1u << 13 }; /* of Linux's elf_hwcaps for arm64 */
     unsigned found = CPU_NEON;
-    if (getauxval(AT_HWCAP) & DOTPROD) {
+    if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) {
         found |= CPU_DOTPROD;
-        found |= getauxval(AT_HWCAP2) & I8MM ? CPU_I8MM : 0;
+        found |= getauxval(AT_HWCAP2) & HWCAP2_I8MM ? CPU_I8MM : 0;
     }
     return found;
 #else

@@ -99,8 +99,7 @@ static bool read_keyed_call(struct chat_parser *p, json_t *object, json_t **argu
 static bool offers(const struct chat_parser *p, const char *tool)
 {
     for (size_t i = 0; i < json_array_size(p->tools); i++) {
-        json_t *t = json_array_get(p->tools, i), *f = json_object_get(t, "function");
-        const char *name = json_string_value(json_object_get(f ? f : t, "name"));
+        const char *name = chat_tool_name(json_array_get(p->tools, i));
         if (name && strcmp(name, tool) == 0) {
             return true;
         }

@@ -36,11 +36,11 @@ static void trim(struct buf *b)
 static json_t *schema_type(const struct chat_parser *p)
 {
     for (size_t i = 0; i < json_array_size(p->tools); i++) {
-        json_t *tool = json_array_get(p->tools, i), *f = json_object_get(tool, "function");
-        f = f ? f : tool;
-        const char *name = json_string_value(json_object_get(f, "name"));
+        const json_t *tool = json_array_get(p->tools, i);
+        const char *name = chat_tool_name(tool);
         if (name && strcmp(name, p->name.data ? p->name.data : "") == 0) {
-            json_t *properties = json_object_get(json_object_get(f, "parameters"), "properties");
+            json_t *properties = json_object_get(
+                json_object_get(chat_tool_function(tool), "parameters"), "properties");
             return json_object_get(json_object_getn(properties, p->key.data, p->key.len), "type");
         }
     }

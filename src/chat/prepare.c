@@ -405,14 +405,24 @@ static bool system_to_user(json_t *messages, struct error *e)
 
 /* ---- tools ---- */
 
+const json_t *chat_tool_function(const json_t *tool)
+{
+    const json_t *function = json_object_get(tool, "function");
+    return json_is_object(function) ? function : tool;
+}
+
+const char *chat_tool_name(const json_t *tool)
+{
+    return json_string_value(json_object_get(chat_tool_function(tool), "name"));
+}
+
 /* {"type": "function", "function": {...}} each; NULL with an error. */
 static json_t *normal_tools(const json_t *tools, struct error *e)
 {
     json_t *out = json_array();
     for (size_t i = 0; i < json_array_size(tools); i++) {
-        json_t *tool = json_array_get(tools, i), *function = json_object_get(tool, "function");
-        json_t *body = json_is_object(function) ? function : tool;
-        if (!json_is_string(json_object_get(body, "name"))) {
+        const json_t *tool = json_array_get(tools, i);
+        if (!chat_tool_name(tool)) {
             json_decref(out);
             error_set(e, ERROR_INPUT,
                       "tool %zu has no name: a tool is {\"type\": \"function\", \"function\": "
@@ -420,7 +430,7 @@ static json_t *normal_tools(const json_t *tools, struct error *e)
                       i + 1);
             return NULL;
         }
-        json_t *copy = json_deep_copy(body);
+        json_t *copy = json_deep_copy(chat_tool_function(tool));
         if (!json_object_get(copy, "description")) {
             json_object_set_new(copy, "description", json_string(""));
         }

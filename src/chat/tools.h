@@ -125,6 +125,13 @@ void chat_message_free(struct chat_message *m);
 void chat_message_add(struct chat_message *m, const struct chat_event *event);
 json_t *chat_message_json(const struct chat_message *m); /* a new reference */
 
+/* ---- definitions of tools ---- */
+
+/* {"name", "description", "parameters"} of a definition, which may have "function" around it as
+ * OpenAI's have. */
+const json_t *chat_tool_function(const json_t *tool);
+const char *chat_tool_name(const json_t *tool); /* NULL: it has none */
+
 /* ---- from a conversation to a template's variables ---- */
 
 /* What a template can do, found out by rendering small conversations with it. */

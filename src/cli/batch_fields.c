@@ -75,26 +75,15 @@ static bool read_prompt(const json_t *v, struct reading *in, struct error *e)
     return read_text(v, in, &in->r->prompt, e);
 }
 
-/* Those of OpenAI's API. */
-static const char *role_candidate(const void *context, size_t index)
-{
-    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool"};
-    (void)context;
-    return index < sizeof roles / sizeof *roles ? roles[index] : NULL;
-}
-
 /* Most templates leave out what a role says that they do not know, or give it to the wrong one. A
  * message without a role is chat_prepare's to refuse. */
 static bool check_roles(const json_t *messages, struct error *e)
 {
+    static const char *const roles[] = {"system", "developer", "user", "assistant", "tool", NULL};
     for (size_t i = 0; i < json_array_size(messages); i++) {
         const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
-        bool known = !role;
-        for (size_t k = 0; !known && role_candidate(NULL, k); k++) {
-            known = strcmp(role, role_candidate(NULL, k)) == 0;
-        }
-        if (!known) {
-            const char *near = options_nearest(role, role_candidate, NULL);
+        const char *near;
+        if (role && !options_one_of(role, roles, &near)) {
             return error_set(e, ERROR_INPUT,
                              "message %zu of \"messages\" has the role \"%.40s\"%s%s%s; there are "
                              "system, developer, user, assistant and tool",

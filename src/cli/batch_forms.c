@@ -116,25 +116,15 @@ static bool check_type(const char *field, const json_t *v, struct error *e)
     return ok || error_set(e, ERROR_INPUT, "\"%s\" must be %s", field, wanted);
 }
 
-static const char *part_candidate(const void *names, size_t index)
-{
-    return ((const char *const *)names)[index];
-}
-
 /* names: what an object may have, ended by NULL. */
 static bool check_parts(const char *what, const json_t *v, const char *const *names,
                         struct error *e)
 {
-    const char *name;
+    const char *name, *near;
     json_t *part;
     json_object_foreach((json_t *)(uintptr_t)v, name, part)
     {
-        size_t i = 0;
-        while (names[i] && strcmp(names[i], name) != 0) {
-            i++;
-        }
-        if (!names[i]) {
-            const char *near = options_nearest(name, part_candidate, names);
+        if (!options_one_of(name, names, &near)) {
             return error_set(e, ERROR_INPUT, "\"%.60s\" is no part of %s%s%s%s", name, what,
                              near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
         }

@@ -4,25 +4,14 @@
 
 #include "cli/batch_input.h"
 
-static const char *outer_candidate(const void *context, size_t index)
-{
-    static const char *const names[] = {"custom_id", "method", "url", "body"};
-    (void)context;
-    return index < sizeof names / sizeof *names ? names[index] : NULL;
-}
-
 static bool check_outer(const json_t *line, struct error *e)
 {
-    const char *name;
+    static const char *const names[] = {"custom_id", "method", "url", "body", NULL};
+    const char *name, *near;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)line, name, v)
     {
-        size_t i = 0;
-        while (outer_candidate(NULL, i) && strcmp(outer_candidate(NULL, i), name) != 0) {
-            i++;
-        }
-        if (!outer_candidate(NULL, i)) {
-            const char *near = options_nearest(name, outer_candidate, NULL);
+        if (!options_one_of(name, names, &near)) {
             return error_set(e, ERROR_INPUT,
                              "the field \"%.60s\" is not known beside \"body\"%s%s%s", name,
                              near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");

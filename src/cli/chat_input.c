@@ -35,9 +35,7 @@ json_t *chat_input_json(const char *path, struct error *e)
 static bool check_tools(const char *path, const json_t *tools, struct error *e)
 {
     for (size_t i = 0; i < json_array_size(tools); i++) {
-        const json_t *tool = json_array_get(tools, i),
-                     *function = json_object_get(tool, "function");
-        if (!json_is_string(json_object_get(json_is_object(function) ? function : tool, "name"))) {
+        if (!chat_tool_name(json_array_get(tools, i))) {
             return error_set(e, ERROR_INPUT,
                              "%s: tool %zu has no name: a tool is {\"type\": \"function\", "
                              "\"function\": {\"name\", \"description\", \"parameters\"}}",

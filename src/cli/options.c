@@ -35,6 +35,23 @@ const char *options_nearest(const char *word, options_candidate *next, const voi
     return best;
 }
 
+static const char *word_candidate(const void *words, size_t index)
+{
+    return ((const char *const *)words)[index];
+}
+
+bool options_one_of(const char *word, const char *const *words, const char **near)
+{
+    *near = NULL;
+    for (size_t i = 0; words[i]; i++) {
+        if (strcmp(words[i], word) == 0) {
+            return true;
+        }
+    }
+    *near = options_nearest(word, word_candidate, words);
+    return false;
+}
+
 static const char *option_candidate(const void *context, size_t index)
 {
     const struct option *const *tables = context;

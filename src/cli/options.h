@@ -58,6 +58,10 @@ void options_print_help(const struct option *table, const struct option *but, FI
 typedef const char *options_candidate(const void *context, size_t index);
 const char *options_nearest(const char *word, options_candidate *next, const void *context);
 
+/* Whether word is one of words (ended by NULL). Where it is not, *near is the one that may have
+ * been meant; else NULL. */
+bool options_one_of(const char *word, const char *const *words, const char **near);
+
 /* Text to numbers: the whole text must be one number in [min, max]. */
 bool options_read_i64(const char *text, int64_t min, int64_t max, int64_t *out);
 bool options_read_u64(const char *text, uint64_t *out);

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "chat/tools.h"
 #include "cli/options.h"
 #include "cli/term.h"
 #include "grammar/schema.h"
@@ -36,27 +37,17 @@ void schema_notes_tell(const char *place, const json_t *schema)
     }
 }
 
-static const char *part_candidate(const void *context, size_t index)
-{
-    static const char *const parts[] = {"name", "description", "parameters", "strict"};
-    (void)context;
-    return index < sizeof parts / sizeof *parts ? parts[index] : NULL;
-}
-
 /* A definition may have more than is read, but hardly a slip of what is. place: with the tool. */
 static void tell_parts(const char *place, const json_t *function)
 {
+    static const char *const parts[] = {"name", "description", "parameters", "strict", NULL};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)function, key, value)
     {
-        bool known = false;
-        for (size_t i = 0; part_candidate(NULL, i); i++) {
-            known = known || strcmp(key, part_candidate(NULL, i)) == 0;
-        }
-        const char *near = strcmp(key, "input_schema") == 0
-                               ? "parameters"
-                               : options_nearest(key, part_candidate, NULL);
+        const char *near;
+        bool known = options_one_of(key, parts, &near);
+        near = strcmp(key, "input_schema") == 0 ? "parameters" : near;
         if (!known && near) {
             char quoted[UTF8_QUOTE_BYTES];
             term_message("%s: %s is not read; did you mean \"%s\"?", place,
@@ -71,8 +62,7 @@ void schema_notes_tell_tools(const char *place, const json_t *tools)
     json_t *tool;
     json_array_foreach(tools, i, tool)
     {
-        const json_t *function = json_object_get(tool, "function");
-        function = function ? function : tool;
+        const json_t *function = chat_tool_function(tool);
         const char *name = json_string_value(json_object_get(function, "name"));
         char quoted[UTF8_QUOTE_BYTES];
         struct buf where;
@@ -95,8 +85,7 @@ void schema_notes_tell_strict(const char *place, const json_t *tools)
     json_t *tool;
     json_array_foreach(tools, i, tool)
     {
-        const json_t *function = json_object_get(tool, "function");
-        function = function ? function : tool;
+        const json_t *function = chat_tool_function(tool);
         const char *name = json_string_value(json_object_get(function, "name"));
         if (name && json_is_true(json_object_get(function, "strict"))) {
             char quoted[UTF8_QUOTE_BYTES];

@@ -10,6 +10,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "chat/tools.h"
 
 enum { MAX_NOTE_BYTES = 1 << 28 };
 
@@ -98,9 +99,7 @@ static json_t *describe_tools(const json_t *tools)
     size_t i;
     json_array_foreach(tools, i, tool)
     {
-        json_t *function = json_object_get(tool, "function");
-        json_t *name = json_object_get(function ? function : tool, "name");
-        json_array_append(names, name);
+        json_array_append(names, json_object_get(chat_tool_function(tool), "name"));
     }
     json_t *digest =
         json_sprintf("%016llx", (unsigned long long)(text ? digest_number(text, strlen(text)) : 0));

@@ -259,6 +259,7 @@ uint64_t memory_plan_room(const struct engine_options *o, const struct sysmem *m
                                                       : has;
 }
 
+/* Of the plan with these options; more than any machine has where there is none. */
 static uint64_t total_with(const struct header *h, const struct engine_options *o,
                            uint32_t context_size)
 {
@@ -379,21 +380,28 @@ static bool advise_batch(const struct header *h, const struct engine_options *o,
     return context > 0;
 }
 
-/* The most answers at once with which the plan fits as it is; 0: not even with one. */
+/* The most below `beyond` that *number, a member of *o, can be; 0: not even one fits. */
+static uint32_t fit_fewer(const struct header *h, struct engine_options *o, uint32_t *number,
+                          uint32_t beyond, uint32_t context_size, uint64_t room)
+{
+    uint32_t fits = 0;
+    while (beyond > fits + 1) {
+        *number = fits + (beyond - fits) / 2;
+        if (total_with(h, o, context_size) <= room) {
+            fits = *number;
+        } else {
+            beyond = *number;
+        }
+    }
+    return fits;
+}
+
+/* The most answers at once with which the plan fits as it is. */
 static uint32_t fit_answers(const struct header *h, const struct engine_options *o,
                             const struct memory_plan *p, uint64_t room)
 {
     struct engine_options fewer = *o;
-    uint32_t fits = 0, beyond = p->n_running;
-    while (beyond > fits + 1) {
-        fewer.n_running = fits + (beyond - fits) / 2;
-        if (total_with(h, &fewer, p->context_size) <= room) {
-            fits = fewer.n_running;
-        } else {
-            beyond = fewer.n_running;
-        }
-    }
-    return fits;
+    return fit_fewer(h, &fewer, &fewer.n_running, p->n_running, p->context_size, room);
 }
 
 uint32_t memory_plan_answers(const struct gguf *g, const struct engine_options *o,
@@ -418,15 +426,7 @@ static bool advise_beams(const struct header *h, const struct engine_options *o,
     const uint32_t contexts[] = {p->context_size, least};
     for (size_t i = 0; i < sizeof contexts / sizeof *contexts; i++) {
         struct engine_options fewer = *o;
-        uint32_t fits = 0, beyond = p->n_sequences;
-        while (beyond > fits + 1) {
-            fewer.n_sequences = fits + (beyond - fits) / 2;
-            if (total_with(h, &fewer, contexts[i]) <= room) {
-                fits = fewer.n_sequences;
-            } else {
-                beyond = fewer.n_sequences;
-            }
-        }
+        uint32_t fits = fit_fewer(h, &fewer, &fewer.n_sequences, p->n_sequences, contexts[i], room);
         if (fits) {
             int n = snprintf(out, out_bytes, "--beams %u", fits);
             if (i > 0) {

@@ -360,8 +360,12 @@ static void fill(struct queue *q, struct sequence *s, bool beside)
     q->part.n_layers = pace_layers(q, phase, beside);
     q->part.cancelled = request_is_cancelled;
     q->part.cancelled_context = s->request;
-    if (!model_forward_part(en->model, &s->cache, q->scratch, en->pool, en->kernels, phase,
-                            s->tokens + at, n, wants_logits ? 1 : 0, q->logits, &q->part, &why)) {
+    bool computed =
+        model_forward_part(en->model, &s->cache, q->scratch, en->pool, en->kernels, phase,
+                           s->tokens + at, n, wants_logits ? 1 : 0, q->logits, &q->part, &why);
+    q->part.cancelled = NULL; /* the part outlives the request */
+    q->part.cancelled_context = NULL;
+    if (!computed) {
         if (why.code == ERROR_CANCELLED) {
             q->chunk_of = NULL; /* the next step drops the request */
         } else {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/strmap.h"
+#include "chat/tools.h"
 #include "grammar/grammar.h"
 #include "grammar/schema_parts.h"
 
@@ -383,9 +384,7 @@ static bool is_name(const char *name)
 /* The call of tool i; none where it is not wanted, or after an error. */
 static struct node tool_node(struct writer *w, size_t i, bool *wanted)
 {
-    const json_t *tool = json_array_get(w->o->tools, i),
-                 *function = json_object_get(tool, "function");
-    function = function ? function : tool;
+    const json_t *function = chat_tool_function(json_array_get(w->o->tools, i));
     const char *name = json_string_value(json_object_get(function, "name"));
     const json_t *parameters = json_object_get(function, "parameters");
     *wanted = false;
@@ -461,8 +460,7 @@ static bool explain_tools(struct writer *w)
     json_t *tool;
     json_array_foreach(w->o->tools, i, tool)
     {
-        const json_t *function = json_object_get(tool, "function");
-        function = function ? function : tool;
+        const json_t *function = chat_tool_function(tool);
         const char *name = json_string_value(json_object_get(function, "name"));
         const json_t *parameters = json_object_get(function, "parameters");
         if (parameters && schema_object_explain(parameters, &w->o->schema, w->e)) {
@@ -530,8 +528,7 @@ bool tool_call_check_strict(const json_t *tools, struct error *e)
     json_t *tool;
     json_array_foreach(tools, i, tool)
     {
-        const json_t *function = json_object_get(tool, "function");
-        function = function ? function : tool;
+        const json_t *function = chat_tool_function(tool);
         const char *name = json_string_value(json_object_get(function, "name"));
         const json_t *parameters = json_object_get(function, "parameters");
         const json_t *strict = json_object_get(function, "strict");

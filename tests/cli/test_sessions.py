@@ -96,7 +96,7 @@ class Sessions(Program):
                 process = subprocess.Popen(
                     [LLLM, "run", "-m", "starter", *(("--raw",) if raw else ()), "--session", str(file),
                      LINES[1], "--temp", "0", "--ignore-eos"],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
                 first = process.stdout.read(1)
                 self.assertTrue(first)
                 process.send_signal(number)
