@@ -31,6 +31,7 @@ struct lang_node {
     bool pruned;                   /* no branch of it is known to be dead */
     uint8_t goes_on;               /* 0 unknown, 1 some byte may follow, 2 none */
     uint8_t life;                  /* enum lang_life */
+    uint16_t figures;              /* memo of lang_multiple.c, 2 bits for each number of them */
     uint16_t rank;                 /* how deep its derivative recurses */
     uint32_t hash;
     uint32_t a, b, c;
@@ -80,6 +81,10 @@ static inline const struct lang_node *lang_node(const struct langs *s, struct la
  * that places are told from figures before them. */
 struct lang lang_multiple_state(struct langs *s, uint32_t remainder, uint32_t modulus,
                                 uint32_t n_places, uint32_t n_left);
+
+/* lang_multiple.c: whether an intersection with a state of lang_multiples, or with what is none,
+ * has a text, where that is easily told; false: not told. */
+bool lang_has_multiple(struct langs *s, uint32_t id);
 
 /* The id of an expression whose parts (a set, or args) have just been put at the end of their
  * arrays by the caller, who takes them back where there was one already: compare ids. */

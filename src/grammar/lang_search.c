@@ -104,7 +104,7 @@ static enum lang_answer search_empty(struct langs *s, struct lang a)
     enum lang_answer answer = LANG_YES;
     for (size_t i = 0; i < q.n && answer == LANG_YES; i++) {
         const struct lang_node *at = &s->nodes[q.queue[i]];
-        if (at->ends || at->life == LIFE_LIVE) {
+        if (at->ends || at->life == LIFE_LIVE || lang_has_multiple(s, q.queue[i])) {
             for (size_t j = i;; j = q.parent[j]) {
                 s->nodes[q.queue[j]].life = LIFE_LIVE;
                 if (j == 0) {

@@ -61,7 +61,7 @@ struct branches expand_type(struct compiler *c, uint32_t schema, bool negated)
         c, negated ? TYPE_ALL & ~types : types | (integer ? (uint32_t)TYPE_NUMBER : 0));
     if (integer) {
         struct lang l = number_integer(c);
-        l = negated ? lang_minus(c->langs, c->plain_number, l) : l;
+        l = negated ? lang_not(c->langs, l) : l;
         struct atom a = {.kind = NUMBER_LANG, .a = l.id};
         branch_add_atom(c, &all.v[0], atom_intern(c, a, schema, "type"));
     }

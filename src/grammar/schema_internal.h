@@ -96,7 +96,7 @@ enum type {
 };
 
 enum atom_kind {
-    NUMBER_LANG,     /* a: the texts (without exponent) */
+    NUMBER_LANG,     /* a: of texts that are numbers without exponent those; b: by division */
     NUMBER_SET,      /* a: set of values; b: they are the ones that it is not */
     STRING_LANG,     /* a: the contents, spelled LANG_JSON */
     STRING_SET,      /* a, b as above */
@@ -126,14 +126,18 @@ struct key_class {
     uint32_t names; /* list of names, sorted */
 };
 
+/* Which texts stand for a value: the one that is generated; those with bounded zeros and any
+ * spelling; all that there are, for the opposite. */
+enum value_texts { VALUE_PLAIN, VALUE_SPELLED, VALUE_ALL };
+
 /* The scalars of an enum, or of a const. */
 struct value_set {
     uint32_t n;
     const json_t *const *values;
-    struct set_langs { /* as they are made: in every spelling, and plain */
+    struct set_langs { /* as they are made, by enum value_texts */
         bool has_numbers, has_strings;
         struct lang numbers, strings;
-    } made[2];
+    } made[3];
 };
 
 struct id_list {
@@ -224,9 +228,10 @@ struct compiler {
     struct json_space space;
     struct lang number, plain_number; /* any, and without exponent */
     const json_t *root;
-    bool only_asks;        /* by schema_contradicts: nobody reads the sentence */
-    const char *conflict;  /* pointer of a part that nothing satisfies */
-    uint32_t most_figures; /* of a number that the schema names, on one side of the point */
+    bool only_asks;       /* by schema_contradicts: nobody reads the sentence */
+    const char *conflict; /* pointer of a part that nothing satisfies */
+    uint32_t most_whole,
+        most_behind; /* figures of the schema's bounds, on the sides of the point */
 };
 
 /* ---- schema_tables.c: tables and errors ---- */
@@ -426,19 +431,21 @@ extern const struct scalar_keyword scalar_keywords[]; /* ends with name NULL */
  * out, for the opposite. */
 struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struct scalar_keyword *k,
                                 bool all);
+bool keyword_divides(const struct scalar_keyword *k);
 
 /* ---- scalar.c, number.c, format.c ---- */
 
 /* Numbers whose relation to the bound is one of those that are true. */
 struct lang number_compare(struct compiler *c, const json_t *bound, bool less, bool equal,
                            bool more);
-struct lang number_equal(struct compiler *c, const json_t *v);
-/* The same as texts with what may follow them: 1 or 2. */
-uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2]);
+/* Those equal to v, as texts with what may follow them: 1 or 2. */
+uint32_t number_words(struct compiler *c, const json_t *v, enum value_texts which,
+                      struct lang_word words[2]);
 struct lang number_without_point(struct compiler *c, uint32_t max); /* of at most max figures */
 struct lang number_multiple(struct compiler *c, uint32_t schema, const json_t *divisor);
 /* Any number without exponent that has at most so many figures on a side of the point; like_double:
- * and with a point not more than a double tells apart. */
+ * and with a point not more than a double tells apart, in all. */
+enum { LIKE_DOUBLE_FIGURES = 15 };
 struct lang number_plain(struct compiler *c, uint32_t max, bool like_double);
 struct lang number_integer(struct compiler *c);
 /* The whole content matches; for formats. */

@@ -294,8 +294,9 @@ static bool check_number(struct compiler *c, uint32_t schema, const struct keywo
     if (!check_figures(c, schema, k->name, v)) {
         return false;
     }
-    int64_t behind = (int64_t)d.n - d.point, most = d.point > behind ? d.point : behind;
-    c->most_figures = most > c->most_figures ? (uint32_t)most : c->most_figures;
+    int64_t behind = (int64_t)d.n - d.point;
+    c->most_whole = d.point > c->most_whole ? (uint32_t)d.point : c->most_whole;
+    c->most_behind = behind > c->most_behind ? (uint32_t)behind : c->most_behind;
     return true;
 }
 

@@ -46,8 +46,9 @@ void or_not_scalar_keywords(struct compiler *c, struct branches *acc, uint32_t s
         }
         bool number = k->type == TYPE_NUMBER;
         struct lang l = scalar_keyword_lang(c, schema, k, true);
-        struct atom a = {.kind = number ? NUMBER_LANG : STRING_LANG,
-                         .a = lang_minus(c->langs, number ? c->plain_number : c->content, l).id};
+        l = number ? lang_not(c->langs, l) : lang_minus(c->langs, c->content, l);
+        struct atom a = {
+            .kind = number ? NUMBER_LANG : STRING_LANG, .a = l.id, .b = keyword_divides(k)};
         if (a.a != lang_none().id) {
             or_atom(c, acc, a, schema, k->name);
         }

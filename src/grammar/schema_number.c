@@ -48,14 +48,15 @@ static struct lang whole_number(struct compiler *c, uint32_t max)
     return lang_or(c->langs, text_lang(c, "0", 1), more);
 }
 
-/* With a point: no more figures than a double tells apart (15), so that a reader that takes it for
- * one finds the same: 9007199254740993.5 is a whole number there. */
+/* With a point: no more figures than a double tells apart, so that a reader that takes it for one
+ * finds the same: 9007199254740993.5 is a whole number there. */
 static struct lang with_point(struct compiler *c, uint32_t max)
 {
-    struct lang all = then(c, text_lang(c, "0.", 2), digits(c, 1, max < 15 ? max : 15));
-    for (uint32_t n = 1; n < 15 && n <= max; n++) {
+    const uint32_t few = LIKE_DOUBLE_FIGURES;
+    struct lang all = then(c, text_lang(c, "0.", 2), digits(c, 1, max < few ? max : few));
+    for (uint32_t n = 1; n < few && n <= max; n++) {
         struct lang whole = then(c, digit_range(c, 1, 9), digits(c, n - 1, n - 1));
-        struct lang behind = digits(c, 1, max < 15 - n ? max : 15 - n);
+        struct lang behind = digits(c, 1, max < few - n ? max : few - n);
         also(c, &all, then(c, whole, then(c, text_lang(c, ".", 1), behind)));
     }
     return all;
@@ -129,11 +130,10 @@ static struct lang beginnings(struct compiler *c, const char *text, size_t n)
 }
 
 /* Zeros that change nothing behind a number's figures, with a point where there is none yet. */
-static struct lang zeros_behind(struct compiler *c, bool has_point)
+static struct lang zeros_behind(struct compiler *c, bool has_point, uint32_t max)
 {
     struct lang zero = text_lang(c, "0", 1);
-    struct lang zeros = lang_repeat(c->langs, zero, 0,
-                                    c->o.bounds.unbounded ? LANG_INFINITE : c->o.bounds.max_digits);
+    struct lang zeros = lang_repeat(c->langs, zero, 0, max);
     return has_point ? zeros
                      : lang_optional(c->langs, then(c, text_lang(c, ".", 1), then(c, zero, zeros)));
 }
@@ -141,7 +141,7 @@ static struct lang zeros_behind(struct compiler *c, bool has_point)
 /* Magnitudes equal to, larger than and smaller than the bound's. */
 static struct lang magnitude_equal(struct compiler *c, const struct figures *f)
 {
-    struct lang zeros = zeros_behind(c, f->n_fraction > 0);
+    struct lang zeros = zeros_behind(c, f->n_fraction > 0, LANG_INFINITE);
     struct lang whole = text_lang(c, f->whole, f->n_whole);
     if (f->n_fraction) {
         struct lang fraction = then(c, text_lang(c, f->fraction, f->n_fraction), zeros);
@@ -209,14 +209,11 @@ struct lang number_compare(struct compiler *c, const json_t *bound, bool less, b
     return all;
 }
 
-struct lang number_equal(struct compiler *c, const json_t *v)
-{
-    return number_compare(c, v, false, true, false);
-}
-
 /* Two ways for zero, one for all others, each with zeros behind it; plain: one, and none. */
-uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct lang_word words[2])
+uint32_t number_words(struct compiler *c, const json_t *v, enum value_texts which,
+                      struct lang_word words[2])
 {
+    bool plain = which == VALUE_PLAIN, bounded = which == VALUE_SPELLED && !c->o.bounds.unbounded;
     struct decimal d = decimal_of(c->arena, v);
     struct figures f = figures_of(c, &d);
     size_t n = 1 + f.n_whole + (f.n_fraction ? 1 + f.n_fraction : 0);
@@ -227,7 +224,9 @@ uint32_t number_words(struct compiler *c, const json_t *v, bool plain, struct la
         text[1 + f.n_whole] = '.';
         memcpy(text + 2 + f.n_whole, f.fraction, f.n_fraction);
     }
-    struct lang tail = plain ? lang_empty() : zeros_behind(c, f.n_fraction > 0);
+    struct lang tail =
+        plain ? lang_empty()
+              : zeros_behind(c, f.n_fraction > 0, bounded ? c->o.bounds.max_digits : LANG_INFINITE);
     words[0] = (struct lang_word){text + 1, n - 1, tail};
     words[1] = (struct lang_word){text, n, tail};
     if (d.negative) {

@@ -62,12 +62,17 @@ static struct lang length_lang(struct compiler *c, uint32_t min, uint32_t max)
                      : lang_repeat(c->langs, lang_any_char(c->langs, c->spelling), min, max);
 }
 
+bool keyword_divides(const struct scalar_keyword *k)
+{
+    return strcmp(k->name, "multipleOf") == 0;
+}
+
 struct lang scalar_keyword_lang(struct compiler *c, uint32_t schema, const struct scalar_keyword *k,
                                 bool all)
 {
     const char *name = k->name;
     const json_t *v = member(c, schema, name);
-    if (strcmp(name, "multipleOf") == 0) {
+    if (keyword_divides(k)) {
         return number_multiple(c, schema, v);
     }
     if (strcmp(name, "minLength") == 0) {
@@ -102,7 +107,9 @@ void and_scalar_keywords(struct compiler *c, struct branches *acc, uint32_t sche
             continue;
         }
         struct lang l = scalar_keyword_lang(c, schema, k, false);
-        struct atom a = {.kind = k->type == TYPE_NUMBER ? NUMBER_LANG : STRING_LANG, .a = l.id};
+        struct atom a = {.kind = k->type == TYPE_NUMBER ? NUMBER_LANG : STRING_LANG,
+                         .a = l.id,
+                         .b = keyword_divides(k)};
         if (!lang_same(l, lang_all())) {
             add_atom(c, acc, a, schema, k->name);
         }

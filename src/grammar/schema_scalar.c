@@ -4,25 +4,22 @@
 
 #include <string.h>
 
-enum { FEW_FIGURES = 12 }; /* less than any bound leaves out */
-
 /* ---- sets of values ---- */
 
-/* plain: as it is generated; else in every way that means the value. */
-static enum lang_spelling spelling_of(const struct compiler *c, bool plain)
+static enum lang_spelling spelling_of(const struct compiler *c, enum value_texts which)
 {
-    return plain && c->spelling == LANG_JSON ? LANG_JSON_PLAIN : c->spelling;
+    return which == VALUE_PLAIN && c->spelling == LANG_JSON ? LANG_JSON_PLAIN : c->spelling;
 }
 
-static struct lang set_numbers(struct compiler *c, struct value_set *set, bool plain)
+static struct lang set_numbers(struct compiler *c, struct value_set *set, enum value_texts which)
 {
-    struct set_langs *made = &set->made[plain];
+    struct set_langs *made = &set->made[which];
     if (!made->has_numbers) {
         struct lang_word *words = arena_alloc(c->arena, (2 * (size_t)set->n + 1) * sizeof *words);
         size_t n = 0;
         for (uint32_t i = 0; i < set->n; i++) {
             if (schema_is_number(set->values[i])) {
-                n += number_words(c, set->values[i], plain, words + n);
+                n += number_words(c, set->values[i], which, words + n);
             }
         }
         made->numbers = lang_words(c->langs, words, n, LANG_PLAIN);
@@ -31,9 +28,9 @@ static struct lang set_numbers(struct compiler *c, struct value_set *set, bool p
     return made->numbers;
 }
 
-static struct lang set_strings(struct compiler *c, struct value_set *set, bool plain)
+static struct lang set_strings(struct compiler *c, struct value_set *set, enum value_texts which)
 {
-    struct set_langs *made = &set->made[plain];
+    struct set_langs *made = &set->made[which];
     if (!made->has_strings) {
         struct lang_word *words = arena_alloc(c->arena, (set->n + 1) * sizeof *words);
         size_t n = 0;
@@ -44,7 +41,7 @@ static struct lang set_strings(struct compiler *c, struct value_set *set, bool p
                     (struct lang_word){json_string_value(v), json_string_length(v), lang_empty()};
             }
         }
-        made->strings = lang_words(c->langs, words, n, spelling_of(c, plain));
+        made->strings = lang_words(c->langs, words, n, spelling_of(c, which));
         made->has_strings = true;
     }
     return made->strings;
@@ -63,21 +60,50 @@ static bool is_whole(const struct compiler *c, struct lang l, struct lang intege
     return found;
 }
 
+static enum value_texts texts_of(bool plain, bool negated)
+{
+    return negated ? VALUE_ALL : plain ? VALUE_PLAIN : VALUE_SPELLED;
+}
+
+/* Figures on each side of the point that a number between two bounds may need, where that can be
+ * more than are written otherwise; else 0. */
+static uint32_t most_figures(const struct compiler *c)
+{
+    uint32_t few = c->o.bounds.max_digits;
+    few = few < LIKE_DOUBLE_FIGURES ? few : LIKE_DOUBLE_FIGURES;
+    uint32_t most = c->most_whole > c->most_behind ? c->most_whole : c->most_behind;
+    bool enough = c->most_whole + c->most_behind < few; /* one more behind the point */
+    return c->o.bounds.unbounded || enough ? 0 : most + 1;
+}
+
+static bool leave_none(struct compiler *c, const struct lang *parts, size_t n, struct lang numbers)
+{
+    struct lang l = lang_and(c->langs, lang_and_all(c->langs, parts, n), numbers);
+    return lang_is_empty(c->langs, l) == LANG_YES;
+}
+
 struct lang branch_numbers(struct compiler *c, const struct branch *b, bool plain)
 {
-    struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts);
-    size_t n = 0;
+    struct lang *parts = arena_alloc(c->arena, (b->n + 1) * sizeof *parts), l;
+    size_t n = 0, n_bounds = 0; /* of which divide nothing: in front */
     bool is_plain = false, whole = false;
     struct lang integers = number_integer(c);
     for (uint32_t i = 0; i < b->n; i++) {
         const struct atom *a = atom_get(c, b->atoms[i]);
         if (a->kind == NUMBER_LANG) {
-            parts[n++] = (struct lang){a->a};
-            whole = whole || is_whole(c, parts[n - 1], integers);
+            l.id = a->a;
+            whole = whole || is_whole(c, l, integers);
         } else if (a->kind == NUMBER_SET) {
-            struct lang l = set_numbers(c, table_at(&c->sets, a->a), plain && !a->b);
+            l = set_numbers(c, table_at(&c->sets, a->a), texts_of(plain, a->b));
             is_plain = is_plain || !a->b; /* its texts are numbers as they stand */
-            parts[n++] = a->b ? lang_not(c->langs, l) : l;
+            l = a->b ? lang_not(c->langs, l) : l;
+        } else {
+            continue;
+        }
+        parts[n++] = l;
+        if (a->kind == NUMBER_SET || !a->b) {
+            parts[n - 1] = parts[n_bounds];
+            parts[n_bounds++] = l;
         }
     }
     if (n == 0) {
@@ -87,11 +113,12 @@ struct lang branch_numbers(struct compiler *c, const struct branch *b, bool plai
         return lang_and_all(c->langs, parts, n);
     }
     bool no_point = plain && whole;
-    parts[n] = no_point ? number_without_point(c, c->o.bounds.max_digits) : c->plain_number;
-    struct lang l = lang_and_all(c->langs, parts, n + 1);
-    /* A bound that has more figures than are written otherwise asks for as many, and one more. */
-    uint32_t most = c->most_figures + 1;
-    if (!c->o.bounds.unbounded && most > FEW_FIGURES && lang_is_empty(c->langs, l) == LANG_YES) {
+    uint32_t most = most_figures(c);
+    struct lang few = no_point ? number_without_point(c, c->o.bounds.max_digits) : c->plain_number;
+    parts[n] = few;
+    l = lang_and_all(c->langs, parts, n + 1);
+    /* What bounds leave is found soon, what they and a divisor leave may take too long. */
+    if (most && (leave_none(c, parts, n_bounds, few) || leave_none(c, parts, n, few))) {
         parts[n] = no_point ? number_without_point(c, most) : number_plain(c, most, false);
         l = lang_and_all(c->langs, parts, n + 1);
     }
@@ -109,7 +136,7 @@ struct lang branch_strings(struct compiler *c, const struct branch *b, bool plai
             parts[n++] = (struct lang){a->a};
             is_content = true;
         } else if (a->kind == STRING_SET) {
-            struct lang l = set_strings(c, table_at(&c->sets, a->a), plain && !a->b);
+            struct lang l = set_strings(c, table_at(&c->sets, a->a), texts_of(plain, a->b));
             is_content = is_content || !a->b;
             parts[n++] = a->b ? lang_not(c->langs, l) : l;
         }
@@ -221,10 +248,10 @@ static bool finite_type(struct compiler *c, struct finite *f, const struct branc
             continue;
         }
         struct lang_word words[2];
-        bool plain = json_bounds_plain(&c->o.bounds);
-        uint32_t n_words = strings ? 0 : number_words(c, v, plain, words);
+        enum value_texts which = texts_of(json_bounds_plain(&c->o.bounds), false);
+        uint32_t n_words = strings ? 0 : number_words(c, v, which, words);
         struct lang one = strings ? lang_spelled(c->langs, json_string_value(v),
-                                                 json_string_length(v), spelling_of(c, plain))
+                                                 json_string_length(v), spelling_of(c, which))
                                   : lang_words(c->langs, words, n_words, LANG_PLAIN);
         if (lang_are_disjoint(c->langs, one, all) != LANG_YES &&
             !finite_add(f, strings ? lang_json_quoted(c->langs, one) : one)) {

@@ -39,6 +39,9 @@ TEXTS = ["", "a", "b", "ab", "aab", "x-a", "kind", "é", "\U0001f4a9", "a\"b", "
 NUMBERS = [0, 1, -1, 2, 3, 5, 6, 10, 12, 0.5, -0.5, 1.5, 2.0, -3, 7, 100, 99.75, -12]
 # What doubles and 64 bits would change; the package compares whole numbers exactly.
 LONG = [9007199254740992, 9007199254740993, 18446744073709551615, 18446744073709551616, -9223372036854775809]
+# More figures than are written of other numbers: as doubles have them.
+FRACTIONS = [3.141592653589793, 0.30000000000000004, 1732255200.1234562, -2.718281828459045]
+LONG_FRACTION = re.compile(r"[0-9.]{17}")
 PATTERNS = ["^a", "b$", "^x-", "a+b", "^[ab]*$", "^.{2}$", "[^a]"]
 
 
@@ -60,7 +63,7 @@ class Schemas:
         if kind < 2:
             return self.rng.choice(TEXTS)
         if kind < 4:
-            return self.number()
+            return self.rng.choice(FRACTIONS) if self.rng.random() < 0.1 else self.number()
         if kind < 7:
             return self.rng.choice([None, True, False])
         if kind == 7:
@@ -299,10 +302,12 @@ def check(program, rng, schema, values, walks, figures, annotates=True):
             wrong.append(("nothing", answer["error"]))
         return wrong
     figures["held"] += 1
-    for value, text, accepted in zip(values, texts, answer["accepted"]):
-        if accepted is None:
+    for value, text, accepted, bounded in zip(values, texts, answer["accepted"], answer["bounded"]):
+        if accepted is None or bounded is None:
             figures["complex"] += 1
             continue
+        if bounded != accepted and (bounded or not LONG_FRACTION.search(text)):
+            wrong.append((text, f"{'taken' if bounded else 'refused'} with bounds alone"))
         valid = is_valid(schema, value)
         figures["instances"] += valid is not None
         figures["valid"] += bool(valid)

@@ -3,9 +3,11 @@
  *
  *   schema_lines [VOCABULARY.gguf]
  *   {"schema": "TEXT OF A SCHEMA", "texts": [...], "walks": N, "seed": K}
- *   {"error": "..."} or {"accepted": [true, ...], "walks": [text or null, ...]}
+ *   {"error": "..."} or {"accepted": [true, ...], "bounded": [true, ...], "walks": [text or null,
+ * ...]}
  *
- * accepted: null for a text that took too much work to judge.
+ * accepted: by the schema without bounds; bounded: with them, as answers have them. null for a text
+ * that took too much work to judge.
  *
  * A walk is an answer of a model that chooses blindly: each token of the vocabulary that the mask
  * allows is as likely as any other, but for a leaning towards brackets and the end. null: not done
@@ -114,6 +116,22 @@ static json_t *walk(struct model *m, struct grammar *g, struct rng *r)
     return result ? result : json_null();
 }
 
+static json_t *judge(struct grammar *g, const json_t *texts)
+{
+    json_t *accepted = json_array(), *text;
+    size_t i;
+    json_array_foreach(texts, i, text)
+    {
+        struct grammar_verdict v;
+        struct error e = {0};
+        size_t n = json_string_length(text);
+        bool ok = grammar_check_text(g, json_string_value(text), n, &v, &e);
+        bool fits = ok && v.complete && v.n_good == n;
+        json_array_append_new(accepted, ok ? json_boolean(fits) : json_null());
+    }
+    return accepted;
+}
+
 static json_t *answer(struct model *m, json_t *line)
 {
     struct schema_options o;
@@ -125,31 +143,30 @@ static json_t *answer(struct model *m, json_t *line)
     /* Texts are judged in every spelling; what is said is held to the plain one. */
     struct grammar *said = schema ? grammar_json_schema(schema, &o, &e) : NULL;
     o.bounds.every_spelling = true;
-    struct grammar *g = said ? grammar_json_schema(schema, &o, &e) : NULL;
+    struct grammar *bounded = said ? grammar_json_schema(schema, &o, &e) : NULL;
+    o.bounds.unbounded = true;
+    struct grammar *g = bounded ? grammar_json_schema(schema, &o, &e) : NULL;
     json_decref(schema);
     if (!g) {
         grammar_free(said);
+        grammar_free(bounded);
         return json_pack("{s:s}", "error", e.message);
     }
-    json_t *accepted = json_array(), *walks = json_array(), *text;
-    size_t i;
-    json_array_foreach(json_object_get(line, "texts"), i, text)
-    {
-        struct grammar_verdict v;
-        size_t n = json_string_length(text);
-        bool ok = grammar_check_text(g, json_string_value(text), n, &v, &e);
-        bool fits = ok && v.complete && v.n_good == n;
-        json_array_append_new(accepted, ok ? json_boolean(fits) : json_null());
-    }
+    const json_t *texts = json_object_get(line, "texts");
+    json_t *walks = json_array(), *out = json_object();
+    json_object_set_new(out, "accepted", judge(g, texts));
+    json_object_set_new(out, "bounded", judge(bounded, texts));
     struct rng r;
     rng_seed(&r, (uint64_t)json_integer_value(json_object_get(line, "seed")));
     json_int_t n_walks = json_integer_value(json_object_get(line, "walks"));
     for (json_int_t k = 0; m->vocab && k < n_walks; k++) {
         json_array_append_new(walks, walk(m, said, &r));
     }
+    json_object_set_new(out, "walks", walks);
     grammar_free(said);
+    grammar_free(bounded);
     grammar_free(g);
-    return json_pack("{s:o, s:o}", "accepted", accepted, "walks", walks);
+    return out;
 }
 
 int main(int argc, char **argv)

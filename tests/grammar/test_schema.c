@@ -1,5 +1,5 @@
 /* test_schema.c: what the test suite does not say: sentences with their pointers, bounds, keys in
- * disguise, figures against exact arithmetic, depth, alternatives without end, strict mode. */
+ * disguise, depth, alternatives without end, strict mode. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,48 +13,7 @@
 #include "base/rng.h"
 #include "grammar/grammar.h"
 #include "grammar/schema.h"
-
-static struct grammar *compile(const char *schema, const struct schema_options *o, struct error *e)
-{
-    *e = (struct error){0};
-    struct schema_options judging; /* texts of others */
-    schema_options_defaults(&judging);
-    judging.bounds.every_spelling = true;
-    o = o ? o : &judging;
-    json_t *v = schema_read(schema, strlen(schema), e);
-    struct grammar *g = v ? grammar_json_schema(v, o, e) : NULL;
-    json_decref(v);
-    return g;
-}
-
-static bool accepts(struct grammar *g, const char *text)
-{
-    struct grammar_verdict v;
-    struct error e = {0};
-    size_t n = strlen(text);
-    return grammar_check_text(g, text, n, &v, &e) && v.complete && v.n_good == n;
-}
-
-/* texts: those that are accepted, NULL, those that are not, NULL. */
-static void check_with(const struct schema_options *o, const char *schema, const char *const *texts)
-{
-    struct error e;
-    struct grammar *g = compile(schema, o, &e);
-    if (!g) {
-        fail_msg("%s: %s", schema, e.message);
-    }
-    for (int wanted = 1; wanted >= 0; wanted--) {
-        for (; *texts; texts++) {
-            if (accepts(g, *texts) != (bool)wanted) {
-                fail_msg("%s: %s is %saccepted", schema, *texts, wanted ? "not " : "");
-            }
-        }
-        texts++;
-    }
-    grammar_free(g);
-}
-
-#define CHECK(schema, ...) check_with(NULL, schema, (const char *const[]){__VA_ARGS__, NULL})
+#include "schema_checks.h"
 
 /* What is generated: one spelling where the value has one already. */
 static void test_plain(void **state)
@@ -62,7 +21,6 @@ static void test_plain(void **state)
     (void)state;
     struct schema_options o;
     schema_options_defaults(&o);
-#define PLAIN(schema, ...) check_with(&o, schema, (const char *const[]){__VA_ARGS__, NULL})
     PLAIN("{\"type\": \"integer\"}", "5", "-12", "0", NULL, "5.0", "5e0", "-12.00", "05");
     PLAIN("{\"type\": \"integer\", \"minimum\": 3, \"not\": {\"const\": 5}}", "4", "60", NULL,
           "4.0", "5", "5.0", "2");
@@ -143,7 +101,7 @@ static void test_sentences(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error e;
-        struct grammar *g = compile(rows[i].schema, NULL, &e);
+        struct grammar *g = schema_compile(rows[i].schema, NULL, &e);
         if (g || strncmp(e.message, rows[i].begins, strlen(rows[i].begins)) != 0) {
             fail_msg("%s: %s", rows[i].schema, g ? "accepted" : e.message);
         }
@@ -305,7 +263,7 @@ static void test_contradictions(void **state)
         char wanted[256];
         snprintf(wanted, sizeof wanted, "%s: nothing satisfies this%s%s", rows[i].blamed,
                  rows[i].others[0] ? " together with " : "", rows[i].others);
-        struct grammar *g = compile(rows[i].schema, NULL, &e);
+        struct grammar *g = schema_compile(rows[i].schema, NULL, &e);
         if (g || strcmp(e.message, wanted) != 0) {
             print_error("%s\n  says    %s\n  instead %s\n", rows[i].schema,
                         g ? "accepted" : e.message, wanted);
@@ -338,54 +296,6 @@ static void test_keys(void **state)
     CHECK("{\"dependentRequired\": {\"a\": [\"b\"], \"b\": [\"c\"]}, \"maxProperties\": 3}",
           "{\"a\": 1, \"c\": 1, \"b\": 1}", "{\"c\": 1}", NULL, "{\"a\": 1, \"b\": 1}",
           "{\"a\": 1, \"b\": 1, \"x\": 1, \"c\": 1}", "{\"x\": 1, \"y\": 1, \"b\": 1, \"c\": 1}");
-}
-
-/* Random answers, byte by byte: each comes to an end, and is in the grammar. */
-static void walk_with(const struct schema_options *o, const char *schema)
-{
-    struct gguf_string pieces[96] = {{NULL, 0}};
-    char bytes[96];
-    int32_t end = 0;
-    for (size_t i = 1; i < 96; i++) {
-        bytes[i] = (char)(31 + i);
-        pieces[i] = (struct gguf_string){&bytes[i], 1};
-    }
-    struct grammar_vocab *v = grammar_vocab_from_pieces(pieces, 96, &end, 1);
-    struct error e;
-    struct grammar *g = compile(schema, o, &e);
-    if (!g) {
-        fail_msg("%s: %s", schema, e.message);
-    }
-    struct rng r;
-    rng_seed(&r, 5);
-    for (int walk = 0; walk < 30; walk++) {
-        struct constraint *c = constraint_new(g, v, &e);
-        struct buf text;
-        buf_init(&text, 1 << 12);
-        while (constraint_state(c) != CONSTRAINT_ENDED && text.len < 1000) {
-            const uint32_t *mask = constraint_mask(c);
-            uint32_t allowed[96], n = 0;
-            for (uint32_t i = 0; mask && i < 96; i++) {
-                allowed[n] = i;
-                n += mask[i / 32] >> i % 32 & 1;
-            }
-            if (n == 0) {
-                fail_msg("%s: nothing goes on behind %.*s", schema, (int)text.len, text.data);
-            }
-            uint32_t id = allowed[rng_below(&r, n)];
-            assert_true(constraint_accept(c, (int32_t)id));
-            if (id != (uint32_t)end) {
-                buf_append_char(&text, bytes[id]);
-            }
-        }
-        assert_true(constraint_state(c) == CONSTRAINT_ENDED);
-        buf_append_char(&text, 0);
-        assert_true(accepts(g, text.data));
-        buf_free(&text);
-        constraint_free(c);
-    }
-    grammar_free(g);
-    grammar_vocab_free(v);
 }
 
 /* Keys are told apart by their characters, and counted so: what cannot come to as many as
@@ -421,7 +331,7 @@ static void test_key_counts(void **state)
     };
     struct error e;
     for (size_t i = 0; i < sizeof too_many / sizeof *too_many; i++) {
-        assert_null(compile(too_many[i][0], NULL, &e));
+        assert_null(schema_compile(too_many[i][0], NULL, &e));
         assert_memory_equal(e.message, too_many[i][1], strlen(too_many[i][1]));
     }
     struct buf names;
@@ -434,14 +344,14 @@ static void test_key_counts(void **state)
             buf_init(&some, 1 << 22);
             buf_append(&some, names.data, names.len);
             buf_append(&some, "]}", 3);
-            struct grammar *g = compile(some.data, NULL, &e);
+            struct grammar *g = schema_compile(some.data, NULL, &e);
             assert_non_null(g);
             grammar_free(g);
             buf_free(&some);
         }
     }
     buf_append(&names, "]}", 3);
-    assert_null(compile(names.data, NULL, &e));
+    assert_null(schema_compile(names.data, NULL, &e));
     assert_memory_equal(e.message, "#/required: more than 65536", 27);
     buf_free(&names);
     static const char *const walks[] = {
@@ -466,7 +376,7 @@ static void test_key_counts(void **state)
         struct schema_options o;
         schema_options_defaults(&o);
         o.in_order = i % 2;
-        walk_with(&o, walks[i / 2]);
+        schema_walk(&o, walks[i / 2]);
     }
 }
 
@@ -543,7 +453,7 @@ static void test_space(void **state)
         {false, "{\"@\": [1]\n }  "},
     };
     struct error e;
-    struct grammar *g = compile(schema, &o, &e);
+    struct grammar *g = schema_compile(schema, &o, &e);
     if (!g) {
         fail_msg("%s", e.message);
     }
@@ -554,19 +464,19 @@ static void test_space(void **state)
             for (char *p = text; *p; p++) {
                 *p = *p == '@' ? **key : *p;
             }
-            if (accepts(g, text) != rows[i].accepted) {
+            if (schema_accepts(g, text) != rows[i].accepted) {
                 fail_msg("%s is %saccepted", text, rows[i].accepted ? "not " : "");
             }
         }
     }
-    assert_true(accepts(g, "{}") && accepts(g, "{ }") && accepts(g, "{\n}"));
-    assert_true(accepts(g, "{\"a\": [\n]}") && accepts(g, "{\"e\": [\n]}"));
-    assert_true(accepts(g, "{\"c\": [ ]}") && accepts(g, "{\"d\": [ ]}"));
-    assert_false(accepts(g, "{\"c\": [  ]}") || accepts(g, "{\"d\": [\n\n]}"));
+    assert_true(schema_accepts(g, "{}") && schema_accepts(g, "{ }") && schema_accepts(g, "{\n}"));
+    assert_true(schema_accepts(g, "{\"a\": [\n]}") && schema_accepts(g, "{\"e\": [\n]}"));
+    assert_true(schema_accepts(g, "{\"c\": [ ]}") && schema_accepts(g, "{\"d\": [ ]}"));
+    assert_false(schema_accepts(g, "{\"c\": [  ]}") || schema_accepts(g, "{\"d\": [\n\n]}"));
     grammar_free(g);
     o.bounds.max_blanks = 3;
     o.bounds.max_indent = 2;
-    check_with(
+    schema_check(
         &o, "{\"type\": \"array\"}",
         (const char *const[]){"[   1]", "[\n  1\n]", NULL, "[    1]", "[\n   1]", "[\n\t1]", NULL});
 }
@@ -588,273 +498,25 @@ static void test_bounds(void **state)
     struct schema_options o;
     schema_options_defaults(&o);
     o.bounds.unbounded = true;
-    check_with(&o, "{\"items\": {\"type\": \"integer\"}}",
-               (const char *const[]){blanks, "[123456789012345678901.000]", NULL, "[1.5]", NULL});
+    schema_check(&o, "{\"items\": {\"type\": \"integer\"}}",
+                 (const char *const[]){blanks, "[123456789012345678901.000]", NULL, "[1.5]", NULL});
     CHECK("{\"type\": \"number\"}", "1e5", "-0.5E-3", NULL, "1e", "1e5555", ".5");
     o.bounds.unbounded = false;
     o.in_order = true;
     /* What needs one that had its turn does not even begin. */
     struct error e;
     struct grammar_verdict v;
-    struct grammar *g = compile("{\"properties\": {\"a\": {}, \"b\": {}}, \"dependentRequired\": "
-                                "{\"b\": [\"a\"]}, \"additionalProperties\": false}",
-                                &o, &e);
-    assert_true(accepts(g, "{\"a\": 1, \"b\": 2}") && accepts(g, "{\"a\": 1}"));
+    struct grammar *g =
+        schema_compile("{\"properties\": {\"a\": {}, \"b\": {}}, \"dependentRequired\": "
+                       "{\"b\": [\"a\"]}, \"additionalProperties\": false}",
+                       &o, &e);
+    assert_true(schema_accepts(g, "{\"a\": 1, \"b\": 2}") && schema_accepts(g, "{\"a\": 1}"));
     assert_true(grammar_check_text(g, "{\"b", 3, &v, &e));
     assert_int_equal(v.n_good, 2);
     grammar_free(g);
-    check_with(&o, "{\"properties\": {\"a\": {}, \"b\": {}}, \"required\": [\"b\"]}",
-               (const char *const[]){"{\"a\": 1, \"b\": 2}", "{\"b\": 2}", "{\"b\": 2, \"c\": 1}",
-                                     NULL, "{\"b\": 1, \"a\": 2}", NULL});
-}
-
-/* A decimal of at most six figures, value * 10^-places. */
-static long random_decimal(struct rng *r, int *places, char *text, size_t n)
-{
-    static const long ranges[] = {10, 100, 1000, 100000};
-    *places = (int)rng_below(r, 4);
-    long scale = *places == 0 ? 1 : *places == 1 ? 10 : *places == 2 ? 100 : 1000;
-    long v = (long)rng_below(r, (uint64_t)ranges[rng_below(r, 4)]);
-    bool minus = rng_below(r, 2);
-    if (*places) {
-        snprintf(text, n, "%s%ld.%0*ld", minus ? "-" : "", v / scale, *places, v % scale);
-    } else {
-        snprintf(text, n, "%s%ld", minus ? "-" : "", v);
-    }
-    return (minus ? -v : v) * (1000 / scale);
-}
-
-/* Comparison and division of figures against whole numbers of thousandths. */
-static void test_figures(void **state)
-{
-    (void)state;
-    struct rng r;
-    rng_seed(&r, 5);
-    int n = getenv("LLLM_SOAK") ? 5000 : 150;
-    for (int i = 0; i < n; i++) {
-        static const char *const keywords[] = {"minimum",          "maximum",    "exclusiveMinimum",
-                                               "exclusiveMaximum", "multipleOf", "const"};
-        char bound[32], schema[160];
-        int places;
-        uint32_t kind = (uint32_t)rng_below(&r, 6);
-        long b = random_decimal(&r, &places, bound, sizeof bound);
-        if (kind == 4) { /* a divisor above 0: every remainder is a state, so a small one */
-            static const long units[] = {1, 10, 100, 1000};
-            b = (long)(1 + rng_below(&r, 99)) * units[rng_below(&r, 4)];
-            snprintf(bound, sizeof bound, "%ld.%03ld", b / 1000, b % 1000);
-        }
-        snprintf(schema, sizeof schema, "{\"%s\": %s, \"type\": \"number\"}", keywords[kind],
-                 bound);
-        struct error e;
-        struct grammar *g = compile(schema, NULL, &e);
-        if (!g) {
-            fail_msg("%s: %s", schema, e.message);
-        }
-        for (int j = 0; j < 100; j++) {
-            char text[32];
-            long v = random_decimal(&r, &places, text, sizeof text);
-            if (j == 0 || rng_below(&r, 4) == 0) { /* near the bound, or a multiple of it */
-                v = kind == 4 ? (long)rng_below(&r, 50) * b : b + (long)rng_below(&r, 3) - 1;
-                long a = v < 0 ? -v : v;
-                snprintf(text, sizeof text, "%s%ld.%03ld%s", v < 0 ? "-" : "", a / 1000, a % 1000,
-                         rng_below(&r, 2) ? "" : "00");
-            }
-            bool valid = kind == 0   ? v >= b
-                         : kind == 1 ? v <= b
-                         : kind == 2 ? v > b
-                         : kind == 3 ? v < b
-                         : kind == 4 ? v % b == 0
-                                     : v == b;
-            if (accepts(g, text) != valid) {
-                fail_msg("%s: %s is %svalid", schema, text, valid ? "" : "in");
-            }
-        }
-        grammar_free(g);
-    }
-}
-
-/* A number of up to 40 figures, in one of the ways to write it. */
-static struct figures {
-    int n, point; /* 0.DIGITS * 10^point */
-    bool minus;
-    char digits[48];
-} random_figures(struct rng *r)
-{
-    struct figures f = {.n = (int)rng_below(r, 41), .minus = rng_below(r, 2)};
-    for (int i = 0; i < f.n; i++) {
-        f.digits[i] = (char)('0' + (rng_below(r, 3) ? rng_below(r, 10) : 9));
-    }
-    f.point = (int)rng_below(r, 60) - 20;
-    return f;
-}
-
-/* Written with an exponent, or figure by figure. */
-static void print_figures(struct rng *r, const struct figures *f, bool plain, char *text)
-{
-    char *p = text + sprintf(text, "%s", f->minus ? "-" : "");
-    if (!plain) {
-        int shift = (int)rng_below(r, 9) - 4, at = f->n ? 1 + (int)rng_below(r, (uint64_t)f->n) : 0;
-        bool zero = f->n == 0 || f->digits[0] == '0';
-        if (zero) {
-            p += sprintf(p, "0.%0*d%.*s", shift > 0 ? shift : 0 ? shift : 1, 0, f->n, f->digits);
-            sprintf(p, "e%d", f->point + (shift > 0 ? shift : 1));
-        } else {
-            p += sprintf(p, "%.*s%s%.*s", at, f->digits, at < f->n ? "." : "", f->n - at,
-                         f->digits + at);
-            sprintf(p, "%c%+d", rng_below(r, 2) ? 'e' : 'E', f->point - at);
-        }
-        return;
-    }
-    int i = 0;
-    while (i < f->point && (i >= f->n || f->digits[i] == '0')) {
-        i++; /* no zeros in front */
-    }
-    *p = '0';
-    p += f->point <= i;
-    for (; i < f->point; i++) {
-        *p++ = i < f->n ? f->digits[i] : '0';
-    }
-    int end = f->n;
-    while (end > f->point && end > 0 && f->digits[end - 1] == '0') {
-        end--;
-    }
-    if (end > f->point) {
-        *p++ = '.';
-        for (i = f->point; i < end; i++) {
-            *p++ = i < 0 ? '0' : f->digits[i];
-        }
-    }
-    *p = 0;
-}
-
-/* The figure at 10^-place, by which numbers are compared. */
-static int figure_at(const struct figures *f, int place)
-{
-    int i = f->point + place;
-    return i >= 0 && i < f->n ? f->digits[i] - '0' : 0;
-}
-
-static int compare_figures(const struct figures *a, const struct figures *b)
-{
-    bool zero = true;
-    int sign = 0;
-    for (int place = -64; place < 128; place++) {
-        int x = figure_at(a, place), y = figure_at(b, place);
-        zero = zero && x == 0 && y == 0;
-        int d = (a->minus ? -x : x) - (b->minus ? -y : y);
-        if (sign == 0 && d != 0) {
-            sign = d > 0 ? 1 : -1;
-        }
-    }
-    return zero ? 0 : sign;
-}
-
-/* Bounds and constants with more figures than doubles and 64 bits have, against a comparison figure
- * by figure. */
-static void test_long_figures(void **state)
-{
-    (void)state;
-    static const char *const keywords[] = {"minimum", "maximum", "exclusiveMinimum",
-                                           "exclusiveMaximum", "const"};
-    struct rng r;
-    rng_seed(&r, 11);
-    struct schema_options o;
-    schema_options_defaults(&o);
-    o.bounds.unbounded = true;
-    int n = getenv("LLLM_SOAK") ? 5000 : 200;
-    for (int i = 0; i < n; i++) {
-        struct figures bound = random_figures(&r);
-        char text[256], schema[320];
-        uint32_t kind = (uint32_t)rng_below(&r, 5);
-        print_figures(&r, &bound, rng_below(&r, 2), text);
-        snprintf(schema, sizeof schema, "{\"type\": \"number\", \"%s\": %s}", keywords[kind], text);
-        struct error e;
-        struct grammar *g = compile(schema, &o, &e);
-        if (!g) {
-            fail_msg("%s: %s", schema, e.message);
-        }
-        for (int j = 0; j < 60; j++) {
-            struct figures v = rng_below(&r, 4) ? bound : random_figures(&r);
-            if (v.n && rng_below(&r, 3)) {
-                v.digits[rng_below(&r, (uint64_t)v.n)] = (char)('0' + rng_below(&r, 10));
-            }
-            v.minus = rng_below(&r, 8) ? v.minus : !v.minus;
-            print_figures(&r, &v, true, text);
-            int c = compare_figures(&v, &bound);
-            bool valid = kind == 0   ? c >= 0
-                         : kind == 1 ? c <= 0
-                         : kind == 2 ? c > 0
-                         : kind == 3 ? c < 0
-                                     : c == 0;
-            if (accepts(g, text) != valid) {
-                fail_msg("%s: %s is %svalid", schema, text, valid ? "" : "in");
-            }
-        }
-        grammar_free(g);
-    }
-}
-
-/* What a double or 64 bits would change; counts and integers by value; what is too long. */
-static void test_exact(void **state)
-{
-    (void)state;
-    struct schema_options o;
-    schema_options_defaults(&o);
-    CHECK("{\"const\": 9007199254740993}", "9007199254740993", "9007199254740993.0", NULL,
-          "9007199254740992", "9007199254740994");
-    CHECK("{\"const\": 9007199254740993.0}", "9007199254740993", NULL, "9007199254740992");
-    CHECK("{\"enum\": [18446744073709551615, 1e400, -0.0]}", "18446744073709551615", "0", "-0.0",
-          NULL, "18446744073709551616", "18446744073709552000", "1");
-    CHECK("{\"type\": \"integer\", \"minimum\": 9223372036854775808, \"maximum\": "
-          "9223372036854775809}",
-          "9223372036854775808", "9223372036854775809", NULL, "9223372036854775807",
-          "9223372036854775810", "9223372036854775808.5");
-    CHECK("{\"type\": \"number\", \"exclusiveMinimum\": 0.1000000000000000055511151231257827, "
-          "\"maximum\": 0.100000000000000005551115123125783}",
-          "0.1000000000000000055511151231257828", "0.100000000000000005551115123125783", NULL,
-          "0.1", "0.1000000000000000055511151231257827", "0.11");
-    CHECK("{\"minimum\": 1e30, \"type\": \"integer\"}", "1000000000000000000000000000000",
-          "9999999999999999999999999999999", NULL, "999999999999999999999999999999");
-    PLAIN("{\"minimum\": 1e30, \"type\": \"integer\"}", "1000000000000000000000000000000", NULL,
-          "1000000000000000000000000000000.0");
-    CHECK("{\"const\": 1e2}", "100", "100.0", NULL, "10", "1000");
-    CHECK("{\"type\": \"integer\", \"enum\": [1.0, 2.5, 1e1, 100e-1, 3.0000000000000000001]}", "1",
-          "1.0", "10", NULL, "2.5", "3", "3.0000000000000000001");
-    CHECK("{\"type\": \"number\", \"multipleOf\": 0.0100000000000000000000}", "0.07", NULL,
-          "0.071");
-    CHECK("{\"multipleOf\": 1e3, \"type\": \"integer\"}", "2000", NULL, "2001");
-    CHECK("{\"maxLength\": 2e0, \"minLength\": 1.0}", "\"ab\"", NULL, "\"\"", "\"abc\"");
-    CHECK("{\"maxItems\": 123456789012345678901234567890}", "[1]", "[]", NULL);
-    static const struct {
-        const char *schema, *begins;
-    } rows[] = {
-        {"{\"minimum\": 1e600}", "#/minimum: numbers with more than 512 figures"},
-        {"{\"items\": {\"maximum\": 1e-99999999999999999999}}", "#/items/maximum: numbers with"},
-        {"{\"enum\": [1, {\"a\": [1e999]}]}", "#/enum/1: numbers with"},
-        {"{\"properties\": {\"a\": {\"const\": -1e999}}}", "#/properties/a/const: numbers with"},
-        {"{\"multipleOf\": -1e-400}", "#/multipleOf: must be a number above 0"},
-        {"{\"multipleOf\": 1e-61}", "#/multipleOf: divisors with more than 60 figures"},
-        {"{\"multipleOf\": 9007199254740993}", "#/multipleOf: divisors whose figures"},
-        {"{\"minLength\": 2.00000000000000000001}", "#/minLength: must be a whole number"},
-        {"{\"minLength\": -1e-400}", "#/minLength: must be a whole number"},
-        {"{\"pattern\": 1e400}", "#/pattern: must be a text"},
-        {"{\"type\": 1e400}", "#/type: \"\" is none of"},
-        {"{\"required\": [1e400]}", "#/required: must be a list of names"},
-        {"{\"const\": 01}", "the schema is no JSON: this is no JSON value"},
-        {"{\"const\": 1.}", "the schema is no JSON: this is no JSON value"},
-        {"{\"const\": 1e+}", "the schema is no JSON: this is no JSON value"},
-        {"{\"const\": -}", "the schema is no JSON: this is no JSON value"},
-        {"{\"const\": nul}", "the schema is no JSON: this is no JSON value"},
-        {"{\"const\": 1} 2", "the schema is no JSON"},
-        {"", "the schema is no JSON"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct error e;
-        struct grammar *g = compile(rows[i].schema, NULL, &e);
-        if (g || strncmp(e.message, rows[i].begins, strlen(rows[i].begins)) != 0) {
-            fail_msg("%s: %s", rows[i].schema, g ? "accepted" : e.message);
-        }
-    }
+    schema_check(&o, "{\"properties\": {\"a\": {}, \"b\": {}}, \"required\": [\"b\"]}",
+                 (const char *const[]){"{\"a\": 1, \"b\": 2}", "{\"b\": 2}", "{\"b\": 2, \"c\": 1}",
+                                       NULL, "{\"b\": 1, \"a\": 2}", NULL});
 }
 
 static void test_depth(void **state)
@@ -912,14 +574,15 @@ static void test_depth(void **state)
         json_decref(schema);
     }
     /* Recursion costs what it says: 2,000 levels of a tree. */
-    struct grammar *g = compile("{\"type\": \"array\", \"items\": {\"$ref\": \"#\"}}", NULL, &e);
+    struct grammar *g =
+        schema_compile("{\"type\": \"array\", \"items\": {\"$ref\": \"#\"}}", NULL, &e);
     assert_non_null(g);
     char *text = mem_zalloc(4001);
     memset(text, '[', 2000);
     memset(text + 2000, ']', 2000);
-    assert_true(accepts(g, text));
+    assert_true(schema_accepts(g, text));
     text[3999] = '[';
-    assert_false(accepts(g, text));
+    assert_false(schema_accepts(g, text));
     free(text);
     grammar_free(g);
 }
@@ -938,7 +601,7 @@ static void test_alternatives(void **state)
     }
     buf_append_str(&b, "]}");
     clock_t begin = clock();
-    assert_null(compile(b.data, NULL, &e));
+    assert_null(schema_compile(b.data, NULL, &e));
     assert_int_equal(e.code, ERROR_LIMIT);
     assert_int_equal(strncmp(e.message, "#", 1), 0);
     assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 20);
@@ -954,13 +617,13 @@ static void test_alternatives(void **state)
     }
     buf_append_str(&b, "]}");
     begin = clock();
-    struct grammar *g = compile(b.data, NULL, &e);
+    struct grammar *g = schema_compile(b.data, NULL, &e);
     if (!g) {
         fail_msg("%s", e.message);
     }
     assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 20);
-    assert_true(accepts(g, "{\"v\": 77, \"kind\": \"k77\"}"));
-    assert_false(accepts(g, "{\"v\": 76, \"kind\": \"k77\"}"));
+    assert_true(schema_accepts(g, "{\"v\": 77, \"kind\": \"k77\"}"));
+    assert_false(schema_accepts(g, "{\"v\": 76, \"kind\": \"k77\"}"));
     grammar_free(g);
     buf_free(&b);
 }
@@ -1029,7 +692,7 @@ static void test_hundred(void **state)
             }
         }
         buf_append_char(&text, '}');
-        assert_int_equal(accepts(g, text.data), missing < 0);
+        assert_int_equal(schema_accepts(g, text.data), missing < 0);
     }
     grammar_free(g);
     json_decref(v);
@@ -1070,10 +733,10 @@ static void test_words(void **state)
     struct schema_options o;
     schema_options_defaults(&o);
     o.strict = true;
-    assert_null(compile("{\"type\": \"string\", \"maxlenght\": 3}", &o, &e));
+    assert_null(schema_compile("{\"type\": \"string\", \"maxlenght\": 3}", &o, &e));
     assert_string_equal(e.message, "#/maxlenght: is no keyword, which strict mode refuses; did you "
                                    "mean \"maxLength\"?");
-    grammar_free(compile("{\"type\": \"string\", \"title\": \"a\"}", &o, &e));
+    grammar_free(schema_compile("{\"type\": \"string\", \"title\": \"a\"}", &o, &e));
     assert_int_equal(e.code, ERROR_NONE);
 }
 
@@ -1084,18 +747,18 @@ static void test_strict(void **state)
     struct schema_options o;
     schema_options_defaults(&o);
     o.strict = true;
-    assert_null(compile(
+    assert_null(schema_compile(
         "{\"type\": \"object\", \"properties\": {\"a\": {}}, \"required\": [\"a\"]}", &o, &e));
     assert_non_null(strstr(e.message, "#/additionalProperties: must be there and false"));
-    assert_null(
-        compile("{\"type\": \"object\", \"properties\": {\"a\": {}, \"b\": {}}, \"required\": "
-                "[\"a\"], \"additionalProperties\": false}",
-                &o, &e));
+    assert_null(schema_compile(
+        "{\"type\": \"object\", \"properties\": {\"a\": {}, \"b\": {}}, \"required\": "
+        "[\"a\"], \"additionalProperties\": false}",
+        &o, &e));
     assert_non_null(strstr(e.message, "#/required: must name \"b\" too"));
-    check_with(&o,
-               "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}}, "
-               "\"required\": [\"a\"], \"additionalProperties\": false}",
-               (const char *const[]){"{\"a\": 1}", NULL, "{}", "{\"a\": 1, \"b\": 1}", NULL});
+    schema_check(&o,
+                 "{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"integer\"}}, "
+                 "\"required\": [\"a\"], \"additionalProperties\": false}",
+                 (const char *const[]){"{\"a\": 1}", NULL, "{}", "{\"a\": 1, \"b\": 1}", NULL});
 
     static const struct {
         const char *format, *text, *error;
@@ -1119,7 +782,7 @@ static void test_strict(void **state)
         struct grammar *g = grammar_response_format(format, NULL, &free_text, &e);
         assert_int_equal(free_text, rows[i].free_text);
         assert_int_equal(g != NULL, rows[i].text != NULL);
-        assert_true(!g || accepts(g, rows[i].text));
+        assert_true(!g || schema_accepts(g, rows[i].text));
         assert_true(!rows[i].error ||
                     strncmp(e.message, rows[i].error, strlen(rows[i].error)) == 0);
         assert_int_equal(e.code != ERROR_NONE, rows[i].error != NULL);
@@ -1224,9 +887,6 @@ int main(void)
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_space),
         cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_figures),
-        cmocka_unit_test(test_long_figures),
-        cmocka_unit_test(test_exact),
         cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_alternatives),
