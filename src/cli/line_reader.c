@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,11 @@
 #include "base/mem.h"
 #include "cli/answer.h"
 #include "cli/models.h"
+
+/* Terminals that are told to (xterm's mode 2004, "bracketed paste") put marks around what is
+ * pasted: its line ends are text then, not the key that sends a message. */
+#define PASTES_ON  "\x1b[?2004h"
+#define PASTES_OFF "\x1b[?2004l"
 
 enum { HISTORY_LINES = 1000, LINE_MAX_BYTES = 1 << 24 };
 
@@ -36,7 +42,45 @@ struct line_reader {
 #endif
 };
 
-/* One byte, or -1 at the end of input and -2 on Ctrl-C. SIGINT is let in only while waiting, so
+/* As by fg in a shell, which has set up the terminal anew. */
+static volatile sig_atomic_t continued;
+static pthread_t reading;
+
+static void on_continue(int number)
+{
+    continued = 1;
+    if (!pthread_equal(pthread_self(), reading)) { /* any thread may have it; that one waits */
+        pthread_kill(reading, number);
+    }
+}
+
+static void catch_continue(void)
+{
+    struct sigaction action = {.sa_handler = on_continue, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    reading = pthread_self();
+    sigaction(SIGCONT, &action, NULL);
+}
+
+/* The prompt and what was typed behind it, on a line that the shell has left free. */
+static void draw_again(struct line_reader *r)
+{
+    continued = 0;
+#ifdef LLLM_HAVE_LIBEDIT
+    if (r->editor) {
+        el_set(r->editor, EL_PREP_TERM, 0); /* it thinks that the terminal is as it was */
+        el_set(r->editor, EL_PREP_TERM, 1);
+        fputs(r->pastes ? PASTES_ON : "", stdout);
+        el_set(r->editor, EL_REFRESH);
+        fflush(stdout);
+        return;
+    }
+#endif
+    fputs(r->prompt, stdout);
+    fflush(stdout);
+}
+
+/* One byte, or -1 at the end of input and -2 on Ctrl-C. Signals are let in only while waiting, so
  * that none can fall between the check and the read. */
 static int read_byte(struct line_reader *r)
 {
@@ -48,6 +92,7 @@ static int read_byte(struct line_reader *r)
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);
     sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGCONT);
     sigprocmask(SIG_BLOCK, &blocked, &before);
     int result = -1;
     for (;;) {
@@ -56,9 +101,13 @@ static int read_byte(struct line_reader *r)
         sigdelset(&open, SIGINT);
         sigdelset(&open, SIGTERM);
         sigdelset(&open, SIGHUP);
+        sigdelset(&open, SIGCONT);
         if (answer_interrupted()) {
             result = -2;
             break;
+        }
+        if (continued && r->terminal) {
+            draw_again(r);
         }
         if (ppoll(&wait, 1, NULL, &open) < 0) {
             if (errno == EINTR) {
@@ -140,10 +189,6 @@ static int editor_read(EditLine *editor, wchar_t *out)
     }
 }
 
-/* Terminals that are told to (xterm's mode 2004, "bracketed paste") put these marks around what is
- * pasted: its line ends are text then, not the key that sends a message. */
-#define PASTES_ON  "\x1b[?2004h"
-#define PASTES_OFF "\x1b[?2004l"
 static const wchar_t paste_end[] = L"\x1b[201~";
 enum {
     PASTE_END = sizeof paste_end / sizeof *paste_end - 1,
@@ -303,6 +348,9 @@ struct line_reader *line_reader_new(const char *prompt)
         open_editor(r);
     }
 #endif
+    if (r->terminal) {
+        catch_continue();
+    }
     return r;
 }
 
@@ -344,6 +392,7 @@ bool line_reader_joins_pastes(const struct line_reader *r)
 enum line_result line_reader_next(struct line_reader *r, const char **line, bool *typed)
 {
     *typed = false;
+    continued = 0;
 #ifdef LLLM_HAVE_LIBEDIT
     if (r->editor) {
         return read_edited(r, line, typed);

@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import sys
+import termios
 import time
 import unittest
 
@@ -223,6 +224,30 @@ class AtTheTerminal(WithChatModel):
         t.wait_for("Ctrl-C again")
         t.wait_for(">>> ")
         t.type("\x03")
+        self.assertEqual(t.wait_for_end(), 0)
+
+    def test_stopped_and_continued(self):
+        """As by Ctrl-Z and fg, between which a shell sets up the terminal for itself."""
+        t = self.start("--max-tokens", "4")
+        t.wait_for(">>> ")
+        t.type("/nonse")
+        t.wait_for("/nonse")
+        had = termios.tcgetattr(t.master)
+        for _ in range(4):  # any thread may be told
+            os.kill(t.pid, signal.SIGSTOP)
+            os.waitpid(t.pid, os.WUNTRACED)
+            shell = termios.tcgetattr(t.master)
+            shell[3] |= termios.ECHO | termios.ICANON
+            termios.tcsetattr(t.master, termios.TCSANOW, shell)
+            os.kill(t.pid, signal.SIGCONT)
+            t.wait_for(">>> ")
+            if not had[3] & termios.ICANON:  # not of a build without libedit
+                t.wait_for("/nonse")
+                self.assertEqual(termios.tcgetattr(t.master)[3], had[3])
+        t.type("nse\r")
+        t.wait_for("there is no command /nonsense")
+        t.wait_for(">>> ")
+        t.type("\x04")
         self.assertEqual(t.wait_for_end(), 0)
 
     def test_history(self):
