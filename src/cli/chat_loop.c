@@ -145,6 +145,19 @@ static void respond(struct talk *t)
     }
 }
 
+/* A chat that goes on may wait for a result. Without a terminal nothing asks for each, so it is
+ * said once what the first text is taken for. */
+static void tell_waiting(const struct talk *t, const char *first_prompt)
+{
+    if (json_array_size(t->waiting) && !t->chat->quiet && (first_prompt || !t->at_terminal)) {
+        term_message("%s is the result of %s, which %s waits for",
+                     first_prompt ? "the prompt" : "the first line",
+                     call_text(json_array_get(t->waiting, 0), "name"), t->chat->session);
+    } else {
+        ask_for_result(t);
+    }
+}
+
 static void say(struct talk *t, const char *text)
 {
     t->turn = json_array_size(t->messages);
@@ -165,6 +178,16 @@ static void give_result(struct talk *t, const char *text)
         ask_for_result(t);
     } else {
         respond(t);
+    }
+}
+
+/* What is said, or the result that is waited for. */
+static void take_text(struct talk *t, const char *text)
+{
+    if (json_array_size(t->waiting)) {
+        give_result(t, text);
+    } else {
+        say(t, text);
     }
 }
 
@@ -360,12 +383,24 @@ static void loop(struct talk *t, struct line_reader *reader)
         } else if (!input_check_text("what was typed", NULL, line, strlen(line), &e)) {
             term_message("%s", e.message);
             t->status = CLI_FAILED;
-        } else if (*text && json_array_size(t->waiting)) {
-            give_result(t, line);
         } else if (*text) {
-            say(t, line);
+            take_text(t, line);
         }
     }
+}
+
+/* Where the last turn of a person begins. */
+static size_t last_turn(const json_t *messages)
+{
+    size_t i = json_array_size(messages);
+    while (i > 0) {
+        const json_t *m = json_array_get(messages, --i);
+        const char *role = json_string_value(json_object_get(m, "role"));
+        if (role && strcmp(role, "user") == 0) {
+            break;
+        }
+    }
+    return i;
 }
 
 /* Goes on with what the file has; false on an error. */
@@ -391,6 +426,7 @@ static bool open_file(struct talk *t, struct talk_file *f, struct error *e)
         json_array_extend(t->messages, f->messages);
         json_decref(t->waiting);
         t->waiting = talk_file_waiting(t->messages);
+        t->turn = last_turn(t->messages);
     }
     if (f->messages && !chat->quiet && t->at_terminal) {
         size_t n = json_array_size(t->messages);
@@ -475,8 +511,9 @@ int chat_loop_run(const struct chat_loop *chat, const char *first_prompt)
         fprintf(stderr, ": /help lists commands, Ctrl-D leaves%s\n",
                 term_style(stderr, TERM_PLAIN));
     }
+    tell_waiting(&t, first_prompt);
     if (first_prompt) {
-        say(&t, first_prompt);
+        take_text(&t, first_prompt);
     }
     hold_talk(&t, reader, &file);
     talk_file_free(&file);

@@ -158,6 +158,10 @@ static json_t *messages_of(const struct run *r, const struct talk_file *f, struc
         json_object_set(said, "name", json_object_get(json_object_get(call, "function"), "name"));
     }
     json_array_append_new(messages, said);
+    if (n == 1 && !r->o->common.quiet) {
+        term_message("the prompt is the result of %s, which %s waits for",
+                     json_string_value(json_object_get(said, "name")), f->path);
+    }
     json_decref(waiting);
     if (n > 1) {
         error_set(e, ERROR_USAGE,

@@ -190,6 +190,41 @@ class Sessions(Program):
             self.assertIn(words or "", said[i])
         self.assertNotIn("made with", run(*how, "-q").stderr)
 
+    def test_a_call_that_waits(self):
+        """What comes next is its result, and that is said."""
+        tools = pathlib.Path(__file__).parents[2] / "examples/tools.json"
+        how = ("run", "-m", "starter", "--temp", "0", "--tools", tools, "--session")
+        asked = self.path / "asked"
+        done = run(*how, asked, "What time is it in Tokyo?")
+        self.assertIn("call clock", done.stdout)
+        for i, (more, stdin, words) in enumerate((
+                (("12:00",), "", "the prompt is the result of clock, which {} waits for"),
+                (("-i",), "12:00\n", "the first line is the result of clock, which {} waits for"),
+                (("-i", "12:00"), "", "the prompt is the result of clock, which {} waits for"),
+                (("-q", "12:00"), "", None), (("-q", "-i"), "12:00\n", None))):
+            file = self.path / f"waits{i}"
+            file.write_bytes(asked.read_bytes())
+            done = run(*how, file, *more, stdin=stdin)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(words.format(file) in done.stderr if words else "is the result" not in
+                             done.stderr, True, done.stderr)
+            said = note_of(file.read_bytes())["messages"]
+            self.assertEqual([m["role"] for m in said], ["user", "assistant", "tool", "assistant"])
+            self.assertEqual((said[2]["name"], said[2]["content"]), ("clock", "12:00"))
+            self.assertNotIn("is the result", run(*how, file, "Thanks.").stderr)
+
+    def test_a_result_that_is_too_long(self):
+        """It goes with the question that it is for, and no more."""
+        tools = pathlib.Path(__file__).parents[2] / "examples/tools.json"
+        how = ("run", "-m", "starter", "-i", "--temp", "0", "--tools", tools, "--session")
+        file, saved = self.path / "long", self.path / "long.json"
+        run(*how, file, stdin=f"What is RAM?\nWhat time is it in Tokyo?\n")
+        done = run(*how, file, stdin="word " * 4000 + f"\n/save {saved}\n")
+        self.assertEqual(done.returncode, 1)
+        said = json.loads(saved.read_text())["messages"]
+        self.assertEqual([m["role"] for m in said], ["user", "assistant"])
+        self.assertEqual(said[0]["content"], "What is RAM?")
+
     def chat(self, file, *lines):
         """Messages after these lines in one process."""
         saved = self.path / "saved.json"
