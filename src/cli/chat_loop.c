@@ -235,11 +235,16 @@ static void append_as_text(struct buf *out, json_t *messages)
 
 static void command_save(struct talk *t, const char *argument)
 {
-    bool replaces = strncmp(argument, "-f ", 3) == 0;
-    argument += replaces ? 3 + strspn(argument + 3, " ") : 0;
+    bool replaces = strncmp(argument, "-f", 2) == 0 && strchr(" \t", argument[2]);
+    argument += replaces ? 2 + strspn(argument + 2, " \t") : 0;
     size_t n = strlen(argument);
     if (!n) {
         term_message("/save needs a file: /save chat.json, or any other name for plain text");
+        t->status = CLI_FAILED;
+        return;
+    }
+    if (file_is_directory(argument)) {
+        term_message("%s is a folder; /save needs a file", argument);
         t->status = CLI_FAILED;
         return;
     }

@@ -88,6 +88,11 @@ class Piped(WithChatModel):
         self.assertNotEqual(plain, told)
 
     def test_commands_that_fail_are_sentences(self):
+        for line in ("/save -f", "/save -f "):
+            self.assertIn("/save needs a file", self.chat(line).stderr)
+            self.assertFalse(os.path.exists("-f"))
+        for line in ("/save /", "/save -f /"):
+            self.assertEqual(self.chat(line).stderr, "lllm: / is a folder; /save needs a file\n")
         done = self.chat("/clera", "/nonsense", "/save", "/save /no/such/folder/x.json", "/help")
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         lines = done.stderr.splitlines()
