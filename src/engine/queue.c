@@ -48,8 +48,9 @@ static bool choose_sizes(struct queue *q, const struct queue_options *o, struct 
     q->o.max_running = o->max_running ? o->max_running : most;
     if (q->o.max_running > most) {
         return error_set(e, ERROR_LIMIT,
-                         "%u answers at once were asked for, and at most %u can be: a step has %u "
-                         "tokens, and no more than %d answers",
+                         "%u answers at once were asked for (--beams), and at most "
+                         "%u can be: a step has %u tokens (--batch-size) and no more than %d "
+                         "answers",
                          q->o.max_running, most, q->batch, QUEUE_MAX_RUNNING);
     }
     if (!q->has_pages) {

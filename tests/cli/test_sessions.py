@@ -502,6 +502,8 @@ class Beams(Program):
                                ("does not go with --lookup", ("--lookup",)),
                                ("does not go with --session", ("--session", "x"))):
             self.fails(2, words, "-m", "starter", "-p", "x", "--beams", "3", *options)
+        self.fails(1, "(--beams), and at most 2 can be: a step has 2 tokens (--batch-size)",
+                   "starter", "x", "--beams", "4", "--batch-size", "2")
         self.fails(2, "--length-penalty is about --beams", "starter", "x", "--length-penalty", "2")
         self.fails(2, "does not go with --interactive", "-m", "starter", "--beams", "2", "-i")
 
