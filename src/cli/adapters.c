@@ -1,5 +1,6 @@
 #include "cli/adapters.h"
 
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,31 @@ char *adapters_argument(const char *argument, float *strength, struct error *e)
     return mem_strndup(argument, (size_t)(cut - argument));
 }
 
+/* The weights of a PEFT folder, which are nothing without what lies beside them. */
+static bool is_part(const char *path, struct error *e)
+{
+    static const char end[] = ".safetensors";
+    size_t n = strlen(path), m = sizeof end - 1;
+    char *copy = mem_strdup(path);
+    const char *folder = dirname(copy);
+    bool part = n > m && strcmp(path + n - m, end) == 0 && hf_is_adapter(folder);
+    if (part) {
+        error_set(e, ERROR_INPUT,
+                  "%s is a part of an adapter: give the folder that it lies in, with its "
+                  "adapter_config.json (%s)",
+                  path, folder);
+    }
+    free(copy);
+    return part;
+}
+
 static bool is_there(const char *path, struct error *e)
 {
-    if (hf_is_adapter(path) || (file_exists(path) && !file_is_directory(path))) {
+    if (hf_is_adapter(path)) {
         return true;
+    }
+    if (file_exists(path) && !file_is_directory(path)) {
+        return !is_part(path, e);
     }
     return error_set(e, ERROR_IO,
                      file_is_directory(path)

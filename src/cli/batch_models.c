@@ -145,8 +145,11 @@ static bool add_module(struct batch_models *m, const char *argument, struct erro
                                    module.name)
                        : error_set(e, why.code,
                                    "--lora-modules %.200s: what stands behind the "
-                                   "last = must be a number from -%d to %d",
-                                   argument, ADAPTERS_MAX_STRENGTH, ADAPTERS_MAX_STRENGTH);
+                                   "last = must be a number from -%d to %d%s",
+                                   argument, ADAPTERS_MAX_STRENGTH, ADAPTERS_MAX_STRENGTH,
+                                   strchr(argument, ',')
+                                       ? " (several adapters: --lora-modules once for each)"
+                                       : "");
         free(module.name);
         return set;
     }

@@ -127,7 +127,9 @@ struct folder *hf_folder_open(const char *path, const char *name, struct gguf_wr
 {
     if (!hf_is_folder(path)) {
         error_set(e, ERROR_IO,
-                  file_is_directory(path)
+                  hf_is_adapter(path) ? "%s is an adapter, not a model, and is used as it is: give "
+                                        "it to the model that it is of, with --lora"
+                  : file_is_directory(path)
                       ? "%s has no config.json: give the folder of a Hugging Face model"
                       : "%s is not a folder",
                   path);

@@ -116,6 +116,15 @@ class Adapters(unittest.TestCase):
         self.assertIn("belongs to another model", self.refused("--lora", ADAPTERS / "gpt2"))
         self.assertIn("another model", self.refused("--lora", ADAPTERS / "llama-attention"))
         self.assertIn("at most 8", self.refused(*["--lora", self.first] * 9))
+        part = self.first / "adapter_model.safetensors"
+        self.assertIn(f"with its adapter_config.json ({self.first})", self.refused("--lora", part))
+        done = run("import", self.first, "-o", self.folder / "new.gguf")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"is an adapter, not a model.* with --lora\n\Z")
+        done = run("batch", "starter", "--lora-modules", f"p={self.first},q={self.first}",
+                   "--prompts", "x")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--lora-modules once for each", done.stderr)
         broken = self.folder / "broken.gguf"
         broken.write_bytes(b"GGUF\3\0\0\0")
         self.assertIn("broken.gguf", self.refused("--lora", broken))
