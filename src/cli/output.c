@@ -77,7 +77,11 @@ static bool check_place(const char *output, bool force, struct error *e)
 {
     struct stat st;
     if (lstat(output, &st) != 0) {
-        return check_folder(output, e);
+        size_t n = strlen(output);
+        return n && output[n - 1] == '/'
+                   ? error_set(e, ERROR_USAGE, "%s is the name of a folder; name a file to write",
+                               output)
+                   : check_folder(output, e);
     }
     if (stat(output, &st) != 0) {
         return force || error_set(e, ERROR_USAGE,

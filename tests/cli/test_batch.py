@@ -394,6 +394,9 @@ class Outputs(unittest.TestCase):
         done = batch("--output", self.output, *how)
         self.assertEqual(done.returncode, 1)
         self.assertIn("there already", done.stderr)
+        done = batch("--output", f"{self.folder}/none/", *how)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("none/ is the name of a folder; name a file to write", done.stderr)
         self.assertEqual(batch("--output", self.output, "--force", *how).returncode, 0)
 
     def test_replaced_outputs_stay_private(self):
