@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+static const double every_s = 0.1, way_s = 0.03;
 static bool enabled = true;
 
 void progress_enable(bool on)
@@ -55,10 +56,17 @@ void progress_hide(struct progress *p)
     }
 }
 
+void progress_make_way(struct progress *p)
+{
+    progress_hide(p);
+    p->shown_s = time_now_s() - (every_s - way_s);
+}
+
 void progress_update(struct progress *p, uint64_t done, const char *note)
 {
     double now = time_now_s();
-    if (!p->active || (now - p->shown_s < 0.1 && done < p->total)) {
+    /* The whole bar is drawn at once, but for where it has to stay away. */
+    if (!p->active || (now - p->shown_s < every_s && (done < p->total || !p->drawn))) {
         return;
     }
     p->shown_s = now;

@@ -19,6 +19,8 @@ void progress_begin(struct progress *p, const char *label, uint64_t total);
 void progress_resume(struct progress *p, const char *label, uint64_t total, uint64_t done);
 /* Clears the line where it is drawn, for other output; the next update draws it again at once. */
 void progress_hide(struct progress *p);
+/* The same, but it stays away for a moment, for a line that another process is to print. */
+void progress_make_way(struct progress *p);
 /* note (may be NULL): a few words behind the bar, such as "loss 1.32  5210 tok/s". Redraws at most
  * ten times a second. */
 void progress_update(struct progress *p, uint64_t done, const char *note);

@@ -6,10 +6,10 @@
  *
  *   OpenAI's, where the line was one of its batch files: {"id", "custom_id", "response":
  *   {"status_code", "request_id", "body"}, "error"}; the body is a chat.completion, or the
- *   text_completion of /v1/completions, with the "seed" of its first answer besides
+ *   text_completion of /v1/completions, with the "seed" of its first answer besides. As there, a
+ *   request that failed has its error in the body, and "error" is of lines that are no request
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/answer.h"
 #include "cli/batch.h"
@@ -31,8 +31,8 @@ static json_t *text_json(const char *text)
 static void put_result(struct batch *b, size_t index, json_t *result)
 {
     struct error e = {0};
-    if (!b->o->output && !b->o->common.json && isatty(STDOUT_FILENO)) {
-        progress_hide(&b->bar);
+    if (!b->o->output && !b->o->common.json) {
+        term_clear_bar(&b->bar, stdout);
     }
     if (!batch_output_put(b->output, index, result, &e) && b->failure.code == ERROR_NONE) {
         b->failure = e;

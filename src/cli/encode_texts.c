@@ -205,6 +205,7 @@ static bool work(struct encode_job *job, struct error *e)
         queue_step(job->queue);
         if (job->slots[job->n_told % N_SLOTS].over) {
             progress_hide(&bar);
+            term_clear_bar(&bar, stdout);
         }
         while (ok && job->n_told < next && job->slots[job->n_told % N_SLOTS].over) {
             ok = tell(job, e);

@@ -186,6 +186,16 @@ void term_print_json(json_t *value, bool indented)
     json_decref(value);
 }
 
+void term_clear_bar(struct progress *bar, FILE *stream)
+{
+    struct stat s;
+    if (isatty(fileno(stream))) {
+        progress_hide(bar);
+    } else if (fstat(fileno(stream), &s) == 0 && S_ISFIFO(s.st_mode)) {
+        progress_make_way(bar);
+    }
+}
+
 bool term_same_target(FILE *a, FILE *b)
 {
     struct stat s, t;

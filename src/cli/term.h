@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/progress.h"
 
 enum term_style { TERM_PLAIN, TERM_BOLD, TERM_DIM, TERM_RED };
 
@@ -50,6 +51,10 @@ static inline const char *term_plural(uint64_t n)
 json_t *term_json_text(const char *text, size_t n);
 /* Prints value as one object on a line (or indented), and releases it. */
 void term_print_json(json_t *value, bool indented);
+
+/* Before a line goes to the stream: the bar gives way where both may be on one screen, which a pipe
+ * may end on, too: its reader prints the line a little later. */
+void term_clear_bar(struct progress *bar, FILE *stream);
 
 /* True when both streams go to the same terminal, file or pipe. */
 bool term_same_target(FILE *a, FILE *b);

@@ -596,6 +596,32 @@ class Fields(unittest.TestCase):
                 results += 1
         self.assertEqual(results, 40)
 
+    def test_the_bar_gives_way_to_a_pipe(self):
+        """Which may end on the same terminal."""
+        request = json.dumps({"prompt": PROMPT, "max_tokens": 300, "ignore_eos": True})
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+            file.write(f"{request}\n" * 8)
+            file.flush()
+            ours, theirs = pty.openpty()
+            process = subprocess.Popen([LLLM, "batch", "starter", "--input", file.name, "--parallel",
+                                        "1"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=theirs, env=dict(os.environ, TERM="xterm"))
+            os.close(theirs)
+            self.assertEqual(process.stdout.read().count(b"\n"), 8)
+            seen = b""
+            while True:
+                try:
+                    part = os.read(ours, 1 << 16)
+                except OSError:
+                    break
+                if not part:
+                    break
+                seen += part
+            process.stdout.close()
+            os.close(ours)
+            self.assertEqual(process.wait(), 0)
+        self.assertGreater(seen.count(b"\x1b[K\r\x1b[K"), 3)  # drawn, and cleared
+
 
 class Adapters(unittest.TestCase):
     @classmethod
