@@ -61,6 +61,7 @@ struct batch {
     struct error failure;                /* of the run itself */
     double start_s;
     int64_t began_unix_s;
+    bool openai; /* the lines that can be read are those of OpenAI's batch files */
 };
 
 /* One of the answers to a line. */

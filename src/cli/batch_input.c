@@ -182,6 +182,8 @@ bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_mod
     if (json_is_string(id) || json_is_number(id)) {
         s->custom_id = json_dumps(id, JSON_ENCODE_ANY);
     }
+    s->object = json_is_object(object);
+    s->openai = s->object && batch_outer_is_openai(object);
     json_decref(object);
     return ok;
 }

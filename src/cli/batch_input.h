@@ -42,6 +42,7 @@ struct batch_sorting {
     int32_t priority;
     uint32_t n_answers;
     char *custom_id;
+    bool object, openai;
 };
 bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_models *models,
                      struct batch_sorting *s);
@@ -134,6 +135,7 @@ void batch_request_free(struct batch_request *r);
  * of these. */
 const char *batch_instead_of(const char *field);
 
+bool batch_outer_is_openai(const json_t *line);
 /* batch_outer.c: whether a line is one of OpenAI's batch files, and its id. Returns the object with
  * its request, the line or what is in it; NULL after an error. */
 const json_t *batch_outer_read(const json_t *line, struct batch_request *r, struct error *e);

@@ -45,11 +45,16 @@ static bool read_id(const json_t *line, struct batch_request *r, struct error *e
     return true;
 }
 
+bool batch_outer_is_openai(const json_t *line)
+{
+    return part_of(line, "body") || part_of(line, "url") || part_of(line, "method");
+}
+
 const json_t *batch_outer_read(const json_t *line, struct batch_request *r, struct error *e)
 {
     const json_t *body = part_of(line, "body"), *url = part_of(line, "url");
     const json_t *method = part_of(line, "method");
-    r->openai = body || url || method;
+    r->openai = batch_outer_is_openai(line);
     r->continues = url && is_word(url, "/v1/completions");
     if (!read_id(line, r, e)) {
         return NULL;

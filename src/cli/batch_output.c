@@ -63,12 +63,19 @@ static void note_answers(struct batch_output *o, const json_t *result)
     }
 }
 
-static void note(struct batch_output *o, size_t index, const json_t *result)
+/* OpenAI's has an answer over HTTP in place of "error". */
+static bool has_failed(const json_t *result)
 {
     const json_t *why = json_object_get(result, "error");
+    const json_t *status = json_object_get(json_object_get(result, "response"), "status_code");
+    return (why && !json_is_null(why)) || (status && json_integer_value(status) != 200);
+}
+
+static void note(struct batch_output *o, size_t index, const json_t *result)
+{
     o->results[index].there = true;
     o->n_done++;
-    if (why && !json_is_null(why)) {
+    if (has_failed(result)) {
         o->n_errors++;
     } else {
         note_answers(o, result);

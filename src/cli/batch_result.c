@@ -368,7 +368,7 @@ static int status_of(const struct error *why)
                : 500;
 }
 
-/* Some readers look at the body, as of an answer over HTTP, others at "error": both have it. */
+/* As of an answer over HTTP. */
 static json_t *openai_error(const struct batch *b, size_t index, const struct batch_request *r,
                             const struct error *why)
 {
@@ -378,8 +378,17 @@ static json_t *openai_error(const struct batch *b, size_t index, const struct ba
     json_t *body = json_pack("{s:{s:O, s:s, s:n, s:n}}", "error", "message", text, "type", kind,
                              "param", "code");
     json_t *line = openai_line(b, index, r, status, body);
-    json_object_set_new(line, "error", json_pack("{s:s, s:o}", "code", kind, "message", text));
+    json_object_set_new(line, "error", json_null());
+    json_decref(text);
     return line;
+}
+
+/* Of a line that cannot be read, so that all results of its file have one shape. */
+static json_t *openai_no_request(const struct batch *b, size_t index, const struct error *why)
+{
+    return json_pack("{s:o, s:n, s:n, s:{s:s, s:o, s:I}}", "id", id_of(b, index, "batch_req_"),
+                     "custom_id", "response", "error", "code", "invalid_request_error", "message",
+                     text_json(why->message), "line", (json_int_t)b->lines.items[index].number);
 }
 
 void batch_put_error(struct batch *b, size_t index, const struct batch_request *r,
@@ -389,6 +398,8 @@ void batch_put_error(struct batch *b, size_t index, const struct batch_request *
     json_t *result;
     if (r->openai) {
         result = openai_error(b, index, r, why);
+    } else if (b->openai) {
+        result = openai_no_request(b, index, why);
     } else {
         result = our_head(b, index, r);
         json_object_set_new(result, "error", text_json(why->message));

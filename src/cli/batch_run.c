@@ -51,6 +51,7 @@ static void sort_lines(struct batch *b)
     size_t *model = mem_array(n, sizeof *model);
     char **ids = mem_array(n, sizeof *ids);
     uint64_t n_answers = 0;
+    size_t n_objects = 0, n_openai = 0;
     b->n_before = mem_array(n, sizeof *b->n_before);
     b->defaults.n_before = b->n_before;
     for (size_t i = 0; i < n; i++) {
@@ -61,9 +62,12 @@ static void sort_lines(struct batch *b)
         ids[i] = s.custom_id;
         b->n_before[i] = n_answers;
         n_answers += s.n_answers;
+        n_objects += s.object;
+        n_openai += s.openai;
         b->n_unanswerable += !ok;
         b->models.items[ok ? model[i] : 0].n_lines += ok;
     }
+    b->openai = n_openai > 0 && n_openai == n_objects;
     b->first = find_first(ids, n);
     qsort(order, n, sizeof *order, by_rank);
     b->unanswerable = mem_array(b->n_unanswerable + 1, sizeof *b->unanswerable);

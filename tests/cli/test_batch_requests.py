@@ -141,7 +141,7 @@ class OpenAI(unittest.TestCase):
         status, answers, said = lines([{**ask, "custom_id": str(i), "body": w}
                                        for i, w in enumerate(wrong)])
         for w, a in zip(wrong, answers):
-            self.assertIn(f'"{list(w)[-1]}"', a["error"]["message"])
+            self.assertIn(f'"{list(w)[-1]}"', a["response"]["body"]["error"]["message"])
 
     def test_errors(self):
         wrong = [openai({"model": "gpt-9"}), openai({}, url="/v1/embeddings"),
@@ -159,8 +159,29 @@ class OpenAI(unittest.TestCase):
             self.assertEqual((a["custom_id"], a["response"]["status_code"]), (w["custom_id"], 400))
             message = a["response"]["body"]["error"]["message"]
             self.assertIn(word, message)
-            self.assertEqual(a["error"]["message"], message)
+            self.assertIsNone(a["error"])  # which is of what has no response
             self.assertIn(message, said)
+        self.assertIn("11 of 11 prompts have no answer", said)
+
+    def test_lines_that_are_no_requests(self):
+        """All results of a file of OpenAI's have its shape."""
+        good = openai({"temperature": 0}, "a")
+        for bad in (b'{"custom_id": "b', b"[1]", b'{"custom_id": "\xff"}',
+                    b'{"body": {}, "body": {}}'):
+            with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+                file.write(json.dumps(good).encode() + b"\n" + bad + b"\n")
+                file.flush()
+                done = run("batch", "starter", "--input", file.name, "-n", 1)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                fine, wrong = map(json.loads, done.stdout.splitlines())
+                self.assertEqual(set(wrong), set(fine))
+                self.assertEqual((wrong["custom_id"], wrong["response"], fine["error"]), (None,) * 3)
+                self.assertEqual(wrong["error"]["line"], 2)
+                self.assertIn(f"line 2: {wrong['error']['message']}\n", done.stderr)
+                file.write(b'{"prompt": "x"}\n')  # and so it is no file of OpenAI's
+                file.flush()
+                done = run("batch", "starter", "--input", file.name, "-n", 1)
+                self.assertEqual(json.loads(done.stdout.splitlines()[1])["line"], 2)
 
     def test_an_id_that_is_none(self):
         status, answers, _ = lines([openai({}, custom_id=[1]), {"prompt": "x", "custom_id": {}}])
@@ -274,10 +295,10 @@ class OpenAI(unittest.TestCase):
         status, answers, said = lines(requests, "-n", 1, "--parallel", 1)
         self.assertEqual(status, 1)
         sentence = '"custom_id" is that of line 1 already'
-        self.assertIn(sentence, answers[2]["error"]["message"])
+        self.assertIn(sentence, answers[2]["response"]["body"]["error"]["message"])
         self.assertEqual(answers[2]["custom_id"], "x")
         self.assertIn(sentence, answers[4]["error"])
-        self.assertIn('"no"', answers[7]["error"]["message"])
+        self.assertIn('"no"', answers[7]["response"]["body"]["error"]["message"])
         for i in (0, 1, 3):
             self.assertIsNone(answers[i]["error"], said)
         for i in (5, 6):
