@@ -27,8 +27,8 @@ static char first_letter(const struct batch_lines *b)
     return 0;
 }
 
-/* By the file's name, so that a bad first line is one bad line; else by the first line. */
-static bool is_json(const char *file, const struct batch_lines *b)
+/* So that a bad first line is one bad line. */
+static bool is_named_json(const char *file)
 {
     static const char *const endings[] = {".jsonl", ".ndjson"};
     size_t n = strlen(file);
@@ -38,7 +38,7 @@ static bool is_json(const char *file, const struct batch_lines *b)
             return true;
         }
     }
-    return first_letter(b) == '{';
+    return false;
 }
 
 /* Lines in place of those that are there: the elements of an array. */
@@ -70,6 +70,19 @@ static bool means_array(const char *text, size_t n)
     return at < end && (*at == '{' || *at == '"');
 }
 
+/* A whole object, and a comma: as in an array that has lost its brackets. */
+static bool ends_with_comma(const struct batch_line *line)
+{
+    size_t n = line->n;
+    while (n && (line->text[n - 1] == ' ' || line->text[n - 1] == '\t')) {
+        n--;
+    }
+    json_t *object =
+        n && line->text[n - 1] == ',' ? json_loadb(line->text, n - 1, JSON_ALLOW_NUL, NULL) : NULL;
+    json_decref(object);
+    return object != NULL;
+}
+
 /* What takes several lines: an array, which is welcome, or an object, which is not. */
 static bool read_several(struct batch_lines *b, struct error *e)
 {
@@ -91,11 +104,19 @@ static bool read_several(struct batch_lines *b, struct error *e)
         json_decref(array);
         return true;
     }
+    if (b->json && ends_with_comma(&b->items[0])) {
+        return error_set(
+            e, ERROR_INPUT,
+            "%s: the first line ends with a comma, and lines of JSON have none between "
+            "them: leave the commas away, or put [ and ] around all lines",
+            b->name);
+    }
     json_t *alone = json_loadb(begin, b->items[0].n, JSON_ALLOW_NUL, NULL);
     json_t *object = alone || !b->json
                          ? NULL
                          : json_loadb(begin, n, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, NULL);
     bool spread = object != NULL;
+    b->unsure = b->unsure && !alone;
     json_decref(alone);
     json_decref(object);
     return !spread || error_set(e, ERROR_INPUT,
@@ -123,7 +144,9 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
             b->items[b->n++] = (struct batch_line){t.text, t.n, file ? i + 1 : 0};
         }
     }
-    b->json = format == BATCH_JSONL || (format == BATCH_AUTO && file && is_json(file, b));
+    bool named = format == BATCH_JSONL || (format == BATCH_AUTO && file && is_named_json(file));
+    b->unsure = !named && format == BATCH_AUTO && file && first_letter(b) == '{';
+    b->json = named || b->unsure;
     if (file && b->n && format != BATCH_TEXT && !read_several(b, e)) {
         return false;
     }

@@ -16,7 +16,8 @@ struct batch_line {
 struct batch_lines {
     struct batch_line *items;
     size_t n;
-    bool json; /* each is a JSON object */
+    bool json;   /* each is a JSON object */
+    bool unsure; /* taken for JSON for a brace alone, and the first line is none */
     const char *name;
     struct arena *parts; /* has the elements of an array, whose lines they are; or NULL */
     struct input_texts texts;
@@ -35,7 +36,8 @@ uint64_t batch_lines_bytes(const struct batch_lines *b);
 void batch_lines_free(struct batch_lines *b);
 
 /* What is known of a line before its turn: which model answers it, before which others, how often,
- * and its custom_id as JSON text, to be freed (NULL: it has none). Notes in models which adapters
+ * its custom_id as JSON text, to be freed (NULL: it has none), and whether it is an object at all,
+ * and one of OpenAI's batch files. Notes in models which adapters
  * it asks for. False where batch_request_read will say why none answers it. */
 struct batch_sorting {
     size_t model;

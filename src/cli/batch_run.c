@@ -452,7 +452,10 @@ static int finish(struct batch *b, struct error *e)
         tell_full(b);
     }
     if (n_errors) {
-        term_message("%zu of %zu prompts have no answer", n_errors, b->lines.n);
+        bool text = b->lines.unsure && n_errors == b->lines.n;
+        term_message("%zu of %zu prompts have no answer%s", n_errors, b->lines.n,
+                     text ? "; --format text takes the lines as prompts, whatever they begin with"
+                          : "");
     }
     return n_errors || cut ? CLI_FAILED : CLI_DONE;
 }

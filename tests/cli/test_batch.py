@@ -152,6 +152,18 @@ class Answers(unittest.TestCase):
         answers = rows(batch(stdin=f"  {good}\n{good}\n").stdout)
         self.assertEqual([a["prompt"] for a in answers], [PROMPTS[0]] * 2)
 
+    def test_lines_that_end_with_a_comma(self):
+        good = json.dumps({"prompt": PROMPTS[0], "temperature": 0, "max_tokens": 2})
+        for text in (f"{good},\n{good},\n", f"{good}, \n", f"  {good},\n{good}\n"):
+            done = batch(stdin=text)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("the first line ends with a comma", done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+        done = batch(stdin=f"{good}\n{good},\n")  # one bad line
+        self.assertIn("1 of 2 prompts have no answer", done.stderr)
+        self.assertIn("goes over several lines", batch(stdin='{"prompt":\n"x"}\n').stderr)
+        self.assertIn("goes over several lines", batch(stdin='{"a": 1,\n"prompt": "x"}').stderr)
+
     def test_damaged_lines(self):
         chance = random.Random(4)
         seeds = [json.dumps(x).encode() for x in (
@@ -200,7 +212,16 @@ class Answers(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual([(a["line"], a["prompt"]) for a in rows(done.stdout)],
                              [(3, "{What is RAM?"), (4, "What is a GPU?")])
-            self.assertIn("line 3: not JSON", batch("--input", path).stderr)
+            said = batch("--input", path).stderr
+            self.assertIn("line 3: not JSON", said)
+            hint = "prompts have no answer; --format text takes the lines as prompts"
+            self.assertIn(f"2 of 2 {hint}", said)
+            path.write_bytes(b'{What is RAM?\n{"prompt": "a"}\n')
+            self.assertIn("1 of 2 prompts have no answer\n", batch("--input", path, "-n", 1).stderr)
+            path.write_bytes(b'{"no": "a"}\n')
+            self.assertIn("1 of 1 prompts have no answer\n", batch("--input", path, "-n", 1).stderr)
+            path.write_bytes(b"{What is RAM?\n")
+            self.assertNotIn("--format text", batch("--input", path, "--format", "jsonl").stderr)
             path.write_bytes(b'\xef\xbb\xbf{"prompt": "a"}\n')  # with a byte order mark
             self.assertEqual(rows(batch("--input", path, "-n", 1).stdout)[0]["prompt"], "a")
             path.write_text("\n\n")
