@@ -69,9 +69,9 @@ static const struct option table[] = {
     {"session", 0, OPTION_STRING, "FILE",
      "go on where FILE stands, and write it at the end: what was said and all that the model "
      "computed for it, so that a long beginning is read once (a new file where there is none); an "
-     "answer is read again when the next prompt comes, as all given text is; a prompt is the "
-     "result "
-     "of a call that waits for one; one process has it at a time, with the chat template that it "
+     "answer is read again when the next prompt comes, as all given text is; where a call waits "
+     "for "
+     "its result, the prompt is that; one process has it at a time, with the chat template that it "
      "began with",
      FIELD(session), 0, 0, 0},
     {"raw", 0, OPTION_FLAG, NULL, "continue the text: no chat template", FIELD(raw), 0, 0, 0},
