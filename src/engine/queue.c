@@ -293,13 +293,19 @@ uint64_t queue_submit(struct queue *q, const struct request_options *o, struct e
     return r ? request_enter(q, r) : 0;
 }
 
-bool queue_cancel(struct queue *q, uint64_t id)
+struct request *request_find(const struct queue *q, uint64_t id)
 {
-    pthread_mutex_lock(&q->lock);
     struct request *r = q->all;
     while (r && r->id != id) {
         r = r->next;
     }
+    return r;
+}
+
+bool queue_cancel(struct queue *q, uint64_t id)
+{
+    pthread_mutex_lock(&q->lock);
+    struct request *r = request_find(q, id);
     if (r) {
         atomic_store(&r->cancelled, true);
         stir(q);

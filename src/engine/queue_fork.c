@@ -6,24 +6,6 @@
 #include "base/progress.h"
 #include "engine/queue_internal.h"
 
-/* The sequence of an answer, where it runs or waits. */
-static struct sequence *find_in(struct sequence *const *list, uint32_t n, uint64_t id,
-                                uint32_t answer)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (sequence_id(list[i]) == id && list[i]->index == answer) {
-            return list[i];
-        }
-    }
-    return NULL;
-}
-
-static struct sequence *find_sequence(const struct queue *q, uint64_t id, uint32_t answer)
-{
-    struct sequence *s = find_in(q->running, q->n_running, id, answer);
-    return s ? s : find_in(q->waiting, q->n_waiting, id, answer);
-}
-
 /* The source may be over as soon as the lock is left: all that is wanted of it is copied here. */
 static struct request *copy_request(const struct request *from, const struct fork_options *o)
 {
@@ -63,10 +45,7 @@ uint64_t queue_fork(struct queue *q, uint64_t request, uint32_t answer,
         return 0;
     }
     pthread_mutex_lock(&q->lock);
-    struct request *from = q->all;
-    while (from && from->id != request) {
-        from = from->next;
-    }
+    struct request *from = request_find(q, request);
     bool searches = from && from->beams;
     bool answers = from && !searches && from->o.kind == REQUEST_ANSWER;
     struct request *r = answers && answer < from->o.n_answers ? copy_request(from, o) : NULL;
@@ -90,10 +69,14 @@ uint64_t queue_fork(struct queue *q, uint64_t request, uint32_t answer,
 void fork_begin(struct queue *q, struct request *r)
 {
     struct sequence *s = &r->sequences[0];
-    const struct sequence *from = find_sequence(q, r->fork_of, r->fork_answer);
-    if (from) {
-        atomic_fetch_sub(&from->request->n_forks, 1);
-    } else {
+    pthread_mutex_lock(&q->lock);
+    struct request *source = request_find(q, r->fork_of);
+    pthread_mutex_unlock(&q->lock);
+    const struct sequence *from = source ? &source->sequences[r->fork_answer] : NULL;
+    if (source) { /* also where this answer is over and others of the request go on */
+        atomic_fetch_sub(&source->n_forks, 1);
+    }
+    if (!from || from->state == SEQUENCE_OVER) {
         struct error why = {0};
         error_set(&why, ERROR_USAGE, "answer %u of request %llu was over before it could be forked",
                   r->fork_answer, (unsigned long long)r->fork_of);
@@ -117,12 +100,23 @@ void fork_begin(struct queue *q, struct request *r)
     order_add(q, s);
 }
 
+/* What r was forked from, if it runs. */
+static const struct sequence *running_source(const struct queue *q, const struct request *r)
+{
+    for (uint32_t i = 0; i < q->n_running; i++) {
+        const struct sequence *s = q->running[i];
+        if (sequence_id(s) == r->fork_of && s->index == r->fork_answer) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
 /* The source has only grown since: the beginnings are the same. */
 uint32_t fork_share(struct queue *q, struct sequence *s)
 {
     const struct request *r = s->request;
-    const struct sequence *from =
-        r->fork_of ? find_in(q->running, q->n_running, r->fork_of, r->fork_answer) : NULL;
+    const struct sequence *from = r->fork_of ? running_source(q, r) : NULL;
     struct page_copy copy;
     if (!from || from->state != SEQUENCE_ANSWERING || s->n_tokens < 2) {
         return 0;

@@ -29,7 +29,7 @@ struct request {
     char **stop;
     double submitted_s;
     atomic_bool cancelled;
-    atomic_uint n_forks;        /* of it, asked for and not begun */
+    atomic_uint n_forks;        /* of it, asked for and not begun or refused */
     struct sequence *sequences; /* [n_sequences] */
     uint32_t n_sequences;       /* n_answers, or the width of a search */
     uint32_t n_open;            /* answers whose last event is to come */
@@ -69,7 +69,7 @@ struct sequence {
     struct model_cache cache; /* through table.pages; n_tokens: how many are computed */
     int32_t *tokens;          /* prompt and answer, the last one drawn included */
     uint32_t n_tokens, room;
-    /* How many later ones were admitted while it waited, or went before it in its prompt. */
+    /* How many later requests were admitted while it waited, or went before it in its prompt. */
     uint32_t n_passed_over;
     uint32_t n_done;               /* the most that was ever computed */
     bool begun;                    /* was admitted before */
@@ -137,6 +137,8 @@ bool queue_is_open(const struct queue *q, struct error *e);
 bool request_is_cancelled(void *context);
 /* Makes a new request known to the next step; returns its id. */
 uint64_t request_enter(struct queue *q, struct request *r);
+/* Called with the lock held. NULL: none of its answers is under way any more. */
+struct request *request_find(const struct queue *q, uint64_t id);
 /* What a stream hands out waits for the token's event; context: the sequence. */
 bool sequence_keep_text(void *context, const char *bytes, size_t n);
 enum { SEQUENCE_MAX_TEXT_BYTES = 1 << 28 }; /* as much as a stream may hold back */

@@ -184,6 +184,65 @@ static void test_drafts(void **state)
     engine_close(draft);
 }
 
+/* Two answers, of which the first is cut off, and forked when it is over. */
+struct pair {
+    struct client answers[2], late;
+    bool forks;
+};
+
+static bool watch_pair(void *context, const struct queue_event *event)
+{
+    struct pair *p = context;
+    bool goes_on = client_event(p->answers, event);
+    if (p->forks && event->answer == 1 && p->answers[1].n == 20 && !event->finish) {
+        struct error e = {0};
+        struct fork_options o = {.event = client_event, .context = &p->late};
+        assert_true(p->answers[0].over);
+        assert_true(queue_fork(p->answers[0].queue, event->request, 0, &o, &e) > 0);
+    }
+    return goes_on && (event->finish || event->answer == 1 || p->answers[0].n < 5);
+}
+
+/* A fork that comes too late changes nothing for the answers that go on: drafts are kept for them
+ * as before. */
+static void test_drafts_behind_a_late_fork(void **state)
+{
+    (void)state;
+    struct engine *en = engine_model_even(CONTEXT, 1), *draft = engine_model_even(CONTEXT, 1);
+    struct pair *pairs = mem_zalloc(2 * sizeof *pairs);
+    size_t n_steps[2] = {0};
+    for (size_t i = 0; i < 2; i++) {
+        struct pair *p = &pairs[i];
+        struct queue *q =
+            client_queue(en, &(struct queue_options){.draft_model = draft, .drafts_always = true});
+        int32_t prompt[N_PROMPT];
+        make_prompt(prompt, 7);
+        p->forks = i == 1;
+        p->answers[0].queue = p->answers[1].queue = q;
+        struct request_options r = client_request(p->answers, prompt, N_PROMPT);
+        r.n_answers = 2;
+        r.how.max_tokens = N_ANSWER;
+        r.how.ignore_end = true;
+        r.how.sampling.temperature = 0;
+        r.draft_model = true;
+        r.event = watch_pair;
+        r.context = p;
+        client_submit(q, &r);
+        while (queue_step(q)) {
+            n_steps[i]++;
+        }
+        queue_free(q);
+    }
+    assert_true(client_same(&pairs[0].answers[1], &pairs[1].answers[1]));
+    assert_int_equal(pairs[1].late.reason, FINISH_ERROR);
+    assert_true(pairs[0].answers[1].figures.stats.n_drafts_kept > N_ANSWER / 2);
+    /* The event of the fork ends one run of drafts early. */
+    assert_in_range(n_steps[1], n_steps[0], n_steps[0] + 2);
+    free(pairs);
+    engine_close(en);
+    engine_close(draft);
+}
+
 /* The form and held-back text go on where they were. */
 static void test_forms_and_stops(void **state)
 {
@@ -323,9 +382,13 @@ int main(void)
 {
     tiny_in_memory();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_same_end),    cmocka_unit_test(test_drafts),
-        cmocka_unit_test(test_forms_and_stops), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_length),          cmocka_unit_test(test_the_end_of_a_queue),
+        cmocka_unit_test(test_the_same_end),
+        cmocka_unit_test(test_drafts),
+        cmocka_unit_test(test_drafts_behind_a_late_fork),
+        cmocka_unit_test(test_forms_and_stops),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_length),
+        cmocka_unit_test(test_the_end_of_a_queue),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }
