@@ -37,9 +37,9 @@
  *
  * Order: higher priority first, then arrival. Nobody overtakes whoever is first in line, not even
  * with a request for which there would be room. A request that waits, or whose prompt is under way,
- * and before which QUEUE_PATIENCE later ones were admitted goes before all priorities, and stays
- * there: so none waits for ever. A request of higher priority that finds no room preempts those of
- * lower priority.
+ * and before which QUEUE_PATIENCE later ones were admitted, each with any number of answers, goes
+ * before all priorities, and stays there: so none waits for ever. A request of higher priority that
+ * finds no room preempts those of lower priority.
  */
 #ifndef LLLM_ENGINE_QUEUE_H
 #define LLLM_ENGINE_QUEUE_H

@@ -177,6 +177,19 @@ static uint32_t may_share(const struct queue *q, const struct sequence *s)
     return q->phases_differ && n > n_prompt ? n_prompt : n;
 }
 
+/* By s, with which a request begins: further answers to it do not count, however many there are. */
+static void pass_over_others(struct queue *q, const struct sequence *s)
+{
+    for (uint32_t i = 0; i < q->n_waiting; i++) {
+        q->waiting[i]->n_passed_over += sequence_id(q->waiting[i]) < sequence_id(s);
+    }
+    for (uint32_t i = 0; i < q->n_running; i++) { /* whose prompt stands still meanwhile */
+        struct sequence *other = q->running[i];
+        other->n_passed_over += other->state == SEQUENCE_FILLING &&
+                                sequence_id(other) < sequence_id(s) && is_before(s, other);
+    }
+}
+
 static void begin_running(struct queue *q, struct sequence *s, uint32_t n_computed)
 {
     take_away(q->waiting, &q->n_waiting, s);
@@ -190,13 +203,8 @@ static void begin_running(struct queue *q, struct sequence *s, uint32_t n_comput
         q->figures.n_prompt += n_prompt;
         q->figures.n_reused += s->figures.stats.n_reused;
     }
-    for (uint32_t i = 0; i < q->n_waiting; i++) {
-        q->waiting[i]->n_passed_over += sequence_id(q->waiting[i]) < sequence_id(s);
-    }
-    for (uint32_t i = 0; i < q->n_running; i++) { /* whose prompt stands still meanwhile */
-        struct sequence *other = q->running[i];
-        other->n_passed_over += other->state == SEQUENCE_FILLING &&
-                                sequence_id(other) < sequence_id(s) && is_before(s, other);
+    if (s->index == 0) {
+        pass_over_others(q, s);
     }
 }
 

@@ -421,6 +421,41 @@ static void test_a_prompt_that_is_passed_over(void **state)
     engine_close(en);
 }
 
+/* Requests are counted, not their answers: one with many does not use up the patience. */
+static void test_many_answers_pass_over_once(void **state)
+{
+    (void)state;
+    enum { N_PROMPT = 200, N_ANSWERS = QUEUE_PATIENCE + 4 };
+    struct engine *en = open_random(0, 0);
+    struct queue *q =
+        client_queue(en, &(struct queue_options){.chunk_tokens = 16, .max_running = 32});
+    struct client *low = mem_zalloc(2 * sizeof *low), *high = low + 1;
+    struct client *many = mem_zalloc(N_ANSWERS * sizeof *many);
+    int32_t prompt[N_PROMPT];
+    size_t counter = 0;
+    low->counter = high->counter = &counter;
+    random_prompt(prompt, N_PROMPT, 8);
+    struct request_options r = long_request(low, prompt, N_PROMPT, 1, 1);
+    client_submit(q, &r);
+    queue_step(q);
+    prompt[0]++;
+    r = long_request(many, prompt, 40, 1, 1);
+    r.n_answers = N_ANSWERS;
+    r.priority = 1;
+    client_submit(q, &r);
+    prompt[0]++;
+    r = long_request(high, prompt, N_PROMPT, 1, 1);
+    r.priority = 1;
+    client_submit(q, &r);
+    client_run(q);
+    assert_int_equal(high->order, 1);
+    assert_int_equal(low->order, 2);
+    queue_free(q);
+    free(low);
+    free(many);
+    engine_close(en);
+}
+
 /* One of higher priority takes the place of one of lower, which loses nothing but time. */
 static void test_priority_preempts(void **state)
 {
@@ -740,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_a_prompt_that_is_passed_over),
+        cmocka_unit_test(test_many_answers_pass_over_once),
         cmocka_unit_test(test_priority_preempts),
         cmocka_unit_test(test_a_known_answer),
         cmocka_unit_test(test_pages_run_out),
