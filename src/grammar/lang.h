@@ -215,11 +215,6 @@ struct json_space {
     struct lang close;  /* and then before a closing bracket */
 };
 void lang_json_space(struct langs *s, const struct json_bounds *b, struct json_space *space);
-static inline struct json_space json_space_none(void)
-{
-    struct lang none = lang_empty();
-    return (struct json_space){none, none, none, none, none};
-}
 struct lang lang_json_number(struct langs *s, const struct json_bounds *b);
 struct lang lang_json_integer(struct langs *s, const struct json_bounds *b); /* no point */
 /* With its quotes. content: what is between them, spelled LANG_JSON. */

@@ -454,10 +454,11 @@ static void many_members(void **state)
             .value = build_json_value(b, &(struct json_bounds){.unbounded = true}),
             .required = true};
     }
+    struct lang none = lang_empty();
     struct object_options o = {.members = members,
                                .n_members = 100,
                                .max_members = LANG_INFINITE,
-                               .space = json_space_none()};
+                               .space = {none, none, none, none, none}};
     struct error e = {.code = ERROR_NONE};
     struct grammar *g = build_finish(b, build_object(b, &o), &e);
     assert_non_null(g);
