@@ -50,8 +50,13 @@ bool json_scan_begin(struct json_scan *s, const char *text, size_t n, uint64_t p
                      const char *what, struct error *e)
 {
     size_t bad;
-    *s = (struct json_scan){
-        .begin = text, .p = text, .end = text + n, .position = position, .what = what, .e = e};
+    *s = (struct json_scan){.begin = text,
+                            .p = text,
+                            .end = text + n,
+                            .position = position,
+                            .what = what,
+                            .max_depth = JSON_SCAN_MAX_DEPTH,
+                            .e = e};
     if (!utf8_valid(text, n, &bad)) {
         s->p += bad;
         return json_scan_fail(s, "the JSON text is not valid UTF-8");
@@ -337,7 +342,7 @@ static bool skip_value(struct json_scan *s, int depth)
         return skip_word(s);
     }
     if (depth == 0) {
-        return json_scan_fail(s, "values nest more than %d deep", JSON_SCAN_MAX_DEPTH);
+        return json_scan_fail(s, "values nest more than %d deep", s->max_depth);
     }
     if (!(c == '{' ? json_scan_object(s) : json_scan_array(s))) {
         return false;
@@ -357,7 +362,7 @@ static bool skip_value(struct json_scan *s, int depth)
 
 bool json_scan_skip(struct json_scan *s)
 {
-    return skip_value(s, JSON_SCAN_MAX_DEPTH);
+    return skip_value(s, s->max_depth);
 }
 
 bool json_scan_end(struct json_scan *s)

@@ -23,7 +23,8 @@ struct json_scan {
     const char *what;  /* "the header"; NULL: the sentences begin without */
     const char *text;  /* where the string or key that was read last begins, with its quote */
     size_t n_skipped;  /* values that json_scan_skip has passed over, those within others too */
-    bool first;        /* nothing has been read of the object or array that was entered last */
+    int max_depth; /* of what json_scan_skip passes over: JSON_SCAN_MAX_DEPTH, or the caller's */
+    bool first;    /* nothing has been read of the object or array that was entered last */
     struct error *e;
 };
 
@@ -50,7 +51,7 @@ struct json_number {
 bool json_scan_number(struct json_scan *s, struct json_number *out);
 bool json_scan_u64(struct json_scan *s,
                    uint64_t *out);        /* a plain integer: no sign, fraction or exponent */
-bool json_scan_skip(struct json_scan *s); /* any value, nested at most JSON_SCAN_MAX_DEPTH deep */
+bool json_scan_skip(struct json_scan *s); /* any value, nested at most max_depth deep */
 bool json_scan_end(struct json_scan *s);  /* nothing but blanks may follow */
 /* A sentence about what stands here: "WHAT: TEXT (at byte N)". Returns false. */
 bool json_scan_fail(struct json_scan *s, const char *format, ...)

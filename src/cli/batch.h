@@ -1,12 +1,11 @@
 /* batch.h: what the files of `lllm batch` share.
  *
  *   cmd_batch.c      the command line
- *   batch_input.c    its lines; batch_outer.c, batch_fields.c: what a line of JSON may say,
- *                    batch_others.c: what it would say to other programs, batch_forms.c: what
- *                    answers may look like
- *   batch_models.c   who answers them, loaded when it is their turn; batch_plan.c: what they take
- *   batch_run.c      the run: which lines begin when, figures; batch_describe.c: which run it is
- *   batch_job.c      a line on its way: prompt, submission, events
+ *   batch_input.c    its lines, batch_lines.c: before they are read; batch_outer.c, batch_fields.c:
+ * what a line of JSON may say, batch_others.c: what it would say to other programs, batch_forms.c:
+ * what answers may look like batch_models.c   who answers them, loaded when it is their turn;
+ * batch_plan.c: what they take batch_run.c      the run: which lines begin when, figures;
+ * batch_describe.c: which run it is batch_job.c      a line on its way: prompt, submission, events
  *   batch_result.c   what came of it as JSON, in our shape or in that of OpenAI's batch files
  *   batch_output.c   where results go, in order, and the journal from which a run goes on
  */
@@ -95,6 +94,9 @@ struct batch_job {
  * models, lines and defaults; batch_close frees all of it. */
 int batch_run(struct batch *b);
 void batch_close(struct batch *b);
+/* Lines wait in a model's queue so that one can begin as soon as another ends; no more answers than
+ * that, because each takes memory, but for those of one line. parallel 0: nobody has asked. */
+size_t batch_most_asked(uint32_t parallel);
 
 /* batch_describe.c. What must be the same for a journal's answers to be this run's; NULL after an
  * error. A digest of each line, the caller's. */

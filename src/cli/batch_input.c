@@ -41,25 +41,6 @@ static bool is_named_json(const char *file)
     return false;
 }
 
-/* Lines in place of those that are there: the elements of an array. */
-static void take_elements(struct batch_lines *b, const json_t *array)
-{
-    json_t *one;
-    size_t i;
-    b->parts = arena_new();
-    b->n = json_array_size(array);
-    b->items = mem_resize(b->items, (b->n + 1) * sizeof *b->items);
-    json_array_foreach(array, i, one)
-    {
-        json_t *line = json_is_string(one) ? json_pack("{s:O}", "prompt", one) : json_incref(one);
-        char *text = json_dumps(line, JSON_COMPACT | JSON_ENCODE_ANY);
-        size_t n = text ? strlen(text) : 0;
-        b->items[i] = (struct batch_line){arena_strndup(b->parts, text ? text : "", n), n, i + 1};
-        free(text);
-        json_decref(line);
-    }
-}
-
 /* "[INST] ..." may be a prompt; what has an object or a text behind the bracket is none. */
 static bool means_array(const char *text, size_t n)
 {
@@ -71,16 +52,13 @@ static bool means_array(const char *text, size_t n)
 }
 
 /* A whole object, and a comma: as in an array that has lost its brackets. */
-static bool ends_with_comma(const struct batch_line *line)
+static bool ends_with_comma(const struct batch_lines *b, const struct batch_line *line)
 {
     size_t n = line->n;
     while (n && (line->text[n - 1] == ' ' || line->text[n - 1] == '\t')) {
         n--;
     }
-    json_t *object =
-        n && line->text[n - 1] == ',' ? json_loadb(line->text, n - 1, JSON_ALLOW_NUL, NULL) : NULL;
-    json_decref(object);
-    return object != NULL;
+    return n && line->text[n - 1] == ',' && batch_lines_is_value(b, line->text, n - 1);
 }
 
 /* What takes several lines: an array, which is welcome, or an object, which is not. */
@@ -89,40 +67,34 @@ static bool read_several(struct batch_lines *b, struct error *e)
     const struct buf *all = &b->texts.data;
     const char *begin = b->items[0].text;
     size_t n = (size_t)(all->data + all->len - begin);
-    json_error_t why;
+    struct error why = {0};
     if (first_letter(b) == '[') {
-        json_t *array = json_loadb(begin, n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
-        if (!array && !b->json && means_array(begin, n)) {
-            input_json_error(&why, e);
+        bool is_array = batch_lines_cut(b, begin, n, &why);
+        if (!is_array && !b->json && means_array(begin, n)) {
+            input_scan_error(all->data, &why, e);
             return error_prefix(
                 e, "%s, read as an array (--format text: as lines of text): ", b->name);
         }
-        if (array) {
-            take_elements(b, array);
-            b->json = true;
-        }
-        json_decref(array);
+        b->json = b->json || is_array;
         return true;
     }
-    if (b->json && ends_with_comma(&b->items[0])) {
+    if (!b->json || first_letter(b) != '{') {
+        return true;
+    }
+    if (ends_with_comma(b, &b->items[0])) {
         return error_set(
             e, ERROR_INPUT,
             "%s: the first line ends with a comma, and lines of JSON have none between "
             "them: leave the commas away, or put [ and ] around all lines",
             b->name);
     }
-    json_t *alone = json_loadb(begin, b->items[0].n, JSON_ALLOW_NUL, NULL);
-    json_t *object = alone || !b->json
-                         ? NULL
-                         : json_loadb(begin, n, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, NULL);
-    bool spread = object != NULL;
-    b->unsure = b->unsure && !alone;
-    json_decref(alone);
-    json_decref(object);
-    return !spread || error_set(e, ERROR_INPUT,
-                                "%s: the first object goes over several lines, and there is to be "
-                                "one object a line, or one array of them (jq -c . writes lines)",
-                                b->name);
+    bool whole = batch_lines_is_value(b, begin, b->items[0].n);
+    b->unsure = b->unsure && !whole;
+    return whole || !batch_lines_begins(b, begin, n) ||
+           error_set(e, ERROR_INPUT,
+                     "%s: the first object goes over several lines, and there is to be "
+                     "one object a line, or one array of them (jq -c . writes lines)",
+                     b->name);
 }
 
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
@@ -151,16 +123,6 @@ bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments
         return false;
     }
     return b->n > 0 || error_set(e, ERROR_INPUT, "%s has no prompts", b->name);
-}
-
-uint64_t batch_lines_bytes(const struct batch_lines *b)
-{
-    enum { BESIDES = 160 }; /* its turn, its model, its identity, where its result stands */
-    uint64_t n_bytes = 0;
-    for (size_t i = 0; i < b->n; i++) {
-        n_bytes += b->items[i].n + sizeof *b->items + BESIDES;
-    }
-    return b->parts ? 2 * n_bytes : n_bytes; /* the array they were read from, too */
 }
 
 void batch_lines_free(struct batch_lines *b)

@@ -19,7 +19,8 @@ struct batch_lines {
     bool json;   /* each is a JSON object */
     bool unsure; /* taken for JSON for a brace alone, and the first line is none */
     const char *name;
-    struct arena *parts; /* has the elements of an array, whose lines they are; or NULL */
+    struct arena *parts; /* of an array: has the lines that its texts have become; or NULL */
+    size_t parts_bytes;
     struct input_texts texts;
 };
 
@@ -31,9 +32,18 @@ enum batch_format { BATCH_AUTO, BATCH_TEXT, BATCH_JSONL };
  * element; a text among them is a prompt. */
 bool batch_lines_read(struct batch_lines *b, const struct string_list *arguments, size_t first,
                       const char *file, enum batch_format format, struct error *e);
-/* What they take, and what is kept of each line besides. */
-uint64_t batch_lines_bytes(const struct batch_lines *b);
 void batch_lines_free(struct batch_lines *b);
+
+/* batch_lines.c. Lines in place of those that are there: the elements of the array that text is.
+ * False where it is none: nothing has changed then, and the error has the place in the file. */
+bool batch_lines_cut(struct batch_lines *b, const char *text, size_t n, struct error *e);
+/* Whether a part of the file is one value of JSON, and whether one begins it. */
+bool batch_lines_is_value(const struct batch_lines *b, const char *text, size_t n);
+bool batch_lines_begins(const struct batch_lines *b, const char *text, size_t n);
+/* What they take, what is kept of each line besides, and what lines of JSON take when they are
+ * read: the largest one, and so many of them under way. False where there is not as much. */
+bool batch_lines_measure(const struct batch_lines *b, size_t n_under_way,
+                         const struct engine_options *how, uint64_t *bytes, struct error *e);
 
 /* What is known of a line before its turn: which model answers it, before which others, how often,
  * its custom_id as JSON text, to be freed (NULL: it has none), and whether it is an object at all,

@@ -108,16 +108,15 @@ static bool has_lines(struct batch *b, struct batch_model *m)
     return m->next < m->n_lines;
 }
 
-/* Lines wait in the queue so that one can begin as soon as another ends; no more answers than that,
- * because each takes memory, but for those of one line. */
-static size_t most_asked(const struct batch_model *m)
+size_t batch_most_asked(uint32_t parallel)
 {
-    return 2 * (size_t)(m->parallel ? m->parallel : QUEUE_MAX_RUNNING);
+    return 2 * (size_t)(parallel ? parallel : QUEUE_MAX_RUNNING);
 }
 
 static void fill_window(struct batch *b, struct batch_model *m)
 {
-    while (m->n_asked < most_asked(m) && b->failure.code == ERROR_NONE && has_lines(b, m)) {
+    while (m->n_asked < batch_most_asked(m->parallel) && b->failure.code == ERROR_NONE &&
+           has_lines(b, m)) {
         batch_start(b, m, m->lines[m->next++]);
     }
 }
@@ -282,7 +281,7 @@ static int parallel_of(const struct batch *b)
 {
     size_t n = QUEUE_MAX_RUNNING;
     for (size_t i = 0; i < b->n_turns; i++) {
-        size_t own = most_asked(b->turns[i]) / 2;
+        size_t own = batch_most_asked(b->turns[i]->parallel) / 2;
         n = own < n ? own : n;
     }
     return (int)n;

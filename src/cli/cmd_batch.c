@@ -272,7 +272,11 @@ static bool read_inputs(struct batch *b, const struct string_list *arguments, si
         !batch_lines_read(&b->lines, arguments, first, file, format, e)) {
         return false;
     }
-    b->models.o.prompts_bytes = batch_lines_bytes(&b->lines);
+    struct engine_options how = models_engine_options(&o->common);
+    size_t n_under_way = batch_most_asked(o->parallel);
+    if (!batch_lines_measure(&b->lines, n_under_way, &how, &b->models.o.prompts_bytes, e)) {
+        return false;
+    }
     if (o->tool_choice && !o->tools && !b->lines.json) {
         return error_set(e, ERROR_USAGE,
                          "--tool-choice is about --tools, which is not given, and the lines, "

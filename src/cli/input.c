@@ -95,6 +95,18 @@ bool input_json_error(const json_error_t *why, struct error *e)
     }
 }
 
+bool input_scan_error(const char *text, const struct error *why, struct error *e)
+{
+    const char *place = strrchr(why->message, '('); /* "(at byte 70)" */
+    size_t line = 1, column = 1;
+    for (uint64_t i = 0; i < why->position; i++) {
+        column = text[i] == '\n' ? 1 : column + ((text[i] & 0xc0) != 0x80);
+        line += text[i] == '\n';
+    }
+    return error_set(e, ERROR_INPUT, "not JSON: %.*s(column %zu of line %zu)",
+                     place ? (int)(place - why->message) : 0, why->message, column, line);
+}
+
 bool input_text(struct buf *b, const struct string_list *arguments, size_t first, const char *file,
                 struct error *e)
 {

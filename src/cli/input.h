@@ -18,6 +18,9 @@ bool input_read_form(const char *path, size_t max_bytes, struct buf *b, struct e
 /* What is wrong with text that jansson did not take, in a sentence behind "not JSON" only where it
  * is none: keys may come twice, and numbers be too large. */
 bool input_json_error(const json_error_t *why, struct error *e);
+/* The same of json_scan.h, which was called without `what`; text: from the beginning of the file.
+ */
+bool input_scan_error(const char *text, const struct error *why, struct error *e);
 /* The path, or "standard input". */
 const char *input_name(const char *path);
 

@@ -502,6 +502,23 @@ static void advise(const struct header *h, const struct engine_options *o,
     }
 }
 
+const char *memory_plan_whose(const struct engine_options *o, const struct sysmem *machine,
+                              char out[MEMORY_WHOSE_BYTES])
+{
+    char has[SIZE_TEXT_BYTES], of[SIZE_TEXT_BYTES];
+    uint64_t room = memory_plan_room(o, machine);
+    size_text_write(room, has);
+    if (room == o->memory_bytes) {
+        snprintf(out, MEMORY_WHOSE_BYTES, "--memory allows %s", has);
+    } else if (room == machine->group_free_bytes) {
+        snprintf(out, MEMORY_WHOSE_BYTES, "its control group has %s left of %s", has,
+                 size_text_write(machine->group_limit_bytes, of));
+    } else {
+        snprintf(out, MEMORY_WHOSE_BYTES, "the machine has %s available", has);
+    }
+    return out;
+}
+
 bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
                        const struct sysmem *machine, struct error *e)
 {
@@ -515,20 +532,12 @@ bool memory_plan_check(const struct gguf *g, const struct engine_options *o,
     if (room == SYSMEM_UNKNOWN || p.total_bytes <= room) {
         return true;
     }
-    char total[SIZE_TEXT_BYTES], has[SIZE_TEXT_BYTES], of[SIZE_TEXT_BYTES], whose[128];
+    char total[SIZE_TEXT_BYTES], whose[MEMORY_WHOSE_BYTES];
     char parts[MEMORY_PLAN_TEXT_BYTES], advice[160];
-    size_text_write(room, has);
     bool asked = room == o->memory_bytes;
-    if (asked) {
-        snprintf(whose, sizeof whose, "--memory allows %s", has);
-    } else if (room == machine->group_free_bytes) {
-        snprintf(whose, sizeof whose, "its control group has %s left of %s", has,
-                 size_text_write(machine->group_limit_bytes, of));
-    } else {
-        snprintf(whose, sizeof whose, "the machine has %s available", has);
-    }
     advise(h, o, &p, room, advice, sizeof advice);
     return error_set(e, ERROR_MEMORY, "%s of memory are needed (%s), and %s: %s%s",
-                     size_text_write(p.total_bytes, total), memory_plan_text(&p, parts), whose,
-                     advice, asked ? "" : " (--memory none tries it all the same)");
+                     size_text_write(p.total_bytes, total), memory_plan_text(&p, parts),
+                     memory_plan_whose(o, machine, whose), advice,
+                     asked ? "" : " (--memory none tries it all the same)");
 }

@@ -67,6 +67,12 @@ uint32_t memory_plan_fit(const struct gguf *g, const struct engine_options *o, u
 uint32_t memory_plan_answers(const struct gguf *g, const struct engine_options *o,
                              uint64_t room_bytes);
 
+/* "--memory allows 4.0 GiB", or what else memory_plan_room is the room of, where it is known.
+ * Returns out. */
+enum { MEMORY_WHOSE_BYTES = 128 };
+const char *memory_plan_whose(const struct engine_options *o, const struct sysmem *machine,
+                              char out[MEMORY_WHOSE_BYTES]);
+
 /* Warns through base/log.h of a context that is longer than the model was trained for. */
 void memory_plan_warn(const struct memory_plan *p, const char *name);
 

@@ -68,8 +68,18 @@ class Prompts(Folder):
         self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
         self.assertIn("in.json, read as an array (--format text: as lines of text): not JSON",
                       done.stderr)
-        done = batch("-n", 1, stdin='[{"prompt": "a", "prompt": "b"}]')
-        self.assertIn('the key "prompt" comes twice', done.stderr)
+        self.assertIn("(column 17 of line 2)", done.stderr)
+        # What is JSON, but no request, is wrong by itself, as a line is.
+        deep = '{"prompt": "c", "metadata": %s%s}' % ("[" * 500, "]" * 500)
+        done = batch("-n", 1, stdin='[{"prompt": "a", "prompt": "b"}, {"prompt": 1e999},\n%s]' % deep)
+        self.assertIn('line 1: the key "prompt" comes twice', done.stderr)
+        self.assertIn("line 2: 1e999 is beyond the numbers", done.stderr)
+        self.assertIn("content", rows(done.stdout)[2])
+        for end in ('{"prompt": "a"}', '{"prompt": "a"},]', '{"prompt": "a"}] x', '"a'):
+            done = batch("-n", 1, stdin=f'\n["é",\n{end}')
+            self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1))
+            self.assertRegex(done.stderr, r"^lllm: standard input, read as an array \(--format text: "
+                             r"as lines of text\): not JSON: .* \(column \d+ of line 3\)\n$")
         done = batch("-n", 1, stdin="[INST] a\n[INST] b")  # no array
         self.assertEqual([a["prompt"] for a in rows(done.stdout)], ["[INST] a", "[INST] b"])
         done = batch("-n", 1, "--format", "text", stdin='["a"]')
