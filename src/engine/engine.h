@@ -44,8 +44,8 @@ struct engine_options {
         *draft; /* header of a draft model, borrowed while the plan is made; or NULL */
     uint32_t n_draft_sessions; /* 0: one */
     uint64_t adapters_bytes;   /* what adapters take that will be loaded beside the model */
-    uint64_t prompts_bytes;    /* what the caller keeps of its prompts meanwhile */
-    uint32_t n_running;        /* answers at once of a queue on the engine; 0: none is planned */
+    uint64_t prompts_bytes; /* what the caller's prompts take meanwhile, also while they are read */
+    uint32_t n_running;     /* answers at once of a queue on the engine; 0: none is planned */
     struct pool *pool; /* threads of another engine, which must outlive this one and never run at
                   the same time; NULL: its own */
 };

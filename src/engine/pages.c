@@ -73,11 +73,6 @@ void page_table_free(struct page_table *t)
     *t = (struct page_table){0};
 }
 
-uint32_t pages_count(const struct pages *p)
-{
-    return p->n_pages;
-}
-
 uint32_t pages_n_free(const struct pages *p)
 {
     return p->n_free;

@@ -76,7 +76,6 @@ void pages_release(struct pages *p, struct page_table *t);
 /* Evicts up to n cached pages, the least recently used first; returns how many. */
 uint32_t pages_evict(struct pages *p, uint32_t n);
 
-uint32_t pages_count(const struct pages *p);
 uint32_t pages_n_free(const struct pages *p);
 uint32_t pages_n_cached(const struct pages *p);
 /* Free or cached: how many can be had. */

@@ -8,7 +8,7 @@
  *   vocabulary   the tokenizer, an estimate from the numbers of tokens and merges
  *   draft        all of the same, but the program, of a draft model beside it
  *   adapters     of all answers: the tensors of their files, and of folders the copies too
- *   prompts      of a batch, which are all read first
+ *   prompts      of a batch, which are all in memory first; of JSON what reading them takes, too
  *   program      code, libraries and threads: what any model takes
  *
  * Keys, values and scratch become resident when they are used, so a process stays below its plan
