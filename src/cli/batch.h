@@ -55,7 +55,7 @@ struct batch {
     size_t n_resumed, n_resumed_answers; /* prompts, and what they have */
     size_t n_full;                       /* answers that ended where the context did */
     uint32_t full_context;               /* the largest of those contexts */
-    struct strmap *told;                 /* digests of schemas and tools whose slips were told */
+    struct strmap *told;                 /* digests of what was told of lines already */
     struct arena *told_keys;             /* what it has its keys from */
     struct error failure;                /* of the run itself */
     double start_s;

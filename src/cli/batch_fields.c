@@ -7,6 +7,7 @@
 #include "cli/chat_input.h"
 #include "cli/input.h"
 #include "cli/logprobs.h"
+#include "cli/sampling_notes.h"
 #include "grammar/tool_call.h"
 
 enum { MAX_STOP = 64 };
@@ -537,6 +538,9 @@ static bool read_fields(const json_t *body, struct reading *in, struct error *e)
         in->r->n_top = 0;
     }
     drop_usual_choice(in);
+    const json_t *samplers = json_object_get(body, "samplers");
+    in->r->own_samplers = samplers && !json_is_null(samplers);
+    in->r->sampling_fields = sampling_notes_fields(body);
     return check_calls(in, e) && sampling_from_json(body, &in->r->sampling, in->arena, e);
 }
 

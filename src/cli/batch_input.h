@@ -119,6 +119,8 @@ struct batch_request {
     struct grammar *grammar; /* or NULL; held */
     json_t *schema;          /* of the line, which that grammar is of, or NULL */
     struct sampling sampling;
+    uint32_t sampling_fields; /* those of the line: sampling_notes_fields */
+    bool own_samplers;        /* it has "samplers" */
     uint32_t max_tokens, n_answers;
     int32_t priority;
     const char **stop;

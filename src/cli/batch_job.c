@@ -5,7 +5,9 @@
 #include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
+#include "cli/sampling_notes.h"
 #include "cli/schema_notes.h"
+#include "cli/term.h"
 
 static void job_free(struct batch_job *j)
 {
@@ -230,6 +232,30 @@ static bool is_new(struct batch *b, const json_t *v)
     return strmap_add(b->told, key, sizeof digest, 0);
 }
 
+/* What a line and the options for it say of sampling and what changes nothing; once for all lines
+ * of which the same is true. Temperature 0 beside a seed is too usual in such files to be told. */
+static void tell_unused_sampling(struct batch *b, const char *place, const struct batch_request *r)
+{
+    const struct sampling_options *o = &b->o->sampling;
+    struct sampling_notes n = {.how = &r->sampling,
+                               .given = sampling_options_given(o) | r->sampling_fields,
+                               .fields = r->sampling_fields,
+                               .order = r->own_samplers ? "\"samplers\""
+                                        : o->samplers   ? "--samplers"
+                                                        : NULL};
+    struct buf text;
+    buf_init(&text, 1 << 12);
+    if (!b->o->common.quiet && sampling_notes_unused(&n, &text)) {
+        json_t *v = json_string(text.data);
+        if (is_new(b, v)) {
+            progress_hide(&b->bar);
+            term_message("%s: %s", place, text.data);
+        }
+        json_decref(v);
+    }
+    buf_free(&text);
+}
+
 /* Schemas are told of once, however many lines have the same. */
 static void tell_slips(struct batch *b, size_t index, const struct batch_request *r)
 {
@@ -243,6 +269,7 @@ static void tell_slips(struct batch *b, size_t index, const struct batch_request
         progress_hide(&b->bar);
         schema_notes_tell_tools(place, r->tools);
     }
+    tell_unused_sampling(b, place, r);
 }
 
 /* Results could not be told apart. */

@@ -13,6 +13,7 @@
 #include "cli/memory_report.h"
 #include "cli/models.h"
 #include "cli/run.h"
+#include "cli/sampling_notes.h"
 #include "cli/schema_notes.h"
 #include "cli/term.h"
 
@@ -461,7 +462,7 @@ static int run_model(struct run *r, const struct string_list *arguments, double 
         status = cli_fail(&e);
     } else {
         if (!o->beams && !o->common.quiet) {
-            sampling_options_note_idle(&o->sampling, &r->sampling);
+            sampling_notes_tell(&o->sampling, &r->sampling);
         }
         status = adapters_open(&o->lora, en, &r->adapters, &e)
                      ? with_engine(r, &source, en, start_s)

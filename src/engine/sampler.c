@@ -56,6 +56,30 @@ static void keep_lists(struct sampler *s)
     how->n_order = how->n_order ? how->n_order : (uint32_t)N_SAMPLERS;
 }
 
+bool sampling_names(const struct sampling *s, enum sampler_kind kind)
+{
+    bool named = s->n_order == 0;
+    for (uint32_t i = 0; i < s->n_order; i++) {
+        named = named || s->order[i] == kind;
+    }
+    return named;
+}
+
+/* Temperature 0 promises the likeliest token: an order that does not name the temperature then has
+ * it behind all others but adaptive_p, which chooses among what is left. */
+static void keep_promise(struct sampling *how)
+{
+    if (how->temperature > 0 || sampling_names(how, SAMPLER_TEMPERATURE)) {
+        return;
+    }
+    uint32_t at = how->n_order++;
+    if (how->order[at - 1] == SAMPLER_ADAPTIVE_P) {
+        how->order[at--] = SAMPLER_ADAPTIVE_P;
+    }
+    how->order[at] = SAMPLER_TEMPERATURE;
+    how->temperature_range = 0; /* part of the sampler that was left out */
+}
+
 struct sampler *sampler_new(const struct sampling *how, const struct tokenizer *tokenizer,
                             struct sampler_room *room)
 {
@@ -65,6 +89,7 @@ struct sampler *sampler_new(const struct sampling *how, const struct tokenizer *
     s->room = room;
     s->arena = arena_new();
     keep_lists(s);
+    keep_promise(&s->how);
     rng_seed(&s->rng, how->seed);
     s->mu = 2 * (double)how->mirostat_tau;
     /* As if all tokens before had been at the target. */
@@ -353,16 +378,14 @@ static bool is_adaptive(const struct sampling *how)
 
 /* With temperature 0 the best token is the choice, and cuts that keep it need not be made: all but
  * typ_p and xtc. Where penalties come behind a cut, it counts after all. */
-static bool is_greedy(const struct sampling *how)
+bool sampling_is_greedy(const struct sampling *how)
 {
-    bool may_cut_best = how->mirostat == 0 &&
-                        ((how->typical_p > 0 && how->typical_p < 1) || how->xtc_probability > 0);
-    bool cut = false;
-    if (how->temperature > 0 || how->temperature_range > 0 || may_cut_best) {
+    bool cut = false, always = how->temperature <= 0 && !sampling_names(how, SAMPLER_TEMPERATURE);
+    if (how->temperature > 0 || (how->temperature_range > 0 && !always)) {
         return false;
     }
-    for (uint32_t i = 0; i < how->n_order; i++) {
-        switch ((enum sampler_kind)how->order[i]) {
+    for (uint32_t i = 0; i < (how->n_order ? how->n_order : (uint32_t)N_SAMPLERS); i++) {
+        switch (how->n_order ? (enum sampler_kind)how->order[i] : (enum sampler_kind)i) {
         case SAMPLER_TEMPERATURE:
             return true;
         case SAMPLER_PENALTIES:
@@ -371,11 +394,21 @@ static bool is_greedy(const struct sampling *how)
                 return false;
             }
             break;
+        case SAMPLER_TYPICAL:
+            if (how->mirostat == 0 && how->typical_p > 0 && how->typical_p < 1) {
+                return false;
+            }
+            break;
+        case SAMPLER_XTC:
+            if (how->mirostat == 0 && how->xtc_probability > 0) {
+                return false;
+            }
+            break;
         default:
             cut = true;
         }
     }
-    return false;
+    return true;
 }
 
 static bool is_penalty(uint8_t kind)
@@ -409,7 +442,7 @@ int32_t sampler_next(struct sampler *s, const float *logits, const int32_t *rece
     if (!(l->most >= -FLT_MAX)) {
         return lowest_allowed(s, allowed);
     }
-    if (is_greedy(how)) {
+    if (sampling_is_greedy(how)) {
         take_greedily(s, l, recent, n_recent);
     } else {
         for (uint32_t i = 0; i < how->n_order; i++) {

@@ -54,12 +54,14 @@ struct logit_bias {
 
 enum { SAMPLING_ALL = -1 }; /* as many recent tokens as there are */
 
-/* Zeros are off (greedy, in the usual order) but for repeat_penalty and top_p, which are off at 1;
+/* Zeros are off (greedy, in any order) but for repeat_penalty and top_p, which are off at 1;
  * sampling_off fills such a one. What pointers lead to must last until sampler_new, which copies
  * it. */
 struct sampling {
     uint64_t seed;
-    float temperature; /* 0: greedy: the likeliest of those left (ties: the lowest id) */
+    /* 0: greedy, also where the order does not name it: the likeliest of those left (ties: the
+     * lowest id). */
+    float temperature;
     /* Dynamic: from temperature - range to temperature + range as the entropy goes from 0 to its
      * most, to the power of the exponent. */
     float temperature_range, temperature_exponent;
@@ -109,9 +111,14 @@ json_t *sampling_recommended_json(const struct gguf *g);
 bool sampling_check(const struct sampling *s, size_t n_vocab, struct error *e);
 
 /* "top_k;top_p;temperature": names between semicolons or commas, each at most once, with
- * llama.cpp's other spellings (top-k, nucleus, typical, temp, ...). What is not named is off.
- * adaptive_p, which chooses, comes last. */
+ * llama.cpp's other spellings (top-k, nucleus, typical, temp, ...). What is not named is off
+ * (but temperature 0 stays greedy). adaptive_p, which chooses, comes last. */
 bool sampling_parse_order(const char *text, struct sampling *s, struct error *e);
+/* Whether the order has that sampler. */
+bool sampling_names(const struct sampling *s, enum sampler_kind kind);
+/* Whether the likeliest token after penalties is the choice in any case: nothing is drawn, and cuts
+ * count for nothing. */
+bool sampling_is_greedy(const struct sampling *s);
 /* The names in their order, between semicolons. */
 void sampling_print_order(const struct sampling *s, struct buf *out);
 

@@ -88,6 +88,30 @@ class OpenAI(unittest.TestCase):
                 self.assertGreaterEqual(t["top_logprobs"][0]["logprob"],
                                         t["top_logprobs"][1]["logprob"])
 
+    def test_temperature_0_is_greedy_in_any_order(self):
+        ask = {"prompt": PROMPT, "temperature": 0, "max_tokens": 8}
+        for shape in (dict, lambda fields: openai(dict(fields, prompt=None))):
+            results = lines([shape({**ask, "samplers": ["top_k"], "seed": seed}) for seed in range(4)])[1]
+            texts = {r["content"] if "content" in r
+                     else r["response"]["body"]["choices"][0]["message"]["content"] for r in results}
+            self.assertEqual(texts, {lines([ask])[1][0]["content"]})
+
+    def test_sampling_that_changes_nothing_is_told_once(self):
+        short = {"prompt": PROMPT, "max_tokens": 1}
+        asked = [{**short, "temperature": 0, "seed": 1, "samplers": ["top_k"], "min_p": 0.1}] * 2 + [
+            {**short, "xtc_threshold": 0.2, "dry_sequence_breakers": ["x"]},
+            {**short, "xtc_threshold": 0.2, "xtc_probability": 0.5, "repeat_penalty": 1.1}]
+        status, _, said = lines(asked, "--repeat-last-n", 3)
+        self.assertEqual(status, 0)
+        self.assertEqual([line for line in said.splitlines() if "nothing" in line], [
+            'lllm: line 1: "min_p", --repeat-last-n change nothing, because "samplers" leaves their samplers out',
+            'lllm: line 3: "xtc_threshold" changes nothing without "xtc_probability"; --repeat-last-n changes nothing '
+            'without --repeat-penalty, --presence-penalty or --frequency-penalty; "dry_sequence_breakers" changes '
+            'nothing without "dry_multiplier"'])
+        self.assertNotIn("nothing", lines(asked, "--repeat-last-n", 3, "-q")[2])
+        said = lines([{**short, "min_p": 0.1, "temperature": 0.5}], "--samplers", "temperature")[2]
+        self.assertIn('line 1: "min_p" changes nothing, because --samplers leaves its sampler out', said)
+
     def test_logprobs_are_those_of_run(self):
         for how in (["--temp", 0], ["--temp", 1.5, "--top-k", 5], ["--temp", 1, "--lookup"],
                     ["--temp", 0, "--choices", "yes,no"]):

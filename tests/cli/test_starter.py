@@ -106,6 +106,42 @@ class Answers(WithStarter):
                         ["--seed", "4", "--xtc-probability", "0.5"], ["--repeat-penalty", "1.1"]):
             self.assertNotIn(note, self.answer(*options).stderr, options)
 
+    def test_what_changes_nothing_is_told(self):
+        """Samplers that --samplers leaves out, what mirostat replaces, and parts of what is off."""
+        left_out = "because --samplers leaves its sampler out"
+        cases = (
+            ("--top-k 1 --samplers temperature", f"--top-k changes nothing, {left_out}"),
+            ("--samplers top_k --min-p 0.1", f"--min-p changes nothing, {left_out}"),
+            ("--samplers top_k --adaptive-target 0.3", f"--adaptive-target changes nothing, {left_out}"),
+            ("--samplers top_k --repeat-penalty 2 --dry-multiplier 1",
+             "--repeat-penalty, --dry-multiplier change nothing, because --samplers leaves their samplers out"),
+            ("--mirostat 2 --top-k 5", "--top-k changes nothing, because mirostat stands in its place"),
+            ("--xtc-threshold 0.2", "--xtc-threshold changes nothing without --xtc-probability"),
+            ("--mirostat-ent 3 --mirostat-lr 0.2", "--mirostat-ent, --mirostat-lr change nothing without --mirostat"),
+            ("--dry-base 2 --dry-allowed-length 3 --dry-sequence-breaker x", "--dry-base, --dry-allowed-length, "
+             "--dry-sequence-breaker change nothing without --dry-multiplier"),
+            ("--dynatemp-exp 2", "--dynatemp-exp changes nothing without --dynatemp-range"),
+            ("--adaptive-decay 0.5", "--adaptive-decay changes nothing without --adaptive-target"),
+            ("--repeat-last-n 3", "--repeat-last-n changes nothing without --repeat-penalty, "
+             "--presence-penalty or --frequency-penalty"))
+        for options, note in cases:
+            said = self.answer("-n", "2", "--temp", "1", *options.split()).stderr
+            self.assertEqual([line for line in said.splitlines() if "nothing" in line], [f"lllm: {note}"])
+        note = f"lllm: --temp changes nothing, {left_out}\n"
+        self.assertIn(note, self.answer("-n", "2", "--samplers", "top_k", "--temp", "1.5").stderr)
+        both = self.answer("-n", "2", "--temp", "0", "--top-k", "3", "--repeat-last-n", "3").stderr
+        self.assertIn("and --top-k changes nothing; --repeat-last-n changes nothing without", both)
+        for options in ("--mirostat 2 --top-k 0", "--samplers temperature --min-p 0", "--samplers top_k --temp 0",
+                        "--mirostat-ent 3 --mirostat 2", "--repeat-last-n 3 --presence-penalty 1",
+                        "--samplers top_k --min-p 0.1 -q"):
+            given = [] if "--temp 0" in options else ["--temp", "1"]
+            self.assertNotIn("nothing", self.answer("-n", "2", *given, *options.split()).stderr, options)
+
+    def test_temperature_0_is_greedy_in_any_order(self):
+        texts = {self.answer("-n", "8", "-q", "--temp", "0", "--samplers", "top_k", "--seed", str(seed)).stdout
+                 for seed in range(4)}
+        self.assertEqual(texts, {self.answer("-n", "8", "-q", "--temp", "0").stdout})
+
     def test_figures_are_on_standard_error(self):
         done = self.answer("--temp", "0")
         self.assertRegex(done.stderr, FIGURES)

@@ -44,6 +44,33 @@ static void test_greedy(void **state)
     assert_int_equal(choose(&how, logits, 1, NULL, 0), 0);
 }
 
+/* Whatever the order has, and has not: temperature 0 takes the likeliest of those left. */
+static void test_greedy_in_any_order(void **state)
+{
+    (void)state;
+    static const char *const orders[] = {"top_k",       "penalties",        "top_p;adaptive_p",
+                                         "adaptive_p",  "top_k;penalties",  "min_p;dry",
+                                         "temperature", "typ_p;adaptive_p", "xtc"};
+    const float logits[] = {1, 1.2f, 1.1f, 0.9f, 1};
+    struct error e = {0};
+    for (size_t i = 0; i < sizeof orders / sizeof *orders; i++) {
+        for (uint32_t mirostat = 0; mirostat < 3; mirostat++) {
+            for (uint64_t seed = 0; seed < 20; seed++) {
+                struct sampling how;
+                sampling_defaults(&how);
+                assert_true(sampling_parse_order(orders[i], &how, &e));
+                how.temperature = 0;
+                /* Of a sampler that is off, but in "temperature". */
+                how.temperature_range = strcmp(orders[i], "temperature") ? 2 : 0;
+                how.adaptive_target = 0.1f;
+                how.mirostat = mirostat;
+                how.seed = seed;
+                assert_int_equal(choose(&how, logits, 5, NULL, 0), 1);
+            }
+        }
+    }
+}
+
 static void test_bad_logits_are_survived(void **state)
 {
     (void)state;
@@ -302,6 +329,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_greedy_in_any_order),
         cmocka_unit_test(test_bad_logits_are_survived),
         cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_temperature_comes_last),
