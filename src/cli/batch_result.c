@@ -41,39 +41,6 @@ static void put_result(struct batch *b, size_t index, json_t *result)
 
 /* ---- log-probabilities ----------------------------------------------------------------------- */
 
-/* -inf is no JSON. */
-static json_t *openai_logprob(float x)
-{
-    return json_real(x >= -1e30f ? (double)x : -9999);
-}
-
-/* {"token", "logprob", "bytes"}: what the token adds to the text. */
-static json_t *openai_token(const struct tokenizer *t, int32_t id, float logprob)
-{
-    struct buf piece;
-    json_t *bytes = json_array();
-    buf_init(&piece, 1 << 24);
-    tokenizer_append_piece(t, id, true, &piece);
-    for (size_t i = 0; i < piece.len; i++) {
-        json_array_append_new(bytes, json_integer((unsigned char)piece.data[i]));
-    }
-    json_t *one = json_pack("{s:o, s:o, s:o}", "token",
-                            term_json_text(piece.data ? piece.data : "", piece.len), "logprob",
-                            openai_logprob(logprob), "bytes", bytes);
-    buf_free(&piece);
-    return one;
-}
-
-static json_t *openai_logprobs(const struct tokenizer *t, const struct token_report *r)
-{
-    json_t *one = openai_token(t, r->token, r->logprob), *top = json_array();
-    for (size_t i = 0; i < r->n_top; i++) {
-        json_array_append_new(top, openai_token(t, r->top[i].id, r->top[i].logprob));
-    }
-    json_object_set_new(one, "top_logprobs", top);
-    return one;
-}
-
 /* In the notes of an answer: this, and both lists behind it. */
 struct note {
     int32_t token;
@@ -113,7 +80,7 @@ static json_t *logprobs_of(const struct batch_answer *a)
                                       .sampled_top = lists + note.n_top,
                                       .n_top = note.n_top,
                                       .n_sampled_top = note.n_sampled_top};
-        json_array_append_new(all, r->openai ? openai_logprobs(t, &report)
+        json_array_append_new(all, r->openai ? logprobs_openai_json(t, &report)
                                              : logprobs_json(t, &report, r->n_top > 0));
         free(lists);
         p += sizeof note + n * sizeof *lists;

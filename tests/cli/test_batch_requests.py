@@ -81,6 +81,8 @@ class OpenAI(unittest.TestCase):
             tokens = theirs["logprobs"]["content"]
             self.assertEqual([t["logprob"] for t in tokens],
                              [t["logprob"] for t in own["logprobs"]])
+            for field in ("token", "bytes"):  # what it adds to the text, in both shapes
+                self.assertEqual([t[field] for t in tokens], [t[field] for t in own["logprobs"]])
             data = b"".join(bytes(t["bytes"]) for t in tokens)
             self.assertTrue(data.decode().startswith(theirs["message"]["content"]))
             for t in tokens:
@@ -126,6 +128,11 @@ class OpenAI(unittest.TestCase):
                 self.assertEqual(told["logprobs"], other["logprobs"])  # digit by digit
                 self.assertEqual(len(told["logprobs"]), told["usage"]["completion_tokens"])
                 self.assertEqual("top" in told["logprobs"][0], n > 0)
+                for t in told["logprobs"]:
+                    for each in (t, *t.get("top", []), *t.get("sampled_top", [])):
+                        self.assertEqual(bytes(each["bytes"]).decode(errors="replace"), each["token"])
+                text = b"".join(bytes(t["bytes"]) for t in told["logprobs"]).decode(errors="replace")
+                self.assertTrue(text.startswith(told["content"]), text)
         self.assertNotIn("logprobs", json.loads(run("run", "starter", "x", "-n", 1,
                                                     "--json").stdout))
         for how, words in ((["--logprobs", 1], "--logprobs is about --json"),
