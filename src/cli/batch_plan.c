@@ -60,8 +60,8 @@ static void choose_parallel(const struct batch_models *m, struct batch_model *mo
 {
     uint32_t n = memory_plan_answers(g, how, m->room_bytes);
     if (n > 0 && n < how->n_running) {
-        log_write(LOG_INFO, "%s: memory has room for %u answers at once (of %u without a limit)",
-                  model->source.name, n, how->n_running);
+        log_write(LOG_INFO, "%s: memory has room for %u answer%s at once (of %u without a limit)",
+                  model->source.name, n, term_plural(n), how->n_running);
         model->parallel = how->n_running = n;
     }
 }

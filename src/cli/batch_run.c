@@ -325,9 +325,9 @@ static void print_figures(const struct batch *b, double seconds)
     if (b->n_resumed_answers) {
         fprintf(stderr, " (%s of before)", term_count(b->n_resumed_answers, count));
     }
-    fprintf(stderr, " | %s prompt tokens (%s reused) | %s tokens at %s/s",
-            term_count(f.n_prompt, prompt), term_count(f.n_reused, reused),
-            term_count(f.n_generated, made),
+    fprintf(stderr, " | %s prompt token%s (%s reused) | %s token%s at %s/s",
+            term_count(f.n_prompt, prompt), term_plural(f.n_prompt), term_count(f.n_reused, reused),
+            term_count(f.n_generated, made), term_plural(f.n_generated),
             term_count((uint64_t)(seconds > 0 ? (double)f.n_generated / seconds + 0.5 : 0), rate));
     if (f.n_drafts) {
         fprintf(stderr, " | %.0f %% of drafts kept",

@@ -71,14 +71,14 @@ void memory_report_plan(const struct memory_plan *p, const struct engine_options
         if (p->n_running) { /* which have it whole each, or share what there is */
             bool whole = n_tokens >= (uint64_t)p->n_running * p->context_size;
             snprintf(note + n, sizeof note - (size_t)n,
-                     whole ? ", %u answers of up to %s at once"
-                           : " that up to %u answers share, each of up to %s",
-                     p->n_running, term_count(p->context_size, context));
+                     whole ? ", %u answer%s of up to %s at once"
+                           : " that up to %u answer%s share, each of up to %s",
+                     p->n_running, term_plural(p->n_running), term_count(p->context_size, context));
         }
         print_row("keys and values", p->kv_bytes, note);
     }
-    snprintf(note, sizeof note, "%u tokens at a time, %d thread%s", p->batch_size, p->n_threads,
-             p->n_threads == 1 ? "" : "s");
+    snprintf(note, sizeof note, "%u token%s at a time, %d thread%s", p->batch_size,
+             term_plural(p->batch_size), p->n_threads, p->n_threads == 1 ? "" : "s");
     print_row("scratch", p->scratch_bytes, note);
     print_row(p->has_kv ? "logits" : "vectors", p->logits_bytes, "");
     print_draft(p);

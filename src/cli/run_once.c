@@ -87,14 +87,15 @@ static void print_result(const struct run *r, const char *name, const struct eng
         "prefill_tokens_per_second", answer_prefill_rate(s), "decode_tokens_per_second",
         answer_decode_rate(s), "first_token_ms", s->first_token_s * 1e3, "total_ms", total_s * 1e3);
     json_t *stop = s->stop ? term_json_text(s->stop, strlen(s->stop)) : json_null();
-    json_t *all =
-        json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "model",
-                  term_json_text(name, strlen(name)), "content",
-                  term_json_text(a->text.data ? a->text.data : "", a->text.len), "reasoning",
-                  reasoning && !r->o->no_thinking ? json_incref(reasoning) : json_null(),
-                  "tool_calls", calls ? json_incref(calls) : json_array(), "finish_reason",
-                  answer_finish_reason(a), "stop_string", stop, "usage", usage, "timings", timings,
-                  "seed", (json_int_t)r->sampling.seed);
+    json_t *all = json_pack(
+        "{s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o}", "model", term_json_text(name, strlen(name)),
+        "content", term_json_text(a->text.data ? a->text.data : "", a->text.len), "reasoning",
+        reasoning && !r->o->no_thinking ? json_incref(reasoning) : json_null(), "tool_calls",
+        calls ? json_incref(calls) : json_array(), "finish_reason", answer_finish_reason(a),
+        "stop_string", stop, "usage", usage, "timings", timings);
+    if (!r->o->beams) { /* a search draws nothing */
+        json_object_set_new(all, "seed", json_integer((json_int_t)r->sampling.seed));
+    }
     char why[ANSWER_WHY_BYTES];
     if (answer_why_cut(s, r->o->max_tokens, why)) {
         json_object_set_new(all, "form_complete", json_false());

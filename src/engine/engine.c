@@ -95,7 +95,7 @@ static bool move_weights(struct engine *en, const char *name, struct error *e)
         return false;
     }
     if (!m->size_bytes) {
-        log_write(LOG_WARN, "%s: the weights stay in the file's mapping: %s", name, m->why_not);
+        log_write(LOG_WARN, "%s: the weights stay where they are: %s", name, m->why_not);
         return true;
     }
     double huge = 100 * (double)m->huge_bytes / (double)m->size_bytes;

@@ -313,10 +313,10 @@ const char *memory_plan_text(const struct memory_plan *p, char out[MEMORY_PLAN_T
         uint64_t n_tokens = (uint64_t)p->n_pages * MODEL_PAGE_POSITIONS;
         bool whole = n_tokens >= (uint64_t)p->n_running * p->context_size;
         snprintf(keys, sizeof keys,
-                 whole ? "keys and values of %llu tokens for %u answers at once (%s) %s, "
-                       : "keys and values of %llu tokens that up to %u answers share (%s) %s, ",
-                 (unsigned long long)n_tokens, p->n_running, model_kv_name(p->kv_type),
-                 size_text_write(p->kv_bytes, kv));
+                 whole ? "keys and values of %llu tokens for %u answer%s at once (%s) %s, "
+                       : "keys and values of %llu tokens that up to %u answer%s share (%s) %s, ",
+                 (unsigned long long)n_tokens, p->n_running, p->n_running == 1 ? "" : "s",
+                 model_kv_name(p->kv_type), size_text_write(p->kv_bytes, kv));
     } else if (p->has_kv) {
         if (p->n_sequences > 1) {
             snprintf(sequences, sizeof sequences, "%u times ", p->n_sequences);

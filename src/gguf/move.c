@@ -325,7 +325,11 @@ bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, s
         return true;
     }
     if (n == 0 || !files[0]->map.data || g->n_tensors == 0) {
-        snprintf(m->why_not, sizeof m->why_not, "the weights do not come from GGUF files");
+        snprintf(m->why_not, sizeof m->why_not, "%s",
+                 n && !files[0]->map.data
+                     ? "they are part of the program, as the built-in model's are, and only those "
+                       "of files are moved"
+                     : "they do not come from GGUF files");
         return true;
     }
     struct error why = {0};

@@ -293,12 +293,18 @@ class Plan(unittest.TestCase):
             self.assertIn(words, text)
         self.refused("show", str(GOLDEN), "--memory")
 
+    def test_one_of_a_thing_has_no_plural(self):
+        text = self.ok("batch", "starter", "--parallel", "1", "--plan", "--batch-size", "1")
+        self.assertIn(", 1 answer of up to ", text)
+        self.assertIn("  1 token at a time", text)
+        self.assertIn("| 1 token at ", run("batch", "starter", "-n", "1", "--prompts", "x").stderr)
+
     def test_huge_pages_change_no_answer(self):
         arguments = ("run", "starter", "-q", "What is 2 + 3?", "--temp", "0")
         plain, huge = run(*arguments), run(*arguments, "--huge-pages")
         self.assertEqual((huge.returncode, huge.stdout), (0, plain.stdout))
         said = run(*arguments[:2], *arguments[3:], "--huge-pages").stderr
-        self.assertIn("stay in the file's mapping", said)  # it lies in the program
+        self.assertIn("the weights stay where they are: they are part of the program", said)
 
 
 if __name__ == "__main__":

@@ -142,6 +142,11 @@ class Answers(WithStarter):
                  for seed in range(4)}
         self.assertEqual(texts, {self.answer("-n", "8", "-q", "--temp", "0").stdout})
 
+    def test_a_search_has_no_seed(self):
+        """It draws nothing."""
+        for options, there in (([], True), (["--beams", "2"], False)):
+            self.assertEqual("seed" in json.loads(self.answer("--json", "-n", "2", *options).stdout), there)
+
     def test_figures_are_on_standard_error(self):
         done = self.answer("--temp", "0")
         self.assertRegex(done.stderr, FIGURES)
