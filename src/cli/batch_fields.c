@@ -7,6 +7,7 @@
 #include "cli/chat_input.h"
 #include "cli/input.h"
 #include "cli/logprobs.h"
+#include "cli/options.h"
 #include "cli/sampling_notes.h"
 #include "grammar/tool_call.h"
 
@@ -166,13 +167,19 @@ static void add_variables(struct reading *in, json_t *more)
     json_decref(more);
 }
 
+/* An effort that is none of these is as if it were not there: clients send what other models have,
+ * and a template would write it into the prompt. The line says so (batch_job.c). */
 static bool read_reasoning_effort(const json_t *v, struct reading *in, struct error *e)
 {
-    const char *effort = NULL;
+    static const char *const efforts[] = {"none", "minimal", "low", "medium",
+                                          "high", "xhigh",   NULL};
+    const char *effort = NULL, *near;
     if (!read_text(v, in, &effort, e)) {
         return false;
     }
-    if (strcmp(effort, "none") == 0) {
+    if (!options_one_of(effort, efforts, &near)) {
+        in->r->unknown_effort = effort;
+    } else if (strcmp(effort, "none") == 0) {
         needs_template(in);
         in->r->thinking = THINKING_OFF;
     } else {

@@ -116,8 +116,9 @@ struct batch_request {
     json_t *variables;       /* further ones of the chat template, or NULL */
     const char *of_template; /* the first of its fields that take a chat template, or NULL */
     enum prompter_thinking thinking;
-    struct grammar *grammar; /* or NULL; held */
-    json_t *schema;          /* of the line, which that grammar is of, or NULL */
+    const char *unknown_effort; /* a "reasoning_effort" that was passed over, or NULL */
+    struct grammar *grammar;    /* or NULL; held */
+    json_t *schema;             /* of the line, which that grammar is of, or NULL */
     struct sampling sampling;
     uint32_t sampling_fields; /* those of the line: sampling_notes_fields */
     bool own_samplers;        /* it has "samplers" */

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/strmap.h"
+#include "base/utf8.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
 #include "cli/sampling_notes.h"
@@ -232,8 +233,29 @@ static bool is_new(struct batch *b, const json_t *v)
     return strmap_add(b->told, key, sizeof digest, 0);
 }
 
-/* What a line and the options for it say of sampling and what changes nothing; once for all lines
- * of which the same is true. Temperature 0 beside a seed is too usual in such files to be told. */
+/* A sentence about a line; once for all lines of which the same is true. */
+static void tell_once(struct batch *b, const char *place, const char *text)
+{
+    json_t *v = json_string(text);
+    if (is_new(b, v)) {
+        progress_hide(&b->bar);
+        term_message("%s: %s", place, text);
+    }
+    json_decref(v);
+}
+
+static void tell_effort(struct batch *b, const char *place, const char *effort)
+{
+    char quoted[UTF8_QUOTE_BYTES], text[UTF8_QUOTE_BYTES + 128];
+    snprintf(text, sizeof text,
+             "\"reasoning_effort\" is none, minimal, low, medium, high or xhigh, and %s is passed "
+             "over",
+             utf8_quote(quoted, effort, strlen(effort)));
+    tell_once(b, place, text);
+}
+
+/* What a line and the options for it say of sampling and what changes nothing. Temperature 0 beside
+ * a seed is too usual in such files to be told. */
 static void tell_unused_sampling(struct batch *b, const char *place, const struct batch_request *r)
 {
     const struct sampling_options *o = &b->o->sampling;
@@ -245,13 +267,8 @@ static void tell_unused_sampling(struct batch *b, const char *place, const struc
                                                         : NULL};
     struct buf text;
     buf_init(&text, 1 << 12);
-    if (!b->o->common.quiet && sampling_notes_unused(&n, &text)) {
-        json_t *v = json_string(text.data);
-        if (is_new(b, v)) {
-            progress_hide(&b->bar);
-            term_message("%s: %s", place, text.data);
-        }
-        json_decref(v);
+    if (sampling_notes_unused(&n, &text)) {
+        tell_once(b, place, text.data);
     }
     buf_free(&text);
 }
@@ -269,7 +286,12 @@ static void tell_slips(struct batch *b, size_t index, const struct batch_request
         progress_hide(&b->bar);
         schema_notes_tell_tools(place, r->tools);
     }
-    tell_unused_sampling(b, place, r);
+    if (!b->o->common.quiet) {
+        tell_unused_sampling(b, place, r);
+        if (r->unknown_effort) {
+            tell_effort(b, place, r->unknown_effort);
+        }
+    }
 }
 
 /* Results could not be told apart. */

@@ -391,6 +391,8 @@ bool batch_models_take(struct batch_models *m, struct batch_model *model, struct
     if (model->loaded && model->loaded->raw && !m->o.raw && !m->o.common->quiet) {
         term_message("%s has no chat template: continuing the texts as with --raw",
                      model->source.name);
+    } else if (model->loaded && m->o.thinking && !m->o.common->quiet) {
+        chat_input_note_thinking(engine_prompter(model->loaded->engine), model->source.name);
     }
     return model->loaded != NULL;
 }

@@ -23,7 +23,7 @@ struct batch_model_options {
     const struct string_list *lora;             /* of the first model */
     const char *draft;                          /* for the first model, or NULL */
     bool lookup;                                /* for all */
-    bool raw;
+    bool raw, thinking;
     uint32_t parallel;
     uint64_t prompts_bytes; /* what the lines take */
     bool all;               /* there are no lines: all models count, each with all adapters */

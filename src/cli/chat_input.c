@@ -137,6 +137,16 @@ void chat_input_warn_of_marks(const struct prompter *p, const char *model)
     }
 }
 
+void chat_input_note_thinking(const struct prompter *p, const char *model)
+{
+    if (prompter_template(p) && !prompter_is_told_thinking(p)) {
+        term_message(
+            "--thinking changes nothing: the chat template of %s cannot be told whether to "
+            "ask for reasoning",
+            model);
+    }
+}
+
 void chat_input_print_templates(FILE *out)
 {
     fprintf(out, "\n%sBuilt-in chat templates%s\n", term_style(out, TERM_BOLD),

@@ -24,6 +24,8 @@ json_t *chat_input_messages(const char *system, const char *user);
 bool chat_input_template(struct prompter *p, const char *name_or_file, struct error *e);
 /* A sentence on standard error where the template writes control tokens that the model lacks. */
 void chat_input_warn_of_marks(const struct prompter *p, const char *model);
+/* Says on standard error that --thinking changes nothing, where the template cannot be told. */
+void chat_input_note_thinking(const struct prompter *p, const char *model);
 /* The names of the built-in templates and whose they are, for help texts. */
 void chat_input_print_templates(FILE *out);
 

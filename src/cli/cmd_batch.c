@@ -188,6 +188,7 @@ static bool take_options(struct batch *b, const char *first, bool prompts, struc
         .draft = o->draft,
         .lookup = o->lookup,
         .raw = o->raw,
+        .thinking = o->thinking,
         .parallel = o->parallel,
         .all = o->plan && !o->input && !prompts,
     };
@@ -330,7 +331,8 @@ static void print_fields(FILE *out)
         "  n                       several answers, with seeds that follow each other: those\n"
         "                          of the line (\"seed\", if it has one), plus 1, plus 2, ...\n"
         "  system                  the system message; messages may bring their own\n"
-        "  tools, tool_choice, parallel_tool_calls, reasoning_effort as in OpenAI's API;\n"
+        "  tools, tool_choice, parallel_tool_calls, reasoning_effort as in OpenAI's API\n"
+        "                          (an effort that it does not have is told and passed over)\n"
         "  chat_template_kwargs    further variables of the chat template\n"
         "  response_format         text, json_object or json_schema as in OpenAI's API;\n"
         "                          or json_schema, grammar, regex, choices\n"

@@ -186,6 +186,9 @@ static int with_engine(const struct run *r, const struct model_source *source, s
     if (o->chat_template && !o->common.quiet) {
         chat_input_warn_of_marks(engine_prompter(en), source->name);
     }
+    if (o->thinking && !o->common.quiet) {
+        chat_input_note_thinking(engine_prompter(en), source->name);
+    }
     bool has_template = prompter_template(engine_prompter(en)) != NULL;
     if (!has_template && (r->chat || o->system || o->tools) && !o->raw) {
         error_set(&e, ERROR_UNSUPPORTED,

@@ -233,6 +233,25 @@ char *prompter_unknown_mark(const struct prompter *p)
     return unknown;
 }
 
+bool prompter_is_told_thinking(const struct prompter *p)
+{
+    json_t *messages = json_pack("[{s:s, s:s}]", "role", "user", "content", "x");
+    const int64_t now = 0;
+    struct prompt_request request = {.messages = messages,
+                                     .add_generation_prompt = true,
+                                     .thinking = THINKING_ON,
+                                     .now_unix_s = &now};
+    struct chat_text on = {0}, off = {0};
+    bool same = prompter_render(p, &request, &on, NULL, NULL);
+    request.thinking = THINKING_OFF;
+    same = same && prompter_render(p, &request, &off, NULL, NULL) && on.n == off.n &&
+           memcmp(on.text, off.text, on.n) == 0;
+    chat_text_free(&on);
+    chat_text_free(&off);
+    json_decref(messages);
+    return !same;
+}
+
 bool prompter_tokens(const struct prompter *p, const struct chat_text *text, struct token_list *out,
                      struct error *e)
 {

@@ -45,6 +45,9 @@ int64_t prompter_local_now(void);
 /* The text of the prompt with its trust, and the format that the answer will have (may be NULL). */
 bool prompter_render(const struct prompter *p, const struct prompt_request *r,
                      struct chat_text *text, struct chat_format *format, struct error *e);
+/* Whether the template asks for reasoning in other words than for none; so it is believed where it
+ * cannot be tried. */
+bool prompter_is_told_thinking(const struct prompter *p);
 /* The first mark like <|this|> that the template writes and the vocabulary does not have: a sign
  * that it was made for another model. NULL where there is none. Release with free(). */
 char *prompter_unknown_mark(const struct prompter *p);

@@ -99,6 +99,21 @@ class Answers(WithModels):
             answer = self.answer(model, "--chat-template", stubborn, "--no-thinking")
             self.assertEqual((answer["content"], answer["reasoning"]), ("Hello world", None))
 
+    def test_thinking_that_changes_nothing_is_told(self):
+        deaf = self.folder / "deaf.jinja"
+        deaf.write_text("{{ messages[-1].content }}<quick>")
+        note = "--thinking changes nothing: the chat template of "
+        model = self.models[0]
+        options = ("--chat-template", deaf, "--thinking")
+        done = self.lllm(model, "Hi", *options)
+        self.assertEqual((done.stdout, done.stderr.count(note)), ("Short answer", 1))
+        self.assertEqual(self.lllm(model, "Hi", *options, "-q").stderr, "")
+        self.assertNotIn(note, self.lllm(model, "Hi", "--thinking").stderr)
+        for more, count in ((options, 1), ((*options, "-q"), 0), (["--thinking"], 0)):
+            done = run("batch", model, *more, "--temp", "0", "-n", "2", "--prompts", "a", "b",
+                       home=self.folder / "home")
+            self.assertEqual((done.returncode, done.stderr.count(note)), (0, count), done.stderr)
+
     def test_templates_of_other_models(self):
         for name, mark in (("llama3", "<|start_header_id|>"), ("deepseek", "<\uff5cUser\uff5c>"),
                            ("gemma", "<start_of_turn>")):

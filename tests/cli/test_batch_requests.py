@@ -409,6 +409,25 @@ class Fields(unittest.TestCase):
             self.assertIn(words, a["error"], w)
             self.assertEqual("zero byte" in a["error"], "\\u0000" in json.dumps(w), a["error"])
 
+    def test_efforts_that_are_none_are_told_once(self):
+        """Clients send those of other models: they are passed over, not written into the prompt."""
+        with tempfile.TemporaryDirectory() as folder:
+            template = pathlib.Path(folder) / "effort.jinja"
+            template.write_text("{{ messages[-1].content }}{{ reasoning_effort | default('usual') }}")
+            ask = {"prompt": PROMPT, "max_tokens": 4, "temperature": 0}
+            efforts = ["huge", None, "low", "huge", "xhigh"]
+            requests = [{**ask, "reasoning_effort": e} if e else ask for e in efforts]
+            status, (huge, none, low, again, _), said = lines(requests, "--chat-template", template)
+            self.assertEqual(status, 0, said)
+            self.assertEqual(huge["content"], none["content"])
+            self.assertEqual(huge["usage"], again["usage"])
+            self.assertEqual(huge["usage"], none["usage"])
+            self.assertNotEqual(low["usage"], none["usage"])
+            self.assertEqual(said.count("reasoning_effort"), 1)
+            self.assertIn('line 1: "reasoning_effort" is none, minimal, low, medium, high or xhigh, and "huge" is '
+                          'passed over\n', said)
+            self.assertNotIn("effort", lines(requests, "--chat-template", template, "-q")[2])
+
     def test_slips_in_schemas_are_told_once(self):
         schema = {"type": "object", "properties": {"a": {"type": "string", "maxLenght": 3}},
                   "requried": ["a"]}
