@@ -15,7 +15,8 @@ const char *size_text_write(uint64_t n, char out[SIZE_TEXT_BYTES])
         value /= 1024;
         unit++;
     }
-    snprintf(out, SIZE_TEXT_BYTES, unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    snprintf(out, SIZE_TEXT_BYTES, unit && value < 100 ? "%.1f %s" : "%.0f %s", value,
+             n == 1 ? "byte" : units[unit]);
     return out;
 }
 

@@ -24,6 +24,7 @@ static void test_sizes_are_written(void **state)
         const char *text;
     } cases[] = {
         {0, "0 bytes"},
+        {1, "1 byte"},
         {1023, "1023 bytes"},
         {1024, "1.0 KiB"},
         {1536, "1.5 KiB"},
