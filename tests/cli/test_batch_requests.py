@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import tempfile
+import threading
 import unittest
 
 import script_model
@@ -37,6 +38,17 @@ def openai(body, custom_id=None, **more):
     custom_id = f"a-{next(numbers)}" if custom_id is None else custom_id
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions",
             "body": {"messages": [{"role": "user", "content": PROMPT}], **body}, **more}
+
+
+def all_of(terminal):
+    """What comes from a terminal until its other end is closed."""
+    seen = b""
+    try:
+        while part := os.read(terminal, 1 << 16):
+            seen += part
+    except OSError:
+        pass
+    return seen
 
 
 class OpenAI(unittest.TestCase):
@@ -646,15 +658,7 @@ class Fields(unittest.TestCase):
                                         "2"], stdin=theirs, stdout=theirs, stderr=theirs,
                                        env=dict(os.environ, TERM="xterm"))
             os.close(theirs)
-            seen = b""
-            while True:
-                try:
-                    part = os.read(ours, 1 << 16)
-                except OSError:  # the other end is closed
-                    break
-                if not part:
-                    break
-                seen += part
+            seen = all_of(ours)
             os.close(ours)
             self.assertEqual(process.wait(), 1)
         self.assertIn(b"prompts [", seen)
@@ -678,16 +682,12 @@ class Fields(unittest.TestCase):
                                         "1"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=theirs, env=dict(os.environ, TERM="xterm"))
             os.close(theirs)
-            self.assertEqual(process.stdout.read().count(b"\n"), 8)
-            seen = b""
-            while True:
-                try:
-                    part = os.read(ours, 1 << 16)
-                except OSError:
-                    break
-                if not part:
-                    break
-                seen += part
+            results = []  # read meanwhile: a terminal takes a few kilobytes
+            reader = threading.Thread(target=lambda: results.append(process.stdout.read()))
+            reader.start()
+            seen = all_of(ours)
+            reader.join()
+            self.assertEqual(results[0].count(b"\n"), 8)
             process.stdout.close()
             os.close(ours)
             self.assertEqual(process.wait(), 0)
