@@ -63,6 +63,7 @@ struct pool {
     _Alignas(64) _Atomic uint64_t n_ended; /* runs that all workers have finished */
     _Alignas(64) atomic_int arrived;       /* at the barrier */
     _Alignas(64) _Atomic uint64_t phase;   /* of the barrier */
+    _Alignas(64) atomic_size_t dealt;      /* grains of what is left behind first pieces */
     bool stop;
     pthread_mutex_t lock;
     struct bed between, inside; /* runs */
@@ -187,6 +188,7 @@ static void *work(void *argument)
 static void begin_run(struct pool *p, int n_active)
 {
     p->n_active = n_active;
+    atomic_store_explicit(&p->dealt, 0, memory_order_relaxed);
     atomic_store_explicit(&p->working, n_active - 1, memory_order_relaxed);
     change(p, &p->between, &p->run,
            ((p->run >> ACTIVE_BITS) + 1) << ACTIVE_BITS | (uint64_t)n_active);
@@ -342,6 +344,7 @@ void pool_barrier(struct pool *p)
     tell_cpu(p);
     if (atomic_fetch_add(&p->arrived, 1) == p->n_active - 1) {
         atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&p->dealt, 0, memory_order_relaxed);
         change(p, &p->inside, &p->phase, phase + 1);
         return;
     }
@@ -355,4 +358,27 @@ void pool_share(size_t n, size_t grain, int thread_index, int n_threads, size_t 
     size_t last = chunks * ((size_t)thread_index + 1) / (size_t)n_threads * grain;
     *begin = first < n ? first : n;
     *end = last < n ? last : n;
+}
+
+bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+               size_t *end)
+{
+    size_t n = (size_t)n_threads, grains = (d->n + d->grain - 1) / d->grain;
+    size_t own = n == 1 ? grains : grains * 3 / (4 * n), left = grains - own * n;
+    size_t at = own * (size_t)thread_index, take = own;
+    if (d->begun || own == 0) {
+        at = atomic_load_explicit(&p->dealt, memory_order_relaxed);
+        do {
+            if (at >= left) {
+                return false;
+            }
+            take = (left - at + 2 * n - 1) / (2 * n);
+        } while (!atomic_compare_exchange_weak_explicit(
+            &p->dealt, &at, at + take, memory_order_relaxed, memory_order_relaxed));
+        at += own * n;
+    }
+    d->begun = true;
+    *begin = at * d->grain;
+    *end = (at + take) * d->grain < d->n ? (at + take) * d->grain : d->n;
+    return *begin < *end;
 }

@@ -17,6 +17,7 @@
 #ifndef LLLM_BASE_POOL_H
 #define LLLM_BASE_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -38,5 +39,18 @@ void pool_barrier(struct pool *p);
  * [*begin, *end) is the share of thread_index. */
 void pool_share(size_t n, size_t grain, int thread_index, int n_threads, size_t *begin,
                 size_t *end);
+
+/* Deals n items to the threads of a run in pieces, each a multiple of `grain` but for the last. A
+ * thread's first piece is most of an equal share, at a place of its own; what is left goes in ever
+ * smaller pieces to whoever comes for one, so that a thread that other programs slow down is waited
+ * for only briefly. Every thread begins with {n, grain} and takes until there is nothing left
+ * (false). One deal at a time: a barrier stands between two, and the run's beginning before the
+ * first. */
+struct pool_deal {
+    size_t n, grain;
+    bool begun;
+};
+bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+               size_t *end);
 
 #endif

@@ -298,8 +298,9 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     if (h.layer->q.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->q, in);
     }
-    pool_share(n_q, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
+    for (struct pool_deal deal = pass_deal(p, n_q); pass_take(f, p, &deal, &begin, &end);) {
+        pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
+    }
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
     if (f->begins && !c->bidirectional) {
@@ -317,7 +318,9 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_pack(f, p, &attended, f->n_tokens, n_q, pass_wants(&h.layer->output.w),
               f->s->packed_inner);
     pass_observe(f, p, &h.layer->output, attended);
-    pool_share(c->n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
+    for (struct pool_deal deal = pass_deal(p, c->n_embd); pass_take(f, p, &deal, &begin, &end);) {
+        pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
+        pass_add(f, &h.layer->attn_post_norm, first, begin, end);
+    }
     return true;
 }

@@ -209,7 +209,8 @@ static void outer(const struct pass *f, struct place p, const struct model_layer
 
 /* s->added, a share of the columns: the experts' rows by their weights, on top of the shared
  * expert's where there is one. */
-static void combine(const struct pass *f, struct place p, uint32_t first, bool shared)
+static void combine(const struct pass *f, struct place p, const struct model_layer *layer,
+                    uint32_t first, bool shared)
 {
     const struct model_config *c = &f->m->config;
     struct model_scratch *s = f->s;
@@ -225,6 +226,7 @@ static void combine(const struct pass *f, struct place p, uint32_t first, bool s
                                    s->expert_rows + s->slot[i] * c->n_embd + begin, end - begin);
         }
     }
+    pass_add(f, &layer->ffn_post_norm, first, begin, end);
 }
 
 void pass_feed_experts(const struct pass *f, struct place p, const struct model_layer *layer,
@@ -234,7 +236,7 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
     bool shared = layer->shared_router.w.data != NULL;
     route(f, p, layer, in);
     if (shared) {
-        pass_feed_dense(f, p, layer, in);
+        pass_feed_dense(f, p, layer, in, false);
     }
     /* Both matrices have one type in all files that there are; else the second goes without. */
     unsigned gate = pass_wants(&layer->expert_gate.w);
@@ -256,5 +258,5 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
         }
     }
     outer(f, p, layer, (size_t)(f->n_tokens - in.first) * c->n_experts_used);
-    combine(f, p, in.first, shared);
+    combine(f, p, layer, in.first, shared);
 }

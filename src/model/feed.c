@@ -2,23 +2,19 @@
  * one gates (Shazeer, "GLU Variants Improve Transformer", 2020). */
 #include "model/pass.h"
 
-void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
-                     struct rows in)
+/* Columns [begin, end) of what is between the matrices. */
+static void inner_columns(const struct pass *f, struct place p, const struct model_layer *layer,
+                          struct rows in, size_t begin, size_t end)
 {
     const struct model_arch *a = f->m->config.arch;
     struct model_scratch *s = f->s;
-    size_t n_ff = layer->up.w.n_rows, n_embd = f->m->config.n_embd, begin, end;
+    size_t n_ff = layer->up.w.n_rows;
     bool gated = layer->gate.w.data != NULL;
-    pass_observe(f, p, &layer->up, in);
-    if (gated && layer->gate.name != layer->up.name) {
-        pass_observe(f, p, &layer->gate, in);
-    }
-    pool_share(n_ff, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
     if (gated) {
         pass_multiply(f, p, &layer->gate, begin, end, in, s->gate, n_ff);
     }
     pass_multiply(f, p, &layer->up, begin, end, in, s->up, n_ff);
-    for (size_t t = in.first; begin < end && t < f->n_tokens; t++) {
+    for (size_t t = in.first; t < f->n_tokens; t++) {
         float *up = s->up + t * n_ff + begin;
         if (gated) {
             f->kernels->gate(a->activation, s->gate + t * n_ff + begin, up, end - begin, up);
@@ -26,12 +22,30 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
             f->kernels->activate(a->activation, up, end - begin, up);
         }
     }
+}
+
+void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
+                     struct rows in, bool adds)
+{
+    struct model_scratch *s = f->s;
+    size_t n_ff = layer->up.w.n_rows, n_embd = f->m->config.n_embd, begin, end;
+    pass_observe(f, p, &layer->up, in);
+    if (layer->gate.w.data && layer->gate.name != layer->up.name) {
+        pass_observe(f, p, &layer->gate, in);
+    }
+    for (struct pool_deal deal = pass_deal(p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
+        inner_columns(f, p, layer, in, begin, end);
+    }
     pass_barrier(f, p);
     struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
     pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
     pass_observe(f, p, &layer->down, inner);
-    pool_share(n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);
+    for (struct pool_deal deal = pass_deal(p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
+        pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);
+        if (adds) {
+            pass_add(f, &layer->ffn_post_norm, in.first, begin, end);
+        }
+    }
 }
 
 void pass_feed(const struct pass *f, struct place p, const struct model_layer *layer,
@@ -40,6 +54,6 @@ void pass_feed(const struct pass *f, struct place p, const struct model_layer *l
     if (f->m->config.n_experts != 0) {
         pass_feed_experts(f, p, layer, in);
     } else {
-        pass_feed_dense(f, p, layer, in);
+        pass_feed_dense(f, p, layer, in, true);
     }
 }

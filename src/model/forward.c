@@ -178,8 +178,29 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
     return all;
 }
 
-/* x += added for tokens from `first`, of which each thread has written its share of columns; with
- * the norm that belongs behind, around the sum or around what is added. */
+struct pool_deal pass_deal(struct place p, size_t n_rows)
+{
+    size_t grain = MOST_ROW_GRAIN;
+    while (grain > ROW_GRAIN && n_rows / grain < 8 * (size_t)p.n_threads) {
+        grain /= 2;
+    }
+    return (struct pool_deal){.n = n_rows, .grain = grain};
+}
+
+void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
+              size_t end)
+{
+    if (post->weight && f->m->config.arch->order != ARCH_POST_NORM) {
+        return;
+    }
+    size_t n_embd = f->m->config.n_embd;
+    for (size_t t = first; begin < end && t < f->n_tokens; t++) {
+        f->kernels->add(f->s->x + t * n_embd + begin, f->s->added + t * n_embd + begin,
+                        end - begin);
+    }
+}
+
+/* The norm behind a block, around the sum or around what is added. */
 static void close_block(const struct pass *f, struct place p, const struct model_norm *norm,
                         uint32_t first)
 {
@@ -187,12 +208,6 @@ static void close_block(const struct pass *f, struct place p, const struct model
     bool around_sum = c->arch->order == ARCH_POST_NORM;
     size_t n_embd = c->n_embd, begin, end;
     float *x = f->s->x, *added = f->s->added;
-    if (around_sum || !norm->weight) {
-        pool_share(n_embd, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-        for (size_t t = first; begin < end && t < f->n_tokens; t++) {
-            f->kernels->add(x + t * n_embd + begin, added + t * n_embd + begin, end - begin);
-        }
-    }
     pass_barrier(f, p);
     if (!norm->weight) {
         return;
@@ -244,6 +259,23 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
     close_block(f, p, &layer->ffn_post_norm, first);
 }
 
+/* Columns [begin, end) of the logits of rows from out.first. */
+static void logits(const struct pass *f, struct place p, struct rows out, size_t begin, size_t end)
+{
+    const struct model *m = f->m;
+    size_t n_vocab = m->config.n_vocab;
+    pass_matmul(f, p, &m->head.w, begin, end, out, f->n_tokens, f->logits, n_vocab);
+    for (size_t t = 0; m->head.bias && t < f->n_wanted; t++) {
+        f->kernels->add(f->logits + t * n_vocab + begin, m->head.bias + begin, end - begin);
+    }
+    if (f->adapted) {
+        pass_adapt(f, m->head.number, begin, end, out, f->n_tokens, f->logits, n_vocab);
+    }
+    for (size_t t = 0; m->config.logit_softcap != 0 && t < f->n_wanted; t++) {
+        f->kernels->soft_cap(f->logits + t * n_vocab + begin, end - begin, m->config.logit_softcap);
+    }
+}
+
 /* The rows that are wanted, as hidden states or as logits. */
 static void finish(const struct pass *f, struct place p)
 {
@@ -266,16 +298,9 @@ static void finish(const struct pass *f, struct place p)
         return;
     }
     pass_observe(f, p, &m->head, out);
-    pool_share(n_vocab, ROW_GRAIN, p.index, p.n_threads, &begin, &end);
-    pass_matmul(f, p, &m->head.w, begin, end, out, f->n_tokens, f->logits, n_vocab);
-    for (size_t t = 0; m->head.bias && begin < end && t < f->n_wanted; t++) {
-        f->kernels->add(f->logits + t * n_vocab + begin, m->head.bias + begin, end - begin);
-    }
-    if (f->adapted) {
-        pass_adapt(f, m->head.number, begin, end, out, f->n_tokens, f->logits, n_vocab);
-    }
-    for (size_t t = 0; m->config.logit_softcap != 0 && begin < end && t < f->n_wanted; t++) {
-        f->kernels->soft_cap(f->logits + t * n_vocab + begin, end - begin, m->config.logit_softcap);
+    struct pool_deal deal = pass_deal(p, n_vocab);
+    while (pass_take(f, p, &deal, &begin, &end)) {
+        logits(f, p, out, begin, end);
     }
 }
 

@@ -12,8 +12,9 @@
 
 #include "model/arch.h"
 
-/* Output rows are dealt in multiples of a cache line of floats. */
-enum { ROW_GRAIN = 16 };
+/* Output rows are dealt in multiples of a cache line of floats, and of more where there are enough:
+ * matrix units unpack 128 rows at a time. */
+enum { ROW_GRAIN = 16, MOST_ROW_GRAIN = 128 };
 
 /* Cosines and sines of all rotated dimensions at the positions of a pass. */
 struct rope_table {
@@ -183,6 +184,13 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 /* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
+/* A thread's pieces of a stage's n_rows output rows (pool_take). */
+struct pool_deal pass_deal(struct place p, size_t n_rows);
+static inline bool pass_take(const struct pass *f, struct place p, struct pool_deal *d,
+                             size_t *begin, size_t *end)
+{
+    return pool_take(f->pool, d, p.index, p.n_threads, begin, end);
+}
 /* Packs rows [in->first, row_end) of in, which have n_in elements and are ready for every thread,
  * where multiplies need it; then they are ready as well. wants: pass_wants of the matrices that
  * they will meet. */
@@ -248,17 +256,23 @@ void attend_many(const struct pass *f, struct place p, const struct heads *h, ui
  */
 void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
+/* What a block adds to the stream, columns [begin, end) of tokens from `first`, as soon as they are
+ * there; not where post, the norm behind the block, has to see whole rows before. */
+void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
+              size_t end);
+
 /* attention.c: keys and values of all tokens go to the cache; s->added receives the output
- * projection of tokens from `first`, each thread having written its share of columns. False when
- * there are no such tokens: then the layer ends here. */
+ * projection of tokens from `first`, and the stream what pass_add adds of it. False when there are
+ * no such tokens: then the layer ends here. */
 bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct rows in,
                     uint32_t first);
 
 /* feed.c and experts.c: the same for the feed-forward part. */
 void pass_feed(const struct pass *f, struct place p, const struct model_layer *layer,
                struct rows in);
+/* adds: the stream receives it; false for an expert that all tokens share. */
 void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
-                     struct rows in);
+                     struct rows in, bool adds);
 void pass_feed_experts(const struct pass *f, struct place p, const struct model_layer *layer,
                        struct rows in);
 

@@ -164,6 +164,76 @@ static void test_pools_in_pools(void **state)
     pool_free(x.outer);
 }
 
+enum { MOST_ITEMS = 1000, N_DEALS = 3 };
+
+struct dealt {
+    struct pool *pool;
+    size_t n, grain;
+    int slow_thread; /* sleeps before each of its pieces; -1: none */
+    atomic_int taken[N_DEALS][MOST_ITEMS];
+    atomic_size_t by[N_DEALS][MOST];
+    atomic_bool wrong;
+};
+
+static void take_all(void *context, int index, int n)
+{
+    struct dealt *x = context;
+    for (int i = 0; i < N_DEALS; i++) {
+        struct pool_deal deal = {x->n, x->grain, false};
+        for (size_t begin, end; pool_take(x->pool, &deal, index, n, &begin, &end);) {
+            if (index == x->slow_thread) {
+                usleep(3000);
+            }
+            if (begin % x->grain || (end % x->grain && end != x->n) || end > x->n) {
+                x->wrong = true;
+                return;
+            }
+            for (size_t at = begin; at < end; at++) {
+                x->taken[i][at]++;
+            }
+            x->by[i][index] += end - begin;
+        }
+        pool_barrier(x->pool);
+    }
+}
+
+static void deal_once(struct dealt *x)
+{
+    memset(x->taken, 0, sizeof x->taken);
+    memset(x->by, 0, sizeof x->by);
+    pool_run(x->pool, take_all, x);
+    assert_false(x->wrong);
+    for (int i = 0; i < N_DEALS; i++) {
+        for (size_t at = 0; at < MOST_ITEMS; at++) {
+            assert_int_equal(x->taken[i][at], at < x->n);
+        }
+    }
+}
+
+/* Every item once, deal after deal; and what a slow thread does not come for, others take. */
+static void test_deals(void **state)
+{
+    (void)state;
+    static struct dealt x;
+    for (int n = 1; n <= MOST; n += 2) {
+        x.pool = pool_new(n, NULL);
+        x.slow_thread = -1;
+        for (x.grain = 1; x.grain <= 64; x.grain *= 4) {
+            for (x.n = 0; x.n <= MOST_ITEMS; x.n += x.n < 70 ? 1 : 93) {
+                deal_once(&x);
+            }
+        }
+        x.n = MOST_ITEMS;
+        x.grain = 1;
+        x.slow_thread = n - 1;
+        deal_once(&x);
+        for (int i = 0; n > 1 && i < N_DEALS; i++) {
+            assert_true(x.by[i][n - 1] <= (size_t)(MOST_ITEMS / n));
+        }
+        pool_free(x.pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_fewer_threads_while_they_wait),
         cmocka_unit_test(test_some_threads_go_on),
         cmocka_unit_test(test_pools_in_pools),
+        cmocka_unit_test(test_deals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

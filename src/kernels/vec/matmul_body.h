@@ -31,7 +31,7 @@ enum {
     SCALAR_TOKENS_AT_ONCE = 168,
     MAX_SUMS = SCALAR_PANEL_ROWS * SCALAR_TOKENS_AT_ONCE,
     TOKEN_BYTES = 1024 * 1024, /* of activations that should stay in the second-level cache */
-    AHEAD_BYTES = 16384,
+    AHEAD_BYTES = 2048,        /* of each of four rows, memory is asked for */
     CACHE_LINE = 64,
 };
 
@@ -54,24 +54,42 @@ typedef void one_token_fn(const struct kernel_weights *w, size_t row_begin, size
                           const float *x, float *y);
 typedef void convert_fn(const uint8_t *row, size_t i, size_t n, float *to);
 
-/* Rows r .. r + BLOCK_ROWS; past the end the last row is taken again, and that result dropped. */
-VEC_INLINE void begin_rows(const struct kernel_weights *w, size_t r, size_t row_end,
+/* The rows that share the activations in registers. Four, a quarter of the share apart from each
+ * other: memory is read in several streams, which is faster than in one; and what four do not
+ * divide, side by side. */
+struct some_rows {
+    size_t first, apart, n;
+};
+
+static struct some_rows rows_from(size_t i, size_t row_begin, size_t row_end)
+{
+    size_t apart = (row_end - row_begin) / BLOCK_ROWS;
+    if (i < apart) {
+        return (struct some_rows){row_begin + i, apart, BLOCK_ROWS};
+    }
+    size_t first = row_begin + apart * BLOCK_ROWS;
+    return (struct some_rows){first, 1, row_end - first};
+}
+
+/* Behind the last row that row is taken again, and the result dropped. */
+VEC_INLINE void begin_rows(const struct kernel_weights *w, const struct some_rows *rows,
                            const uint8_t *row[BLOCK_ROWS], vec acc[BLOCK_ROWS])
 {
     VEC_UNROLL
     for (size_t b = 0; b < BLOCK_ROWS; b++) {
-        size_t at = r + b < row_end ? r + b : row_end - 1;
+        size_t at = rows->first + (b < rows->n ? b : rows->n - 1) * rows->apart;
         row[b] = (const uint8_t *)w->data + at * w->row_bytes;
         acc[b] = vec_zero();
     }
 }
 
-/* How far ahead memory is asked for: the next four rows, or as far as the first-level cache has
- * room for. */
-VEC_INLINE size_t bytes_ahead(const struct kernel_weights *w)
+VEC_INLINE void end_rows(const struct some_rows *rows, const vec acc[BLOCK_ROWS], float *y)
 {
-    size_t ahead = w->row_bytes * BLOCK_ROWS;
-    return ahead < AHEAD_BYTES ? ahead : AHEAD_BYTES / BLOCK_ROWS;
+    float four[BLOCK_ROWS];
+    vec_quad_store(four, vec_sum4(acc[0], acc[1], acc[2], acc[3]));
+    for (size_t b = 0; b < rows->n; b++) {
+        y[rows->first + b * rows->apart] = four[b];
+    }
 }
 
 VEC_INLINE void load_activations(const float *x, vec xs[STEP_VECS])
@@ -115,22 +133,29 @@ VEC_INLINE void one_rest(uint32_t type, const uint8_t *const row[BLOCK_ROWS], si
 VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, size_t row_begin,
                                  size_t row_end, const float *x, float *y)
 {
-    size_t n_rest = w->n_in % STEP, whole = w->n_in - n_rest, ahead = bytes_ahead(w);
-    for (size_t r = row_begin; r < row_end; r += BLOCK_ROWS) {
+    size_t n_rest = w->n_in % STEP, whole = w->n_in - n_rest;
+    size_t step_bytes = type == TENSOR_F32 ? STEP * 4 : STEP * 2;
+    size_t n_blocks = (row_end - row_begin + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (size_t r = 0; r < n_blocks; r++) {
+        const struct some_rows rows = rows_from(r, row_begin, row_end);
         const uint8_t *row[BLOCK_ROWS];
         vec acc[BLOCK_ROWS];
-        begin_rows(w, r, row_end, row, acc);
+        begin_rows(w, &rows, row, acc);
         for (size_t i = 0; i < whole; i += SCALE_BLOCKS * STEP) {
             size_t end = whole - i < SCALE_BLOCKS * STEP ? whole : i + SCALE_BLOCKS * STEP;
             struct scales s;
             if (has_scales(type)) {
-                load_scales(type, row, i, end, ahead, &s);
+                load_scales(type, row, i, end, AHEAD_BYTES, &s);
             }
             for (size_t at = i, k = 0; at < end; at += STEP, k++) {
                 vec xs[STEP_VECS], ws[STEP_VECS];
                 load_activations(x + at, xs);
                 VEC_UNROLL
                 for (int b = 0; b < BLOCK_ROWS; b++) {
+                    for (size_t line = 0; !has_scales(type) && line < step_bytes;
+                         line += CACHE_LINE) {
+                        vec_prefetch(row[b] + at / STEP * step_bytes, AHEAD_BYTES + line);
+                    }
                     vec scale = has_scales(type) ? vec_set1(s.scale[k][b]) : vec_zero();
                     vec offset = has_offsets(type) ? vec_set1(s.offset[k][b]) : vec_zero();
                     load_step(type, row[b], at, scale, offset, ws);
@@ -141,7 +166,7 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
         if (!has_scales(type) && n_rest != 0) {
             one_rest(type, row, whole, n_rest, x, acc);
         }
-        store_sums(vec_sum4(acc[0], acc[1], acc[2], acc[3]), row_end - r, y + r);
+        end_rows(&rows, acc, y);
     }
 }
 
@@ -149,16 +174,17 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
 VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, size_t row_begin,
                                 size_t row_end, const float *x, float *y)
 {
-    size_t ahead = bytes_ahead(w);
-    for (size_t r = row_begin; r < row_end; r += BLOCK_ROWS) {
+    size_t n_blocks = (row_end - row_begin + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    for (size_t r = 0; r < n_blocks; r++) {
+        const struct some_rows rows = rows_from(r, row_begin, row_end);
         const uint8_t *row[BLOCK_ROWS];
         vec acc[BLOCK_ROWS];
-        begin_rows(w, r, row_end, row, acc);
+        begin_rows(w, &rows, row, acc);
         for (size_t i = 0; i < w->n_in; i += SUPER) {
             struct super u[BLOCK_ROWS];
             for (int b = 0; b < BLOCK_ROWS; b++) {
                 for (size_t at = 0; at < super_bytes(type); at += CACHE_LINE) {
-                    vec_prefetch(row[b], ahead + at);
+                    vec_prefetch(row[b], AHEAD_BYTES + at);
                 }
                 unpack_super(type, row[b], &u[b]);
                 row[b] += super_bytes(type);
@@ -173,7 +199,7 @@ VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, s
                 }
             }
         }
-        store_sums(vec_sum4(acc[0], acc[1], acc[2], acc[3]), row_end - r, y + r);
+        end_rows(&rows, acc, y);
     }
 }
 
