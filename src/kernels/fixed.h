@@ -52,7 +52,8 @@ struct kernel_fixed {
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
      * the packed tokens t in [token_begin, token_end), packed with fixed_bits_of(w->type). For
      * types that fixed_supports does not know nothing is written. scratch: of the calling thread,
-     * fixed_scratch_bytes(), 64-byte aligned.
+     * fixed_scratch_bytes(), 64-byte aligned, at first zeros. What a call makes of the tokens stays
+     * there for the next call with the same ones; see fixed_forget.
      */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const void *packed, size_t token_begin, size_t token_end, float *y,
@@ -87,5 +88,18 @@ static inline int fixed_max(enum fixed_bits bits)
 }
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in);
 size_t fixed_scratch_bytes(void); /* 1.7 MiB */
+
+/* Of which tokens a scratch has something; it begins with this. */
+struct fixed_kept {
+    const void *packed; /* NULL: of none */
+    size_t begin, end, n_in;
+    bool halves; /* for weights whose scales belong to half a block */
+};
+/* To be called for every scratch when tokens were packed, or when it was used for something else,
+ * and before it is handed to matmul again. */
+static inline void fixed_forget(void *scratch)
+{
+    ((struct fixed_kept *)scratch)->packed = NULL;
+}
 
 #endif

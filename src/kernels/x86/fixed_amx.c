@@ -34,6 +34,7 @@ struct sums {
 };
 
 struct work {
+    struct fixed_kept kept; /* in `right` */
     struct left left[2];
     _Alignas(64) int32_t out[STEPS * MAX_PRODUCTS][SUMS]; /* of each step its products */
     struct sums sums[GROUPS];
@@ -517,24 +518,37 @@ static const struct tile_config *config_of(uint32_t type, bool eight)
     return &configs[n][eight];
 }
 
+/* Columns of tokens begin .. end, where they are not there from the call before. */
+static void prepare_columns(const struct format *f, const struct fixed_chunk *packed, size_t begin,
+                            size_t end, size_t n_in, struct work *k)
+{
+    const struct fixed_kept *kept = &k->kept;
+    bool halves = fixed_has_halves(f->type);
+    if (kept->packed == packed && kept->begin == begin && kept->end == end && kept->n_in == n_in &&
+        kept->halves == halves) {
+        return;
+    }
+    size_t n_chunks = fixed_chunks(n_in);
+    for (size_t g = 0; g * RIGHT_COLUMNS < end - begin; g++) {
+        size_t first = begin + g * RIGHT_COLUMNS, n = end - first;
+        struct tokens some = {packed, n_chunks, 0, first, n < RIGHT_COLUMNS ? n : RIGHT_COLUMNS};
+        for (; some.chunk < n_chunks; some.chunk++) {
+            right_prepare(&some, end - begin <= 8, halves, &k->right[g * n_chunks + some.chunk]);
+        }
+    }
+    k->kept = (struct fixed_kept){packed, begin, end, n_in, halves};
+}
+
 /* As kernel_fixed.matmul, in rounds of as many tokens as the scratch has room for. */
 static void multiply(const struct format *f, const struct kernel_weights *w, size_t row_begin,
                      size_t row_end, const struct fixed_chunk *packed, size_t token_begin,
                      size_t token_end, float *y, size_t y_stride, struct work *k)
 {
-    size_t n_chunks = fixed_chunks(w->n_in), n_groups = ROOM / n_chunks;
+    size_t n_groups = ROOM / fixed_chunks(w->n_in);
     size_t most = (n_groups < GROUPS ? n_groups : GROUPS) * RIGHT_COLUMNS;
     for (size_t t = token_begin, end; t < token_end; t = end) {
         end = token_end - t < most ? token_end : t + most;
-        for (size_t g = 0; g * RIGHT_COLUMNS < end - t; g++) {
-            size_t first = t + g * RIGHT_COLUMNS, n = end - first;
-            struct tokens some = {packed, n_chunks, 0, first,
-                                  n < RIGHT_COLUMNS ? n : RIGHT_COLUMNS};
-            for (; some.chunk < n_chunks; some.chunk++) {
-                right_prepare(&some, end - t <= 8, fixed_has_halves(f->type),
-                              &k->right[g * n_chunks + some.chunk]);
-            }
-        }
+        prepare_columns(f, packed, t, end, w->n_in, k);
         _tile_loadconfig(config_of(f->type, end - t <= 8));
         for (size_t row = row_begin; row < row_end; row += LEFT_ROWS) {
             size_t n_rows = row_end - row < LEFT_ROWS ? row_end - row : LEFT_ROWS;
@@ -548,9 +562,13 @@ void kernel_fixed_matmul_amx(const struct kernel_weights *w, size_t row_begin, s
                              const void *packed, size_t token_begin, size_t token_end, float *y,
                              size_t y_stride, void *scratch)
 {
-    if (token_end - token_begin <= FIXED_FEW_TOKENS || fixed_chunks(w->n_in) > ROOM) {
+    bool few = token_end - token_begin <= FIXED_FEW_TOKENS;
+    if (few || fixed_chunks(w->n_in) > ROOM) {
         kernel_fixed_matmul_gfni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride,
                                  scratch);
+        if (!few) {
+            fixed_forget(scratch); /* panels were there */
+        }
         return;
     }
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
