@@ -179,28 +179,6 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
     return all;
 }
 
-struct pool_deal pass_deal(struct place p, size_t n_rows)
-{
-    size_t grain = MOST_ROW_GRAIN;
-    while (grain > ROW_GRAIN && n_rows / grain < 8 * (size_t)p.n_threads) {
-        grain /= 2;
-    }
-    return (struct pool_deal){.n = n_rows, .grain = grain};
-}
-
-void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
-              size_t end)
-{
-    if (post->weight && f->m->config.arch->order != ARCH_POST_NORM) {
-        return;
-    }
-    size_t n_embd = f->m->config.n_embd;
-    for (size_t t = first; begin < end && t < f->n_tokens; t++) {
-        f->kernels->add(f->s->x + t * n_embd + begin, f->s->added + t * n_embd + begin,
-                        end - begin);
-    }
-}
-
 /* The norm behind a block, around the sum or around what is added. */
 static void close_block(const struct pass *f, struct place p, const struct model_norm *norm,
                         uint32_t first)

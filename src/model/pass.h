@@ -184,13 +184,11 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 /* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
-/* A thread's pieces of a stage's n_rows output rows (pool_take). */
+/* deal.c: a thread's pieces of a stage's n_rows output rows (pool_take). Where there are adapters,
+ * one piece: each multiplies by all of their first matrices. */
 struct pool_deal pass_deal(struct place p, size_t n_rows);
-static inline bool pass_take(const struct pass *f, struct place p, struct pool_deal *d,
-                             size_t *begin, size_t *end)
-{
-    return pool_take(f->pool, d, p.index, p.n_threads, begin, end);
-}
+bool pass_take(const struct pass *f, struct place p, struct pool_deal *d, size_t *begin,
+               size_t *end);
 /* Packs rows [in->first, row_end) of in, which have n_in elements and are ready for every thread,
  * where multiplies need it; then they are ready as well. wants: pass_wants of the matrices that
  * they will meet. */
@@ -256,8 +254,8 @@ void attend_many(const struct pass *f, struct place p, const struct heads *h, ui
  */
 void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
-/* What a block adds to the stream, columns [begin, end) of tokens from `first`, as soon as they are
- * there; not where post, the norm behind the block, has to see whole rows before. */
+/* The same: what a block adds to the stream, columns [begin, end) of tokens from `first`, as soon
+ * as they are there; not where post, the norm behind the block, has to see whole rows before. */
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
               size_t end);
 
