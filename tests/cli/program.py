@@ -4,6 +4,7 @@ LLLM names the program. LLLM_TEST_DATA, or else LLLM_DATA_DEFAULT, is the folder
 """
 import os
 import pathlib
+import signal
 import struct
 import subprocess
 import tempfile
@@ -17,6 +18,9 @@ CORPUS = pathlib.Path(__file__).resolve().parents[1] / "gguf" / "corpus"
 
 # Seconds until a program hangs for sure: far more than any run takes with sanitizers on a slow machine.
 PATIENCE = 600
+
+# Under nohup the signal of a closed terminal is ignored, here and in what is started from here.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Roles and contents on lines of their own: words of the stories model, no control tokens.
 TEMPLATE = ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
