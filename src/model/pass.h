@@ -254,7 +254,7 @@ void attend_many(const struct pass *f, struct place p, const struct heads *h, ui
  */
 void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
-/* The same: what a block adds to the stream, columns [begin, end) of tokens from `first`, as soon
+/* deal.c: what a block adds to the stream, columns [begin, end) of tokens from `first`, as soon
  * as they are there; not where post, the norm behind the block, has to see whole rows before. */
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
               size_t end);
