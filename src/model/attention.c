@@ -298,7 +298,7 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     if (h.layer->q.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->q, in);
     }
-    for (struct pool_deal deal = pass_deal(p, n_q); pass_take(f, p, &deal, &begin, &end);) {
+    for (struct pool_deal deal = pass_deal(f, p, n_q); pass_take(f, p, &deal, &begin, &end);) {
         pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
     }
     pass_barrier(f, p);
@@ -318,7 +318,8 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_pack(f, p, &attended, f->n_tokens, n_q, pass_wants(&h.layer->output.w),
               f->s->packed_inner);
     pass_observe(f, p, &h.layer->output, attended);
-    for (struct pool_deal deal = pass_deal(p, c->n_embd); pass_take(f, p, &deal, &begin, &end);) {
+    for (struct pool_deal deal = pass_deal(f, p, c->n_embd);
+         pass_take(f, p, &deal, &begin, &end);) {
         pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
         pass_add(f, &h.layer->attn_post_norm, first, begin, end);
     }

@@ -1,25 +1,17 @@
 /* How a stage's output rows come to the threads, and what they add to the stream. */
 #include "model/pass.h"
 
-struct pool_deal pass_deal(struct place p, size_t n_rows)
+struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows)
 {
-    size_t grain = MOST_ROW_GRAIN;
-    while (grain > ROW_GRAIN && n_rows / grain < 8 * (size_t)p.n_threads) {
+    size_t n_threads = (size_t)p.n_threads, grain = MOST_ROW_GRAIN;
+    while (grain > ROW_GRAIN && n_rows / grain < 8 * n_threads) {
         grain /= 2;
     }
-    return (struct pool_deal){.n = n_rows, .grain = grain};
-}
-
-bool pass_take(const struct pass *f, struct place p, struct pool_deal *d, size_t *begin,
-               size_t *end)
-{
-    if (!f->adapted) {
-        return pool_take(f->pool, d, p.index, p.n_threads, begin, end);
+    if (f->adapted && n_rows > 0) {
+        size_t share = (n_rows + n_threads - 1) / n_threads;
+        grain = (share + ROW_GRAIN - 1) / ROW_GRAIN * ROW_GRAIN;
     }
-    bool begun = d->begun;
-    d->begun = true;
-    pool_share(d->n, d->grain, p.index, p.n_threads, begin, end);
-    return !begun && *begin < *end;
+    return (struct pool_deal){.n = n_rows, .grain = grain};
 }
 
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,

@@ -33,14 +33,14 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
     if (layer->gate.w.data && layer->gate.name != layer->up.name) {
         pass_observe(f, p, &layer->gate, in);
     }
-    for (struct pool_deal deal = pass_deal(p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
+    for (struct pool_deal deal = pass_deal(f, p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
         inner_columns(f, p, layer, in, begin, end);
     }
     pass_barrier(f, p);
     struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
     pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
     pass_observe(f, p, &layer->down, inner);
-    for (struct pool_deal deal = pass_deal(p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
+    for (struct pool_deal deal = pass_deal(f, p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
         pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);
         if (adds) {
             pass_add(f, &layer->ffn_post_norm, in.first, begin, end);

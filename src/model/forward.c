@@ -277,7 +277,7 @@ static void finish(const struct pass *f, struct place p)
         return;
     }
     pass_observe(f, p, &m->head, out);
-    struct pool_deal deal = pass_deal(p, n_vocab);
+    struct pool_deal deal = pass_deal(f, p, n_vocab);
     while (pass_take(f, p, &deal, &begin, &end)) {
         logits(f, p, out, begin, end);
     }

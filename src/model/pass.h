@@ -184,11 +184,14 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 /* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
-/* deal.c: a thread's pieces of a stage's n_rows output rows (pool_take). Where there are adapters,
- * one piece: each multiplies by all of their first matrices. */
-struct pool_deal pass_deal(struct place p, size_t n_rows);
-bool pass_take(const struct pass *f, struct place p, struct pool_deal *d, size_t *begin,
-               size_t *end);
+/* deal.c: a thread's pieces of a stage's n_rows output rows. Where there are adapters they are
+ * equal shares: with each piece one multiplies by all of their first matrices. */
+struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows);
+static inline bool pass_take(const struct pass *f, struct place p, struct pool_deal *d,
+                             size_t *begin, size_t *end)
+{
+    return pool_take(f->pool, d, p.index, p.n_threads, begin, end);
+}
 /* Packs rows [in->first, row_end) of in, which have n_in elements and are ready for every thread,
  * where multiplies need it; then they are ready as well. wants: pass_wants of the matrices that
  * they will meet. */
