@@ -2,9 +2,10 @@
  *
  * Panels of 16 rows are unpacked once for all tokens and turned so that a lane is a row: then a
  * block's products add up within lanes, four elements of a token at a time, broadcast from memory,
- * and nothing is left to be shuffled. Sums are kept for each of the lanes of fixed.h, whose order
- * they follow to the bit. Some panels stand together in the second-level cache and meet a few
- * tokens each time, whose activations then come from further away less often.
+ * and nothing is left to be shuffled. Two panels side by side meet eight tokens, so that each
+ * vector of weights is used eight times and each broadcast twice: one broadcast for each product
+ * would keep the loads busy longer than the products take. Sums are kept for each of the lanes of
+ * fixed.h, whose order they follow to the bit.
  */
 #include "kernels/rungs.h"
 #include "kernels/x86/fixed_ways.h"
@@ -13,10 +14,9 @@
 
 enum {
     PANEL_ROWS = 16,
-    PANELS = 4,
-    TOKENS = 32,
-    TOGETHER = FIXED_NEIGHBOURS, /* of them: as many as registers have room for */
-    MAX_CHUNK_BYTES = 544,       /* Q8_0 */
+    PANELS = 8,                /* filled at a time, in pairs: tokens come again for each four */
+    PAIR = 2,                  /* panels that meet tokens together */
+    TOKENS = FIXED_NEIGHBOURS, /* side by side: as many as registers have room for */
 };
 
 /* A chunk of 16 rows. Vectors are those of fixed_chunk.h, their 32-bit lanes apart; scales and
@@ -24,11 +24,6 @@ enum {
 struct panel_chunk {
     __m512i bytes[FIXED_VECTORS][16];
     __m512 scale[2][FIXED_LANES], minimum[2][FIXED_LANES];
-};
-
-/* Offsets of a chunk's tokens as the format needs them: parts as in struct fixed_chunk. */
-struct offsets {
-    __m512i part[2][TOKENS];
 };
 
 size_t fixed_panel_bytes(void)
@@ -84,141 +79,110 @@ VEC_INLINE __m512i broadcast(const int8_t *four)
     return _mm512_set1_epi32(x);
 }
 
-struct group {
-    const struct fixed_chunk *x; /* packed */
-    size_t n_chunks, chunk;
-    size_t token, n_tokens; /* at most TOKENS, and so that no more neighbourhoods are touched */
-    const struct offsets *offsets;
+/* How a call goes; constants wherever it is handed on. */
+struct shape {
+    uint32_t type;
+    int n_panels; /* 1 or PAIR */
+    int n_tokens; /* at most TOKENS */
 };
 
-/* Of token t of the group. */
-VEC_INLINE const struct fixed_chunk *chunk_of(const struct group *g, size_t t)
-{
-    return g->x + fixed_place(g->token + t, g->chunk, g->n_chunks);
-}
-
-/* One block of a panel's chunk: `first` is its first vector, of which it has the lanes 4 place to
- * 4 place + 4, as of the next. */
-struct block {
+/* A chunk of some panels and of some tokens, which are neighbours. */
+struct meeting {
     const struct panel_chunk *w;
+    const struct fixed_chunk *x;
+    const int32_t (*offsets)[2][FIXED_LANES]; /* of tokens, by part as in struct fixed_chunk */
+};
+
+/* One block of a chunk: `first` is its first vector, of which it has the lanes 4 place to 4 place +
+ * 4, as of the next. */
+struct block {
     size_t first, place, lane;
 };
 
-/* The sums of one half of a block, or of both, for n tokens side by side: one token's steps wait
- * for each other. */
-VEC_INLINE void products(uint32_t type, const struct block *b, const struct fixed_chunk *x, int n,
-                         int half_begin, int half_end, __m512i *sums)
+/* The sums of one half of a block, or of both. */
+VEC_INLINE void products(struct shape s, const struct meeting *m, const struct block *b,
+                         int half_begin, int half_end, __m512i sums[PAIR][TOKENS])
 {
     VEC_UNROLL
-    for (int t = 0; t < n; t++) {
-        sums[t] = _mm512_setzero_si512();
+    for (int t = 0; t < s.n_tokens; t++) {
+        VEC_UNROLL
+        for (int p = 0; p < s.n_panels; p++) {
+            sums[p][t] = _mm512_setzero_si512();
+        }
     }
     VEC_UNROLL
     for (int low = 0; low < 2; low++) {
         for (int half = half_begin; half < half_end; half++) {
             size_t vector = b->first + (size_t)half;
             VEC_UNROLL
-            for (size_t j = 0; j < 4; j++) {
-                __m512i w = b->w->bytes[vector][4 * b->place + j];
+            for (size_t j = 4 * b->place; j < 4 * b->place + 4; j++) {
                 VEC_UNROLL
-                for (int t = 0; t < n; t++) {
-                    const int8_t *bytes_of = low ? x[t].low[vector] : x[t].high[vector];
-                    sums[t] = _mm512_dpbusd_epi32(sums[t], w,
-                                                  broadcast(bytes_of + 16 * b->place + 4 * j));
+                for (int t = 0; t < s.n_tokens; t++) {
+                    const int8_t *of = low ? m->x[t].low[vector] : m->x[t].high[vector];
+                    __m512i x = broadcast(of + 4 * j);
+                    VEC_UNROLL
+                    for (int p = 0; p < s.n_panels; p++) {
+                        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], m->w[p].bytes[vector][j], x);
+                    }
                 }
             }
         }
-        VEC_UNROLL
-        for (int t = 0; low == 0 && t < n; t++) {
-            sums[t] = _mm512_slli_epi32(sums[t], (unsigned)fixed_shift(type));
+        if (low == 0) {
+            VEC_UNROLL
+            for (int t = 0; t < s.n_tokens; t++) {
+                VEC_UNROLL
+                for (int p = 0; p < s.n_panels; p++) {
+                    sums[p][t] = _mm512_slli_epi32(sums[p][t], (unsigned)fixed_shift(s.type));
+                }
+            }
         }
     }
 }
 
-/* Adds to the sums of the block's lane, for tokens t .. t + n. */
-VEC_INLINE void block_by_some(uint32_t type, const struct block *b, const struct group *g, size_t t,
-                              int n, __m512 *sums)
+/* Adds a block to the sums of its lane. */
+VEC_INLINE void block_by_tokens(struct shape s, const struct meeting *m, const struct block *b,
+                                __m512 sums[PAIR][TOKENS])
 {
-    const struct fixed_chunk *x = chunk_of(g, t);
-    size_t n_parts = fixed_has_halves(type) ? 2 : 1;
+    const size_t n_parts = fixed_has_halves(s.type) ? 2 : 1;
     for (size_t i = 0; i < n_parts; i++) {
-        __m512i dots[TOGETHER];
-        products(type, b, x, n, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
+        __m512i dots[PAIR][TOKENS];
+        products(s, m, b, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
         VEC_UNROLL
-        for (int k = 0; k < n; k++) {
-            if (fixed_log_offset(type) >= 0) {
-                const int32_t *o = (const int32_t *)&g->offsets->part[i][t + (size_t)k];
-                dots[k] = _mm512_sub_epi32(dots[k], _mm512_set1_epi32(o[b->lane]));
+        for (int t = 0; t < s.n_tokens; t++) {
+            __m512i offset = _mm512_setzero_si512();
+            if (fixed_log_offset(s.type) >= 0) {
+                offset = _mm512_set1_epi32(m->offsets[t][i][b->lane]);
             }
-            __m512 by = vec_mul(b->w->scale[i][b->lane], vec_set1(x[k].scale[b->lane]));
-            sums[k] = vec_fma(_mm512_cvtepi32_ps(dots[k]), by, sums[k]);
-        }
-    }
-    for (size_t i = 0; fixed_has_minima(type) && i < n_parts; i++) {
-        VEC_UNROLL
-        for (int k = 0; k < n; k++) {
-            const float *of = x[k].sum[n_parts == 2 ? i : 2];
-            sums[k] = vec_fma(b->w->minimum[i][b->lane], vec_set1(of[b->lane]), sums[k]);
-        }
-    }
-}
-
-VEC_INLINE void block_by_tokens(uint32_t type, const struct block *b, const struct group *g,
-                                __m512 *sums)
-{
-    for (size_t t = 0; t < g->n_tokens;) {
-        size_t left = g->n_tokens - t, near = TOGETHER - (g->token + t) % TOGETHER;
-        left = left < near ? left : near;
-        if (left == TOGETHER) {
-            block_by_some(type, b, g, t, TOGETHER, sums + t);
-            t += TOGETHER;
-        } else if (left >= 3) {
-            block_by_some(type, b, g, t, 3, sums + t);
-            t += 3;
-        } else {
-            block_by_some(type, b, g, t, 1, sums + t);
-            t++;
-        }
-    }
-}
-
-VEC_INLINE void prepare_offsets(uint32_t type, const struct group *g, struct offsets *to)
-{
-    int shift = FIXED_LOG_OFFSET - fixed_log_offset(type);
-    for (size_t t = 0; fixed_log_offset(type) >= 0 && t < g->n_tokens; t++) {
-        const struct fixed_chunk *x = chunk_of(g, t);
-        for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
-            const int32_t *from = x->offset[fixed_has_halves(type) ? i : 2];
-            to->part[i][t] = _mm512_srai_epi32(_mm512_load_si512(from), (unsigned)shift);
-        }
-    }
-}
-
-/* Blocks that share lines of activations follow each other. */
-VEC_INLINE void chunk_by_tokens(uint32_t type, const struct panel_chunk *w, const struct group *g,
-                                size_t n_supers, __m512 sums[FIXED_LANES][TOKENS])
-{
-    for (size_t pair = 0; pair < 2 * n_supers; pair++) {
-        size_t super = pair / 2, odd = pair % 2;
-        for (size_t place = 0; place < 4; place++) {
-            struct block b = {w, 4 * super + 2 * odd, place, 4 * place + 2 * super + odd};
-            block_by_tokens(type, &b, g, sums[b.lane]);
-        }
-    }
-}
-
-/* y: of the panel's first row and the group's first token. */
-static void finish(__m512 sums[FIXED_LANES][TOKENS], size_t n_tokens, size_t n_rows, float *y,
-                   size_t y_stride)
-{
-    __mmask16 rows = (__mmask16)((1u << n_rows) - 1);
-    for (size_t t = 0; t < n_tokens; t++) {
-        for (size_t n = FIXED_LANES / 2; n > 0; n /= 2) {
-            for (size_t l = 0; l < n; l++) {
-                sums[l][t] = vec_add(sums[l][t], sums[l + n][t]);
+            __m512 scale = vec_set1(m->x[t].scale[b->lane]);
+            VEC_UNROLL
+            for (int p = 0; p < s.n_panels; p++) {
+                __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(dots[p][t], offset));
+                sums[p][t] = vec_fma(dot, vec_mul(m->w[p].scale[i][b->lane], scale), sums[p][t]);
             }
         }
-        _mm512_mask_storeu_ps(y + t * y_stride, rows, sums[0][t]);
+    }
+    for (size_t i = 0; fixed_has_minima(s.type) && i < n_parts; i++) {
+        VEC_UNROLL
+        for (int t = 0; t < s.n_tokens; t++) {
+            __m512 sum = vec_set1(m->x[t].sum[n_parts == 2 ? i : 2][b->lane]);
+            VEC_UNROLL
+            for (int p = 0; p < s.n_panels; p++) {
+                sums[p][t] = vec_fma(m->w[p].minimum[i][b->lane], sum, sums[p][t]);
+            }
+        }
+    }
+}
+
+VEC_INLINE void prepare_offsets(struct shape s, const struct fixed_chunk *x,
+                                int32_t to[TOKENS][2][FIXED_LANES])
+{
+    int shift = FIXED_LOG_OFFSET - fixed_log_offset(s.type);
+    for (int t = 0; t < s.n_tokens; t++) {
+        for (int i = 0; i < (fixed_has_halves(s.type) ? 2 : 1); i++) {
+            const int32_t *from = x[t].offset[fixed_has_halves(s.type) ? i : 2];
+            __m512i v = _mm512_srai_epi32(_mm512_load_si512(from), (unsigned)shift);
+            _mm512_store_si512(to[t][i], v);
+        }
     }
 }
 
@@ -227,38 +191,103 @@ VEC_INLINE size_t supers_left(size_t n_in, size_t chunk)
     return n_in - chunk * FIXED_CHUNK > FIXED_SUPER ? 2 : 1;
 }
 
-/* y: of the panel's first row and the group's first token. */
-VEC_INLINE void panel_by_group(uint32_t type, const struct panel_chunk *panel, size_t n_in,
-                               struct group g, size_t n_rows, float *y, size_t y_stride)
+/* y: of the panels' first row and of the first token. */
+static void finish(__m512 sums[FIXED_LANES][PAIR][TOKENS], int n_tokens, size_t n_rows, float *y,
+                   size_t y_stride)
 {
-    __m512 sums[FIXED_LANES][TOKENS];
-    struct offsets offsets;
-    for (size_t l = 0; l < FIXED_LANES; l++) {
-        for (size_t t = 0; t < g.n_tokens; t++) {
-            sums[l][t] = vec_zero();
+    for (size_t p = 0; p * PANEL_ROWS < n_rows; p++) {
+        size_t n = n_rows - p * PANEL_ROWS;
+        __mmask16 rows = n < PANEL_ROWS ? (__mmask16)((1u << n) - 1) : 0xffff;
+        for (int t = 0; t < n_tokens; t++) {
+            for (size_t half = FIXED_LANES / 2; half > 0; half /= 2) {
+                for (size_t l = 0; l < half; l++) {
+                    sums[l][p][t] = vec_add(sums[l][p][t], sums[l + half][p][t]);
+                }
+            }
+            _mm512_mask_storeu_ps(y + (size_t)t * y_stride + p * PANEL_ROWS, rows, sums[0][p][t]);
         }
     }
-    g.offsets = &offsets;
-    for (g.chunk = 0; g.chunk < g.n_chunks; g.chunk++) {
-        prepare_offsets(type, &g, &offsets);
-        chunk_by_tokens(type, &panel[g.chunk], &g, supers_left(n_in, g.chunk), sums);
-    }
-    finish(sums, g.n_tokens, n_rows, y, y_stride);
 }
 
+/* Of the tokens behind those of `x`, what a block of a chunk takes. */
+VEC_INLINE void fetch_next(const struct fixed_chunk *x, size_t n_chunks, size_t lane)
+{
+    enum { BYTES = FIXED_NEIGHBOURS * sizeof(struct fixed_chunk) / FIXED_LANES };
+    const char *next = (const char *)(x + FIXED_NEIGHBOURS * n_chunks) + lane * BYTES;
+    for (size_t i = 0; i < BYTES; i += 64) {
+        _mm_prefetch(next + i, _MM_HINT_T1);
+    }
+}
+
+/* n_rows of one panel or of a pair, whose chunks lie side by side, by the packed tokens from x on.
+ * Blocks that share lines of activations follow each other. fetch: the next tokens, whose turn
+ * comes when all panels have met these. */
+VEC_INLINE void panels_by_tokens(struct shape s, const struct panel_chunk *w, size_t n_in,
+                                 size_t n_rows, const struct fixed_chunk *x, bool fetch, float *y,
+                                 size_t y_stride)
+{
+    __m512 sums[FIXED_LANES][PAIR][TOKENS];
+    _Alignas(64) int32_t offsets[TOKENS][2][FIXED_LANES];
+    memset(sums, 0, sizeof sums);
+    for (size_t chunk = 0; chunk < fixed_chunks(n_in); chunk++) {
+        const struct meeting m = {w + chunk * (size_t)s.n_panels, x + chunk * FIXED_NEIGHBOURS,
+                                  (const int32_t(*)[2][FIXED_LANES])offsets};
+        if (fixed_log_offset(s.type) >= 0) {
+            prepare_offsets(s, m.x, offsets);
+        }
+        for (size_t pair = 0; pair < 2 * supers_left(n_in, chunk); pair++) {
+            size_t super = pair / 2, odd = pair % 2;
+            for (size_t place = 0; place < 4; place++) {
+                struct block b = {4 * super + 2 * odd, place, 4 * place + 2 * super + odd};
+                if (fetch) {
+                    fetch_next(m.x, fixed_chunks(n_in), b.lane);
+                }
+                block_by_tokens(s, &m, &b, sums[b.lane]);
+            }
+        }
+    }
+    finish(sums, s.n_tokens, n_rows, y, y_stride);
+}
+
+/* Panels of rows [row, end), `width` of them side by side. */
 VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_t row, size_t end,
-                            struct panel_chunk *to)
+                            size_t width, struct panel_chunk *to)
 {
     size_t n_chunks = fixed_chunks(w->n_in);
     for (size_t r = row; r < end; r += PANEL_ROWS) {
-        size_t n = end - r < PANEL_ROWS ? end - r : PANEL_ROWS;
-        for (size_t i = 0; i < n_chunks; i++, to++) {
+        size_t n = end - r < PANEL_ROWS ? end - r : PANEL_ROWS, panel = (r - row) / PANEL_ROWS;
+        struct panel_chunk *at = to + panel / width * width * n_chunks + panel % width;
+        for (size_t i = 0; i < n_chunks; i++, at += width) {
             if (supers_left(w->n_in, i) == 2) {
-                fill(type, w, r, n, i, 2, to);
+                fill(type, w, r, n, i, 2, at);
             } else {
-                fill(type, w, r, n, i, 1, to);
+                fill(type, w, r, n, i, 1, at);
             }
         }
+    }
+}
+
+/* Tokens [token, end), which are neighbours, as many at a time as there is a way for. */
+VEC_INLINE void panels_by_neighbours(uint32_t type, int n_panels, const struct panel_chunk *w,
+                                     size_t n_in, size_t n_rows, const struct fixed_chunk *packed,
+                                     size_t token, size_t end, bool fetch, float *y,
+                                     size_t y_stride)
+{
+    while (token < end) {
+        const struct fixed_chunk *x = packed + fixed_place(token, 0, fixed_chunks(n_in));
+        int n = end - token == TOKENS ? TOKENS : end - token >= 3 ? 3 : 1;
+        if (n == TOKENS) {
+            panels_by_tokens((struct shape){type, n_panels, TOKENS}, w, n_in, n_rows, x, fetch, y,
+                             y_stride);
+        } else if (n == 3) {
+            panels_by_tokens((struct shape){type, n_panels, 3}, w, n_in, n_rows, x, false, y,
+                             y_stride);
+        } else {
+            panels_by_tokens((struct shape){type, n_panels, 1}, w, n_in, n_rows, x, false, y,
+                             y_stride);
+        }
+        token += (size_t)n;
+        y += (size_t)n * y_stride;
     }
 }
 
@@ -266,19 +295,26 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
                        size_t row_end, const struct fixed_chunk *packed, size_t token_begin,
                        size_t token_end, float *y, size_t y_stride, struct panel_chunk *scratch)
 {
-    size_t n_chunks = fixed_chunks(w->n_in), n_panels = FIXED_PANEL_CHUNKS / n_chunks;
-    size_t n_rows = PANEL_ROWS * (n_panels < PANELS ? n_panels : PANELS);
-    for (size_t row = row_begin; row < row_end; row += n_rows) {
-        size_t end = row_end - row < n_rows ? row_end : row + n_rows;
-        fill_panels(type, w, row, end, scratch);
+    size_t n_chunks = fixed_chunks(w->n_in), room = FIXED_PANEL_CHUNKS / n_chunks;
+    size_t width = room < PAIR ? 1 : PAIR, n_panels = room < PANELS ? room / width * width : PANELS;
+    for (size_t row = row_begin; row < row_end; row += n_panels * PANEL_ROWS) {
+        size_t end = row + n_panels * PANEL_ROWS < row_end ? row + n_panels * PANEL_ROWS : row_end;
+        fill_panels(type, w, row, end, width, scratch);
         for (size_t t = token_begin, next; t < token_end; t = next) {
-            next = t / TOGETHER * TOGETHER + TOKENS;
+            next = t / TOKENS * TOKENS + TOKENS;
             next = next < token_end ? next : token_end;
-            for (size_t r = row; r < end; r += PANEL_ROWS) {
-                struct group g = {packed, n_chunks, 0, t, next - t, NULL};
-                panel_by_group(type, scratch + (r - row) / PANEL_ROWS * n_chunks, w->n_in, g,
-                               end - r < PANEL_ROWS ? end - r : PANEL_ROWS,
-                               y + (t - token_begin) * y_stride + r, y_stride);
+            for (size_t r = row, n; r < end; r += n) {
+                n = end - r < width * PANEL_ROWS ? end - r : width * PANEL_ROWS;
+                const struct panel_chunk *at = scratch + (r - row) / PANEL_ROWS * n_chunks;
+                bool fetch = r == row && next < token_end;
+                float *to = y + (t - token_begin) * y_stride + r;
+                if (width == PAIR) {
+                    panels_by_neighbours(type, PAIR, at, w->n_in, n, packed, t, next, fetch, to,
+                                         y_stride);
+                } else {
+                    panels_by_neighbours(type, 1, at, w->n_in, n, packed, t, next, fetch, to,
+                                         y_stride);
+                }
             }
         }
     }
