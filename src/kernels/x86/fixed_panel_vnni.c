@@ -186,6 +186,11 @@ VEC_INLINE void prepare_offsets(struct shape s, const struct fixed_chunk *x,
     }
 }
 
+VEC_INLINE size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 VEC_INLINE size_t supers_left(size_t n_in, size_t chunk)
 {
     return n_in - chunk * FIXED_CHUNK > FIXED_SUPER ? 2 : 1;
@@ -219,34 +224,60 @@ VEC_INLINE void fetch_next(const struct fixed_chunk *x, size_t n_chunks, size_t 
     }
 }
 
-/* n_rows of one panel or of a pair, whose chunks lie side by side, by the packed tokens from x on.
- * Blocks that share lines of activations follow each other. fetch: the next tokens, whose turn
- * comes when all panels have met these. */
-VEC_INLINE void panels_by_tokens(struct shape s, const struct panel_chunk *w, size_t n_in,
-                                 size_t n_rows, const struct fixed_chunk *x, bool fetch, float *y,
-                                 size_t y_stride)
+/* n_rows of one panel or of a pair, whose chunks stand `width` apart, and neighbours among the
+ * packed tokens. y: of the first row and token. */
+struct group {
+    const struct panel_chunk *w;
+    size_t width, n_in, n_rows;
+    const struct fixed_chunk *packed;
+    size_t token, token_end;
+    bool fetch; /* the next tokens, whose turn comes when all panels have met these */
+    float *y;
+    size_t y_stride;
+};
+
+/* From `token` on, as many as the shape says. Blocks that share lines of activations follow each
+ * other. */
+VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t token)
 {
     __m512 sums[FIXED_LANES][PAIR][TOKENS];
     _Alignas(64) int32_t offsets[TOKENS][2][FIXED_LANES];
+    const size_t n_chunks = fixed_chunks(g->n_in);
     memset(sums, 0, sizeof sums);
-    for (size_t chunk = 0; chunk < fixed_chunks(n_in); chunk++) {
-        const struct meeting m = {w + chunk * (size_t)s.n_panels, x + chunk * FIXED_NEIGHBOURS,
+    for (size_t chunk = 0; chunk < n_chunks; chunk++) {
+        const struct meeting m = {g->w + chunk * g->width,
+                                  g->packed + fixed_place(token, chunk, n_chunks),
                                   (const int32_t(*)[2][FIXED_LANES])offsets};
         if (fixed_log_offset(s.type) >= 0) {
             prepare_offsets(s, m.x, offsets);
         }
-        for (size_t pair = 0; pair < 2 * supers_left(n_in, chunk); pair++) {
+        for (size_t pair = 0; pair < 2 * supers_left(g->n_in, chunk); pair++) {
             size_t super = pair / 2, odd = pair % 2;
             for (size_t place = 0; place < 4; place++) {
                 struct block b = {4 * super + 2 * odd, place, 4 * place + 2 * super + odd};
-                if (fetch) {
-                    fetch_next(m.x, fixed_chunks(n_in), b.lane);
+                if (s.n_tokens == TOKENS && g->fetch) {
+                    fetch_next(m.x, n_chunks, b.lane);
                 }
                 block_by_tokens(s, &m, &b, sums[b.lane]);
             }
         }
     }
-    finish(sums, s.n_tokens, n_rows, y, y_stride);
+    finish(sums, s.n_tokens, g->n_rows, g->y + (token - g->token) * g->y_stride, g->y_stride);
+}
+
+/* As many tokens at a time as there is a way for. */
+VEC_INLINE void panels_by_group(uint32_t type, int n_panels, const struct group *g)
+{
+    size_t t = g->token;
+    for (; g->token_end - t == TOKENS; t += TOKENS) {
+        panels_by_tokens((struct shape){type, n_panels, TOKENS}, g, t);
+    }
+    for (; g->token_end - t >= 3; t += 3) {
+        panels_by_tokens((struct shape){type, n_panels, 3}, g, t);
+    }
+    for (; t < g->token_end; t++) {
+        panels_by_tokens((struct shape){type, n_panels, 1}, g, t);
+    }
 }
 
 /* Panels of rows [row, end), `width` of them side by side. */
@@ -267,53 +298,27 @@ VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_
     }
 }
 
-/* Tokens [token, end), which are neighbours, as many at a time as there is a way for. */
-VEC_INLINE void panels_by_neighbours(uint32_t type, int n_panels, const struct panel_chunk *w,
-                                     size_t n_in, size_t n_rows, const struct fixed_chunk *packed,
-                                     size_t token, size_t end, bool fetch, float *y,
-                                     size_t y_stride)
-{
-    while (token < end) {
-        const struct fixed_chunk *x = packed + fixed_place(token, 0, fixed_chunks(n_in));
-        int n = end - token == TOKENS ? TOKENS : end - token >= 3 ? 3 : 1;
-        if (n == TOKENS) {
-            panels_by_tokens((struct shape){type, n_panels, TOKENS}, w, n_in, n_rows, x, fetch, y,
-                             y_stride);
-        } else if (n == 3) {
-            panels_by_tokens((struct shape){type, n_panels, 3}, w, n_in, n_rows, x, false, y,
-                             y_stride);
-        } else {
-            panels_by_tokens((struct shape){type, n_panels, 1}, w, n_in, n_rows, x, false, y,
-                             y_stride);
-        }
-        token += (size_t)n;
-        y += (size_t)n * y_stride;
-    }
-}
-
 VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row_begin,
                        size_t row_end, const struct fixed_chunk *packed, size_t token_begin,
                        size_t token_end, float *y, size_t y_stride, struct panel_chunk *scratch)
 {
     size_t n_chunks = fixed_chunks(w->n_in), room = FIXED_PANEL_CHUNKS / n_chunks;
     size_t width = room < PAIR ? 1 : PAIR, n_panels = room < PANELS ? room / width * width : PANELS;
-    for (size_t row = row_begin; row < row_end; row += n_panels * PANEL_ROWS) {
-        size_t end = row + n_panels * PANEL_ROWS < row_end ? row + n_panels * PANEL_ROWS : row_end;
+    struct group g = {.width = width, .n_in = w->n_in, .packed = packed, .y_stride = y_stride};
+    for (size_t row = row_begin, end; row < row_end; row = end) {
+        end = smaller(row + n_panels * PANEL_ROWS, row_end);
         fill_panels(type, w, row, end, width, scratch);
-        for (size_t t = token_begin, next; t < token_end; t = next) {
-            next = t / TOKENS * TOKENS + TOKENS;
-            next = next < token_end ? next : token_end;
-            for (size_t r = row, n; r < end; r += n) {
-                n = end - r < width * PANEL_ROWS ? end - r : width * PANEL_ROWS;
-                const struct panel_chunk *at = scratch + (r - row) / PANEL_ROWS * n_chunks;
-                bool fetch = r == row && next < token_end;
-                float *to = y + (t - token_begin) * y_stride + r;
-                if (width == PAIR) {
-                    panels_by_neighbours(type, PAIR, at, w->n_in, n, packed, t, next, fetch, to,
-                                         y_stride);
+        for (g.token = token_begin; g.token < token_end; g.token = g.token_end) {
+            g.token_end = smaller(g.token / TOKENS * TOKENS + TOKENS, token_end);
+            for (size_t r = row; r < end; r += g.n_rows) {
+                g.w = scratch + (r - row) / PANEL_ROWS * n_chunks;
+                g.n_rows = smaller(end - r, width * PANEL_ROWS);
+                g.fetch = r == row && g.token_end < token_end;
+                g.y = y + (g.token - token_begin) * y_stride + r;
+                if (g.n_rows > PANEL_ROWS) {
+                    panels_by_group(type, PAIR, &g);
                 } else {
-                    panels_by_neighbours(type, 1, at, w->n_in, n, packed, t, next, fetch, to,
-                                         y_stride);
+                    panels_by_group(type, 1, &g);
                 }
             }
         }

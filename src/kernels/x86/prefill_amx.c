@@ -6,10 +6,12 @@
  *
  * A thread unpacks a panel of PANEL_ROWS rows by at most PANEL_DEPTH weights into its second-level
  * cache and multiplies it with all tokens, 32 rows by 32 tokens at a time, in which each loaded
- * tile is used twice. Panels are as tall as the cache allows because the packed tokens pass by once
- * for each: at 128 rows they stream in at some 15 GB/s. Where a row is longer than the panel, sums
- * wait in memory and go on as they were, so that one output is always the tile unit's chain over
- * the whole row. At most 32 tokens take a way of their own with the same bits (multiply_few).
+ * tile is used twice. The packed tokens pass by once for each panel, from the third-level cache;
+ * waiting for them keeps the buffers busy that loads from the second-level cache need. So panels
+ * are tall, but leave room in a cache that two hardware threads may share. Where a row is longer
+ * than the panel, sums wait in memory and go on as they were, so that one output is always the tile
+ * unit's chain over the whole row. At most 32 tokens take a way of their own with the same bits
+ * (multiply_few).
  *
  * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
  * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
@@ -24,7 +26,7 @@
 #include "kernels/x86/unpack_bf16.h"
 
 enum {
-    PANEL_ROWS = 128,   /* a multiple of BLOCK */
+    PANEL_ROWS = 192,   /* a multiple of BLOCK */
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
