@@ -14,7 +14,7 @@
 
 enum {
     PANEL_ROWS = 16,
-    PANELS = 8,                /* filled at a time, in pairs: tokens come again for each four */
+    PANELS = 8,                /* filled at a time: tokens come again for each eight */
     PAIR = 2,                  /* panels that meet tokens together */
     TOKENS = FIXED_NEIGHBOURS, /* side by side: as many as registers have room for */
 };

@@ -26,7 +26,8 @@
 #include "kernels/x86/unpack_bf16.h"
 
 enum {
-    PANEL_ROWS = 192,   /* a multiple of BLOCK */
+    PANEL_ROWS = 192,   /* a multiple of BLOCK; more where they are short, */
+    MOST_ROWS = 512,    /* but not beyond these */
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
@@ -53,6 +54,28 @@ static inline size_t smaller(size_t a, size_t b)
 static inline size_t steps_of(size_t n)
 {
     return (n + TILE_DEPTH - 1) / TILE_DEPTH;
+}
+
+/* Weights of a row that a panel has. */
+static inline size_t panel_depth(bool in_two)
+{
+    return in_two ? PANEL_DEPTH / 2 : PANEL_DEPTH;
+}
+
+static inline size_t blocks_of(size_t n)
+{
+    return (n + BLOCK - 1) / BLOCK;
+}
+
+/* Of n_rows rows of n_in weights those that a panel has, so that panels are about as tall as each
+ * other. At most PANEL_ROWS where sums wait, as there n_in exceeds the depth. */
+static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two)
+{
+    size_t block_bytes = steps_of(smaller(n_in, panel_depth(in_two))) * step_bytes(in_two);
+    size_t most = smaller(PANEL_BYTES / block_bytes, MOST_ROWS / BLOCK),
+           n_blocks = blocks_of(n_rows);
+    size_t n_panels = (n_blocks + most - 1) / most;
+    return (n_blocks + n_panels - 1) / n_panels * BLOCK;
 }
 
 /* ---- unpacking weights ---- */
@@ -285,13 +308,13 @@ struct target {
     size_t y_stride;
 };
 
-/* Behind the panel of `row` and element i. */
-static struct ahead next_panel(const struct source *s, size_t row, size_t row_end, size_t i,
-                               size_t depth)
+/* Behind the panel of n_rows rows from `row` and of element i on. */
+static struct ahead next_panel(const struct source *s, size_t row, size_t n_rows, size_t row_end,
+                               size_t i)
 {
     const struct quant_format *f = s->format;
-    size_t next = i + depth < s->w->n_in ? i + depth : 0;
-    row += next ? 0 : PANEL_ROWS;
+    size_t depth = panel_depth(s->in_two), next = i + depth < s->w->n_in ? i + depth : 0;
+    row += next ? 0 : n_rows;
     if (row >= row_end) {
         return (struct ahead){0};
     }
@@ -300,16 +323,15 @@ static struct ahead next_panel(const struct source *s, size_t row, size_t row_en
                                  next / f->block_elements * f->block_bytes,
                           .row_bytes = s->w->row_bytes,
                           .piece_bytes = n / f->block_elements * f->block_bytes,
-                          .n_rows = smaller(row_end - row, PANEL_ROWS)};
+                          .n_rows = smaller(row_end - row, n_rows)};
 }
 
 /* row_end: of all panels. */
-static void multiply_panel(const struct source *s, size_t row, size_t row_end,
+static void multiply_panel(const struct source *s, size_t row, size_t n_rows, size_t row_end,
                            const struct target *t, char *panel, float *sums)
 {
-    size_t n_rows = smaller(row_end - row, PANEL_ROWS);
     size_t n_in = s->w->n_in, token_step = step_bytes(t->in_two), row_step = step_bytes(s->in_two);
-    size_t depth = s->in_two ? PANEL_DEPTH / 2 : PANEL_DEPTH, begin = t->token_begin;
+    size_t depth = panel_depth(s->in_two), begin = t->token_begin;
     for (size_t i = 0; i < n_in; i += depth) {
         size_t n = smaller(n_in - i, depth), n_steps = steps_of(n);
         bool last = i + n == n_in;
@@ -321,9 +343,8 @@ static void multiply_panel(const struct source *s, size_t row, size_t row_end,
                                  .sums = sums,
                                  .stride = BLOCK};
         fill_panel(s, row, n_rows, i, n, panel);
-        struct ahead ahead = next_panel(s, row, row_end, i, depth);
-        size_t n_calls = (t->token_end - begin / BLOCK * BLOCK + BLOCK - 1) / BLOCK *
-                         ((n_rows + BLOCK - 1) / BLOCK);
+        struct ahead ahead = next_panel(s, row, n_rows, row_end, i);
+        size_t n_calls = blocks_of(t->token_end - begin / BLOCK * BLOCK) * blocks_of(n_rows);
         size_t lines = ahead.n_rows * ((ahead.piece_bytes + 63) / 64) / n_calls + 1;
         for (size_t at = begin / BLOCK * BLOCK; at < t->token_end; at += BLOCK) {
             size_t from = begin > at ? begin - at : 0, to = smaller(t->token_end - at, BLOCK);
@@ -462,6 +483,7 @@ void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t
     if (!s.format || !s.format->dequantize || row_begin >= row_end || token_begin >= token_end) {
         return;
     }
+    const size_t n_rows = panel_rows(row_end - row_begin, w->n_in, s.in_two);
     char *panel = scratch;
     float *sums = (float *)(void *)(panel + PANEL_BYTES);
     _tile_loadconfig(&tile_config);
@@ -474,11 +496,11 @@ void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t
                             .y = y + (t - token_begin) * y_stride,
                             .y_stride = y_stride};
         bool few = end <= t / BLOCK * BLOCK + BLOCK;
-        for (size_t row = row_begin; row < row_end; row += few ? BLOCK : PANEL_ROWS) {
+        for (size_t row = row_begin; row < row_end; row += few ? BLOCK : n_rows) {
             if (few) {
                 multiply_few(&s, row, row_end, &to, panel, sums);
             } else {
-                multiply_panel(&s, row, row_end, &to, panel, sums);
+                multiply_panel(&s, row, smaller(row_end - row, n_rows), row_end, &to, panel, sums);
             }
         }
     }
