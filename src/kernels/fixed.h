@@ -87,7 +87,7 @@ static inline int fixed_max(enum fixed_bits bits)
     return bits == FIXED_12 ? 2039 : 32639;
 }
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in);
-size_t fixed_scratch_bytes(void); /* 1.7 MiB */
+size_t fixed_scratch_bytes(void); /* 1.5 MiB */
 
 /* Of which tokens a scratch has something; it begins with this. */
 struct fixed_kept {

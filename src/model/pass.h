@@ -13,7 +13,7 @@
 #include "model/arch.h"
 
 /* Output rows are dealt in multiples of a cache line of floats, and of more where there are enough:
- * matrix units unpack 128 rows at a time. */
+ * matrix units unpack some 200 rows at a time, for which all tokens pass by. */
 enum { ROW_GRAIN = 16, MOST_ROW_GRAIN = 128 };
 
 /* Cosines and sines of all rotated dimensions at the positions of a pass. */

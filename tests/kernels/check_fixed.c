@@ -162,6 +162,10 @@ void check_fixed(const struct kernels *k, struct rng *r)
         check_shape(k, r, f->type, &s);
         /* Long rows: more than two panels, or tiles, or any panel have room for. */
         bool long_too = f->type == TENSOR_Q4_0 || f->type == TENSOR_Q6_K;
+        if (long_too) { /* several fillings */
+            struct shape rows = {17 * FIXED_CHUNK, 70, 11, 0, 0, 0};
+            check_shape(k, r, f->type, &rows);
+        }
         for (size_t n = 65 * FIXED_CHUNK; long_too && n <= 130 * FIXED_CHUNK; n *= 2) {
             struct shape rows = {n, 3, 6, 0, 0, 0};
             check_shape(k, r, f->type, &rows);

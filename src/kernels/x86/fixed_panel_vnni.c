@@ -14,9 +14,10 @@
 
 enum {
     PANEL_ROWS = 16,
-    PANELS = 8,                /* filled at a time: tokens come again for each eight */
     PAIR = 2,                  /* panels that meet tokens together */
-    TOKENS = FIXED_NEIGHBOURS, /* side by side: as many as registers have room for */
+    TOKENS = FIXED_NEIGHBOURS, /* side by side */
+    MOST_PANELS = 8,           /* filled at a time: tokens come again for each filling, */
+    MOST_CHUNKS = 48,          /* but 576 KiB stay in the second-level cache for all tokens */
 };
 
 /* A chunk of 16 rows. Vectors are those of fixed_chunk.h, their 32-bit lanes apart; scales and
@@ -214,12 +215,13 @@ static void finish(__m512 sums[FIXED_LANES][PAIR][TOKENS], int n_tokens, size_t 
     }
 }
 
-/* Of the tokens behind those of `x`, what a block of a chunk takes. */
-VEC_INLINE void fetch_next(const struct fixed_chunk *x, size_t n_chunks, size_t lane)
+/* The given part of n_parts of the chunks that follow those of neighbours from x on. */
+VEC_INLINE void fetch_next(const struct fixed_chunk *x, size_t n_chunks, size_t part,
+                           size_t n_parts)
 {
-    enum { BYTES = FIXED_NEIGHBOURS * sizeof(struct fixed_chunk) / FIXED_LANES };
-    const char *next = (const char *)(x + FIXED_NEIGHBOURS * n_chunks) + lane * BYTES;
-    for (size_t i = 0; i < BYTES; i += 64) {
+    size_t n_bytes = FIXED_NEIGHBOURS * sizeof *x / n_parts;
+    const char *next = (const char *)(x + FIXED_NEIGHBOURS * n_chunks) + part * n_bytes;
+    for (size_t i = 0; i < n_bytes; i += 64) {
         _mm_prefetch(next + i, _MM_HINT_T1);
     }
 }
@@ -251,12 +253,13 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
         if (fixed_log_offset(s.type) >= 0) {
             prepare_offsets(s, m.x, offsets);
         }
-        for (size_t pair = 0; pair < 2 * supers_left(g->n_in, chunk); pair++) {
+        const size_t n_pairs = 2 * supers_left(g->n_in, chunk);
+        for (size_t pair = 0; pair < n_pairs; pair++) {
             size_t super = pair / 2, odd = pair % 2;
             for (size_t place = 0; place < 4; place++) {
                 struct block b = {4 * super + 2 * odd, place, 4 * place + 2 * super + odd};
                 if (s.n_tokens == TOKENS && g->fetch) {
-                    fetch_next(m.x, n_chunks, b.lane);
+                    fetch_next(m.x, n_chunks, 4 * pair + place, 4 * n_pairs);
                 }
                 block_by_tokens(s, &m, &b, sums[b.lane]);
             }
@@ -269,8 +272,9 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
 VEC_INLINE void panels_by_group(uint32_t type, int n_panels, const struct group *g)
 {
     size_t t = g->token;
-    for (; g->token_end - t == TOKENS; t += TOKENS) {
+    if (g->token_end - t == TOKENS) {
         panels_by_tokens((struct shape){type, n_panels, TOKENS}, g, t);
+        return;
     }
     for (; g->token_end - t >= 3; t += 3) {
         panels_by_tokens((struct shape){type, n_panels, 3}, g, t);
@@ -286,7 +290,7 @@ VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_
 {
     size_t n_chunks = fixed_chunks(w->n_in);
     for (size_t r = row; r < end; r += PANEL_ROWS) {
-        size_t n = end - r < PANEL_ROWS ? end - r : PANEL_ROWS, panel = (r - row) / PANEL_ROWS;
+        size_t n = smaller(end - r, PANEL_ROWS), panel = (r - row) / PANEL_ROWS;
         struct panel_chunk *at = to + panel / width * width * n_chunks + panel % width;
         for (size_t i = 0; i < n_chunks; i++, at += width) {
             if (supers_left(w->n_in, i) == 2) {
@@ -302,8 +306,10 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
                        size_t row_end, const struct fixed_chunk *packed, size_t token_begin,
                        size_t token_end, float *y, size_t y_stride, struct panel_chunk *scratch)
 {
-    size_t n_chunks = fixed_chunks(w->n_in), room = FIXED_PANEL_CHUNKS / n_chunks;
-    size_t width = room < PAIR ? 1 : PAIR, n_panels = room < PANELS ? room / width * width : PANELS;
+    size_t n_chunks = fixed_chunks(w->n_in),
+           n_panels = smaller(MOST_CHUNKS / n_chunks, MOST_PANELS);
+    size_t width = n_chunks * PAIR <= FIXED_PANEL_CHUNKS ? PAIR : 1;
+    n_panels = n_panels < width ? width : n_panels / width * width;
     struct group g = {.width = width, .n_in = w->n_in, .packed = packed, .y_stride = y_stride};
     for (size_t row = row_begin, end; row < row_end; row = end) {
         end = smaller(row + n_panels * PANEL_ROWS, row_end);

@@ -4,14 +4,14 @@
  * unpacking a row needs no shuffling of elements. Tokens are the right operand, packed once for all
  * matrices that read them.
  *
- * A thread unpacks a panel of PANEL_ROWS rows by at most PANEL_DEPTH weights into its second-level
- * cache and multiplies it with all tokens, 32 rows by 32 tokens at a time, in which each loaded
- * tile is used twice. The packed tokens pass by once for each panel, from the third-level cache;
- * waiting for them keeps the buffers busy that loads from the second-level cache need. So panels
- * are tall, but leave room in a cache that two hardware threads may share. Where a row is longer
- * than the panel, sums wait in memory and go on as they were, so that one output is always the tile
- * unit's chain over the whole row. At most 32 tokens take a way of their own with the same bits
- * (multiply_few).
+ * A thread unpacks a panel of rows (panel_rows) by at most PANEL_DEPTH weights into its
+ * second-level cache and multiplies it with all tokens, 32 rows by 32 tokens at a time, in which
+ * each loaded tile is used twice. The packed tokens pass by once for each panel, from the
+ * third-level cache; waiting for them keeps the buffers busy that loads from the second-level cache
+ * need. So panels are tall, but leave room in a cache that two hardware threads may share. Where a
+ * row is longer than the panel, sums wait in memory and go on as they were, so that one output is
+ * always the tile unit's chain over the whole row. At most 32 tokens take a way of their own with
+ * the same bits (multiply_few).
  *
  * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
  * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
