@@ -268,19 +268,30 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
     finish(sums, s.n_tokens, g->n_rows, g->y + (token - g->token) * g->y_stride, g->y_stride);
 }
 
-/* As many tokens at a time as there is a way for. */
-VEC_INLINE void panels_by_group(uint32_t type, int n_panels, const struct group *g)
+/* As many tokens at a time as there is a way for: fewer than eight meet one panel after the other,
+ * which needs half of the code. */
+VEC_INLINE void panels_by_group(uint32_t type, const struct group *g)
 {
-    size_t t = g->token;
-    if (g->token_end - t == TOKENS) {
-        panels_by_tokens((struct shape){type, n_panels, TOKENS}, g, t);
+    if (g->token_end - g->token == TOKENS && g->n_rows > PANEL_ROWS) {
+        panels_by_tokens((struct shape){type, PAIR, TOKENS}, g, g->token);
         return;
     }
-    for (; g->token_end - t >= 3; t += 3) {
-        panels_by_tokens((struct shape){type, n_panels, 3}, g, t);
-    }
-    for (; t < g->token_end; t++) {
-        panels_by_tokens((struct shape){type, n_panels, 1}, g, t);
+    for (size_t r = 0; r < g->n_rows; r += PANEL_ROWS) {
+        struct group one = *g;
+        one.w += r / PANEL_ROWS;
+        one.y += r;
+        one.n_rows = smaller(g->n_rows - r, PANEL_ROWS);
+        size_t t = g->token;
+        if (g->token_end - t == TOKENS) {
+            panels_by_tokens((struct shape){type, 1, TOKENS}, &one, t);
+            continue;
+        }
+        for (; g->token_end - t >= 3; t += 3) {
+            panels_by_tokens((struct shape){type, 1, 3}, &one, t);
+        }
+        for (; t < g->token_end; t++) {
+            panels_by_tokens((struct shape){type, 1, 1}, &one, t);
+        }
     }
 }
 
@@ -321,11 +332,7 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
                 g.n_rows = smaller(end - r, width * PANEL_ROWS);
                 g.fetch = r == row && g.token_end < token_end;
                 g.y = y + (g.token - token_begin) * y_stride + r;
-                if (g.n_rows > PANEL_ROWS) {
-                    panels_by_group(type, PAIR, &g);
-                } else {
-                    panels_by_group(type, 1, &g);
-                }
+                panels_by_group(type, &g);
             }
         }
     }
