@@ -4,6 +4,7 @@
 #define LLLM_KERNELS_VEC_ATTENTION_PRODUCT_H
 
 #include "kernels/vec/attention_cache.h"
+#include "kernels/vec/inline.h"
 
 /* ---- memory that is wanted next ---- */
 
@@ -212,11 +213,6 @@ static inline multiply_fn *multiply_of(enum kind kind, size_t n_rows, size_t n_v
 static inline bool widens_on_the_way(size_t n_rows, size_t n_columns)
 {
     return n_rows <= 2 * MAX_ROWS && n_columns == CHUNK;
-}
-
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 static inline size_t larger(size_t a, size_t b)

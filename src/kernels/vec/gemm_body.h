@@ -115,11 +115,6 @@ VEC_INLINE void pack_strip(float *to, size_t width, const float *from, size_t la
     }
 }
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static void clear_rows(size_t row_begin, size_t row_end, size_t n, float *c, size_t ldc)
 {
     for (size_t i = row_begin; i < row_end; i++) {

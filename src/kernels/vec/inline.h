@@ -1,6 +1,10 @@
-/* inline.h: how what is written in vectors is inlined and unrolled. Private to this module. */
+/* inline.h: how what is written in vectors is inlined and unrolled, and a word or two that all of
+ * it uses. Private to this module.
+ */
 #ifndef LLLM_KERNELS_VEC_INLINE_H
 #define LLLM_KERNELS_VEC_INLINE_H
+
+#include <stddef.h>
 
 #define VEC_INLINE static inline __attribute__((always_inline))
 
@@ -16,5 +20,10 @@
 #define VEC_UNROLL
 #define VEC_ROLLED
 #endif
+
+VEC_INLINE size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
 #endif

@@ -187,11 +187,6 @@ VEC_INLINE void prepare_offsets(struct shape s, const struct fixed_chunk *x,
     }
 }
 
-VEC_INLINE size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 VEC_INLINE size_t supers_left(size_t n_in, size_t chunk)
 {
     return n_in - chunk * FIXED_CHUNK > FIXED_SUPER ? 2 : 1;

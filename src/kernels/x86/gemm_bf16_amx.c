@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernels/rungs.h"
+#include "kernels/vec/inline.h"
 #include "kernels/x86/tiles.h"
 
 enum {
@@ -73,11 +74,6 @@ pack_tile(char *to, struct operand from, size_t n_lanes, size_t depth, bool by_l
     for (int i = 0; i < 16; i++) {
         _mm512_store_si512(to + 64 * i, rows[i]);
     }
-}
-
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 /* No unit stride: through a copy. */

@@ -46,11 +46,6 @@ size_t prefill_scratch_bytes_amx(void)
     return PANEL_BYTES + SUMS_BYTES;
 }
 
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static inline size_t steps_of(size_t n)
 {
     return (n + TILE_DEPTH - 1) / TILE_DEPTH;

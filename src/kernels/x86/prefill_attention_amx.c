@@ -39,11 +39,6 @@ size_t prefill_attention_scratch_bytes_amx(void)
     return sizeof(struct space);
 }
 
-static inline size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 static inline size_t blocks_of(size_t n)
 {
     return (n + BLOCK - 1) / BLOCK;
