@@ -54,7 +54,7 @@ static unsigned detect(void)
             const unsigned gfni = 1u << 8;
             found |= c7 & vnni ? CPU_VNNI : 0;
             found |= (c7 & vnni) && (c7 & gfni) ? CPU_GFNI : 0;
-            const unsigned amx = 1u << 25 | 1u << 24 | 1u << 22, tile_state = 3u << 17;
+            const unsigned amx = 1u << 24 | 1u << 22, tile_state = 3u << 17;
             bool bf16 = more && (a1 & (1u << 5));
             if ((found & CPU_GFNI) && bf16 && (d7 & amx) == amx &&
                 (saved & tile_state) == tile_state && tiles_granted()) {

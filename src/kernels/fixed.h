@@ -2,10 +2,9 @@
  *
  * A quantised weight is d u + m with a small integer u, and d and m shared by a group of 16 or 32
  * neighbours. If activations are integers too, products are summed exactly, four at a time by units
- * made for that, and only the scaling is float. 8 bits, the usual choice, cost as much accuracy as
- * the weights' own rounding. Weights of up to four bits meet 12, a byte and four bits: they fit
- * into a byte 16 times as well, and tile units then have the whole sum in one product
- * (x86/fixed_amx_left.h). Wider ones meet 16, two bytes.
+ * made for that, and only the scaling is float. Weights of up to four bits meet 8, the usual
+ * choice, which costs a hundredth of what their own rounding does (docs/architecture.md). Before
+ * wider weights it would cost as much as that; they meet 16, two bytes.
  *
  * A row's result is defined to the bit, so that every rung gives the same one, for any number of
  * tokens:
@@ -40,7 +39,7 @@ enum {
 };
 
 /* Of activations. */
-enum fixed_bits { FIXED_12, FIXED_16, N_FIXED_BITS };
+enum fixed_bits { FIXED_8, FIXED_16, N_FIXED_BITS };
 
 struct kernel_fixed {
     /* Tokens [begin, end) of x, rows of n_in elements x_stride apart. n_in is a multiple of
@@ -52,9 +51,7 @@ struct kernel_fixed {
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
      * the packed tokens t in [token_begin, token_end), packed with fixed_bits_of(w->type). For
      * types that fixed_supports does not know nothing is written. scratch: of the calling thread,
-     * fixed_scratch_bytes(), 64-byte aligned, at first zeros. What a call makes of the tokens stays
-     * there for the next call with the same ones; see fixed_forget.
-     */
+     * fixed_scratch_bytes(), 64-byte aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const void *packed, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, void *scratch);
@@ -71,35 +68,17 @@ static inline enum fixed_bits fixed_bits_of(uint32_t type)
     case TENSOR_Q4_K:
     case TENSOR_Q3_K:
     case TENSOR_Q2_K:
-        return FIXED_12;
+        return FIXED_8;
     default:
         return FIXED_16;
     }
 }
-/* Of activations' low part: 4 or 8, behind a byte. */
-static inline int fixed_low_bits(enum fixed_bits bits)
-{
-    return bits == FIXED_12 ? 4 : 8;
-}
-/* The largest integer of which both parts are signed: 16 * 127 + 7, 256 * 127 + 127. */
+/* The largest integer: a signed byte, or one of which both bytes are signed, 256 * 127 + 127. */
 static inline int fixed_max(enum fixed_bits bits)
 {
-    return bits == FIXED_12 ? 2039 : 32639;
+    return bits == FIXED_8 ? 127 : 32639;
 }
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in);
 size_t fixed_scratch_bytes(void); /* 1.5 MiB */
-
-/* Of which tokens a scratch has something; it begins with this. */
-struct fixed_kept {
-    const void *packed; /* NULL: of none */
-    size_t begin, end, n_in;
-    bool halves; /* for weights whose scales belong to half a block */
-};
-/* To be called for every scratch when tokens were packed, or when it was used for something else,
- * and before it is handed to matmul again. */
-static inline void fixed_forget(void *scratch)
-{
-    ((struct fixed_kept *)scratch)->packed = NULL;
-}
 
 #endif

@@ -21,8 +21,6 @@ static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
                                                     .matmul = prefill_matmul_amx,
                                                     .pack_cache = prefill_pack_cache_amx,
                                                     .attention = prefill_attention_amx};
-static const struct kernel_fixed fixed_tiles = {.pack = kernel_fixed_pack_vnni,
-                                                .matmul = kernel_fixed_matmul_amx};
 static const struct kernel_fixed fixed_avx2 = {.pack = kernel_fixed_pack_avx2,
                                                .matmul = kernel_fixed_matmul_avx2};
 static const struct kernel_fixed fixed_vnni256 = {.pack = kernel_fixed_pack_vnni256,
@@ -69,7 +67,7 @@ static const struct {
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI,
      KERNELS_TABLE("gfni", avx512, NULL, NULL, &fixed_gfni, NULL)},
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16,
-     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_tiles,
+     KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_gfni,
                    &prefill_tiles)},
 #elif defined(__aarch64__)
     {CPU_NEON, KERNELS_TABLE("neon", neon, NULL, NULL, &fixed_neon, NULL)},
@@ -140,7 +138,7 @@ static size_t largest(const size_t *sizes, size_t n)
 size_t fixed_scratch_bytes(void)
 {
 #if defined(__x86_64__)
-    const size_t needs[] = {fixed_panel_bytes(), fixed_amx_bytes()};
+    const size_t needs[] = {fixed_panel_bytes()};
 #elif defined(__aarch64__)
     const size_t needs[] = {fixed_panel_bytes_neon(), fixed_panel_bytes_dotprod(),
                             fixed_panel_bytes_i8mm()};

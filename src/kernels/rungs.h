@@ -85,11 +85,7 @@ KERNELS_DECLARE_PREFILL(amx);
 void kernel_fixed_matmul_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                               const void *packed, size_t token_begin, size_t token_end, float *y,
                               size_t y_stride, void *scratch);
-void kernel_fixed_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
-                             const void *packed, size_t token_begin, size_t token_end, float *y,
-                             size_t y_stride, void *scratch);
 size_t fixed_panel_bytes(void);
-size_t fixed_amx_bytes(void);
 size_t prefill_scratch_bytes_amx(void);
 size_t prefill_attention_scratch_bytes_amx(void);
 

@@ -112,7 +112,6 @@ static void pack_integers(const struct pass *f, struct place p, struct rows *in,
         }
     }
     in->packed_first = in->first;
-    fixed_forget(tiles_of(f, p));
     if (!own) {
         pass_barrier(f, p);
     }

@@ -223,7 +223,6 @@ static void run_fixed(struct work *w)
 
 static void run_fixed_pack(struct work *w)
 {
-    fixed_forget(w->scratch);
     w->k->fixed->pack(w->z, w->w.n_in, w->w.n_in, 0, w->n_tokens, fixed_bits_of(w->w.type), w->x);
 }
 

@@ -8,9 +8,9 @@
 
 #include "kernels/vec/fixed_format.h"
 
-/* A chunk. x = s (high * 2^bits + low), bits of fixed_low_bits, both signed, element by element.
- * What is float stands by lane (fixed.h); sums are of the first 16 elements of the block, of the
- * second 16, of all. Tokens follow each other, each with all of its chunks. */
+/* A chunk. x = s (high * 2^8 + low), both signed, element by element; with FIXED_8 s high, and low
+ * is nothing. What is float stands by lane (fixed.h); sums are of the first 16 elements of the
+ * block, of the second 16, of all. Tokens follow each other, each with all of its chunks. */
 struct fixed_blocks {
     _Alignas(64) int8_t high[FIXED_LANES][FIXED_BLOCK];
     int8_t low[FIXED_LANES][FIXED_BLOCK];

@@ -77,9 +77,10 @@ VEC_INLINE void place_row(int8x16x2_t v, size_t row, row_block *to)
 VEC_INLINE void place_token(const int8_t *high, const int8_t *low, enum fixed_bits bits,
                             size_t token, token_block *to)
 {
-    (void)bits;
     place_pair((int8x16x2_t){{vld1q_s8(high), vld1q_s8(high + 16)}}, token, to->part[0]);
-    place_pair((int8x16x2_t){{vld1q_s8(low), vld1q_s8(low + 16)}}, token, to->part[1]);
+    if (bits == FIXED_16) {
+        place_pair((int8x16x2_t){{vld1q_s8(low), vld1q_s8(low + 16)}}, token, to->part[1]);
+    }
 }
 
 VEC_INLINE void add_part(const row_block *w, const int8_t (*x)[TOKEN_VECTORS][16], int begin,
@@ -130,11 +131,12 @@ VEC_INLINE void place_row(int8x16x2_t v, size_t row, row_block *to)
 VEC_INLINE void place_token(const int8_t *high, const int8_t *low, enum fixed_bits bits,
                             size_t token, token_block *to)
 {
-    (void)bits;
     VEC_UNROLL
     for (size_t i = 0; i < 2; i++) {
         vst1q_s8(to->part[0][i][token], vld1q_s8(high + 16 * i));
-        vst1q_s8(to->part[1][i][token], vld1q_s8(low + 16 * i));
+        if (bits == FIXED_16) {
+            vst1q_s8(to->part[1][i][token], vld1q_s8(low + 16 * i));
+        }
     }
 }
 
@@ -200,11 +202,11 @@ VEC_INLINE void place_row(int8x16x2_t v, size_t row, row_block *to)
 VEC_INLINE void place_token(const int8_t *high, const int8_t *low, enum fixed_bits bits,
                             size_t token, token_block *to)
 {
-    const int16x8_t up = vdupq_n_s16((int16_t)fixed_low_bits(bits));
     VEC_UNROLL
     for (size_t i = 0; i < 4; i++) {
-        int16x8_t upper = vshlq_s16(vmovl_s8(vld1_s8(high + 8 * i)), up);
-        vst1q_s16(to->words[i][token], vaddw_s8(upper, vld1_s8(low + 8 * i)));
+        int16x8_t v = vmovl_s8(vld1_s8(high + 8 * i));
+        v = bits == FIXED_8 ? v : vaddw_s8(vshlq_n_s16(v, 8), vld1_s8(low + 8 * i));
+        vst1q_s16(to->words[i][token], v);
     }
 }
 
@@ -257,10 +259,13 @@ VEC_INLINE void multiply_block(bool narrow, const row_block *w, const token_bloc
     }
 #if defined(__ARM_FEATURE_DOTPROD)
     add_part(w, x->part[0], begin, end, s);
+    if (narrow) {
+        return;
+    }
     VEC_UNROLL
     for (int i = 0; i < ROW_VECTORS * TOKEN_VECTORS; i++) {
         int32x4_t *v = &s[i / TOKEN_VECTORS][i % TOKEN_VECTORS];
-        *v = narrow ? vshlq_n_s32(*v, 4) : vshlq_n_s32(*v, 8);
+        *v = vshlq_n_s32(*v, 8);
     }
     add_part(w, x->part[1], begin, end, s);
 #else

@@ -7,7 +7,6 @@
 static void pack_block(const float *x, size_t block, enum fixed_bits bits, struct fixed_blocks *to)
 {
     const float limit = (float)fixed_max(bits);
-    const int32x4_t up = vdupq_n_s32(fixed_low_bits(bits)), down = vnegq_s32(up);
     float32x4_t v[8], most = vdupq_n_f32(0), bad = most;
     VEC_UNROLL
     for (size_t i = 0; i < 8; i++) {
@@ -23,15 +22,16 @@ static void pack_block(const float *x, size_t block, enum fixed_bits bits, struc
     VEC_UNROLL
     for (size_t i = 0; i < 8; i++) {
         int32x4_t q = vcvtnq_s32_f32(vmulq_n_f32(v[i], inverse));
-        int32x4_t rounded = vrshlq_s32(q, down);
-        high[i] = vmovn_s32(rounded);
-        low[i] = vmovn_s32(vsubq_s32(q, vshlq_s32(rounded, up)));
+        high[i] = vmovn_s32(bits == FIXED_8 ? q : vrshrq_n_s32(q, 8));
+        low[i] = vmovn_s32(q); /* of which a byte is kept: what the rounded high one leaves */
         sums[i / 4] = vaddq_s32(sums[i / 4], q);
     }
     VEC_UNROLL
     for (size_t i = 0; i < 4; i++) {
         vst1_s8(to->high[block] + 8 * i, vmovn_s16(vcombine_s16(high[2 * i], high[2 * i + 1])));
-        vst1_s8(to->low[block] + 8 * i, vmovn_s16(vcombine_s16(low[2 * i], low[2 * i + 1])));
+        if (bits == FIXED_16) {
+            vst1_s8(to->low[block] + 8 * i, vmovn_s16(vcombine_s16(low[2 * i], low[2 * i + 1])));
+        }
     }
     size_t lane = fixed_lane_of(block);
     float scale = counts ? a / limit : finite ? 0 : NAN;

@@ -2,8 +2,8 @@
  * (Arm Architecture Reference Manual, C7: SDOT of FEAT_DotProd, else SMULL and SADALP).
  *
  * Four blocks of a row, which fill four neighbouring lanes of fixed.h, are unpacked into registers
- * and meet those of up to eight tokens: high bytes of activations first, moved up, then the low
- * ones; pairwise additions turn the lanes of four vectors into the four sums.
+ * and meet those of up to eight tokens: where activations have two bytes the high ones first, moved
+ * up, then the low ones; pairwise additions turn the lanes of four vectors into the four sums.
  */
 #include "kernels/arm/fixed_unpack.h"
 
@@ -59,8 +59,9 @@ VEC_INLINE int32x4_t sum_quad(uint32_t type, const int8x16x2_t w[4], const struc
     for (size_t i = 0; i < 4; i++) {
         size_t b = fixed_block_of(4 * quad + i);
         s[i] = dot(type, vdupq_n_s32(0), w[i], x->high[b], begin, end);
-        s[i] = fixed_is_narrow(type) ? vshlq_n_s32(s[i], 4) : vshlq_n_s32(s[i], 8);
-        s[i] = dot(type, s[i], w[i], x->low[b], begin, end);
+        if (!fixed_is_narrow(type)) {
+            s[i] = dot(type, vshlq_n_s32(s[i], 8), w[i], x->low[b], begin, end);
+        }
     }
     return vpaddq_s32(vpaddq_s32(s[0], s[1]), vpaddq_s32(s[2], s[3]));
 }

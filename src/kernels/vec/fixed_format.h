@@ -51,14 +51,10 @@ VEC_INLINE bool fixed_has_halves(uint32_t type)
     return fixed_is_super(type) && super_has_halves(type);
 }
 
+/* Whether activations are a byte, not two. */
 VEC_INLINE bool fixed_is_narrow(uint32_t type)
 {
-    return fixed_bits_of(type) == FIXED_12;
-}
-
-VEC_INLINE int fixed_shift(uint32_t type)
-{
-    return fixed_low_bits(fixed_bits_of(type));
+    return fixed_bits_of(type) == FIXED_8;
 }
 
 /* The binary logarithm of the offset; -1: none. */

@@ -1,9 +1,10 @@
 /* fixed_body.h: linear layers in fixed point with vectors of 256 bits, for AVX2 and for AVX-VNNI.
  *
- * Weights become words and meet words: 16 products an instruction, whose sums of two AVX2 adds with
- * a second one and AVX-VNNI in the same. Bytes by bytes (`vpmaddubsw`: 32 products, of which 16-bit
- * activations need two) is no faster and saturates where weights have eight bits. Two ways with the
- * same sums:
+ * Weights of up to four bits meet bytes: 32 products an instruction, whose sums of two AVX2 adds in
+ * 16 bits, eight of them to a block, which they just hold, and AVX-VNNI in the same instruction in
+ * 32. Wider ones become words and meet words: 16 products an instruction, sums of two in 32 bits;
+ * two bytes for each activation would be no faster and not fit into 16 bits. Two ways with the same
+ * sums:
  *   one token: a chunk of a row is unpacked and multiplied vector by vector, in registers;
  *   more: panels (fixed_panel_ymm.h), faster from two tokens on.
  */
@@ -32,8 +33,9 @@ VEC_INLINE int32_t sum_of_lanes(__m256i v)
 }
 
 /* 32 elements, the first of which is element 32 * block of its chunk. */
-static void pack_block(const float *x, int block, float limit, struct fixed_words *to)
+static void pack_block(const float *x, int block, enum fixed_bits bits, struct fixed_words *to)
 {
+    const float limit = (float)fixed_max(bits);
     __m256 v[4], most = vec_zero(), bad = vec_zero();
     for (int i = 0; i < 4; i++) {
         v[i] = vec_load(x + 8 * i);
@@ -56,11 +58,16 @@ static void pack_block(const float *x, int block, float limit, struct fixed_word
         }
         __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[0], q[1]), 0xd8);
         __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
-        int16_t *at = to->q[words_vector(quad, super, odd, half)] + 8 * place;
-        _mm_store_si128((void *)at,
-                        _mm_packus_epi32(_mm_and_si128(low, even), _mm_and_si128(high, even)));
-        _mm_store_si128((void *)(at + 16),
-                        _mm_packus_epi32(_mm_srli_epi32(low, 16), _mm_srli_epi32(high, 16)));
+        int vector = bytes_vector(quad, super, odd, half);
+        if (bits == FIXED_8) {
+            _mm_store_si128((void *)(to->bytes[vector] + 16 * place), _mm_packs_epi16(low, high));
+        } else {
+            int16_t *at = to->words[2 * vector] + 8 * place;
+            _mm_store_si128((void *)at,
+                            _mm_packus_epi32(_mm_and_si128(low, even), _mm_and_si128(high, even)));
+            _mm_store_si128((void *)(at + 16),
+                            _mm_packus_epi32(_mm_srli_epi32(low, 16), _mm_srli_epi32(high, 16)));
+        }
         sum[half] = sum_of_lanes(_mm256_add_epi32(q[0], q[1]));
     }
     to->scale[lane] = scale;
@@ -83,8 +90,7 @@ void FIXED_RUNG(kernel_fixed_pack)(const float *x, size_t x_stride, size_t n_in,
                 memset(to, 0, sizeof *to);
             }
             for (size_t b = 0; b < n / FIXED_BLOCK; b++) {
-                pack_block(x + t * x_stride + i + b * FIXED_BLOCK, (int)b, (float)fixed_max(bits),
-                           to);
+                pack_block(x + t * x_stride + i + b * FIXED_BLOCK, (int)b, bits, to);
             }
         }
     }
@@ -100,20 +106,29 @@ VEC_INLINE __m256i sum_fours(const __m256i v[4])
     return add(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
 }
 
-VEC_INLINE __m256i load_words(const int16_t *p)
+/* The sums of n halves, from the given one on, of two blocks of the super at p by the token's;
+ * pair: 2 super + odd. */
+VEC_INLINE __m256i sum_halves(uint32_t type, const uint8_t *p, const struct fixed_words *x,
+                              int quad, int pair, int first, int n)
 {
-    return _mm256_load_si256((const void *)p);
-}
-
-/* sum += a half of two blocks of the super at p by the token's; pair: 2 super + odd. */
-VEC_INLINE __m256i add_vector(uint32_t type, __m256i sum, const uint8_t *p,
-                              const struct fixed_words *x, int quad, int pair, int half)
-{
-    __m256i words[2];
-    int at = words_vector(quad, pair / 2, pair % 2, half);
-    words_of_bytes(fixed_bytes(type, p, quad, pair % 2, half), words);
-    sum = dot(sum, words[0], load_words(x->q[at]));
-    return dot(sum, words[1], load_words(x->q[at + 1]));
+    const bool narrow = fixed_is_narrow(type);
+    __m256i sum = _mm256_setzero_si256();
+    VEC_UNROLL
+    for (int half = first; half < first + n; half++) {
+        __m256i words[2], v = fixed_bytes(type, p, quad, pair % 2, half);
+        int at = bytes_vector(quad, pair / 2, pair % 2, half);
+        if (narrow) {
+            sum = add_products(true, sum, v, _mm256_load_si256((const void *)x->bytes[at]));
+            continue;
+        }
+        words_of_bytes(v, words);
+        VEC_UNROLL
+        for (int i = 0; i < 2; i++) {
+            const void *q = x->words[2 * at + i];
+            sum = add_products(false, sum, words[i], _mm256_load_si256(q));
+        }
+    }
+    return sums_of_products(narrow, sum);
 }
 
 VEC_INLINE __m256 add_scaled_sums(__m256i sum, __m256 row_scale, const struct fixed_words *x,
@@ -139,19 +154,20 @@ VEC_INLINE __m256 add_quad(uint32_t type, const uint8_t *p, const struct fixed_s
     for (int i = 0; i < 4; i++) {
         const uint8_t *from = p + (size_t)(i / 2) * kind.super_bytes;
         v[0][i] = v[1][i] = _mm256_setzero_si256();
-        if (i / 2 < n_supers) {
-            __m256i *second = &v[kind.halves][i];
-            v[0][i] = add_vector(type, v[0][i], from, x, quad, i, 0);
-            *second = add_vector(type, *second, from, x, quad, i, 1);
+        if (i / 2 < n_supers && kind.halves) {
+            v[0][i] = sum_halves(type, from, x, quad, i, 0, 1);
+            v[1][i] = sum_halves(type, from, x, quad, i, 1, 1);
+        } else if (i / 2 < n_supers) {
+            v[0][i] = sum_halves(type, from, x, quad, i, 0, 2);
         }
     }
     VEC_UNROLL
     for (int half = 0; half < 1 + kind.halves; half++) {
         __m256i sum = sum_fours(v[half]);
-        if (kind.offset != 0) {
+        if (kind.log_offset >= 0) {
             int part = kind.halves ? half : 2;
             __m256i offset = _mm256_load_si256((const void *)(x->offset[part] + 8 * quad));
-            offset = _mm256_srai_epi32(offset, FIXED_LOG_OFFSET - fixed_log_offset(type));
+            offset = _mm256_srai_epi32(offset, FIXED_LOG_OFFSET - kind.log_offset);
             sum = _mm256_sub_epi32(sum, offset);
         }
         y = add_scaled_sums(sum, s->scale[quad][half], x, quad, y);

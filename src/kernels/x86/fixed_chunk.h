@@ -17,14 +17,14 @@ enum {
     FIXED_VECTORS = 8, /* of 64 bytes: a chunk */
 };
 
-/* x = s (high * 2^bits + low), bits of fixed_low_bits, both signed. Sums are by lane (fixed.h): of
- * the first 16 elements of the block, of the second 16, of all. */
+/* x = s (high * 2^8 + low), both signed; with FIXED_8 s high, and low is nothing. Sums are by lane
+ * (fixed.h): of the first 16 elements of the block, of the second 16, of all. */
 struct fixed_chunk {
     _Alignas(64) int8_t high[FIXED_VECTORS][64];
-    int8_t low[FIXED_VECTORS][64];
     float scale[FIXED_LANES];       /* s */
     float sum[3][FIXED_LANES];      /* s sum q */
     int32_t offset[3][FIXED_LANES]; /* 2^7 sum q: what unsigned weights make too much */
+    int8_t low[FIXED_VECTORS][64];
 };
 
 /* Packed tokens: the first chunks of FIXED_NEIGHBOURS tokens, their second ones, and so on; then

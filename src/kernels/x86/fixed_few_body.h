@@ -1,8 +1,9 @@
 /* fixed_few_body.h: a few tokens in fixed point on AVX-512 VNNI, with and without GFNI.
  *
  * A chunk of a row is unpacked into registers and meets the chunk of every token: bytes of weights
- * by bytes of activations, four products to a 32-bit lane, high bytes first, moved up, then the low
- * ones; a small tree turns lanes into the sums of groups, which lie in the lanes of fixed.h.
+ * by bytes of activations, four products to a 32-bit lane, where those have two bytes the high ones
+ * first, moved up, then the low ones; a small tree turns lanes into the sums of groups, which lie
+ * in the lanes of fixed.h.
  */
 #include "kernels/rungs.h"
 #include "kernels/x86/fixed_groups.h"
@@ -30,7 +31,10 @@ VEC_INLINE __m512i products(uint32_t type, const struct fixed_weights *w,
     for (int i = first; i < first + n; i++) {
         sum = dot(sum, w->bytes[i], x->high[i]);
     }
-    sum = _mm512_slli_epi32(sum, (unsigned)fixed_shift(type));
+    if (fixed_is_narrow(type)) {
+        return sum;
+    }
+    sum = _mm512_slli_epi32(sum, 8);
     VEC_UNROLL
     for (int i = first; i < first + n; i++) {
         sum = dot(sum, w->bytes[i], x->low[i]);

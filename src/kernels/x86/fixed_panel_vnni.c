@@ -100,6 +100,27 @@ struct block {
     size_t first, place, lane;
 };
 
+/* Adds products by the high or the low parts of activations, of one half of a block or of both. */
+VEC_INLINE void add_products(struct shape s, const struct meeting *m, const struct block *b,
+                             bool low, int half_begin, int half_end, __m512i sums[PAIR][TOKENS])
+{
+    for (int half = half_begin; half < half_end; half++) {
+        size_t vector = b->first + (size_t)half;
+        VEC_UNROLL
+        for (size_t j = 4 * b->place; j < 4 * b->place + 4; j++) {
+            VEC_UNROLL
+            for (int t = 0; t < s.n_tokens; t++) {
+                const int8_t *of = low ? m->x[t].low[vector] : m->x[t].high[vector];
+                __m512i x = broadcast(of + 4 * j);
+                VEC_UNROLL
+                for (int p = 0; p < s.n_panels; p++) {
+                    sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], m->w[p].bytes[vector][j], x);
+                }
+            }
+        }
+    }
+}
+
 /* The sums of one half of a block, or of both. */
 VEC_INLINE void products(struct shape s, const struct meeting *m, const struct block *b,
                          int half_begin, int half_end, __m512i sums[PAIR][TOKENS])
@@ -111,33 +132,18 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, const struct b
             sums[p][t] = _mm512_setzero_si512();
         }
     }
+    add_products(s, m, b, false, half_begin, half_end, sums);
+    if (fixed_is_narrow(s.type)) {
+        return;
+    }
     VEC_UNROLL
-    for (int low = 0; low < 2; low++) {
-        for (int half = half_begin; half < half_end; half++) {
-            size_t vector = b->first + (size_t)half;
-            VEC_UNROLL
-            for (size_t j = 4 * b->place; j < 4 * b->place + 4; j++) {
-                VEC_UNROLL
-                for (int t = 0; t < s.n_tokens; t++) {
-                    const int8_t *of = low ? m->x[t].low[vector] : m->x[t].high[vector];
-                    __m512i x = broadcast(of + 4 * j);
-                    VEC_UNROLL
-                    for (int p = 0; p < s.n_panels; p++) {
-                        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], m->w[p].bytes[vector][j], x);
-                    }
-                }
-            }
-        }
-        if (low == 0) {
-            VEC_UNROLL
-            for (int t = 0; t < s.n_tokens; t++) {
-                VEC_UNROLL
-                for (int p = 0; p < s.n_panels; p++) {
-                    sums[p][t] = _mm512_slli_epi32(sums[p][t], (unsigned)fixed_shift(s.type));
-                }
-            }
+    for (int t = 0; t < s.n_tokens; t++) {
+        VEC_UNROLL
+        for (int p = 0; p < s.n_panels; p++) {
+            sums[p][t] = _mm512_slli_epi32(sums[p][t], 8);
         }
     }
+    add_products(s, m, b, true, half_begin, half_end, sums);
 }
 
 /* Adds a block to the sums of its lane. */
@@ -210,13 +216,15 @@ static void finish(__m512 sums[FIXED_LANES][PAIR][TOKENS], int n_tokens, size_t 
     }
 }
 
-/* The given part of n_parts of the chunks that follow those of neighbours from x on. */
-VEC_INLINE void fetch_next(const struct fixed_chunk *x, size_t n_chunks, size_t part,
+/* The given part of n_parts, one or two for each token, of the chunks that follow those of
+ * neighbours from x on. */
+VEC_INLINE void fetch_next(bool narrow, const struct fixed_chunk *x, size_t n_chunks, size_t part,
                            size_t n_parts)
 {
-    size_t n_bytes = FIXED_NEIGHBOURS * sizeof *x / n_parts;
-    const char *next = (const char *)(x + FIXED_NEIGHBOURS * n_chunks) + part * n_bytes;
-    for (size_t i = 0; i < n_bytes; i += 64) {
+    const size_t n_bytes = narrow ? offsetof(struct fixed_chunk, low) : sizeof *x;
+    const size_t n_each = n_parts / FIXED_NEIGHBOURS;
+    const char *next = (const char *)(x + FIXED_NEIGHBOURS * n_chunks + part / n_each);
+    for (size_t i = 64 * (part % n_each); i < n_bytes; i += 64 * n_each) {
         _mm_prefetch(next + i, _MM_HINT_T1);
     }
 }
@@ -254,7 +262,8 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
             for (size_t place = 0; place < 4; place++) {
                 struct block b = {4 * super + 2 * odd, place, 4 * place + 2 * super + odd};
                 if (s.n_tokens == TOKENS && g->fetch) {
-                    fetch_next(m.x, n_chunks, 4 * pair + place, 4 * n_pairs);
+                    fetch_next(fixed_is_narrow(s.type), m.x, n_chunks, 4 * pair + place,
+                               4 * n_pairs);
                 }
                 block_by_tokens(s, &m, &b, sums[b.lane]);
             }

@@ -1,11 +1,11 @@
 /* fixed_panel_ymm.h: many tokens by a panel of rows, in vectors of 256 bits. Private to this
  * folder.
  *
- * A chunk of 16 rows is unpacked once, so that a lane is a row: two words of each row in a vector,
- * met by the same two words of a token in all lanes. The sums of a group then need no adding up,
- * and stay in registers for two vectors of rows by four or six tokens; scaled, they are added to
- * the 16 lanes of fixed.h that every row and token has in the scratch. The panel stays in the
- * first-level cache, the lanes and the tokens' chunk in the second.
+ * A chunk of 16 rows is unpacked once, so that a lane is a row: four bytes or two words of each row
+ * in a vector, met by the same ones of a token in all lanes. The sums of a group then need no
+ * adding up, and stay in registers for two vectors of rows by four or six tokens; scaled, they are
+ * added to the 16 lanes of fixed.h that every row and token has in the scratch. The panel stays in
+ * the first-level cache, the lanes and the tokens' chunk in the second.
  */
 #ifndef LLLM_KERNELS_X86_FIXED_PANEL_YMM_H
 #define LLLM_KERNELS_X86_FIXED_PANEL_YMM_H
@@ -23,7 +23,8 @@ enum {
 #else
     BLOCK_TOKENS = 4, /* sums are short chains of adds here, and products need registers too */
 #endif
-    GROUP_STEPS = 8, /* pairs of words in 16 elements of a row */
+    MOST_STEPS = 16, /* pairs of words in a block of a row; four bytes of a narrow one are half of
+                        that */
 };
 
 /* What all rows of a call share. */
@@ -38,12 +39,6 @@ struct fixed_call {
 VEC_INLINE __m256i add(__m256i a, __m256i b)
 {
     return _mm256_add_epi32(a, b);
-}
-
-/* Sums of two products in each lane. */
-VEC_INLINE __m256i products(__m256i a, __m256i b)
-{
-    return _mm256_madd_epi16(a, b);
 }
 
 /* The compiler may not change the order of sums in front of it: gcc makes a tree of them, for which
@@ -64,14 +59,47 @@ VEC_INLINE void hold_loads(void)
 #endif
 }
 
-VEC_INLINE __m256i dot(__m256i sum, __m256i a, __m256i b)
-{
+/* What is summed: unsigned bytes of weights by signed ones of activations (narrow), or words. */
 #if defined(__AVXVNNI__)
-    return _mm256_dpwssd_avx_epi32(sum, a, b);
-#else
-    return in_order(add(sum, products(a, b)));
-#endif
+
+VEC_INLINE __m256i products(bool narrow, __m256i w, __m256i x)
+{
+    return narrow ? _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), w, x) : _mm256_madd_epi16(w, x);
 }
+
+VEC_INLINE __m256i add_products(bool narrow, __m256i sum, __m256i w, __m256i x)
+{
+    return narrow ? _mm256_dpbusd_avx_epi32(sum, w, x) : _mm256_dpwssd_avx_epi32(sum, w, x);
+}
+
+VEC_INLINE __m256i sums_of_products(bool narrow, __m256i sum)
+{
+    (void)narrow;
+    return sum;
+}
+
+#else
+
+/* Of two bytes in 16 bits: those of a block, eight of them, are at most 8 * 2 * 15 * 127 = 30,480.
+ */
+VEC_INLINE __m256i products(bool narrow, __m256i w, __m256i x)
+{
+    return narrow ? _mm256_maddubs_epi16(w, x) : _mm256_madd_epi16(w, x);
+}
+
+VEC_INLINE __m256i add_products(bool narrow, __m256i sum, __m256i w, __m256i x)
+{
+    __m256i more = products(narrow, w, x);
+    return in_order(narrow ? _mm256_add_epi16(sum, more) : add(sum, more));
+}
+
+/* By lanes of 32 bits. */
+VEC_INLINE __m256i sums_of_products(bool narrow, __m256i sum)
+{
+    return narrow ? _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) : sum;
+}
+
+#endif
 
 /* Bytes of even and of odd places. */
 VEC_INLINE void words_of_bytes(__m256i v, __m256i to[2])
@@ -84,7 +112,7 @@ VEC_INLINE void words_of_bytes(__m256i v, __m256i to[2])
 
 /* A chunk of one row. Vectors in the order of fixed_words.h. */
 struct spread_row {
-    _Alignas(32) uint8_t bytes[WORDS_VECTORS / 2][32];
+    _Alignas(32) uint8_t bytes[BYTES_VECTORS][32];
     float scale[2][FIXED_LANES]; /* [half of a block] */
     float minimum[2][FIXED_LANES];
 };
@@ -95,14 +123,14 @@ typedef void spread_fn(const uint8_t *p, struct spread_row *to);
 struct fixed_kind {
     spread_fn *spread;
     size_t super_bytes;
-    int offset; /* that makes the bytes unsigned */
-    bool halves, minima;
+    int log_offset; /* of what makes the bytes unsigned; -1: nothing */
+    bool narrow, halves, minima;
 };
 
 VEC_INLINE void spread_row(uint32_t type, const uint8_t *p, struct spread_row *to)
 {
     VEC_UNROLL
-    for (int i = 0; i < WORDS_VECTORS / 2; i++) {
+    for (int i = 0; i < BYTES_VECTORS; i++) {
         int quad = i / 8, super = i / 4 % 2, odd = i / 2 % 2, half = i % 2;
         const uint8_t *from = p + (size_t)super * fixed_super_bytes(type);
         _mm256_store_si256((void *)to->bytes[i], fixed_bytes(type, from, quad, odd, half));
@@ -124,11 +152,11 @@ VEC_INLINE void spread_row(uint32_t type, const uint8_t *p, struct spread_row *t
 
 VEC_INLINE struct fixed_kind fixed_kind_of(uint32_t type, spread_fn *spread)
 {
-    int log_offset = fixed_log_offset(type);
     return (struct fixed_kind){
         .spread = spread,
         .super_bytes = fixed_super_bytes(type),
-        .offset = log_offset < 0 ? 0 : 1 << log_offset,
+        .log_offset = fixed_log_offset(type),
+        .narrow = fixed_is_narrow(type),
         .halves = fixed_has_halves(type),
         .minima = fixed_has_minima(type),
     };
@@ -151,7 +179,7 @@ VEC_INLINE void fixed_rest(size_t super_bytes, const uint8_t *p, size_t n_elemen
 
 /* A chunk of all rows: a lane is a row. */
 struct panel {
-    __m256i words[FIXED_LANES][2 * GROUP_STEPS][PANEL_VECTORS];
+    __m256i steps[FIXED_LANES][MOST_STEPS][PANEL_VECTORS];
     __m256 scale[FIXED_LANES][2][PANEL_VECTORS]; /* of the halves of a block, or of all of it */
     __m256 minimum[FIXED_LANES][2][PANEL_VECTORS];
 };
@@ -183,23 +211,36 @@ VEC_INLINE int place_of_lane(int lane)
     return lane / 4 % 2;
 }
 
-static void turn_words(const struct spread_row rows[8], int offset, int vector, struct panel *to)
+/* Four steps of a half of a block, or eight of words, from which the offset is taken off. */
+VEC_INLINE void turn_half(const struct fixed_kind *kind, const __m256i four[4], int half,
+                          int vector, __m256i to[MOST_STEPS][PANEL_VECTORS])
 {
-    const __m256i less = _mm256_set1_epi16((short)offset);
+    const int offset = kind->log_offset < 0 ? 0 : 1 << kind->log_offset;
+    VEC_UNROLL
+    for (int k = 0; k < 4; k++) {
+        if (kind->narrow) {
+            to[4 * half + k][vector] = four[k];
+            continue;
+        }
+        __m256i words[2];
+        words_of_bytes(four[k], words);
+        for (int odd = 0; odd < 2; odd++) {
+            to[8 * half + 4 * odd + k][vector] =
+                _mm256_sub_epi16(words[odd], _mm256_set1_epi16((short)offset));
+        }
+    }
+}
+
+static void turn_steps(const struct fixed_kind *kind, const struct spread_row rows[8], int vector,
+                       struct panel *to)
+{
     for (int lane = 0; lane < FIXED_LANES; lane++) {
         VEC_UNROLL
         for (int half = 0; half < 2; half++) {
-            __m256i four[4], words[2];
+            __m256i four[4];
             int vector_number = 2 * pair_of_lane(lane) + half;
             eight_rows(rows, (size_t)(32 * vector_number + 16 * place_of_lane(lane)), four);
-            VEC_UNROLL
-            for (int k = 0; k < 4; k++) {
-                words_of_bytes(four[k], words);
-                for (int odd = 0; odd < 2; odd++) {
-                    to->words[lane][GROUP_STEPS * half + 4 * odd + k][vector] =
-                        _mm256_sub_epi16(words[odd], less);
-                }
-            }
+            turn_half(kind, four, half, vector, to->steps[lane]);
         }
     }
 }
@@ -238,7 +279,7 @@ static void fill_panel(const struct fixed_kind *kind, const struct fixed_call *c
             }
             kind->spread(from, &rows[i]);
         }
-        turn_words(rows, kind->offset, vector, to);
+        turn_steps(kind, rows, vector, to);
         turn_scales(rows, offsetof(struct spread_row, scale), kind->halves, vector, to->scale);
         if (kind->minima) {
             turn_scales(rows, offsetof(struct spread_row, minimum), kind->halves, vector,
@@ -256,54 +297,86 @@ struct panel_block {
     size_t x_stride;
     __m256 (*sums)[FIXED_LANES][PANEL_VECTORS]; /* of the first token */
     int n_blocks;                               /* that the chunk has */
+    int log_offset;                             /* of struct fixed_kind */
 };
 
-/* sum += four steps, or = where they are the first. q: the token's words in pairs, from those of
- * the block on. */
-VEC_INLINE void add_four_steps(const struct panel *panel, int lane,
+/* How it multiplies; constants wherever it is handed on. */
+struct shape {
+    bool narrow, halves, minima;
+    int n_tokens;
+};
+
+typedef __m256i block_sums[BLOCK_TOKENS][PANEL_VECTORS];
+
+/* What unsigned bytes of weights make too much of the lanes, or halves of lanes, of tokens. */
+typedef int32_t block_offsets[BLOCK_TOKENS][2][FIXED_LANES];
+
+/* sum += four steps, or = where they are the first. q: of each token what a step takes, from the
+ * block on. */
+VEC_INLINE void add_four_steps(struct shape s, const struct panel *panel, int lane,
                                const int32_t *const q[BLOCK_TOKENS], int begin, bool first,
-                               int n_tokens, __m256i sum[BLOCK_TOKENS][PANEL_VECTORS])
+                               block_sums sum)
 {
     VEC_UNROLL
     for (int step = begin; step < begin + 4; step++) {
         VEC_UNROLL
-        for (int t = 0; t < n_tokens; t++) {
-            __m256i pair = _mm256_set1_epi32(q[t][8 * (step / 4) + step % 4]);
+        for (int t = 0; t < s.n_tokens; t++) {
+            __m256i x = _mm256_set1_epi32(q[t][8 * (step / 4) + step % 4]);
             VEC_UNROLL
             for (int v = 0; v < PANEL_VECTORS; v++) {
-                __m256i words = panel->words[lane][step][v];
-                sum[t][v] =
-                    first && step == begin ? products(words, pair) : dot(sum[t][v], words, pair);
+                __m256i w = panel->steps[lane][step][v];
+                sum[t][v] = first && step == begin ? products(s.narrow, w, x)
+                                                   : add_products(s.narrow, sum[t][v], w, x);
             }
         }
     }
 }
 
-/* The sums over n_steps from `begin` on. */
-VEC_INLINE void sum_steps(const struct panel *panel, int lane, const int32_t *const q[BLOCK_TOKENS],
-                          int begin, int n_steps, int n_tokens,
-                          __m256i sum[BLOCK_TOKENS][PANEL_VECTORS])
+/* The sums over a block, or over the given half. */
+VEC_INLINE void sum_steps(struct shape s, const struct panel *panel, int lane,
+                          const int32_t *const q[BLOCK_TOKENS], int half, block_sums sum)
 {
-    add_four_steps(panel, lane, q, begin, true, n_tokens, sum);
+    const int n_block = s.narrow ? MOST_STEPS / 2 : MOST_STEPS;
+    const int n_steps = s.halves ? n_block / 2 : n_block;
+    add_four_steps(s, panel, lane, q, half * n_steps, true, sum);
     VEC_UNROLL
     for (int i = 4; i < n_steps; i += 4) {
-        add_four_steps(panel, lane, q, begin + i, false, n_tokens, sum);
+        add_four_steps(s, panel, lane, q, half * n_steps + i, false, sum);
     }
 }
 
 /* The lanes of a token += the sums by the scales of the given half's, or of the block's, row and
  * token. */
-VEC_INLINE void add_scaled(const struct panel_block *b, int lane, int half, int n_tokens,
-                           __m256i sum[BLOCK_TOKENS][PANEL_VECTORS])
+VEC_INLINE void add_scaled(struct shape s, const struct panel_block *b, int lane, int half,
+                           block_offsets offsets, block_sums sum)
 {
     VEC_UNROLL
-    for (int t = 0; t < n_tokens; t++) {
+    for (int t = 0; t < s.n_tokens; t++) {
         __m256 scale = vec_set1(b->x[(size_t)t * b->x_stride].scale[lane]);
         VEC_UNROLL
         for (int v = 0; v < PANEL_VECTORS; v++) {
             __m256 *y = &b->sums[t][lane][v];
-            *y = vec_fma(_mm256_cvtepi32_ps(sum[t][v]),
-                         vec_mul(b->panel->scale[lane][half][v], scale), *y);
+            __m256i dots = sums_of_products(s.narrow, sum[t][v]);
+            if (s.narrow && !s.minima) {
+                dots = _mm256_sub_epi32(dots, _mm256_set1_epi32(offsets[t][half][lane]));
+            }
+            *y = vec_fma(_mm256_cvtepi32_ps(dots), vec_mul(b->panel->scale[lane][half][v], scale),
+                         *y);
+        }
+    }
+}
+
+/* For narrow weights without minima, which all have an offset. */
+VEC_INLINE void prepare_offsets(struct shape s, const struct panel_block *b, block_offsets to)
+{
+    for (int t = 0; t < s.n_tokens; t++) {
+        for (int half = 0; half < 1 + s.halves; half++) {
+            const int32_t *from = b->x[(size_t)t * b->x_stride].offset[s.halves ? half : 2];
+            for (int i = 0; i < FIXED_LANES; i += 8) {
+                __m256i v = _mm256_load_si256((const void *)(from + i));
+                v = _mm256_srai_epi32(v, FIXED_LOG_OFFSET - b->log_offset);
+                _mm256_store_si256((void *)(to[t][half] + i), v);
+            }
         }
     }
 }
@@ -321,34 +394,38 @@ VEC_INLINE void add_minima(const struct panel_block *b, int lane, int half, int 
     }
 }
 
-VEC_INLINE void multiply(const struct panel_block *shared, bool halves, bool minima, int n_tokens)
+VEC_INLINE void multiply(struct shape s, const struct panel_block *shared)
 {
     /* A copy of our own stays in registers: stores of vectors may be to anything. */
     const struct panel_block own = *shared, *const b = &own;
+    _Alignas(32) block_offsets offsets;
+    if (s.narrow && !s.minima) {
+        prepare_offsets(s, b, offsets);
+    }
     for (int lane = 0; lane < FIXED_LANES; lane++) {
         int block = 2 * (lane / 4) + 8 * (lane / 2 % 2) + lane % 2;
         if (block >= b->n_blocks) {
             continue;
         }
         const int32_t *q[BLOCK_TOKENS];
-        __m256i sum[BLOCK_TOKENS][PANEL_VECTORS];
+        block_sums sum;
         VEC_UNROLL
-        for (int t = 0; t < n_tokens; t++) {
-            q[t] = (const int32_t *)(const void *)b->x[(size_t)t * b->x_stride].q +
-                   32 * pair_of_lane(lane) + 4 * place_of_lane(lane);
+        for (int t = 0; t < s.n_tokens; t++) {
+            q[t] = (const int32_t *)(const void *)b->x[(size_t)t * b->x_stride].words +
+                   (s.narrow ? 16 : 32) * pair_of_lane(lane) + 4 * place_of_lane(lane);
         }
-        sum_steps(b->panel, lane, q, 0, halves ? GROUP_STEPS : 2 * GROUP_STEPS, n_tokens, sum);
-        add_scaled(b, lane, 0, n_tokens, sum);
-        if (halves) {
+        sum_steps(s, b->panel, lane, q, 0, sum);
+        add_scaled(s, b, lane, 0, offsets, sum);
+        if (s.halves) {
             hold_loads();
-            sum_steps(b->panel, lane, q, GROUP_STEPS, GROUP_STEPS, n_tokens, sum);
-            add_scaled(b, lane, 1, n_tokens, sum);
+            sum_steps(s, b->panel, lane, q, 1, sum);
+            add_scaled(s, b, lane, 1, offsets, sum);
         }
-        if (minima) {
-            add_minima(b, lane, 0, halves ? 0 : 2, n_tokens);
+        if (s.minima) {
+            add_minima(b, lane, 0, s.halves ? 0 : 2, s.n_tokens);
         }
-        if (minima && halves) {
-            add_minima(b, lane, 1, 1, n_tokens);
+        if (s.minima && s.halves) {
+            add_minima(b, lane, 1, 1, s.n_tokens);
         }
     }
 }
@@ -356,22 +433,27 @@ VEC_INLINE void multiply(const struct panel_block *shared, bool halves, bool min
 /* Functions of their own: one that had all of them took compilers with sanitizers minutes. */
 typedef void multiply_fn(const struct panel_block *b);
 
-#define MULTIPLY(name, halves, minima, n_tokens)                                                   \
+#define MULTIPLY(name, narrow, halves, minima, n_tokens)                                           \
     static void multiply_##name##_##n_tokens(const struct panel_block *b)                          \
     {                                                                                              \
-        multiply(b, halves, minima, n_tokens);                                                     \
+        multiply((struct shape){narrow, halves, minima, n_tokens}, b);                             \
     }
 #define MULTIPLY_TOKENS(n_tokens)                                                                  \
-    MULTIPLY(plain, false, false, n_tokens)                                                        \
-    MULTIPLY(minima, false, true, n_tokens)                                                        \
-    MULTIPLY(halves, true, false, n_tokens)                                                        \
-    MULTIPLY(both, true, true, n_tokens)
+    MULTIPLY(wide, false, false, false, n_tokens)                                                  \
+    MULTIPLY(wide_minima, false, false, true, n_tokens)                                            \
+    MULTIPLY(wide_halves, false, true, false, n_tokens)                                            \
+    MULTIPLY(narrow, true, false, false, n_tokens)                                                 \
+    MULTIPLY(narrow_minima, true, false, true, n_tokens)                                           \
+    MULTIPLY(narrow_halves, true, true, false, n_tokens)                                           \
+    MULTIPLY(narrow_both, true, true, true, n_tokens)
 #define MULTIPLY_ROW(n_tokens)                                                                     \
     {                                                                                              \
         n_tokens,                                                                                  \
             {                                                                                      \
-                {multiply_plain_##n_tokens, multiply_minima_##n_tokens},                           \
-                {multiply_halves_##n_tokens, multiply_both_##n_tokens},                            \
+                {{multiply_wide_##n_tokens, multiply_wide_minima_##n_tokens},                      \
+                 {multiply_wide_halves_##n_tokens, NULL}},                                         \
+                {{multiply_narrow_##n_tokens, multiply_narrow_minima_##n_tokens},                  \
+                 {multiply_narrow_halves_##n_tokens, multiply_narrow_both_##n_tokens}},            \
             },                                                                                     \
     }
 
@@ -384,7 +466,7 @@ MULTIPLY_TOKENS(1)
 
 static const struct {
     size_t n_tokens;
-    multiply_fn *by_kind[2][2]; /* [has halves][has minima] */
+    multiply_fn *by_kind[2][2][2]; /* [narrow][has halves][has minima] */
 } multiplies[] = {
 #if defined(__AVXVNNI__)
     MULTIPLY_ROW(6),
@@ -402,7 +484,7 @@ static size_t multiply_block(const struct fixed_kind *kind, const struct panel_b
     while (multiplies[i].n_tokens > n_tokens) {
         i++;
     }
-    multiplies[i].by_kind[kind->halves][kind->minima](b);
+    multiplies[i].by_kind[kind->narrow][kind->halves][kind->minima](b);
     return multiplies[i].n_tokens;
 }
 
@@ -439,9 +521,12 @@ static void many_tokens(const struct fixed_kind *kind, const struct fixed_call *
         for (size_t chunk = 0; chunk < c->n_chunks; chunk++) {
             fill_panel(kind, c, r, n_rows, chunk, &panel);
             for (size_t t = 0; t < c->n_tokens;) {
-                struct panel_block b = {&panel, c->x + t * c->n_chunks + chunk, c->n_chunks,
+                struct panel_block b = {&panel,
+                                        c->x + t * c->n_chunks + chunk,
+                                        c->n_chunks,
                                         sums + t,
-                                        (int)(fixed_chunk_elements(c, chunk) / FIXED_BLOCK)};
+                                        (int)(fixed_chunk_elements(c, chunk) / FIXED_BLOCK),
+                                        kind->log_offset};
                 t += multiply_block(kind, &b, c->n_tokens - t);
             }
         }

@@ -52,14 +52,15 @@ VEC_INLINE __m512i largest(const float *x, size_t n_blocks)
 }
 
 /* Sums of the first or second halves of blocks, by lane. */
-VEC_INLINE __m512i sums_of_halves(const struct fixed_chunk *c, int half, int low_bits)
+VEC_INLINE __m512i sums_of_halves(const struct fixed_chunk *c, int half, enum fixed_bits bits)
 {
     __m512i v[4];
     VEC_UNROLL
     for (int i = 0; i < 4; i++) {
         v[i] = dot(_mm512_setzero_si512(), _mm512_set1_epi8(1), c->high[2 * i + half]);
-        v[i] = dot(_mm512_slli_epi32(v[i], (unsigned)low_bits), _mm512_set1_epi8(1),
-                   c->low[2 * i + half]);
+        if (bits == FIXED_16) {
+            v[i] = dot(_mm512_slli_epi32(v[i], 8), _mm512_set1_epi8(1), c->low[2 * i + half]);
+        }
     }
     return sum_fours(v[0], v[1], v[2], v[3]);
 }
@@ -69,8 +70,6 @@ VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, enum fixed_bits bits
                            struct fixed_chunk *to)
 {
     const __m512 limit = vec_set1((float)fixed_max(bits_of));
-    const int low_bits = fixed_low_bits(bits_of);
-    const __m512i half_unit = _mm512_set1_epi32(1 << (low_bits - 1));
     __m512i bits = largest(x, n_blocks);
     __m512 large = _mm512_castsi512_ps(bits);
     __mmask16 finite = _mm512_cmplt_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
@@ -88,13 +87,15 @@ VEC_INLINE void pack_chunk(const float *x, size_t n_blocks, enum fixed_bits bits
             __m512 v = vec_mul(vec_load(x + b * FIXED_BLOCK + half * 16), by);
             __m512i q = _mm512_cvtps_epi32(v);
             size_t vector = 4 * super + 2 * odd + half;
-            __m512i high = _mm512_srai_epi32(add(q, half_unit), (unsigned)low_bits);
-            __m512i low = _mm512_sub_epi32(q, _mm512_slli_epi32(high, (unsigned)low_bits));
+            __m512i high = q;
+            if (bits_of == FIXED_16) { /* low: what is left of the lowest byte, signed */
+                high = _mm512_srai_epi32(add(q, _mm512_set1_epi32(128)), 8);
+                _mm_storeu_si128((void *)(to->low[vector] + 16 * place), _mm512_cvtepi32_epi8(q));
+            }
             _mm_storeu_si128((void *)(to->high[vector] + 16 * place), _mm512_cvtepi32_epi8(high));
-            _mm_storeu_si128((void *)(to->low[vector] + 16 * place), _mm512_cvtepi32_epi8(low));
         }
     }
-    __m512i sums[3] = {sums_of_halves(to, 0, low_bits), sums_of_halves(to, 1, low_bits)};
+    __m512i sums[3] = {sums_of_halves(to, 0, bits_of), sums_of_halves(to, 1, bits_of)};
     sums[2] = add(sums[0], sums[1]);
     VEC_UNROLL
     for (int i = 0; i < 3; i++) {
@@ -125,8 +126,8 @@ VEC_INLINE void pack_tokens(const float *x, size_t x_stride, size_t n_in, size_t
 void kernel_fixed_pack_vnni(const float *x, size_t x_stride, size_t n_in, size_t begin, size_t end,
                             enum fixed_bits bits, void *packed)
 {
-    if (bits == FIXED_12) {
-        pack_tokens(x, x_stride, n_in, begin, end, FIXED_12, packed);
+    if (bits == FIXED_8) {
+        pack_tokens(x, x_stride, n_in, begin, end, FIXED_8, packed);
     } else {
         pack_tokens(x, x_stride, n_in, begin, end, FIXED_16, packed);
     }
