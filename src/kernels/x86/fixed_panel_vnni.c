@@ -34,32 +34,78 @@ size_t fixed_panel_bytes(void)
 
 /* ---- panels ---- */
 
+/* Pairs of vector i of a super at 16 places. A place of a row is a quarter of a vector, so that two
+ * rounds of exchanges are loads. */
+VEC_INLINE void place_pairs(uint32_t type, const uint8_t *const supers[PANEL_ROWS], int i,
+                            __m512i to[4][16])
+{
+    for (size_t place = 0; place < 4; place++) {
+        size_t at = fixed_pair_place(type, (size_t)i, place);
+        __m512i v[4];
+        VEC_UNROLL
+        for (size_t r = 0; r < 4; r++) {
+            const uint8_t *const four[4] = {supers[r] + at, supers[r + 4] + at, supers[r + 8] + at,
+                                            supers[r + 12] + at};
+            v[r] = pieces_of(four);
+        }
+        __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+        __m512i c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+        const __m512i turned[4] = {_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c),
+                                   _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)};
+        for (int high = 0; high < 2; high++) {
+            VEC_UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                to[fixed_pair_vector(type, i, high)][4 * place + j] =
+                    fixed_pair_bytes(type, turned[j], high);
+            }
+        }
+    }
+}
+
+/* Vectors of weights of a super. */
+VEC_INLINE void place_vectors(uint32_t type, const uint8_t *const supers[PANEL_ROWS],
+                              __m512i to[4][16])
+{
+    for (size_t r = 0; r < PANEL_ROWS; r++) {
+        VEC_UNROLL
+        for (int i = 0; i < 4; i++) {
+            to[i][r] = fixed_vector(type, supers[r], i & 2, i & 1);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        transpose_16(to[i]);
+    }
+}
+
 /* Rows row .. row + n_rows, at most 16; behind the last it is taken again, and the results
  * dropped. */
 VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, size_t n_rows,
                      size_t chunk, int n_supers, struct panel_chunk *to)
 {
-    __m512i bytes_of[FIXED_VECTORS][16], scale[2][16], minimum[2][16];
-    for (size_t r = 0; r < 16; r++) {
-        uint8_t spare[FIXED_MAX_CHUNK_BYTES];
-        size_t at = row + (r < n_rows ? r : n_rows - 1);
-        const uint8_t *p = fixed_row_chunk(type, w, at, chunk, spare);
-        struct fixed_weights one;
-        fixed_unpack(type, p, n_supers, &one);
-        VEC_UNROLL
-        for (int i = 0; i < 4 * n_supers; i++) {
-            bytes_of[i][r] = one.bytes[i];
-        }
+    uint8_t spare[PANEL_ROWS][FIXED_MAX_CHUNK_BYTES];
+    const uint8_t *rows[PANEL_ROWS];
+    __m512i scale[2][16], minimum[2][16];
+    for (size_t r = 0; r < PANEL_ROWS; r++) {
+        rows[r] = fixed_row_chunk(type, w, row + (r < n_rows ? r : n_rows - 1), chunk, spare[r]);
+        struct fixed_scales scales;
+        fixed_load_scales(type, rows[r], &scales);
         for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
-            scale[i][r] = _mm512_castps_si512(one.scales.scale[i]);
+            scale[i][r] = _mm512_castps_si512(scales.scale[i]);
             if (fixed_has_minima(type)) {
-                minimum[i][r] = _mm512_castps_si512(one.scales.minimum[i]);
+                minimum[i][r] = _mm512_castps_si512(scales.minimum[i]);
             }
         }
     }
-    for (int i = 0; i < 4 * n_supers; i++) {
-        transpose_16(bytes_of[i]);
-        memcpy(to->bytes[i], bytes_of[i], sizeof bytes_of[i]);
+    for (int super = 0; super < n_supers; super++) {
+        if (fixed_has_pairs(type)) {
+            place_pairs(type, rows, 0, to->bytes + 4 * super);
+            place_pairs(type, rows, 1, to->bytes + 4 * super);
+        } else {
+            place_vectors(type, rows, to->bytes + 4 * super);
+        }
+        for (size_t r = 0; r < PANEL_ROWS; r++) {
+            rows[r] += fixed_super_bytes(type);
+        }
     }
     for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
         transpose_16(scale[i]);
@@ -91,7 +137,8 @@ struct shape {
 struct meeting {
     const struct panel_chunk *w;
     const struct fixed_chunk *x;
-    const int32_t (*offsets)[2][FIXED_LANES]; /* of tokens, by part as in struct fixed_chunk */
+    /* Of tokens, by part as in struct fixed_chunk: what is too much, negative. */
+    const int32_t (*offsets)[2][FIXED_LANES];
 };
 
 /* One block of a chunk: `first` is its first vector, of which it has the lanes 4 place to 4 place +
@@ -121,19 +168,26 @@ VEC_INLINE void add_products(struct shape s, const struct meeting *m, const stru
     }
 }
 
-/* The sums of one half of a block, or of both. */
-VEC_INLINE void products(struct shape s, const struct meeting *m, const struct block *b,
-                         int half_begin, int half_end, __m512i sums[PAIR][TOKENS])
+/* The sums of all of a block, or of half `part`. Narrow ones begin with the offset, which then
+ * costs a load and no addition. */
+VEC_INLINE void products(struct shape s, const struct meeting *m, const struct block *b, int part,
+                         __m512i sums[PAIR][TOKENS])
 {
+    const bool narrow = fixed_is_narrow(s.type), has_offset = fixed_log_offset(s.type) >= 0;
+    const int half_end = fixed_has_halves(s.type) ? part + 1 : 2;
     VEC_UNROLL
     for (int t = 0; t < s.n_tokens; t++) {
+        __m512i first = _mm512_setzero_si512();
+        if (narrow && has_offset) {
+            first = _mm512_set1_epi32(m->offsets[t][part][b->lane]);
+        }
         VEC_UNROLL
         for (int p = 0; p < s.n_panels; p++) {
-            sums[p][t] = _mm512_setzero_si512();
+            sums[p][t] = first;
         }
     }
-    add_products(s, m, b, false, half_begin, half_end, sums);
-    if (fixed_is_narrow(s.type)) {
+    add_products(s, m, b, false, part, half_end, sums);
+    if (narrow) {
         return;
     }
     VEC_UNROLL
@@ -143,7 +197,14 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, const struct b
             sums[p][t] = _mm512_slli_epi32(sums[p][t], 8);
         }
     }
-    add_products(s, m, b, true, half_begin, half_end, sums);
+    add_products(s, m, b, true, part, half_end, sums);
+    for (int t = 0; has_offset && t < s.n_tokens; t++) {
+        __m512i offset = _mm512_set1_epi32(m->offsets[t][part][b->lane]);
+        VEC_UNROLL
+        for (int p = 0; p < s.n_panels; p++) {
+            sums[p][t] = _mm512_add_epi32(sums[p][t], offset);
+        }
+    }
 }
 
 /* Adds a block to the sums of its lane. */
@@ -153,17 +214,13 @@ VEC_INLINE void block_by_tokens(struct shape s, const struct meeting *m, const s
     const size_t n_parts = fixed_has_halves(s.type) ? 2 : 1;
     for (size_t i = 0; i < n_parts; i++) {
         __m512i dots[PAIR][TOKENS];
-        products(s, m, b, (int)i, n_parts == 2 ? (int)i + 1 : 2, dots);
+        products(s, m, b, (int)i, dots);
         VEC_UNROLL
         for (int t = 0; t < s.n_tokens; t++) {
-            __m512i offset = _mm512_setzero_si512();
-            if (fixed_log_offset(s.type) >= 0) {
-                offset = _mm512_set1_epi32(m->offsets[t][i][b->lane]);
-            }
             __m512 scale = vec_set1(m->x[t].scale[b->lane]);
             VEC_UNROLL
             for (int p = 0; p < s.n_panels; p++) {
-                __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(dots[p][t], offset));
+                __m512 dot = _mm512_cvtepi32_ps(dots[p][t]);
                 sums[p][t] = vec_fma(dot, vec_mul(m->w[p].scale[i][b->lane], scale), sums[p][t]);
             }
         }
@@ -188,7 +245,7 @@ VEC_INLINE void prepare_offsets(struct shape s, const struct fixed_chunk *x,
         for (int i = 0; i < (fixed_has_halves(s.type) ? 2 : 1); i++) {
             const int32_t *from = x[t].offset[fixed_has_halves(s.type) ? i : 2];
             __m512i v = _mm512_srai_epi32(_mm512_load_si512(from), (unsigned)shift);
-            _mm512_store_si512(to[t][i], v);
+            _mm512_store_si512(to[t][i], _mm512_sub_epi32(_mm512_setzero_si512(), v));
         }
     }
 }
@@ -236,7 +293,9 @@ struct group {
     size_t width, n_in, n_rows;
     const struct fixed_chunk *packed;
     size_t token, token_end;
-    bool fetch; /* the next tokens, whose turn comes when all panels have met these */
+    bool fetch;           /* the next tokens, whose turn comes when all panels have met these */
+    const uint8_t *ahead; /* weights of the next filling, a share of which is fetched meanwhile */
+    size_t n_ahead;       /* in bytes */
     float *y;
     size_t y_stride;
 };
@@ -247,7 +306,9 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
 {
     __m512 sums[FIXED_LANES][PAIR][TOKENS];
     _Alignas(64) int32_t offsets[TOKENS][2][FIXED_LANES];
-    const size_t n_chunks = fixed_chunks(g->n_in);
+    const size_t n_chunks = fixed_chunks(g->n_in), n_blocks = n_chunks * FIXED_LANES;
+    const uint8_t *ahead = g->ahead, *ahead_end = ahead + g->n_ahead;
+    const size_t n_lines = (g->n_ahead / 64 + n_blocks) / n_blocks; /* for each block, not fewer */
     memset(sums, 0, sizeof sums);
     for (size_t chunk = 0; chunk < n_chunks; chunk++) {
         const struct meeting m = {g->w + chunk * g->width,
@@ -264,6 +325,9 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
                 if (s.n_tokens == TOKENS && g->fetch) {
                     fetch_next(fixed_is_narrow(s.type), m.x, n_chunks, 4 * pair + place,
                                4 * n_pairs);
+                }
+                for (size_t i = 0; i < n_lines && ahead < ahead_end; i++, ahead += 64) {
+                    _mm_prefetch((const char *)ahead, _MM_HINT_T1);
                 }
                 block_by_tokens(s, &m, &b, sums[b.lane]);
             }
@@ -285,6 +349,7 @@ VEC_INLINE void panels_by_group(uint32_t type, const struct group *g)
         one.w += r / PANEL_ROWS;
         one.y += r;
         one.n_rows = smaller(g->n_rows - r, PANEL_ROWS);
+        one.n_ahead = r == 0 ? g->n_ahead : 0;
         size_t t = g->token;
         if (g->token_end - t == TOKENS) {
             panels_by_tokens((struct shape){type, 1, TOKENS}, &one, t);
@@ -329,6 +394,11 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
     for (size_t row = row_begin, end; row < row_end; row = end) {
         end = smaller(row + n_panels * PANEL_ROWS, row_end);
         fill_panels(type, w, row, end, width, scratch);
+        const size_t n_calls = (end - row + width * PANEL_ROWS - 1) / (width * PANEL_ROWS) *
+                               ((token_end - 1) / TOKENS - token_begin / TOKENS + 1);
+        g.ahead = (const uint8_t *)w->data + end * w->row_bytes;
+        g.n_ahead = (smaller(end + n_panels * PANEL_ROWS, row_end) - end) * w->row_bytes;
+        g.n_ahead = (g.n_ahead + n_calls - 1) / n_calls;
         for (g.token = token_begin; g.token < token_end; g.token = g.token_end) {
             g.token_end = smaller(g.token / TOKENS * TOKENS + TOKENS, token_end);
             for (size_t r = row; r < end; r += g.n_rows) {
@@ -337,6 +407,7 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
                 g.fetch = r == row && g.token_end < token_end;
                 g.y = y + (g.token - token_begin) * y_stride + r;
                 panels_by_group(type, &g);
+                g.ahead += g.n_ahead;
             }
         }
     }

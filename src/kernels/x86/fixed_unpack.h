@@ -21,13 +21,20 @@ struct fixed_scales {
 
 /* ---- bytes ---- */
 
+/* 16 bytes at each. */
+VEC_INLINE __m512i pieces_of(const uint8_t *const p[4])
+{
+    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p[0]));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const void *)p[1]));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const void *)p[2]));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)p[3]));
+}
+
 /* 16 bytes each at p, p + stride, ... */
 VEC_INLINE __m512i four_pieces(const uint8_t *p, size_t stride)
 {
-    __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, _mm_loadu_si128((const void *)(p + stride)));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, _mm_loadu_si128((const void *)(p + 2 * stride)));
-    return _mm512_mask_broadcast_i32x4(v, 0xf000, _mm_loadu_si128((const void *)(p + 3 * stride)));
+    const uint8_t *const four[4] = {p, p + stride, p + 2 * stride, p + 3 * stride};
+    return pieces_of(four);
 }
 
 /* 16 bytes at p, twice, and 16 at p + stride, twice. */
@@ -77,6 +84,52 @@ VEC_INLINE __m512i nibble_bytes(uint32_t type, __m512i q)
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), q);
 }
 
+/* ---- bytes that are two weights and nothing else: what has them is turned before it is split ----
+ */
+
+VEC_INLINE bool fixed_has_pairs(uint32_t type)
+{
+    return type == TENSOR_Q4_K || type == TENSOR_IQ4_XS || type == TENSOR_Q4_0 ||
+           type == TENSOR_Q4_1 || type == TENSOR_IQ4_NL || type == TENSOR_MXFP4;
+}
+
+/* Where in a super the 16 of place `place` of vector i stand. */
+VEC_INLINE size_t fixed_pair_place(uint32_t type, size_t i, size_t place)
+{
+    switch (type) {
+    case TENSOR_Q4_K:
+        return 16 + 32 * place + 16 * i;
+    case TENSOR_IQ4_XS:
+        return 8 + 32 * place + 16 * i;
+    default: /* a block's last 16 bytes */
+        return (2 * place + i + 1) * block_bytes(type) - 16;
+    }
+}
+
+/* Those of a super in two vectors: i is `odd`, and low and high nibbles are first and second halves
+ * of blocks; with Q4_K the other way round. */
+VEC_INLINE __m512i fixed_pairs(uint32_t type, const uint8_t *p, int i)
+{
+    return fixed_is_super(type)
+               ? every_other_piece(p + fixed_pair_place(type, 0, 0), i)
+               : four_pieces(p + fixed_pair_place(type, (size_t)i, 0), 2 * block_bytes(type));
+}
+
+VEC_INLINE __m512i fixed_pair_bytes(uint32_t type, __m512i pairs, bool high)
+{
+    __m512i q = nibbles(pairs, high);
+    bool has_levels = type == TENSOR_IQ4_XS || type == TENSOR_IQ4_NL || type == TENSOR_MXFP4;
+    return has_levels ? nibble_bytes(type, q) : q;
+}
+
+/* Which vector of a super (2 * odd + second) they are. */
+VEC_INLINE int fixed_pair_vector(uint32_t type, int i, int high)
+{
+    return type == TENSOR_Q4_K ? 2 * high + i : 2 * i + high;
+}
+
+/* ---- other bytes ---- */
+
 /* A fifth bit for the given halves of four blocks, two apart. */
 VEC_INLINE __mmask64 fifth_bits(const uint8_t *p, size_t stride, bool second)
 {
@@ -100,18 +153,11 @@ VEC_INLINE __m512i fixed_block_bytes(uint32_t type, const uint8_t *p, bool odd, 
         __m512i q = four_pieces(p + 2 + (second ? 16 : 0), 2 * n_bytes);
         return _mm512_xor_si512(q, _mm512_set1_epi8((char)128));
     }
-    case TENSOR_Q5_0:
-    case TENSOR_Q5_1: {
+    default: { /* Q5_0, Q5_1 */
         p += type == TENSOR_Q5_0 ? 2 : 4;
         __m512i q = nibbles(four_pieces(p + 4, 2 * n_bytes), second);
         return _mm512_mask_add_epi8(q, fifth_bits(p, 2 * n_bytes, second), q, _mm512_set1_epi8(16));
     }
-    case TENSOR_IQ4_NL:
-        return nibble_bytes(type, nibbles(four_pieces(p + 2, 2 * n_bytes), second));
-    case TENSOR_MXFP4:
-        return nibble_bytes(type, nibbles(four_pieces(p + 1, 2 * n_bytes), second));
-    default:
-        return nibbles(four_pieces(p + (type == TENSOR_Q4_0 ? 2 : 4), 2 * n_bytes), second);
     }
 }
 
@@ -121,15 +167,11 @@ VEC_INLINE __m512i fixed_super_vector(uint32_t type, const uint8_t *p, bool odd,
     size_t piece = second ? 16 : 0;
     const int o = odd;
     switch (type) {
-    case TENSOR_Q4_K:
-        return nibbles(every_other_piece(p + 16, second), odd);
     case TENSOR_Q5_K: {
         __m512i q = nibbles(every_other_piece(p + 48, second), odd);
         __m512i fifth = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(p + 16 + piece)));
         return turned_bits(fifth, 4 - o, 2 - o, 32 - o, 30 - o, 16, q);
     }
-    case TENSOR_IQ4_XS:
-        return nibble_bytes(type, nibbles(every_other_piece(p + 8, odd), second));
     case TENSOR_Q6_K: {
         __m512i low = two_pieces(p + piece + 32 * o, 64), high = two_pieces(p + 128 + piece, 32);
         low = _mm512_srlv_epi32(low,
@@ -154,6 +196,11 @@ VEC_INLINE __m512i fixed_super_vector(uint32_t type, const uint8_t *p, bool odd,
 
 VEC_INLINE __m512i fixed_vector(uint32_t type, const uint8_t *super, bool odd, bool second)
 {
+    if (fixed_has_pairs(type)) {
+        bool swapped = type == TENSOR_Q4_K;
+        __m512i pairs = fixed_pairs(type, super, swapped ? second : odd);
+        return fixed_pair_bytes(type, pairs, swapped ? odd : second);
+    }
     return fixed_is_super(type) ? fixed_super_vector(type, super, odd, second)
                                 : fixed_block_bytes(type, super, odd, second);
 }
