@@ -594,7 +594,7 @@ class Outputs(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("another run", done.stderr)
         now = self.journal.read_text()
-        self.journal.write_text(now.replace('{"lllm_batch":5,', '{"lllm_batch":2,', 1))
+        self.journal.write_text(now.replace('{"lllm_batch":6,', '{"lllm_batch":2,', 1))
         done = batch("--input", self.input, "--output", self.output, *how)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another version of lllm; finish them with that one, or --force",

@@ -152,7 +152,7 @@ void check_fixed(const struct kernels *k, struct rng *r)
         check_shape(k, r, f->type, &s);
         /* Long rows: more than two panels, or any panel, have room for. */
         bool long_too = f->type == TENSOR_Q4_0 || f->type == TENSOR_Q6_K;
-        if (long_too) { /* several fillings */
+        if (long_too || f->type == TENSOR_Q4_K) { /* several fillings */
             struct shape rows = {17 * FIXED_CHUNK, 70, 11, 0, 0, 0};
             check_shape(k, r, f->type, &rows);
         }
@@ -160,6 +160,17 @@ void check_fixed(const struct kernels *k, struct rng *r)
             struct shape rows = {n, 3, 6, 0, 0, 0};
             check_shape(k, r, f->type, &rows);
         }
+    }
+}
+
+/* The largest nibbles in the first row, where they stand together: sums of 16 bits just hold them.
+ */
+static void fill_largest(uint32_t type, size_t n_in, uint8_t *row)
+{
+    const struct quant_format *f = quant_format_by_type(type);
+    size_t n_bytes = f->block_elements / 2;
+    for (size_t i = 0; i < n_in / f->block_elements; i++) {
+        memset(row + (i + 1) * f->block_bytes - n_bytes, 0xff, n_bytes);
     }
 }
 
@@ -171,7 +182,8 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
     if (!k->fixed) {
         return;
     }
-    static const uint32_t types[] = {TENSOR_Q8_0, TENSOR_Q4_K, TENSOR_Q2_K, TENSOR_Q6_K};
+    static const uint32_t types[] = {TENSOR_Q8_0, TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q4_K,
+                                     TENSOR_Q3_K, TENSOR_Q2_K, TENSOR_Q6_K};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         struct kernel_weights w;
         struct guard weights = guard_weights(r, &w, types[i], N_IN, N_ROWS, 0);
@@ -179,6 +191,12 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         float *x = gx.data, y[N_TOKENS * N_ROWS], ref[N_TOKENS * N_ROWS];
         void *packed = aligned(fixed_packed_bytes(N_TOKENS, N_IN));
         void *scratch = aligned(fixed_scratch_bytes());
+        if (types[i] == TENSOR_Q4_0 || types[i] == TENSOR_Q4_1 || types[i] == TENSOR_Q4_K) {
+            fill_largest(types[i], N_IN, weights.data);
+        }
+        for (size_t j = 0; j < N_IN; j++) {
+            x[5 * N_IN + j] = j < N_IN / 2 ? 1 : -1;
+        }
         x[0 * N_IN + 700] = NAN;
         x[1 * N_IN + 1023] = -INFINITY;
         for (size_t j = 0; j < N_IN; j++) {

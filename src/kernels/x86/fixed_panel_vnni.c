@@ -293,9 +293,9 @@ struct group {
     size_t width, n_in, n_rows;
     const struct fixed_chunk *packed;
     size_t token, token_end;
-    bool fetch;           /* the next tokens, whose turn comes when all panels have met these */
-    const uint8_t *ahead; /* weights of the next filling, a share of which is fetched meanwhile */
-    size_t n_ahead;       /* in bytes */
+    bool fetch;      /* the next tokens, whose turn comes when all panels have met these */
+    uintptr_t ahead; /* weights of the next filling, a share of which is fetched meanwhile */
+    size_t n_ahead;  /* in bytes; the last share may go beyond them */
     float *y;
     size_t y_stride;
 };
@@ -307,7 +307,7 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
     __m512 sums[FIXED_LANES][PAIR][TOKENS];
     _Alignas(64) int32_t offsets[TOKENS][2][FIXED_LANES];
     const size_t n_chunks = fixed_chunks(g->n_in), n_blocks = n_chunks * FIXED_LANES;
-    const uint8_t *ahead = g->ahead, *ahead_end = ahead + g->n_ahead;
+    uintptr_t ahead = g->ahead, ahead_end = ahead + g->n_ahead;
     const size_t n_lines = (g->n_ahead / 64 + n_blocks) / n_blocks; /* for each block, not fewer */
     memset(sums, 0, sizeof sums);
     for (size_t chunk = 0; chunk < n_chunks; chunk++) {
@@ -344,22 +344,23 @@ VEC_INLINE void panels_by_group(uint32_t type, const struct group *g)
         panels_by_tokens((struct shape){type, PAIR, TOKENS}, g, g->token);
         return;
     }
+    struct group one = *g;
     for (size_t r = 0; r < g->n_rows; r += PANEL_ROWS) {
-        struct group one = *g;
-        one.w += r / PANEL_ROWS;
-        one.y += r;
+        one.w = g->w + r / PANEL_ROWS;
+        one.y = g->y + r;
         one.n_rows = smaller(g->n_rows - r, PANEL_ROWS);
-        one.n_ahead = r == 0 ? g->n_ahead : 0;
-        size_t t = g->token;
-        if (g->token_end - t == TOKENS) {
-            panels_by_tokens((struct shape){type, 1, TOKENS}, &one, t);
-            continue;
-        }
-        for (; g->token_end - t >= 3; t += 3) {
-            panels_by_tokens((struct shape){type, 1, 3}, &one, t);
-        }
-        for (; t < g->token_end; t++) {
-            panels_by_tokens((struct shape){type, 1, 1}, &one, t);
+        for (size_t t = g->token, n; t < g->token_end; t += n) {
+            n = g->token_end - t;
+            if (n == TOKENS) {
+                panels_by_tokens((struct shape){type, 1, TOKENS}, &one, t);
+            } else if (n >= 3) {
+                n = 3;
+                panels_by_tokens((struct shape){type, 1, 3}, &one, t);
+            } else {
+                n = 1;
+                panels_by_tokens((struct shape){type, 1, 1}, &one, t);
+            }
+            one.n_ahead = 0; /* it is fetched */
         }
     }
 }
@@ -396,7 +397,7 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
         fill_panels(type, w, row, end, width, scratch);
         const size_t n_calls = (end - row + width * PANEL_ROWS - 1) / (width * PANEL_ROWS) *
                                ((token_end - 1) / TOKENS - token_begin / TOKENS + 1);
-        g.ahead = (const uint8_t *)w->data + end * w->row_bytes;
+        g.ahead = (uintptr_t)w->data + end * w->row_bytes;
         g.n_ahead = (smaller(end + n_panels * PANEL_ROWS, row_end) - end) * w->row_bytes;
         g.n_ahead = (g.n_ahead + n_calls - 1) / n_calls;
         for (g.token = token_begin; g.token < token_end; g.token = g.token_end) {

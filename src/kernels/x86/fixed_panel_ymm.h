@@ -345,23 +345,36 @@ VEC_INLINE void sum_steps(struct shape s, const struct panel *panel, int lane,
     }
 }
 
+/* y += the minima of rows, of the block or of both halves, by the token's sums. */
+VEC_INLINE __m256 add_minima(struct shape s, const struct panel_block *b, int lane, int t, int v,
+                             __m256 y)
+{
+    const struct fixed_words *x = &b->x[(size_t)t * b->x_stride];
+    if (!s.halves) {
+        return vec_fma(b->panel->minimum[lane][0][v], vec_set1(x->sum[2][lane]), y);
+    }
+    y = vec_fma(b->panel->minimum[lane][0][v], vec_set1(x->sum[0][lane]), y);
+    return vec_fma(b->panel->minimum[lane][1][v], vec_set1(x->sum[1][lane]), y);
+}
+
 /* The lanes of a token += the sums by the scales of the given half's, or of the block's, row and
- * token. */
+ * token; behind the last half the minima. */
 VEC_INLINE void add_scaled(struct shape s, const struct panel_block *b, int lane, int half,
                            block_offsets offsets, block_sums sum)
 {
+    const bool last = half == (s.halves ? 1 : 0);
     VEC_UNROLL
     for (int t = 0; t < s.n_tokens; t++) {
         __m256 scale = vec_set1(b->x[(size_t)t * b->x_stride].scale[lane]);
         VEC_UNROLL
         for (int v = 0; v < PANEL_VECTORS; v++) {
-            __m256 *y = &b->sums[t][lane][v];
             __m256i dots = sums_of_products(s.narrow, sum[t][v]);
             if (s.narrow && !s.minima) {
                 dots = _mm256_sub_epi32(dots, _mm256_set1_epi32(offsets[t][half][lane]));
             }
-            *y = vec_fma(_mm256_cvtepi32_ps(dots), vec_mul(b->panel->scale[lane][half][v], scale),
-                         *y);
+            __m256 by = vec_mul(b->panel->scale[lane][half][v], scale);
+            __m256 y = vec_fma(_mm256_cvtepi32_ps(dots), by, b->sums[t][lane][v]);
+            b->sums[t][lane][v] = s.minima && last ? add_minima(s, b, lane, t, v, y) : y;
         }
     }
 }
@@ -377,19 +390,6 @@ VEC_INLINE void prepare_offsets(struct shape s, const struct panel_block *b, blo
                 v = _mm256_srai_epi32(v, FIXED_LOG_OFFSET - b->log_offset);
                 _mm256_store_si256((void *)(to[t][half] + i), v);
             }
-        }
-    }
-}
-
-VEC_INLINE void add_minima(const struct panel_block *b, int lane, int half, int part, int n_tokens)
-{
-    VEC_UNROLL
-    for (int t = 0; t < n_tokens; t++) {
-        __m256 sum = vec_set1(b->x[(size_t)t * b->x_stride].sum[part][lane]);
-        VEC_UNROLL
-        for (int v = 0; v < PANEL_VECTORS; v++) {
-            __m256 *y = &b->sums[t][lane][v];
-            *y = vec_fma(b->panel->minimum[lane][half][v], sum, *y);
         }
     }
 }
@@ -420,12 +420,6 @@ VEC_INLINE void multiply(struct shape s, const struct panel_block *shared)
             hold_loads();
             sum_steps(s, b->panel, lane, q, 1, sum);
             add_scaled(s, b, lane, 1, offsets, sum);
-        }
-        if (s.minima) {
-            add_minima(b, lane, 0, s.halves ? 0 : 2, s.n_tokens);
-        }
-        if (s.minima && s.halves) {
-            add_minima(b, lane, 1, 1, s.n_tokens);
         }
     }
 }
