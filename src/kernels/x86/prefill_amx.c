@@ -7,11 +7,10 @@
  * A thread unpacks a panel of rows (panel_rows) by at most PANEL_DEPTH weights into its
  * second-level cache and multiplies it with all tokens, 32 rows by 32 tokens at a time, in which
  * each loaded tile is used twice. The packed tokens pass by once for each panel, from the
- * third-level cache; waiting for them keeps the buffers busy that loads from the second-level cache
- * need. So panels are tall, but leave room in a cache that two hardware threads may share. Where a
- * row is longer than the panel, sums wait in memory and go on as they were, so that one output is
- * always the tile unit's chain over the whole row. At most 32 tokens take a way of their own with
- * the same bits (multiply_few).
+ * third-level cache: the fewer and taller the panels, the less often. Where a row is longer than
+ * the panel, sums wait in memory and go on as they were, so that one output is always the tile
+ * unit's chain over the whole row. At most 32 tokens take a way of their own with the same bits
+ * (multiply_few).
  *
  * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
  * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
@@ -22,14 +21,16 @@
 #include "kernels/kernels.h"
 #include "kernels/prefill.h"
 #include "kernels/rungs.h"
-#include "kernels/x86/tiles.h"
+#include "kernels/x86/prefill_block.h"
 #include "kernels/x86/unpack_bf16.h"
 
 enum {
-    PANEL_ROWS = 192,   /* a multiple of BLOCK; more where they are short, */
+    PANEL_ROWS = 256,   /* a multiple of BLOCK; more where they are short, */
     MOST_ROWS = 512,    /* but not beyond these */
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
+    LATE = 2, /* blocks of tokens, while which the next weights are fetched: they would not
+                 stay while all tokens pass */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
     /* Filled at a time, for all rows of a block: so few pages that stores keep their translations
      * (16 on Golden Cove), and lines that fit the first-level cache. */
@@ -165,27 +166,6 @@ struct source {
     bool in_two;
 };
 
-/* The weights of the panel that comes next, fetched into the second-level cache line by line while
- * the units are busy: otherwise unpacking would wait for memory and the units for it. */
-struct ahead {
-    const char *row;
-    size_t row_bytes, piece_bytes; /* of each row */
-    size_t at, n_rows;             /* in this row; rows from it on */
-};
-
-VEC_INLINE void fetch_ahead(struct ahead *f, size_t n_lines)
-{
-    for (size_t i = 0; i < n_lines && f->n_rows; i++) {
-        _mm_prefetch(f->row + f->at, _MM_HINT_T1);
-        f->at += 64;
-        if (f->at >= f->piece_bytes) {
-            f->at = 0;
-            f->row += f->row_bytes;
-            f->n_rows--;
-        }
-    }
-}
-
 /* Elements [i, i + n) of n_rows rows, and zeros for n_zeros more; at most BLOCK together. */
 VEC_INLINE void unpack_rows(const struct source *s, const uint8_t *rows, size_t n_rows,
                             size_t n_zeros, size_t i, size_t n, char *to)
@@ -205,16 +185,31 @@ VEC_INLINE void unpack_rows(const struct source *s, const uint8_t *rows, size_t 
     }
 }
 
+/* Asks for what unpack_rows reads a block of rows later. */
+VEC_INLINE void fetch_rows(const struct source *s, const uint8_t *rows, size_t n_rows, size_t i,
+                           size_t n)
+{
+    const struct quant_format *f = s->format;
+    const char *from = (const char *)rows + i / f->block_elements * f->block_bytes;
+    size_t n_bytes = (n + f->block_elements - 1) / f->block_elements * f->block_bytes;
+    for (size_t r = 0; r < n_rows; r++, from += s->w->row_bytes) {
+        for (size_t at = 0; at < n_bytes; at += 64) {
+            _mm_prefetch(from + at, _MM_HINT_T1);
+        }
+    }
+}
+
 /* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
- * fill up the last block are zeros. */
+ * fill up the last block are zeros. What is read is fetched a block before. */
 static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
                        char *panel)
 {
     const uint8_t *from = (const uint8_t *)s->w->data + row * s->w->row_bytes;
     for (size_t r = 0; r < n_rows; r += BLOCK, from += BLOCK * s->w->row_bytes) {
-        size_t n_here = smaller(n_rows - r, BLOCK);
+        size_t n_here = smaller(n_rows - r, BLOCK), n_next = smaller(n_rows - r - n_here, BLOCK);
         for (size_t k = 0; k < n; k += FILL_DEPTH) {
             size_t now = smaller(n - k, FILL_DEPTH);
+            fetch_rows(s, from + BLOCK * s->w->row_bytes, n_next, i + k, now);
             unpack_rows(s, from, n_here, BLOCK - n_here, i + k, now, panel);
             panel += steps_of(now) * step_bytes(s->in_two);
         }
@@ -272,28 +267,6 @@ void prefill_pack_amx(const float *x, size_t x_stride, size_t n_tokens, size_t n
 
 /* ---- multiplying ---- */
 
-/* Sums of 32 rows and 32 tokens to the outputs of tokens [begin, end) of them; y: of the first. */
-static void put_outputs(const float *sums, size_t n_rows, size_t begin, size_t end, float *y,
-                        size_t y_stride)
-{
-    for (size_t r = 0; r < n_rows; r += TILE_LANES) {
-        size_t n = smaller(n_rows - r, TILE_LANES);
-        __mmask16 there = (__mmask16)((1u << n) - 1);
-        for (size_t half = begin / TILE_LANES * TILE_LANES; half < end; half += TILE_LANES) {
-            __m512i x[TILE_LANES];
-            for (size_t i = 0; i < TILE_LANES; i++) {
-                x[i] = _mm512_load_si512(sums + (r + i) * BLOCK + half);
-            }
-            transpose_16(x);
-            for (size_t i = 0; i < TILE_LANES; i++) {
-                if (half + i >= begin && half + i < end) {
-                    _mm512_mask_storeu_epi32(y + (half + i - begin) * y_stride + r, there, x[i]);
-                }
-            }
-        }
-    }
-}
-
 /* Where tokens come from and outputs go. */
 struct target {
     const char *packed;
@@ -303,14 +276,15 @@ struct target {
     size_t y_stride;
 };
 
-/* Behind the panel of n_rows rows from `row` and of element i on. */
+/* Split weights behind the panel of n_rows rows from `row` and of element i on: so many bytes are
+ * not fetched in the time of a block (fill_panel). The others are. */
 static struct ahead next_panel(const struct source *s, size_t row, size_t n_rows, size_t row_end,
                                size_t i)
 {
     const struct quant_format *f = s->format;
     size_t depth = panel_depth(s->in_two), next = i + depth < s->w->n_in ? i + depth : 0;
     row += next ? 0 : n_rows;
-    if (row >= row_end) {
+    if (row >= row_end || !s->in_two) {
         return (struct ahead){0};
     }
     size_t n = smaller(s->w->n_in - next, depth);
@@ -327,8 +301,11 @@ static void multiply_panel(const struct source *s, size_t row, size_t n_rows, si
 {
     size_t n_in = s->w->n_in, token_step = step_bytes(t->in_two), row_step = step_bytes(s->in_two);
     size_t depth = panel_depth(s->in_two), begin = t->token_begin;
+    size_t block_bytes = steps_of(n_in) * token_step;
+    struct beside beside = {0};
     for (size_t i = 0; i < n_in; i += depth) {
         size_t n = smaller(n_in - i, depth), n_steps = steps_of(n);
+        size_t n_calls = blocks_of(n_rows) * n_steps; /* for a block of tokens */
         bool last = i + n == n_in;
         struct tile_product p = {.a_step = row_step,
                                  .b_step = token_step,
@@ -338,26 +315,39 @@ static void multiply_panel(const struct source *s, size_t row, size_t n_rows, si
                                  .sums = sums,
                                  .stride = BLOCK};
         fill_panel(s, row, n_rows, i, n, panel);
-        struct ahead ahead = next_panel(s, row, n_rows, row_end, i);
-        size_t n_calls = blocks_of(t->token_end - begin / BLOCK * BLOCK) * blocks_of(n_rows);
-        size_t lines = ahead.n_rows * ((ahead.piece_bytes + 63) / 64) / n_calls + 1;
         for (size_t at = begin / BLOCK * BLOCK; at < t->token_end; at += BLOCK) {
             size_t from = begin > at ? begin - at : 0, to = smaller(t->token_end - at, BLOCK);
-            p.b = t->packed + (at / BLOCK * steps_of(n_in) + i / TILE_DEPTH) * token_step;
+            p.b = t->packed + at / BLOCK * block_bytes + i / TILE_DEPTH * token_step;
             p.narrow = to <= TILE_LANES;
+            struct ahead tokens = {.row = p.b + block_bytes,
+                                   .piece_bytes = n_steps * token_step,
+                                   .n_rows = at + BLOCK < t->token_end};
+            beside.tokens = in_times(tokens, n_calls);
+            size_t n_left = blocks_of(t->token_end - at);
+            if (n_left == LATE || (n_left < LATE && at <= begin)) {
+                beside.weights = in_times(next_panel(s, row, n_rows, row_end, i), n_left * n_calls);
+            }
             for (size_t r = 0; r < n_rows; r += BLOCK) {
                 p.a = panel + r / BLOCK * n_steps * row_step;
-                fetch_ahead(&ahead, lines);
-                tile_multiply(&p);
+                multiply_block(&p, &beside);
                 if (last) {
-                    put_outputs(p.sums, smaller(n_rows - r, BLOCK), from, to,
-                                t->y + (at + from - begin) * t->y_stride + row + r, t->y_stride);
+                    beside.outputs = (struct outputs){
+                        .sums = p.sums,
+                        .n_rows = smaller(n_rows - r, BLOCK),
+                        .begin = from,
+                        .end = to,
+                        .y = t->y + (at + from - begin) * t->y_stride + row + r,
+                        .y_stride = t->y_stride,
+                        .n_left = QUARTERS,
+                    };
                 }
-                /* Sums that are done need not be kept: the same lines again. */
-                p.sums += last && i == 0 ? 0 : BLOCK_SUMS;
+                /* Sums that are done are kept for the next block's time: two places in turn. */
+                bool two = last && i == 0;
+                p.sums = two && p.sums != sums ? sums : p.sums + BLOCK_SUMS;
             }
         }
     }
+    put_outputs(&beside.outputs);
 }
 
 /* ---- few tokens ---- */
@@ -385,20 +375,6 @@ VEC_INLINE void multiply_parts(const char *a, const char *b, bool in_two, bool n
     multiply_step(a, b, narrow);
     if (in_two) {
         multiply_step(a, b + PART_BYTES, narrow);
-    }
-}
-
-/* Asks for what unpack_rows reads a block of rows later. */
-VEC_INLINE void fetch_rows(const struct source *s, const uint8_t *rows, size_t n_rows, size_t i,
-                           size_t n)
-{
-    const struct quant_format *f = s->format;
-    const char *from = (const char *)rows + i / f->block_elements * f->block_bytes;
-    size_t n_bytes = (n + f->block_elements - 1) / f->block_elements * f->block_bytes;
-    for (size_t r = 0; r < n_rows; r++, from += s->w->row_bytes) {
-        for (size_t at = 0; at < n_bytes; at += 64) {
-            _mm_prefetch(from + at, _MM_HINT_T1);
-        }
     }
 }
 
@@ -447,8 +423,13 @@ VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_e
         _tile_stored(3, sums + TILE_LANES * BLOCK + TILE_LANES, BLOCK * sizeof *sums);
     }
     size_t first = t->token_begin % BLOCK;
-    put_outputs(sums, n_rows, first, first + t->token_end - t->token_begin, t->y + row,
-                t->y_stride);
+    put_outputs(&(struct outputs){.sums = sums,
+                                  .n_rows = n_rows,
+                                  .begin = first,
+                                  .end = first + t->token_end - t->token_begin,
+                                  .y = t->y + row,
+                                  .y_stride = t->y_stride,
+                                  .n_left = QUARTERS});
 }
 
 static void multiply_few(const struct source *s, size_t row, size_t row_end, const struct target *t,

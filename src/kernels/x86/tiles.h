@@ -70,33 +70,11 @@ struct tile_product {
 };
 
 /* Tiles 0 to 3 are the sums, 4 and 5 rows, 6 and 7 columns. */
-#define LOAD_ROWS(a)                                                                               \
-    do {                                                                                           \
-        _tile_loadd(4, a, 64);                                                                     \
-        _tile_loadd(5, (a) + TILE_BYTES, 64);                                                      \
-    } while (0)
-#define LOAD_COLUMNS(b, narrow)                                                                    \
-    do {                                                                                           \
-        _tile_loadd(6, b, 64);                                                                     \
-        if (!(narrow)) {                                                                           \
-            _tile_loadd(7, (b) + TILE_BYTES, 64);                                                  \
-        }                                                                                          \
-    } while (0)
-#define MULTIPLY(narrow)                                                                           \
-    do {                                                                                           \
-        _tile_dpbf16ps(0, 4, 6);                                                                   \
-        _tile_dpbf16ps(2, 5, 6);                                                                   \
-        if (!(narrow)) {                                                                           \
-            _tile_dpbf16ps(1, 4, 7);                                                               \
-            _tile_dpbf16ps(3, 5, 7);                                                               \
-        }                                                                                          \
-    } while (0)
-
-static inline __attribute__((always_inline)) void tile_multiply_steps(const struct tile_product *p,
-                                                                      bool in_two, bool narrow)
+static inline __attribute__((always_inline)) void tile_begin(const struct tile_product *p,
+                                                             bool narrow)
 {
     const size_t stride = p->stride * sizeof(float);
-    float *sums = p->sums, *lower = sums + TILE_LANES * p->stride;
+    const float *sums = p->sums, *lower = sums + TILE_LANES * p->stride;
     if (p->add) {
         _tile_loadd(0, sums, stride);
         _tile_loadd(2, lower, stride);
@@ -110,20 +88,13 @@ static inline __attribute__((always_inline)) void tile_multiply_steps(const stru
         _tile_zero(2);
         _tile_zero(3);
     }
-    const char *a = p->a, *b = p->b;
-    for (size_t k = 0; k < p->n_steps; k++, a += p->a_step, b += p->b_step) {
-        LOAD_COLUMNS(b, narrow);
-        if (in_two) {
-            LOAD_ROWS(a + PART_BYTES);
-            MULTIPLY(narrow);
-        }
-        LOAD_ROWS(a);
-        MULTIPLY(narrow);
-        if (in_two) {
-            LOAD_COLUMNS(b + PART_BYTES, narrow);
-            MULTIPLY(narrow);
-        }
-    }
+}
+
+static inline __attribute__((always_inline)) void tile_end(const struct tile_product *p,
+                                                           bool narrow)
+{
+    const size_t stride = p->stride * sizeof(float);
+    float *sums = p->sums, *lower = sums + TILE_LANES * p->stride;
     _tile_stored(0, sums, stride);
     _tile_stored(2, lower, stride);
     if (!narrow) {
@@ -132,22 +103,82 @@ static inline __attribute__((always_inline)) void tile_multiply_steps(const stru
     }
 }
 
-#undef LOAD_ROWS
-#undef LOAD_COLUMNS
-#undef MULTIPLY
+/* Operands that do not fit the first-level cache go past it, so that lines need not leave it. */
+#define LOAD(tile, from, past_first)                                                               \
+    do {                                                                                           \
+        if (past_first) {                                                                          \
+            _tile_stream_loadd(tile, from, 64);                                                    \
+        } else {                                                                                   \
+            _tile_loadd(tile, from, 64);                                                           \
+        }                                                                                          \
+    } while (0)
+
+/* One step; a product begins when its operands are there, while others are on their way. Where
+ * both are split, sums get the rows' low parts first and the columns' last. */
+static inline __attribute__((always_inline)) void
+tile_step(const char *a, const char *b, bool in_two, bool narrow, bool past_first)
+{
+    const char *first = in_two ? a + PART_BYTES : a;
+    LOAD(6, b, past_first);
+    LOAD(4, first, past_first);
+    _tile_dpbf16ps(0, 4, 6);
+    if (!narrow) {
+        LOAD(7, b + TILE_BYTES, past_first);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    LOAD(5, first + TILE_BYTES, past_first);
+    _tile_dpbf16ps(2, 5, 6);
+    if (!narrow) {
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    if (!in_two) {
+        return;
+    }
+    LOAD(4, a, past_first);
+    _tile_dpbf16ps(0, 4, 6);
+    if (!narrow) {
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    LOAD(5, a + TILE_BYTES, past_first);
+    _tile_dpbf16ps(2, 5, 6);
+    if (!narrow) {
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    LOAD(6, b + PART_BYTES, past_first);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(2, 5, 6);
+    if (!narrow) {
+        LOAD(7, b + PART_BYTES + TILE_BYTES, past_first);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+#undef LOAD
+
+static inline __attribute__((always_inline)) void tile_multiply_as(const struct tile_product *p,
+                                                                   bool in_two, bool narrow)
+{
+    tile_begin(p, narrow);
+    const char *a = p->a, *b = p->b;
+    for (size_t k = 0; k < p->n_steps; k++, a += p->a_step, b += p->b_step) {
+        tile_step(a, b, in_two, narrow, false);
+    }
+    tile_end(p, narrow);
+}
 
 static inline void tile_multiply(const struct tile_product *p)
 {
     if (p->in_two) {
         if (p->narrow) {
-            tile_multiply_steps(p, true, true);
+            tile_multiply_as(p, true, true);
         } else {
-            tile_multiply_steps(p, true, false);
+            tile_multiply_as(p, true, false);
         }
     } else if (p->narrow) {
-        tile_multiply_steps(p, false, true);
+        tile_multiply_as(p, false, true);
     } else {
-        tile_multiply_steps(p, false, false);
+        tile_multiply_as(p, false, false);
     }
 }
 
