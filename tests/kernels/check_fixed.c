@@ -150,6 +150,10 @@ void check_fixed(const struct kernels *k, struct rng *r)
         }
         struct shape s = {block * 2, 5, 161, 0, 5, 0};
         check_shape(k, r, f->type, &s);
+        for (size_t n = 1; n <= 5 && block < FIXED_CHUNK / 2; n++) { /* short rests, few tokens */
+            struct shape rest = {FIXED_CHUNK + n * FIXED_BLOCK, 9 + n, n % 4 + 1, 0, 0, 0};
+            check_shape(k, r, f->type, &rest);
+        }
         /* Long rows: more than two panels, or any panel, have room for. */
         bool long_too = f->type == TENSOR_Q4_0 || f->type == TENSOR_Q6_K;
         if (long_too || f->type == TENSOR_Q4_K) { /* several fillings */

@@ -42,9 +42,9 @@ VEC_INLINE __m512i products(uint32_t type, const struct fixed_weights *w,
     return sum;
 }
 
-/* y += the scaled sums of first or second halves (part 0 or 1), or of whole blocks (2). */
-VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
-                             const struct fixed_chunk *x, int n_supers, int part, __m512 y)
+/* By lane, the sums of first or second halves (part 0 or 1), or of whole blocks (2). */
+VEC_INLINE __m512 group_sums(uint32_t type, const struct fixed_weights *w,
+                             const struct fixed_chunk *x, int n_supers, int part)
 {
     __m512i v[4];
     VEC_UNROLL
@@ -65,8 +65,15 @@ VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
         }
         sum = _mm512_sub_epi32(sum, offset);
     }
+    return _mm512_cvtepi32_ps(sum);
+}
+
+/* y += these, scaled. */
+VEC_INLINE __m512 add_groups(uint32_t type, const struct fixed_weights *w,
+                             const struct fixed_chunk *x, int n_supers, int part, __m512 y)
+{
     __m512 scale = vec_mul(w->scales.scale[part & 1], _mm512_load_ps(x->scale));
-    return vec_fma(_mm512_cvtepi32_ps(sum), scale, y);
+    return vec_fma(group_sums(type, w, x, n_supers, part), scale, y);
 }
 
 VEC_INLINE __m512 add_chunk(uint32_t type, const struct fixed_weights *w,
@@ -94,7 +101,8 @@ struct call {
     const struct fixed_chunk *x; /* packed */
     size_t token, n_tokens;      /* some, of the same FIXED_NEIGHBOURS */
     size_t n_chunks;
-    __mmask16 rest; /* lanes_of_rest */
+    __mmask16 rest;            /* lanes_of_rest */
+    struct fixed_chunk *joint; /* join_tokens; NULL: rests are not short */
 };
 
 /* A whole chunk of one row, added to y[t]. */
@@ -144,27 +152,125 @@ VEC_INLINE void rest_by_tokens(uint32_t type, const struct call *c, const uint8_
     }
 }
 
+/* Where the block has its lane. */
+VEC_INLINE size_t lane_of_block(size_t block)
+{
+    return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
+}
+
 /* The lanes of the blocks that a last chunk has. */
 static __mmask16 lanes_of_rest(size_t n_in)
 {
     unsigned lanes = 0;
     for (size_t b = 0; b < n_in % FIXED_CHUNK / FIXED_BLOCK; b++) {
-        lanes |= 1u << (4 * (b % 8 / 2) + 2 * (b / 8) + b % 2);
+        lanes |= 1u << lane_of_block(b);
     }
     return (__mmask16)lanes;
 }
+
+/* ---- short rests: those of ROWS_TOGETHER rows in one chunk, unpacked once (rows of 576 weights
+ * are a chunk and two blocks) ---- */
+
+enum { JOINT_BLOCKS = FIXED_CHUNK / FIXED_BLOCK / ROWS_TOGETHER }; /* of each row, at most */
+
+/* How many each row has room for: in the first super, where that suffices. */
+VEC_INLINE size_t joint_room(size_t n_blocks)
+{
+    return n_blocks <= JOINT_BLOCKS / 2 ? JOINT_BLOCKS / 2 : JOINT_BLOCKS;
+}
+
+/* Block `to` of the chunk = block `from` of another. */
+static void copy_block(const struct fixed_chunk *c, size_t from, struct fixed_chunk *d, size_t to)
+{
+    for (size_t half = 0; half < 2; half++) {
+        size_t i = 4 * (from / 8) + 2 * (from % 2) + half, j = 4 * (to / 8) + 2 * (to % 2) + half;
+        memcpy(d->high[j] + 16 * (to % 8 / 2), c->high[i] + 16 * (from % 8 / 2), 16);
+        memcpy(d->low[j] + 16 * (to % 8 / 2), c->low[i] + 16 * (from % 8 / 2), 16);
+    }
+    size_t i = lane_of_block(from), j = lane_of_block(to);
+    d->scale[j] = c->scale[i];
+    d->sum[2][j] = c->sum[2][i];
+    d->offset[2][j] = c->offset[2][i];
+}
+
+/* The last chunk of each token, its blocks once for every row. */
+static void join_tokens(const struct call *c, struct fixed_chunk *to)
+{
+    size_t n_blocks = c->w->n_in % FIXED_CHUNK / FIXED_BLOCK, room = joint_room(n_blocks);
+    const struct fixed_chunk *x = c->x + fixed_place(c->token, c->n_chunks - 1, c->n_chunks);
+    memset(to, 0, c->n_tokens * sizeof *to);
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        for (size_t i = 0; i < ROWS_TOGETHER * n_blocks; i++) {
+            copy_block(x + t, i % n_blocks, to + t, i / n_blocks * room + i % n_blocks);
+        }
+    }
+}
+
+/* The last blocks of all rows, from p[b] on. */
+VEC_INLINE void join_rows(uint32_t type, const struct call *c,
+                          const uint8_t *const p[ROWS_TOGETHER], size_t at,
+                          uint8_t chunk[FIXED_MAX_CHUNK_BYTES])
+{
+    const size_t n_bytes = block_bytes(type), n_blocks = c->w->n_in % FIXED_CHUNK / FIXED_BLOCK;
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        for (size_t i = 0; i < n_blocks; i++) {
+            memcpy(chunk + (b * joint_room(n_blocks) + i) * n_bytes, p[b] + at + i * n_bytes,
+                   n_bytes);
+        }
+    }
+}
+
+/* y[b][t] += row b's part of what the joint chunk gives. */
+VEC_INLINE void add_joint(uint32_t type, const struct call *c, const uint8_t *chunk, size_t room,
+                          __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
+{
+    const int n_supers = room == JOINT_BLOCKS ? 2 : 1;
+    struct fixed_weights w;
+    fixed_unpack(type, chunk, n_supers, &w);
+    __m512i lanes[ROWS_TOGETHER]; /* from which each lane of a row comes */
+    VEC_UNROLL
+    for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+        int32_t from[FIXED_LANES] = {0};
+        VEC_UNROLL
+        for (size_t i = 0; i < JOINT_BLOCKS; i++) {
+            from[lane_of_block(i)] = (int32_t)lane_of_block(b * room + i % room);
+        }
+        lanes[b] = _mm512_loadu_si512(from);
+    }
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        const struct fixed_chunk *x = c->joint + t;
+        __m512 sums = group_sums(type, &w, x, n_supers, 2);
+        __m512 scale = vec_mul(w.scales.scale[0], _mm512_load_ps(x->scale));
+        VEC_UNROLL
+        for (size_t b = 0; b < ROWS_TOGETHER; b++) {
+            y[b][t] = vec_fma(_mm512_maskz_permutexvar_ps(c->rest, lanes[b], sums),
+                              _mm512_maskz_permutexvar_ps(c->rest, lanes[b], scale), y[b][t]);
+            if (fixed_has_minima(type)) {
+                __m512 sum = _mm512_load_ps(x->sum[2]);
+                y[b][t] =
+                    vec_fma(_mm512_maskz_permutexvar_ps(c->rest, lanes[b], w.scales.minimum[0]),
+                            _mm512_maskz_permutexvar_ps(c->rest, lanes[b], sum), y[b][t]);
+            }
+        }
+    }
+}
+
+/* ---- rows ---- */
 
 /* Chunk by chunk of several rows, so that a chunk of activations is in the first-level cache when
  * all but the first row meet it. One body for all rows: with four, a pass over a model waits for
  * instructions. */
 VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_t *const *rows,
-                               __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
+                               uint8_t *chunk, __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
 {
     size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK, at = 0;
     for (size_t b = 0; b < ROWS_TOGETHER; b++) {
         for (size_t t = 0; t < c->n_tokens; t++) {
             y[b][t] = vec_zero();
         }
+    }
+    if (!fixed_is_super(type) && c->joint) { /* well before it is read */
+        join_rows(type, c, rows, n_whole * n_bytes, chunk);
     }
     for (size_t i = 0; i < n_whole; i++, at += n_bytes) {
         VEC_ROLLED
@@ -177,6 +283,14 @@ VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_
         }
     }
     size_t n_rest = c->w->n_in % FIXED_CHUNK;
+    if (!fixed_is_super(type) && c->joint) {
+        if (n_rest <= FIXED_BLOCK * JOINT_BLOCKS / 2) {
+            add_joint(type, c, chunk, JOINT_BLOCKS / 2, y);
+        } else {
+            add_joint(type, c, chunk, JOINT_BLOCKS, y);
+        }
+        return;
+    }
     for (size_t b = 0; n_rest > 0 && b < ROWS_TOGETHER; b++) {
         if (n_rest > FIXED_SUPER) {
             rest_by_tokens(type, c, rows[b] + at, 2, y[b]);
@@ -188,7 +302,7 @@ VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_
 
 /* Rows `apart` from each other: memory is read in several streams, which is faster than in one. */
 VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_t apart, size_t n,
-                          float *y, size_t y_stride)
+                          uint8_t *chunk, float *y, size_t y_stride)
 {
     __m512 sums[ROWS_TOGETHER][FIXED_NEIGHBOURS];
     const uint8_t *data = c->w->data;
@@ -197,7 +311,7 @@ VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_
         size_t at = row + (b < n ? b : n - 1) * apart;
         rows[b] = data + at * c->w->row_bytes;
     }
-    rows_by_tokens(type, c, rows, sums);
+    rows_by_tokens(type, c, rows, chunk, sums);
     for (size_t t = 0; t < c->n_tokens; t++) {
         float four[ROWS_TOGETHER];
         _mm_storeu_ps(four, vec_sum4(sums[0][t], sums[1][t], sums[2][t], sums[3][t]));
@@ -211,11 +325,12 @@ VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size
                      float *y, size_t y_stride)
 {
     size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
+    uint8_t chunk[FIXED_MAX_CHUNK_BYTES] = {0}; /* of join_rows */
     for (size_t r = row_begin; r < row_begin + apart; r++) {
-        some_rows(type, c, r, apart, ROWS_TOGETHER, y, y_stride);
+        some_rows(type, c, r, apart, ROWS_TOGETHER, chunk, y, y_stride);
     }
     if (rest < row_end) {
-        some_rows(type, c, rest, 1, row_end - rest, y, y_stride);
+        some_rows(type, c, rest, 1, row_end - rest, chunk, y, y_stride);
     }
 }
 
@@ -228,7 +343,7 @@ typedef void rows_fn(const struct call *c, size_t row_begin, size_t row_end, flo
                             size_t y_stride)                                                       \
     {                                                                                              \
         if (c->n_tokens == 1) {                                                                    \
-            const struct call one = {c->w, c->x, c->token, 1, c->n_chunks, c->rest};               \
+            const struct call one = {c->w, c->x, c->token, 1, c->n_chunks, c->rest, c->joint};     \
             rows(TENSOR_##name, &one, row_begin, row_end, y, y_stride);                            \
         } else {                                                                                   \
             rows(TENSOR_##name, c, row_begin, row_end, y, y_stride);                               \
@@ -253,7 +368,14 @@ void FIXED_FEW(const struct kernel_weights *w, size_t row_begin, size_t row_end,
     for (size_t t = token_begin, end; way && t < token_end; t = end) {
         end = (t / FIXED_NEIGHBOURS + 1) * FIXED_NEIGHBOURS;
         end = end < token_end ? end : token_end;
-        struct call c = {w, packed, t, end - t, fixed_chunks(w->n_in), lanes_of_rest(w->n_in)};
+        struct call c = {w,   packed, t, end - t, fixed_chunks(w->n_in), lanes_of_rest(w->n_in),
+                         NULL};
+        struct fixed_chunk joint[FIXED_NEIGHBOURS];
+        size_t n_rest = w->n_in % FIXED_CHUNK;
+        if (n_rest > 0 && n_rest <= FIXED_BLOCK * JOINT_BLOCKS) {
+            join_tokens(&c, joint);
+            c.joint = joint;
+        }
         way(&c, row_begin, row_end, y + (t - token_begin) * y_stride, y_stride);
     }
 }
