@@ -158,7 +158,7 @@ void check_prefill(const struct kernels *k, struct rng *r)
         s = (struct shape){4352 + (block == 1 ? 7 : 0), 33, 35, 1, 0, 0};
         check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
         if (i == 0 || f->type == TENSOR_Q4_0 || getenv("LLLM_SOAK")) {
-            s = (struct shape){2304, 290, 545, 0, 0, 0};
+            s = (struct shape){2304, 512, 545, 0, 0, 0};
             check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
         }
     }

@@ -29,8 +29,9 @@ enum {
     MOST_ROWS = 512,    /* but not beyond these */
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
-    LATE = 2, /* blocks of tokens, while which the next weights are fetched: they would not
-                 stay while all tokens pass */
+    LATE = 2,           /* blocks of tokens, during which the next weights are fetched: they would
+                           not stay while all tokens pass. There are at least so many:
+                           fewer take the way of multiply_few */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
     /* Filled at a time, for all rows of a block: so few pages that stores keep their translations
      * (16 on Golden Cove), and lines that fit the first-level cache. */
@@ -200,7 +201,7 @@ VEC_INLINE void fetch_rows(const struct source *s, const uint8_t *rows, size_t n
 }
 
 /* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
- * fill up the last block are zeros. What is read is fetched a block before. */
+ * fill up the last block are zeros. What the next block reads is fetched meanwhile. */
 static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
                        char *panel)
 {
@@ -276,8 +277,8 @@ struct target {
     size_t y_stride;
 };
 
-/* Split weights behind the panel of n_rows rows from `row` and of element i on: so many bytes are
- * not fetched in the time of a block (fill_panel). The others are. */
+/* Split weights behind the panel of n_rows rows from `row` and of element i on. They are too many
+ * to be fetched while a block is unpacked, as fill_panel does for all. */
 static struct ahead next_panel(const struct source *s, size_t row, size_t n_rows, size_t row_end,
                                size_t i)
 {
@@ -319,13 +320,14 @@ static void multiply_panel(const struct source *s, size_t row, size_t n_rows, si
             size_t from = begin > at ? begin - at : 0, to = smaller(t->token_end - at, BLOCK);
             p.b = t->packed + at / BLOCK * block_bytes + i / TILE_DEPTH * token_step;
             p.narrow = to <= TILE_LANES;
+            /* Of tokens that are split for other matrices the high parts are enough. */
             struct ahead tokens = {.row = p.b + block_bytes,
-                                   .piece_bytes = n_steps * token_step,
-                                   .n_rows = at + BLOCK < t->token_end};
+                                   .row_bytes = token_step,
+                                   .piece_bytes = row_step,
+                                   .n_rows = at + BLOCK < t->token_end ? n_steps : 0};
             beside.tokens = in_times(tokens, n_calls);
-            size_t n_left = blocks_of(t->token_end - at);
-            if (n_left == LATE || (n_left < LATE && at <= begin)) {
-                beside.weights = in_times(next_panel(s, row, n_rows, row_end, i), n_left * n_calls);
+            if (blocks_of(t->token_end - at) == LATE) {
+                beside.weights = in_times(next_panel(s, row, n_rows, row_end, i), LATE * n_calls);
             }
             for (size_t r = 0; r < n_rows; r += BLOCK) {
                 p.a = panel + r / BLOCK * n_steps * row_step;

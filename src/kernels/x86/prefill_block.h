@@ -66,7 +66,7 @@ struct ahead {
 /* All of it in n_times. */
 static inline struct ahead in_times(struct ahead f, size_t n_times)
 {
-    f.n_lines = f.n_rows * ((f.piece_bytes + 63) / 64) / n_times + 1;
+    f.n_lines = (f.n_rows * ((f.piece_bytes + 63) / 64) + n_times - 1) / n_times;
     return f;
 }
 
@@ -89,7 +89,7 @@ static inline void fetch_ahead(struct ahead *f)
 struct beside {
     struct outputs outputs; /* of the block before */
     struct ahead tokens;    /* of the next block, every step */
-    struct ahead weights;   /* of the next panel, every step */
+    struct ahead weights;   /* of the next panel, every step, where they are split */
 };
 
 static inline __attribute__((always_inline)) void
