@@ -24,11 +24,6 @@ VEC_INLINE size_t fixed_block_of(size_t lane)
     return 2 * (lane / 4) + 8 * (lane / 2 % 2) + lane % 2;
 }
 
-VEC_INLINE size_t fixed_lane_of(size_t block)
-{
-    return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
-}
-
 /* As kernel_fixed.matmul, for any number of tokens: rows in registers. */
 void fixed_rows_neon(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                      const struct fixed_blocks *packed, size_t token_begin, size_t token_end,

@@ -23,6 +23,12 @@ static inline size_t fixed_chunks(size_t n_in)
     return (n_in + FIXED_CHUNK - 1) / FIXED_CHUNK;
 }
 
+/* The lane (kernels/fixed.h) of a block of a chunk. */
+VEC_INLINE size_t fixed_lane_of(size_t block)
+{
+    return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
+}
+
 /* ---- formats ---- */
 
 VEC_INLINE bool fixed_is_super(uint32_t type)

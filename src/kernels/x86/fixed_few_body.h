@@ -101,8 +101,8 @@ struct call {
     const struct fixed_chunk *x; /* packed */
     size_t token, n_tokens;      /* some, of the same FIXED_NEIGHBOURS */
     size_t n_chunks;
-    __mmask16 rest;            /* lanes_of_rest */
-    struct fixed_chunk *joint; /* join_tokens; NULL: rests are not short */
+    __mmask16 rest;                  /* lanes_of_rest */
+    const struct fixed_chunk *joint; /* join_tokens; NULL: rests are not short */
 };
 
 /* A whole chunk of one row, added to y[t]. */
@@ -152,18 +152,12 @@ VEC_INLINE void rest_by_tokens(uint32_t type, const struct call *c, const uint8_
     }
 }
 
-/* Where the block has its lane. */
-VEC_INLINE size_t lane_of_block(size_t block)
-{
-    return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
-}
-
 /* The lanes of the blocks that a last chunk has. */
 static __mmask16 lanes_of_rest(size_t n_in)
 {
     unsigned lanes = 0;
     for (size_t b = 0; b < n_in % FIXED_CHUNK / FIXED_BLOCK; b++) {
-        lanes |= 1u << lane_of_block(b);
+        lanes |= 1u << fixed_lane_of(b);
     }
     return (__mmask16)lanes;
 }
@@ -187,7 +181,7 @@ static void copy_block(const struct fixed_chunk *c, size_t from, struct fixed_ch
         memcpy(d->high[j] + 16 * (to % 8 / 2), c->high[i] + 16 * (from % 8 / 2), 16);
         memcpy(d->low[j] + 16 * (to % 8 / 2), c->low[i] + 16 * (from % 8 / 2), 16);
     }
-    size_t i = lane_of_block(from), j = lane_of_block(to);
+    size_t i = fixed_lane_of(from), j = fixed_lane_of(to);
     d->scale[j] = c->scale[i];
     d->sum[2][j] = c->sum[2][i];
     d->offset[2][j] = c->offset[2][i];
@@ -233,7 +227,7 @@ VEC_INLINE void add_joint(uint32_t type, const struct call *c, const uint8_t *ch
         int32_t from[FIXED_LANES] = {0};
         VEC_UNROLL
         for (size_t i = 0; i < JOINT_BLOCKS; i++) {
-            from[lane_of_block(i)] = (int32_t)lane_of_block(b * room + i % room);
+            from[fixed_lane_of(i)] = (int32_t)fixed_lane_of(b * room + i % room);
         }
         lanes[b] = _mm512_loadu_si512(from);
     }

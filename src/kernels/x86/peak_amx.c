@@ -6,7 +6,9 @@
  */
 #include <immintrin.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/rng.h"
 #include "kernels/rungs.h"
 
 enum { TILE = 1024 };
@@ -24,16 +26,16 @@ static const struct tile_config config = {
     .rows = {16, 16, 16, 16, 16, 16, 16, 16},
 };
 
-/* bf16 between 0.5 and 1, and between -1 and -0.5. The compiler does not see that tiles are loaded
- * from there. */
-static void fill(uint16_t *x, size_t n)
+/* Four operands, bf16 between 0.5 and 1, and between -1 and -0.5. The compiler does not see that
+ * tiles are loaded from there. */
+static void fill(uint16_t operands[4 * TILE / 2])
 {
-    uint32_t state = 1;
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525 + 1013904223;
-        x[i] = (uint16_t)(0x3f00 | (state >> 16 & 0x807f));
+    struct rng r;
+    rng_seed(&r, 1);
+    for (size_t i = 0; i < 4 * TILE / 2; i++) {
+        operands[i] = (uint16_t)(0x3f00 | (rng_next(&r) >> 48 & 0x807f));
     }
-    __asm__ volatile("" : : "r"(x) : "memory");
+    __asm__ volatile("" : : "r"(operands) : "memory");
 }
 
 static void begin(void)
@@ -47,13 +49,13 @@ static void begin(void)
 
 double kernel_peak_tiles_amx(size_t rounds)
 {
-    _Alignas(64) uint16_t operands[4][TILE / 2];
-    fill(operands[0], sizeof operands / 2);
+    _Alignas(64) uint16_t operands[4 * TILE / 2];
+    fill(operands);
     begin();
-    _tile_loadd(4, operands[0], 64);
-    _tile_loadd(5, operands[1], 64);
-    _tile_loadd(6, operands[2], 64);
-    _tile_loadd(7, operands[3], 64);
+    _tile_loadd(4, operands, 64);
+    _tile_loadd(5, operands + TILE / 2, 64);
+    _tile_loadd(6, operands + TILE, 64);
+    _tile_loadd(7, operands + 3 * TILE / 2, 64);
     for (size_t r = 0; r < rounds * 250; r++) {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
@@ -69,15 +71,20 @@ double kernel_peak_tiles_amx(size_t rounds)
 double kernel_peak_tiles_cached_amx(size_t rounds)
 {
     enum { BLOCK_BYTES = 512 << 10 };
-    uint16_t *block = aligned_alloc(64, BLOCK_BYTES);
+    uint16_t operands[4 * TILE / 2];
+    char *block = aligned_alloc(64, BLOCK_BYTES);
     if (!block) {
         return 0;
     }
-    fill(block, BLOCK_BYTES / 2);
+    fill(operands);
+    for (size_t i = 0; i < BLOCK_BYTES; i += 4 * TILE) { /* copies: this time counts, too */
+        memcpy(block + i, operands, 4 * TILE);
+    }
+    __asm__ volatile("" : : "r"(block) : "memory");
     begin();
     size_t at = 0;
     for (size_t r = 0; r < rounds * 250; r++) {
-        const char *p = (const char *)block + at;
+        const char *p = block + at;
         _tile_stream_loadd(4, p, 64);
         _tile_stream_loadd(6, p + TILE, 64);
         _tile_dpbf16ps(0, 4, 6);
