@@ -177,7 +177,8 @@ class Models(unittest.TestCase):
 
     def test_a_name_that_comes_to_mean_another(self):
         """All models stay what they are, and the journal's answers under that name do not count."""
-        self.write(["one", "two", "three", "x"] * 30)
+        many = 300  # so that it is still at work when it is killed, on a busy machine too
+        self.write(["one", "two", "three", "x"] * many)
         journal = pathlib.Path(f"{self.output}.journal")
         how = ["--output", self.output, "--seed", 1]
         process = subprocess.Popen(
@@ -195,7 +196,7 @@ class Models(unittest.TestCase):
         self.assertIn("going on after", done.stderr)
         results = json.loads(self.output.read_text())["results"]
         self.assertEqual([r["content"] for r in results],
-                         ["".join(SAYS[n]) for n in ("one", "two", "three", "three")] * 30)
+                         ["".join(SAYS[n]) for n in ("one", "two", "three", "three")] * many)
 
     def interrupt(self, number, *options, at_least):
         journal = pathlib.Path(f"{self.output}.journal")
