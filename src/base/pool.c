@@ -360,25 +360,72 @@ void pool_share(size_t n, size_t grain, int thread_index, int n_threads, size_t 
     *end = last < n ? last : n;
 }
 
+/* Grains of a place of its own. */
+static size_t own_grains(const struct pool_deal *d, size_t n_threads)
+{
+    size_t grains = (d->n + d->grain - 1) / d->grain;
+    return n_threads == 1 ? grains : grains * 3 / (4 * n_threads);
+}
+
+static void in_items(const struct pool_deal *d, size_t at, size_t n, size_t *begin, size_t *end)
+{
+    *begin = at * d->grain;
+    *end = (at + n) * d->grain < d->n ? (at + n) * d->grain : d->n;
+}
+
+void pool_first(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+                size_t *end)
+{
+    size_t own = own_grains(d, (size_t)n_threads);
+    in_items(d, own * (size_t)thread_index, own, begin, end);
+}
+
+/* A piece of those that have no place. */
+static bool take_left(struct pool *p, const struct pool_deal *d, size_t n_threads, size_t *begin,
+                      size_t *end)
+{
+    size_t places = own_grains(d, n_threads) * n_threads, take;
+    size_t left = (d->n + d->grain - 1) / d->grain - places;
+    size_t at = atomic_load_explicit(&p->dealt, memory_order_relaxed);
+    do {
+        if (at >= left) {
+            *begin = *end = 0;
+            return false;
+        }
+        take = (left - at + 2 * n_threads - 1) / (2 * n_threads);
+    } while (!atomic_compare_exchange_weak_explicit(&p->dealt, &at, at + take, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    in_items(d, places + at, take, begin, end);
+    return true;
+}
+
 bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
                size_t *end)
 {
-    size_t n = (size_t)n_threads, grains = (d->n + d->grain - 1) / d->grain;
-    size_t own = n == 1 ? grains : grains * 3 / (4 * n), left = grains - own * n;
-    size_t at = own * (size_t)thread_index, take = own;
-    if (d->begun || own == 0) {
-        at = atomic_load_explicit(&p->dealt, memory_order_relaxed);
-        do {
-            if (at >= left) {
-                return false;
-            }
-            take = (left - at + 2 * n - 1) / (2 * n);
-        } while (!atomic_compare_exchange_weak_explicit(
-            &p->dealt, &at, at + take, memory_order_relaxed, memory_order_relaxed));
-        at += own * n;
+    bool is_rest = false;
+    *begin = *end = 0;
+    if (d->next_begin < d->next_end) {
+        *begin = d->next_begin;
+        *end = d->next_end;
+        is_rest = d->next_is_rest;
+    } else if (!d->begun) {
+        pool_first(d, thread_index, n_threads, begin, end);
     }
     d->begun = true;
-    *begin = at * d->grain;
-    *end = (at + take) * d->grain < d->n ? (at + take) * d->grain : d->n;
+    if (*begin == *end && !take_left(p, d, (size_t)n_threads, begin, end)) {
+        return false;
+    }
+    if (!d->ahead) {
+        return true;
+    }
+    size_t rest = (*end - 1) / d->grain * d->grain;
+    d->next_is_rest = !is_rest && rest > *begin;
+    if (d->next_is_rest) {
+        d->next_begin = rest;
+        d->next_end = *end;
+        *end = rest;
+    } else {
+        take_left(p, d, (size_t)n_threads, &d->next_begin, &d->next_end);
+    }
     return true;
 }

@@ -43,13 +43,22 @@ void pool_share(size_t n, size_t grain, int thread_index, int n_threads, size_t 
 /* Deals n items to the threads of a run in pieces, each a multiple of `grain` but for the last. A
  * thread's first piece is most of an equal share, at a place of its own; what is left goes in ever
  * smaller pieces to whoever comes for one, so that a thread that other programs slow down is waited
- * for only briefly. Every thread begins with {n, grain} and takes until there is nothing left
+ * for only briefly. Every thread begins with {.n, .grain} and takes until there is nothing left
  * (false). One deal at a time: a barrier stands between two, and the run's beginning before the
- * first. */
+ * first.
+ *
+ * With .ahead a thread knows what it will take next: then [next_begin, next_end), empty behind its
+ * last piece. A piece's last grain comes as a piece of its own, and only with that the next piece
+ * is taken, so that what a slow thread keeps from the others stays small. */
 struct pool_deal {
     size_t n, grain;
-    bool begun;
+    bool ahead;
+    size_t next_begin, next_end;
+    bool begun, next_is_rest; /* pool_take's */
 };
+/* What a thread would take first, if that has a place of its own; else it is empty. */
+void pool_first(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+                size_t *end);
 bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
                size_t *end);
 

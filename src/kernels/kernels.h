@@ -25,6 +25,13 @@
 #include "kernels/prefill.h"
 #include "quant/quant.h"
 
+/* Rows with which a thread goes on after those at hand; n_rows 0: it is not known. Only a hint, by
+ * which memory is asked for them in time. */
+struct kernel_next {
+    const void *data;
+    size_t row_bytes, n_rows;
+};
+
 /* The weights of a linear layer: n_rows rows of n_in elements in format `type`, row_bytes apart. */
 struct kernel_weights {
     uint32_t type;
@@ -32,6 +39,7 @@ struct kernel_weights {
     size_t n_in; /* a multiple of the format's block */
     size_t n_rows;
     size_t row_bytes;
+    struct kernel_next next; /* of a call, not of the layer */
 };
 
 enum kernel_rope_layout {

@@ -40,6 +40,24 @@ static bool by_head(const struct pass *f, struct place p)
     return f->m->config.n_kv_heads >= (uint32_t)p.n_threads;
 }
 
+/* A thread's rows of the keys, or of the values. Values are dealt in the opposite order, to even
+ * out the heads. */
+static void share_rows(const struct pass *f, struct place p, bool values, size_t *begin,
+                       size_t *end)
+{
+    const struct model_config *c = &f->m->config;
+    size_t n_kv = (size_t)c->n_kv_heads * c->head_dim;
+    pool_share(n_kv, by_head(f, p) ? c->head_dim : ROW_GRAIN,
+               values ? p.n_threads - 1 - p.index : p.index, p.n_threads, begin, end);
+}
+
+struct kernel_next pass_first_keys(const struct pass *f, struct place p, uint32_t layer)
+{
+    size_t begin, end;
+    share_rows(f, p, false, &begin, &end);
+    return pass_rows(&f->m->layers[layer].k.w, begin, end);
+}
+
 /* Rows from `from` on, of all heads, of the head's new positions. */
 static void keep(const struct pass *f, const struct heads *h, const struct model_cache *cache,
                  size_t head, const float *from, bool values, size_t n, size_t position)
@@ -90,15 +108,16 @@ static void prepare_key(const struct pass *f, const struct heads *h, size_t toke
 
 /* Keys and values of all tokens, prepared, and kept where that is to be at once. With more
  * threads than heads, rows are dealt, and heads behind a barrier, unless somebody does that
- * `later`. Values are dealt in the opposite order, to even out the heads. */
+ * `later`. */
 static void keys_and_values(const struct pass *f, struct place p, const struct heads *h,
                             struct rows in, bool later)
 {
     const struct model_config *c = &f->m->config;
     size_t n_kv = (size_t)c->n_kv_heads * c->head_dim, begin, end;
     bool whole = by_head(f, p), keeps = whole && pass_keeps_at_once(f);
-    size_t grain = whole ? c->head_dim : ROW_GRAIN;
-    pool_share(n_kv, grain, p.index, p.n_threads, &begin, &end);
+    share_rows(f, p, true, &begin, &end);
+    p.next = pass_rows(&h->layer->v.w, begin, end);
+    share_rows(f, p, false, &begin, &end);
     pass_multiply(f, p, &h->layer->k, begin, end, in, f->s->k, n_kv);
     for (size_t t = 0; whole && begin < end && t < f->n_tokens; t++) {
         prepare_key(f, h, t, begin / c->head_dim, (end - begin) / c->head_dim);
@@ -106,7 +125,8 @@ static void keys_and_values(const struct pass *f, struct place p, const struct h
     for (size_t at = begin; keeps && at < end; at += c->head_dim) {
         keep_all(f, h, at / c->head_dim, f->s->k, false);
     }
-    pool_share(n_kv, grain, p.n_threads - 1 - p.index, p.n_threads, &begin, &end);
+    p.next = pass_first(f, p, &h->layer->q.w);
+    share_rows(f, p, true, &begin, &end);
     pass_multiply(f, p, &h->layer->v, begin, end, in, f->s->v, n_kv);
     for (size_t at = begin; keeps && at < end; at += c->head_dim) {
         keep_all(f, h, at / c->head_dim, f->s->v, true);
@@ -298,8 +318,10 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     if (h.layer->q.name != h.layer->k.name) {
         pass_observe(f, p, &h.layer->q, in);
     }
+    const struct kernel_next output = pass_first(f, p, &h.layer->output.w);
     for (struct pool_deal deal = pass_deal(f, p, n_q); pass_take(f, p, &deal, &begin, &end);) {
-        pass_multiply(f, p, &h.layer->q, begin, end, in, f->s->q, n_q);
+        pass_multiply(f, pass_before(p, &deal, &h.layer->q.w, output), &h.layer->q, begin, end, in,
+                      f->s->q, n_q);
     }
     pass_barrier(f, p);
     pass_stage(f, p, MODEL_STAGE_ATTENTION);
@@ -320,7 +342,8 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_observe(f, p, &h.layer->output, attended);
     for (struct pool_deal deal = pass_deal(f, p, c->n_embd);
          pass_take(f, p, &deal, &begin, &end);) {
-        pass_multiply(f, p, &h.layer->output, begin, end, attended, f->s->added, c->n_embd);
+        pass_multiply(f, pass_before(p, &deal, &h.layer->output.w, p.next), &h.layer->output, begin,
+                      end, attended, f->s->added, c->n_embd);
         pass_add(f, &h.layer->attn_post_norm, first, begin, end);
     }
     return true;

@@ -2,7 +2,7 @@
  * one gates (Shazeer, "GLU Variants Improve Transformer", 2020). */
 #include "model/pass.h"
 
-/* Columns [begin, end) of what is between the matrices. */
+/* Columns [begin, end) of what is between the matrices. p: before what follows them. */
 static void inner_columns(const struct pass *f, struct place p, const struct model_layer *layer,
                           struct rows in, size_t begin, size_t end)
 {
@@ -11,7 +11,9 @@ static void inner_columns(const struct pass *f, struct place p, const struct mod
     size_t n_ff = layer->up.w.n_rows;
     bool gated = layer->gate.w.data != NULL;
     if (gated) {
-        pass_multiply(f, p, &layer->gate, begin, end, in, s->gate, n_ff);
+        struct place gate = p;
+        gate.next = pass_rows(&layer->up.w, begin, end);
+        pass_multiply(f, gate, &layer->gate, begin, end, in, s->gate, n_ff);
     }
     pass_multiply(f, p, &layer->up, begin, end, in, s->up, n_ff);
     for (size_t t = in.first; t < f->n_tokens; t++) {
@@ -33,15 +35,18 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
     if (layer->gate.w.data && layer->gate.name != layer->up.name) {
         pass_observe(f, p, &layer->gate, in);
     }
+    const struct kernel_weights *first = layer->gate.w.data ? &layer->gate.w : &layer->up.w;
+    const struct kernel_next down = pass_first(f, p, &layer->down.w);
     for (struct pool_deal deal = pass_deal(f, p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
-        inner_columns(f, p, layer, in, begin, end);
+        inner_columns(f, pass_before(p, &deal, first, down), layer, in, begin, end);
     }
     pass_barrier(f, p);
     struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
     pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
     pass_observe(f, p, &layer->down, inner);
     for (struct pool_deal deal = pass_deal(f, p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
-        pass_multiply(f, p, &layer->down, begin, end, inner, s->added, n_embd);
+        pass_multiply(f, pass_before(p, &deal, &layer->down.w, p.next), &layer->down, begin, end,
+                      inner, s->added, n_embd);
         if (adds) {
             pass_add(f, &layer->ffn_post_norm, in.first, begin, end);
         }

@@ -49,16 +49,18 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     if (begin >= end) {
         return;
     }
+    struct kernel_weights here = *w;
+    here.next = p.next;
     bool supported = f->integers && fixed_supports(w->type);
     const void *integers = supported ? in.packed[fixed_bits_of(w->type)] : NULL;
     if (integers) {
-        f->integers->matmul(w, begin, end, integers, in.first - in.packed_first,
+        f->integers->matmul(&here, begin, end, integers, in.first - in.packed_first,
                             row_end - in.packed_first, y, y_stride, tiles_of(f, p));
     } else if (in.packed[0] && f->tiles && (f->in_two || !prefill_splits(w->type))) {
-        f->tiles->matmul(w, begin, end, in.packed[0], in.first, row_end, f->in_two, y, y_stride,
+        f->tiles->matmul(&here, begin, end, in.packed[0], in.first, row_end, f->in_two, y, y_stride,
                          tiles_of(f, p));
     } else {
-        f->kernels->matmul(w, begin, end, in.data + in.first * in.stride, in.stride,
+        f->kernels->matmul(&here, begin, end, in.data + in.first * in.stride, in.stride,
                            row_end - in.first, y, y_stride);
     }
 }
@@ -202,6 +204,14 @@ static void close_block(const struct pass *f, struct place p, const struct model
     pass_barrier(f, p);
 }
 
+/* What the feed-forward part of a layer begins with. */
+static struct kernel_next feed_first(const struct pass *f, struct place p,
+                                     const struct model_layer *layer)
+{
+    const struct kernel_weights *w = layer->gate.w.data ? &layer->gate.w : &layer->up.w;
+    return f->m->config.n_experts == 0 ? pass_first(f, p, w) : (struct kernel_next){0};
+}
+
 static void run_layer(const struct pass *f, struct place p, uint32_t index)
 {
     const struct model_config *c = &f->m->config;
@@ -219,6 +229,7 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
         in = normalise(f, p, &layer->attn_norm, 0, wants);
     }
     pass_stage(f, p, MODEL_STAGE_PROJECTION);
+    p.next = feed_first(f, p, layer);
     bool goes_on = pass_attention(f, p, index, in, first);
     pass_stage(f, p, MODEL_STAGE_REST);
     if (!goes_on) {
@@ -232,6 +243,8 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
         pass_pack(f, p, &in, f->n_tokens, c->n_embd, feed_wants, f->s->packed);
     }
     pass_stage(f, p, MODEL_STAGE_FEED);
+    p.next = index + 1 < c->n_layers ? pass_first_keys(f, p, index + 1)
+                                     : pass_first(f, p, &f->m->head.w);
     pass_feed(f, p, layer, in);
     pass_stage(f, p, MODEL_STAGE_REST);
     close_block(f, p, &layer->ffn_post_norm, first);
@@ -278,7 +291,7 @@ static void finish(const struct pass *f, struct place p)
     pass_observe(f, p, &m->head, out);
     struct pool_deal deal = pass_deal(f, p, n_vocab);
     while (pass_take(f, p, &deal, &begin, &end)) {
-        logits(f, p, out, begin, end);
+        logits(f, pass_before(p, &deal, &m->head.w, (struct kernel_next){0}), out, begin, end);
     }
 }
 
@@ -294,7 +307,7 @@ static void move_x(const struct pass *f, struct place p, bool back)
 static void run_thread(void *context, int index, int n_threads)
 {
     const struct pass *f = context;
-    struct place p = {index, n_threads};
+    struct place p = {.index = index, .n_threads = n_threads};
     uint32_t n_layers = f->m->config.n_layers, end = f->end_layer ? f->end_layer : n_layers;
     pass_embed(f, p);
     pass_barrier(f, p);
@@ -402,7 +415,7 @@ bool pass_run(struct pass *f, uint32_t capacity, struct error *e)
     }
     rope_prepare(f->m, f->s, capacity);
     pool_run_some(f->pool, run_thread, f);
-    pass_stage(f, (struct place){0, 1}, MODEL_STAGE_REST);
+    pass_stage(f, (struct place){.n_threads = 1}, MODEL_STAGE_REST);
     return true;
 }
 

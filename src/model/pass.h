@@ -161,9 +161,10 @@ static inline const struct model_adapters *pass_adapters(const struct pass *f, s
     return f->joint ? f->joint[token]->adapters : f->adapters;
 }
 
-/* One thread's place in a pass. */
+/* One thread's place in a pass, and what it will multiply by after the matrix at hand. */
 struct place {
     int index, n_threads;
+    struct kernel_next next;
 };
 
 /* Rows first..n_tokens of a matrix indexed by token, stride floats apart (0: one row for all). */
@@ -187,6 +188,12 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
 /* deal.c: a thread's pieces of a stage's n_rows output rows. Where there are adapters they are
  * equal shares: with each piece one multiplies by all of their first matrices. */
 struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows);
+/* p, to multiply by rows of w that d gave, with `then` behind the last of them. */
+struct place pass_before(struct place p, const struct pool_deal *d, const struct kernel_weights *w,
+                         struct kernel_next then);
+/* Rows of a matrix, and those of it with which a thread will begin when they are dealt. */
+struct kernel_next pass_rows(const struct kernel_weights *w, size_t begin, size_t end);
+struct kernel_next pass_first(const struct pass *f, struct place p, const struct kernel_weights *w);
 static inline bool pass_take(const struct pass *f, struct place p, struct pool_deal *d,
                              size_t *begin, size_t *end)
 {
@@ -208,6 +215,9 @@ void pass_adapt(const struct pass *f, uint32_t matrix, size_t begin, size_t end,
                 size_t row_end, float *y, size_t y_stride);
 bool pass_check_adapters(const struct model *m, const struct model_adapters *adapters,
                          struct error *e);
+
+/* attention.c: the rows of keys with which a thread begins a layer. */
+struct kernel_next pass_first_keys(const struct pass *f, struct place p, uint32_t layer);
 
 /* Tells the observer, if there is one, on one thread. */
 void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,

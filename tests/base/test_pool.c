@@ -169,6 +169,7 @@ enum { MOST_ITEMS = 1000, N_DEALS = 3 };
 struct dealt {
     struct pool *pool;
     size_t n, grain;
+    bool ahead;
     int slow_thread; /* sleeps before each of its pieces; -1: none */
     atomic_int taken[N_DEALS][MOST_ITEMS];
     atomic_size_t by[N_DEALS][MOST];
@@ -179,8 +180,21 @@ static void take_all(void *context, int index, int n)
 {
     struct dealt *x = context;
     for (int i = 0; i < N_DEALS; i++) {
-        struct pool_deal deal = {x->n, x->grain, false};
+        struct pool_deal deal = {.n = x->n, .grain = x->grain, .ahead = x->ahead};
+        size_t next_begin, next_end;
+        pool_first(&deal, index, n, &next_begin, &next_end);
         for (size_t begin, end; pool_take(x->pool, &deal, index, n, &begin, &end);) {
+            /* It was told, but for the first without a place; and then not the whole of it. */
+            if (next_begin < next_end && (begin != next_begin || end > next_end)) {
+                x->wrong = true;
+                return;
+            }
+            next_begin = deal.next_begin;
+            next_end = deal.next_end;
+            if (!x->ahead && next_begin < next_end) {
+                x->wrong = true;
+                return;
+            }
             if (index == x->slow_thread) {
                 usleep(3000);
             }
@@ -192,6 +206,10 @@ static void take_all(void *context, int index, int n)
                 x->taken[i][at]++;
             }
             x->by[i][index] += end - begin;
+        }
+        if (next_begin < next_end) { /* what was told must come */
+            x->wrong = true;
+            return;
         }
         pool_barrier(x->pool);
     }
@@ -218,9 +236,12 @@ static void test_deals(void **state)
     for (int n = 1; n <= MOST; n += 2) {
         x.pool = pool_new(n, NULL);
         x.slow_thread = -1;
-        for (x.grain = 1; x.grain <= 64; x.grain *= 4) {
-            for (x.n = 0; x.n <= MOST_ITEMS; x.n += x.n < 70 ? 1 : 93) {
-                deal_once(&x);
+        for (int ahead = 0; ahead < 2; ahead++) {
+            x.ahead = ahead;
+            for (x.grain = 1; x.grain <= 64; x.grain *= 4) {
+                for (x.n = 0; x.n <= MOST_ITEMS; x.n += x.n < 70 ? 1 : 93) {
+                    deal_once(&x);
+                }
             }
         }
         x.n = MOST_ITEMS;

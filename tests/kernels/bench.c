@@ -152,8 +152,11 @@ static void bench_prefill(const struct kernels *k, const char *const *words)
                     continue;
                 }
                 if (!w.x) {
-                    w.w = (struct kernel_weights){types[i], matmul_rows(f, n_in, n_rows), n_in,
-                                                  n_rows, (size_t)row_bytes};
+                    w.w = (struct kernel_weights){.type = types[i],
+                                                  .data = matmul_rows(f, n_in, n_rows),
+                                                  .n_in = n_in,
+                                                  .n_rows = n_rows,
+                                                  .row_bytes = (size_t)row_bytes};
                     w.x = mem_try_alloc(prefill_packed_bytes(512, n_in, true));
                     w.y = floats(512 * (n_rows > n_in ? n_rows : n_in));
                     w.scratch = mem_try_alloc(prefill_scratch_bytes());
@@ -205,7 +208,11 @@ static void bench_matmul(const struct kernels *k, const char *const *words)
             if (data == NULL) {
                 data = matmul_rows(f, N_IN, N_ROWS);
             }
-            w.w = (struct kernel_weights){types[i], data, N_IN, n_rows, (size_t)row_bytes};
+            w.w = (struct kernel_weights){.type = types[i],
+                                          .data = data,
+                                          .n_in = N_IN,
+                                          .n_rows = n_rows,
+                                          .row_bytes = (size_t)row_bytes};
             measure(what, run_matmul, &w, 2.0 * N_IN * (double)n_rows * (double)tokens[t],
                     (double)row_bytes * (double)n_rows);
         }
@@ -268,7 +275,11 @@ static void bench_fixed(const struct kernels *k, const char *const *words)
             }
             data = data ? data : matmul_rows(f, N_IN, N_ROWS);
             w.n_tokens = shapes[s].n_tokens;
-            w.w = (struct kernel_weights){f->type, data, N_IN, shapes[s].n_rows, (size_t)row_bytes};
+            w.w = (struct kernel_weights){.type = f->type,
+                                          .data = data,
+                                          .n_in = N_IN,
+                                          .n_rows = shapes[s].n_rows,
+                                          .row_bytes = (size_t)row_bytes};
             measure(what, run_fixed, &w, 2.0 * N_IN * n_rows * n_tokens,
                     (double)row_bytes * n_rows);
         }

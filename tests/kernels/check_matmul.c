@@ -232,7 +232,8 @@ void check_matmul_nan(const struct kernels *k, struct rng *r)
     }
     /* No row, no token, an unknown type: nothing is written. */
     float x = 1, y = 2, weight = 3;
-    struct kernel_weights w = {TENSOR_F32, &weight, 1, 1, sizeof weight};
+    struct kernel_weights w = {
+        .type = TENSOR_F32, .data = &weight, .n_in = 1, .n_rows = 1, .row_bytes = sizeof weight};
     k->matmul(&w, 1, 1, &x, 1, 1, &y, 1);
     k->matmul(&w, 0, 1, &x, 1, 0, &y, 1);
     w.type = TENSOR_I8;

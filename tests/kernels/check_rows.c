@@ -311,7 +311,8 @@ void check_known(const struct kernels *k, struct rng *r)
     check_same_bits(row, (float[2]){9, 22}, 2, "layer_norm");
 
     float w[6] = {1, 2, 3, 4, 5, 6}, in[3] = {1, 10, 100}, result[2];
-    struct kernel_weights layer = {TENSOR_F32, w, 3, 2, 3 * sizeof(float)};
+    struct kernel_weights layer = {
+        .type = TENSOR_F32, .data = w, .n_in = 3, .n_rows = 2, .row_bytes = 3 * sizeof(float)};
     k->matmul(&layer, 0, 2, in, 3, 1, result, 2);
     check_same_bits(result, (float[2]){321, 654}, 2, "matmul");
 }

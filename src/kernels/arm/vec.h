@@ -237,6 +237,12 @@ VEC_INLINE void vec_prefetch(const void *p, size_t ahead)
     __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
 
+/* The same, into the second-level cache. */
+VEC_INLINE void vec_prefetch_far(const void *p, size_t ahead)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + ahead), 0, 2);
+}
+
 #include "kernels/vec/math.h"
 
 #endif

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "kernels/rungs.h"
+#include "kernels/vec/streams.h"
 #include "kernels/vec/unpack.h"
 #include "kernels/vec/vec.h"
 
@@ -35,6 +36,7 @@ enum {
     CACHE_LINE = 64,
 };
 
+_Static_assert((int)BLOCK_ROWS == (int)STREAMS, "a row of each stream");
 _Static_assert(TOKENS_AT_ONCE % BLOCK_TOKENS == 0, "whole blocks of tokens");
 _Static_assert(SCALAR_TOKENS_AT_ONCE % BLOCK_TOKENS == 0, "whole blocks of tokens");
 _Static_assert(TOKENS_AT_ONCE *PANEL_ROWS <= MAX_SUMS, "one array serves both");
@@ -55,8 +57,7 @@ typedef void one_token_fn(const struct kernel_weights *w, size_t row_begin, size
 typedef void convert_fn(const uint8_t *row, size_t i, size_t n, float *to);
 
 /* The rows that share the activations in registers. Four, a quarter of the share apart from each
- * other: memory is read in several streams, which is faster than in one; and what four do not
- * divide, side by side. */
+ * other (streams.h); and what four do not divide, side by side. */
 struct some_rows {
     size_t first, apart, n;
 };
@@ -81,6 +82,15 @@ VEC_INLINE void begin_rows(const struct kernel_weights *w, const struct some_row
         row[b] = (const uint8_t *)w->data + at * w->row_bytes;
         acc[b] = vec_zero();
     }
+}
+
+/* As those rows are read. */
+VEC_INLINE struct streams streams_of(const struct kernel_weights *w, const struct some_rows *rows,
+                                     size_t row_begin)
+{
+    bool many = rows->n == STREAMS;
+    return streams_at(w, many ? row_begin : rows->first, many ? rows->apart : 0,
+                      many ? rows->first - row_begin : 0);
 }
 
 VEC_INLINE void end_rows(const struct some_rows *rows, const vec acc[BLOCK_ROWS], float *y)
@@ -138,26 +148,26 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
     size_t n_blocks = (row_end - row_begin + BLOCK_ROWS - 1) / BLOCK_ROWS;
     for (size_t r = 0; r < n_blocks; r++) {
         const struct some_rows rows = rows_from(r, row_begin, row_end);
+        const struct streams s = streams_of(w, &rows, row_begin);
         const uint8_t *row[BLOCK_ROWS];
         vec acc[BLOCK_ROWS];
         begin_rows(w, &rows, row, acc);
         for (size_t i = 0; i < whole; i += SCALE_BLOCKS * STEP) {
             size_t end = whole - i < SCALE_BLOCKS * STEP ? whole : i + SCALE_BLOCKS * STEP;
-            struct scales s;
+            struct scales scales;
             if (has_scales(type)) {
-                load_scales(type, row, i, end, AHEAD_BYTES, &s);
+                load_scales(type, row, i, end, AHEAD_BYTES, &scales);
             }
             for (size_t at = i, k = 0; at < end; at += STEP, k++) {
                 vec xs[STEP_VECS], ws[STEP_VECS];
                 load_activations(x + at, xs);
                 VEC_UNROLL
                 for (int b = 0; b < BLOCK_ROWS; b++) {
-                    for (size_t line = 0; !has_scales(type) && line < step_bytes;
-                         line += CACHE_LINE) {
-                        vec_prefetch(row[b] + at / STEP * step_bytes, AHEAD_BYTES + line);
+                    if (!has_scales(type)) {
+                        streams_fetch(&s, (size_t)b, at / STEP * step_bytes, step_bytes);
                     }
-                    vec scale = has_scales(type) ? vec_set1(s.scale[k][b]) : vec_zero();
-                    vec offset = has_offsets(type) ? vec_set1(s.offset[k][b]) : vec_zero();
+                    vec scale = has_scales(type) ? vec_set1(scales.scale[k][b]) : vec_zero();
+                    vec offset = has_offsets(type) ? vec_set1(scales.offset[k][b]) : vec_zero();
                     load_step(type, row[b], at, scale, offset, ws);
                     acc[b] = multiply_step(ws, xs, acc[b]);
                 }

@@ -9,6 +9,7 @@
  *   more: panels (fixed_panel_ymm.h), faster from two tokens on.
  */
 #include "kernels/rungs.h"
+#include "kernels/vec/streams.h"
 #include "kernels/x86/fixed_panel_ymm.h"
 
 #if defined(__AVXVNNI__)
@@ -17,11 +18,7 @@
 #define FIXED_RUNG(name) name##_avx2
 #endif
 
-enum {
-    ROWS_TOGETHER = 4,
-    AHEAD_BYTES = 2048,
-    CACHE_LINE = 64,
-};
+enum { ROWS_TOGETHER = STREAMS };
 
 /* ---- activations ---- */
 
@@ -194,8 +191,8 @@ VEC_INLINE void add_chunk(uint32_t type, const uint8_t *p, const struct fixed_wo
 }
 
 /* Chunk by chunk of several rows, so that a chunk of activations is in the first-level cache when
- * all but the first row meet it. What is asked for ahead of time may lie behind a row. */
-VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c,
+ * all but the first row meet it. */
+VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c, const struct streams *s,
                               const uint8_t *const rows[ROWS_TOGETHER], __m256 y[ROWS_TOGETHER][2])
 {
     size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK, at = 0;
@@ -205,10 +202,7 @@ VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c,
     for (size_t i = 0; i < n_whole; i++, at += n_bytes) {
         VEC_ROLLED
         for (size_t b = 0; b < ROWS_TOGETHER; b++) {
-            for (size_t line = 0; line < n_bytes; line += CACHE_LINE) {
-                _mm_prefetch((const char *)((uintptr_t)rows[b] + at + AHEAD_BYTES + line),
-                             _MM_HINT_T0);
-            }
+            streams_fetch(s, b, at, n_bytes);
             add_chunk(type, rows[b] + at, c->x + i, 2, 2, y[b]);
         }
     }
@@ -221,12 +215,12 @@ VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c,
     }
 }
 
-typedef void rows_fn(const struct fixed_call *c, const uint8_t *const rows[ROWS_TOGETHER],
-                     __m256 y[ROWS_TOGETHER][2]);
+typedef void rows_fn(const struct fixed_call *c, const struct streams *s,
+                     const uint8_t *const rows[ROWS_TOGETHER], __m256 y[ROWS_TOGETHER][2]);
 
 /* n rows `apart` from each other. */
 static void some_rows(rows_fn *by_token, const struct fixed_call *c, size_t row, size_t apart,
-                      size_t n, float *y)
+                      size_t n, const struct streams *s, float *y)
 {
     const uint8_t *rows[ROWS_TOGETHER];
     for (size_t b = 0; b < ROWS_TOGETHER; b++) {
@@ -234,7 +228,7 @@ static void some_rows(rows_fn *by_token, const struct fixed_call *c, size_t row,
         rows[b] = (const uint8_t *)c->w->data + at * c->w->row_bytes;
     }
     __m256 lanes[ROWS_TOGETHER][2], sum[ROWS_TOGETHER];
-    by_token(c, rows, lanes);
+    by_token(c, s, rows, lanes);
     for (size_t b = 0; b < ROWS_TOGETHER; b++) {
         sum[b] = vec_add(lanes[b][0], lanes[b][1]);
     }
@@ -245,16 +239,17 @@ static void some_rows(rows_fn *by_token, const struct fixed_call *c, size_t row,
     }
 }
 
-/* Memory is read in several streams, which is faster than in one. */
 static void one_token(rows_fn *by_token, const struct fixed_call *c, size_t row_begin,
                       size_t row_end, float *y)
 {
     size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
-    for (size_t r = row_begin; r < row_begin + apart; r++) {
-        some_rows(by_token, c, r, apart, ROWS_TOGETHER, y);
+    for (size_t r = 0; r < apart; r++) {
+        const struct streams s = streams_at(c->w, row_begin, apart, r);
+        some_rows(by_token, c, row_begin + r, apart, ROWS_TOGETHER, &s, y);
     }
     if (rest < row_end) {
-        some_rows(by_token, c, rest, 1, row_end - rest, y);
+        const struct streams s = streams_at(c->w, rest, 0, 0);
+        some_rows(by_token, c, rest, 1, row_end - rest, &s, y);
     }
 }
 
@@ -265,10 +260,10 @@ static void one_token(rows_fn *by_token, const struct fixed_call *c, size_t row_
     {                                                                                              \
         spread_row(TENSOR_##name, p, to);                                                          \
     }                                                                                              \
-    static void rows_##name(const struct fixed_call *c, const uint8_t *const rows[ROWS_TOGETHER],  \
-                            __m256 y[ROWS_TOGETHER][2])                                            \
+    static void rows_##name(const struct fixed_call *c, const struct streams *s,                   \
+                            const uint8_t *const rows[ROWS_TOGETHER], __m256 y[ROWS_TOGETHER][2])  \
     {                                                                                              \
-        rows_by_token(TENSOR_##name, c, rows, y);                                                  \
+        rows_by_token(TENSOR_##name, c, s, rows, y);                                               \
     }                                                                                              \
     static struct fixed_kind kind_##name(void)                                                     \
     {                                                                                              \

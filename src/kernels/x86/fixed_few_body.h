@@ -6,6 +6,7 @@
  * in the lanes of fixed.h.
  */
 #include "kernels/rungs.h"
+#include "kernels/vec/streams.h"
 #include "kernels/x86/fixed_groups.h"
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/fixed_ways.h"
@@ -16,11 +17,7 @@
 #define FIXED_FEW fixed_few_vnni
 #endif
 
-enum {
-    ROWS_TOGETHER = 4,
-    AHEAD_BYTES = 2048,
-    CACHE_LINE = 64,
-};
+enum { ROWS_TOGETHER = STREAMS };
 
 /* sum of one vector's groups, or of two that hold the halves of blocks of 32. */
 VEC_INLINE __m512i products(uint32_t type, const struct fixed_weights *w,
@@ -255,7 +252,8 @@ VEC_INLINE void add_joint(uint32_t type, const struct call *c, const uint8_t *ch
  * all but the first row meet it. One body for all rows: with four, a pass over a model waits for
  * instructions. */
 VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_t *const *rows,
-                               uint8_t *chunk, __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
+                               const struct streams *s, uint8_t *chunk,
+                               __m512 y[ROWS_TOGETHER][FIXED_NEIGHBOURS])
 {
     size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK, at = 0;
     for (size_t b = 0; b < ROWS_TOGETHER; b++) {
@@ -269,10 +267,7 @@ VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_
     for (size_t i = 0; i < n_whole; i++, at += n_bytes) {
         VEC_ROLLED
         for (size_t b = 0; b < ROWS_TOGETHER; b++) {
-            for (size_t line = 0; line < n_bytes; line += CACHE_LINE) {
-                _mm_prefetch((const char *)((uintptr_t)rows[b] + at + AHEAD_BYTES + line),
-                             _MM_HINT_T0);
-            }
+            streams_fetch(s, b, at, n_bytes);
             chunk_by_tokens(type, c, rows[b] + at, i, y[b]);
         }
     }
@@ -294,9 +289,9 @@ VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_
     }
 }
 
-/* Rows `apart` from each other: memory is read in several streams, which is faster than in one. */
+/* Rows `apart` from each other. */
 VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_t apart, size_t n,
-                          uint8_t *chunk, float *y, size_t y_stride)
+                          const struct streams *s, uint8_t *chunk, float *y, size_t y_stride)
 {
     __m512 sums[ROWS_TOGETHER][FIXED_NEIGHBOURS];
     const uint8_t *data = c->w->data;
@@ -305,7 +300,7 @@ VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_
         size_t at = row + (b < n ? b : n - 1) * apart;
         rows[b] = data + at * c->w->row_bytes;
     }
-    rows_by_tokens(type, c, rows, chunk, sums);
+    rows_by_tokens(type, c, rows, s, chunk, sums);
     for (size_t t = 0; t < c->n_tokens; t++) {
         float four[ROWS_TOGETHER];
         _mm_storeu_ps(four, vec_sum4(sums[0][t], sums[1][t], sums[2][t], sums[3][t]));
@@ -320,11 +315,13 @@ VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size
 {
     size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
     uint8_t chunk[FIXED_MAX_CHUNK_BYTES] = {0}; /* of join_rows */
-    for (size_t r = row_begin; r < row_begin + apart; r++) {
-        some_rows(type, c, r, apart, ROWS_TOGETHER, chunk, y, y_stride);
+    for (size_t r = 0; r < apart; r++) {
+        const struct streams s = streams_at(c->w, row_begin, apart, r);
+        some_rows(type, c, row_begin + r, apart, ROWS_TOGETHER, &s, chunk, y, y_stride);
     }
     if (rest < row_end) {
-        some_rows(type, c, rest, 1, row_end - rest, chunk, y, y_stride);
+        const struct streams s = streams_at(c->w, rest, 0, 0);
+        some_rows(type, c, rest, 1, row_end - rest, &s, chunk, y, y_stride);
     }
 }
 

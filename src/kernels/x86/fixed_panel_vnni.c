@@ -397,8 +397,13 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
         fill_panels(type, w, row, end, width, scratch);
         const size_t n_calls = (end - row + width * PANEL_ROWS - 1) / (width * PANEL_ROWS) *
                                ((token_end - 1) / TOKENS - token_begin / TOKENS + 1);
-        g.ahead = (uintptr_t)w->data + end * w->row_bytes;
-        g.n_ahead = (smaller(end + n_panels * PANEL_ROWS, row_end) - end) * w->row_bytes;
+        if (end < row_end) {
+            g.ahead = (uintptr_t)w->data + end * w->row_bytes;
+            g.n_ahead = smaller(n_panels * PANEL_ROWS, row_end - end) * w->row_bytes;
+        } else {
+            g.ahead = (uintptr_t)w->next.data;
+            g.n_ahead = smaller(n_panels * PANEL_ROWS, w->next.n_rows) * w->next.row_bytes;
+        }
         g.n_ahead = (g.n_ahead + n_calls - 1) / n_calls;
         for (g.token = token_begin; g.token < token_end; g.token = g.token_end) {
             g.token_end = smaller(g.token / TOKENS * TOKENS + TOKENS, token_end);

@@ -412,6 +412,12 @@ VEC_INLINE void vec_prefetch(const void *p, size_t ahead)
     _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T0);
 }
 
+/* The same, into the second-level cache. */
+VEC_INLINE void vec_prefetch_far(const void *p, size_t ahead)
+{
+    _mm_prefetch((const char *)((uintptr_t)p + ahead), _MM_HINT_T1);
+}
+
 #include "kernels/vec/math.h"
 
 #endif
