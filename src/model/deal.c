@@ -1,13 +1,14 @@
 /* How a stage's output rows come to the threads, and what they add to the stream. */
 #include "model/pass.h"
 
-/* Generated tokens wait for weights: those that a thread meets next are asked for while it meets
- * the ones before, and pieces may be small. */
+/* A few generated tokens wait for weights: those that a thread meets next are asked for while it
+ * meets the ones before, so that pieces may be small. Prompts need tall ones. */
 enum { FEW_TOKENS = 4, FEW_ROW_GRAIN = 32, PANEL_TOKENS = 64 };
 
 struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows)
 {
-    bool few = f->n_tokens <= FEW_TOKENS, ahead = f->n_tokens <= PANEL_TOKENS && !f->adapted;
+    bool few = f->integers && f->n_tokens <= FEW_TOKENS,
+         ahead = f->n_tokens <= PANEL_TOKENS && !f->adapted;
     size_t n_threads = (size_t)p.n_threads, grain = few ? FEW_ROW_GRAIN : MOST_ROW_GRAIN;
     while (grain > ROW_GRAIN && n_rows / grain < 8 * n_threads) {
         grain /= 2;

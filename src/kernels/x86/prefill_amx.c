@@ -393,7 +393,12 @@ VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_e
     size_t row_step = step_bytes(in_two), token_step = step_bytes(t->in_two);
     size_t row_bytes = s->w->row_bytes, depth = in_two ? FILL_DEPTH / 2 : FILL_DEPTH;
     const uint8_t *from = (const uint8_t *)s->w->data + row * row_bytes;
+    const uint8_t *next = from + BLOCK * row_bytes; /* which is fetched meanwhile */
     size_t n_next = smaller(row_end - row - n_rows, BLOCK);
+    if (n_next == 0 && s->w->next.row_bytes == row_bytes) {
+        next = s->w->next.data;
+        n_next = smaller(s->w->next.n_rows, BLOCK);
+    }
     const char *tokens = t->packed + t->token_begin / BLOCK * steps_of(n_in) * token_step;
     char *now = panel, *before = panel + FILL_DEPTH * BLOCK * 2;
     _tile_zero(0);
@@ -406,7 +411,7 @@ VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_e
             if (n != 0) {
                 size_t there = r < n_rows ? smaller(n_rows - r, AT_ONCE) : 0;
                 size_t later = r < n_next ? smaller(n_next - r, AT_ONCE) : 0;
-                fetch_rows(s, from + (BLOCK + r) * row_bytes, later, i, n);
+                fetch_rows(s, next + r * row_bytes, later, i, n);
                 unpack_rows(s, from + r * row_bytes, there, AT_ONCE - there, i, n, now + r * 64);
             }
             for (; done < n_before * (r + AT_ONCE) / BLOCK; done++, tokens += token_step) {
