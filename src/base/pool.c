@@ -373,11 +373,27 @@ static void in_items(const struct pool_deal *d, size_t at, size_t n, size_t *beg
     *end = (at + n) * d->grain < d->n ? (at + n) * d->grain : d->n;
 }
 
-void pool_first(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
-                size_t *end)
+/* Where a piece ends without its last grain, which is given alone. */
+static size_t cut(const struct pool_deal *d, size_t begin, size_t end)
+{
+    size_t last = (end - 1) / d->grain * d->grain;
+    return d->ahead && last > begin ? last : end;
+}
+
+static void own_piece(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+                      size_t *end)
 {
     size_t own = own_grains(d, (size_t)n_threads);
     in_items(d, own * (size_t)thread_index, own, begin, end);
+}
+
+void pool_first(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
+                size_t *end)
+{
+    own_piece(d, thread_index, n_threads, begin, end);
+    if (*begin < *end) {
+        *end = cut(d, *begin, *end);
+    }
 }
 
 /* A piece of those that have no place. */
@@ -402,30 +418,26 @@ static bool take_left(struct pool *p, const struct pool_deal *d, size_t n_thread
 bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
                size_t *end)
 {
-    bool is_rest = false;
-    *begin = *end = 0;
-    if (d->next_begin < d->next_end) {
-        *begin = d->next_begin;
-        *end = d->next_end;
-        is_rest = d->next_is_rest;
-    } else if (!d->begun) {
-        pool_first(d, thread_index, n_threads, begin, end);
+    size_t whole_end = d->whole_end;
+    *begin = d->next_begin;
+    *end = d->next_end;
+    if (*begin == *end) {
+        if (!d->begun) {
+            own_piece(d, thread_index, n_threads, begin, &whole_end);
+        }
+        d->begun = true;
+        if (*begin >= whole_end && !take_left(p, d, (size_t)n_threads, begin, &whole_end)) {
+            return false;
+        }
+        *end = cut(d, *begin, whole_end);
     }
-    d->begun = true;
-    if (*begin == *end && !take_left(p, d, (size_t)n_threads, begin, end)) {
-        return false;
-    }
-    if (!d->ahead) {
-        return true;
-    }
-    size_t rest = (*end - 1) / d->grain * d->grain;
-    d->next_is_rest = !is_rest && rest > *begin;
-    if (d->next_is_rest) {
-        d->next_begin = rest;
-        d->next_end = *end;
-        *end = rest;
+    if (*end < whole_end) {
+        d->next_begin = *end;
+        d->next_end = d->whole_end = whole_end;
+    } else if (d->ahead && take_left(p, d, (size_t)n_threads, &d->next_begin, &d->whole_end)) {
+        d->next_end = cut(d, d->next_begin, d->whole_end);
     } else {
-        take_left(p, d, (size_t)n_threads, &d->next_begin, &d->next_end);
+        d->next_begin = d->next_end = d->whole_end = 0;
     }
     return true;
 }

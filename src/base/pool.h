@@ -47,16 +47,18 @@ void pool_share(size_t n, size_t grain, int thread_index, int n_threads, size_t 
  * (false). One deal at a time: a barrier stands between two, and the run's beginning before the
  * first.
  *
- * With .ahead a thread knows what it will take next: then [next_begin, next_end), empty behind its
- * last piece. A piece's last grain comes as a piece of its own, and only with that the next piece
- * is taken, so that what a slow thread keeps from the others stays small. */
+ * With .ahead a thread knows what it will be given next: exactly [next_begin, next_end), empty
+ * behind its last piece. Then the last grain of a piece of several comes as a piece of its own, and
+ * only with a last grain the next piece is taken, so that what a slow thread keeps from the others
+ * stays small. */
 struct pool_deal {
     size_t n, grain;
     bool ahead;
     size_t next_begin, next_end;
-    bool begun, next_is_rest; /* pool_take's */
+    size_t whole_end; /* of the piece that next is of; pool_take's, as is */
+    bool begun;
 };
-/* What a thread would take first, if that has a place of its own; else it is empty. */
+/* What a thread will be given first, if that has a place of its own; else it is empty. */
 void pool_first(const struct pool_deal *d, int thread_index, int n_threads, size_t *begin,
                 size_t *end);
 bool pool_take(struct pool *p, struct pool_deal *d, int thread_index, int n_threads, size_t *begin,

@@ -1,14 +1,19 @@
 /* How a stage's output rows come to the threads, and what they add to the stream. */
 #include "model/pass.h"
 
-/* A few generated tokens wait for weights: those that a thread meets next are asked for while it
- * meets the ones before, so that pieces may be small. Prompts need tall ones. */
-enum { FEW_TOKENS = 4, FEW_ROW_GRAIN = 32, PANEL_TOKENS = 64 };
+enum {
+    /* A few tokens wait for weights. Those that a thread meets next are asked for meanwhile, so
+     * that pieces may be small; tile units need tall ones. */
+    FEW_TOKENS = 4, /* as many as kernels multiply row by row */
+    FEW_ROW_GRAIN = 32,
+    AHEAD_TOKENS = 64, /* up to here a thread takes pieces ahead, to know what to ask for; */
+    AHEAD_TILE_TOKENS = PREFILL_TOKENS, /* of tile units the way for more does not ask */
+};
 
 struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows)
 {
-    bool few = f->integers && f->n_tokens <= FEW_TOKENS,
-         ahead = f->n_tokens <= PANEL_TOKENS && !f->adapted;
+    const uint32_t most = f->tiles ? AHEAD_TILE_TOKENS : AHEAD_TOKENS;
+    bool few = !f->tiles && f->n_tokens <= FEW_TOKENS, ahead = f->n_tokens <= most && !f->adapted;
     size_t n_threads = (size_t)p.n_threads, grain = few ? FEW_ROW_GRAIN : MOST_ROW_GRAIN;
     while (grain > ROW_GRAIN && n_rows / grain < 8 * n_threads) {
         grain /= 2;
@@ -22,8 +27,11 @@ struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows)
 
 struct kernel_next pass_rows(const struct kernel_weights *w, size_t begin, size_t end)
 {
+    if (!w->data || begin >= end) {
+        return (struct kernel_next){0};
+    }
     return (struct kernel_next){(const char *)w->data + begin * w->row_bytes, w->row_bytes,
-                                w->data && begin < end ? end - begin : 0};
+                                end - begin};
 }
 
 struct kernel_next pass_first(const struct pass *f, struct place p, const struct kernel_weights *w)
@@ -37,7 +45,11 @@ struct kernel_next pass_first(const struct pass *f, struct place p, const struct
 struct place pass_before(struct place p, const struct pool_deal *d, const struct kernel_weights *w,
                          struct kernel_next then)
 {
-    p.next = d->next_begin < d->next_end ? pass_rows(w, d->next_begin, d->next_end) : then;
+    if (d->next_begin < d->next_end) {
+        p.next = pass_rows(w, d->next_begin, d->next_end);
+    } else {
+        p.next = d->ahead ? then : (struct kernel_next){0}; /* there may be more pieces */
+    }
     return p;
 }
 

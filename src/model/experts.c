@@ -173,8 +173,13 @@ static void inner(const struct pass *f, struct place p, const struct model_layer
         if (!share(f, p, x, n_ff, &n_before, &begin, &end)) {
             continue;
         }
+        if (gated) {
+            struct model_linear gate = expert_at(&layer->expert_gate, x);
+            p.next = pass_rows(&gate.w, begin, end);
+        }
         multiply(f, p, &layer->expert_up, x, begin, end, in, s->expert_up);
         if (gated) {
+            p.next = (struct kernel_next){0};
             multiply(f, p, &layer->expert_gate, x, begin, end, in, s->expert_gate);
         }
         for (size_t i = s->expert_slot[x]; i < s->expert_slot[x + 1]; i++) {
@@ -234,6 +239,7 @@ void pass_feed_experts(const struct pass *f, struct place p, const struct model_
 {
     const struct model_config *c = &f->m->config;
     bool shared = layer->shared_router.w.data != NULL;
+    p.next = (struct kernel_next){0}; /* which experts come is not known yet */
     route(f, p, layer, in);
     if (shared) {
         pass_feed_dense(f, p, layer, in, false);

@@ -2,7 +2,20 @@
  * one gates (Shazeer, "GLU Variants Improve Transformer", 2020). */
 #include "model/pass.h"
 
-/* Columns [begin, end) of what is between the matrices. p: before what follows them. */
+static const struct kernel_weights *first_matrix(const struct model_layer *layer)
+{
+    return layer->gate.w.data ? &layer->gate.w : &layer->up.w;
+}
+
+struct kernel_next pass_first_feed(const struct pass *f, struct place p,
+                                   const struct model_layer *layer)
+{
+    /* Before experts, their router: a few rows. */
+    return f->m->config.n_experts == 0 ? pass_first(f, p, first_matrix(layer))
+                                       : (struct kernel_next){0};
+}
+
+/* Columns [begin, end) of what is between the matrices. */
 static void inner_columns(const struct pass *f, struct place p, const struct model_layer *layer,
                           struct rows in, size_t begin, size_t end)
 {
@@ -35,10 +48,9 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
     if (layer->gate.w.data && layer->gate.name != layer->up.name) {
         pass_observe(f, p, &layer->gate, in);
     }
-    const struct kernel_weights *first = layer->gate.w.data ? &layer->gate.w : &layer->up.w;
     const struct kernel_next down = pass_first(f, p, &layer->down.w);
     for (struct pool_deal deal = pass_deal(f, p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
-        inner_columns(f, pass_before(p, &deal, first, down), layer, in, begin, end);
+        inner_columns(f, pass_before(p, &deal, first_matrix(layer), down), layer, in, begin, end);
     }
     pass_barrier(f, p);
     struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};

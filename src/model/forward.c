@@ -204,14 +204,6 @@ static void close_block(const struct pass *f, struct place p, const struct model
     pass_barrier(f, p);
 }
 
-/* What the feed-forward part of a layer begins with. */
-static struct kernel_next feed_first(const struct pass *f, struct place p,
-                                     const struct model_layer *layer)
-{
-    const struct kernel_weights *w = layer->gate.w.data ? &layer->gate.w : &layer->up.w;
-    return f->m->config.n_experts == 0 ? pass_first(f, p, w) : (struct kernel_next){0};
-}
-
 static void run_layer(const struct pass *f, struct place p, uint32_t index)
 {
     const struct model_config *c = &f->m->config;
@@ -229,7 +221,7 @@ static void run_layer(const struct pass *f, struct place p, uint32_t index)
         in = normalise(f, p, &layer->attn_norm, 0, wants);
     }
     pass_stage(f, p, MODEL_STAGE_PROJECTION);
-    p.next = feed_first(f, p, layer);
+    p.next = pass_first_feed(f, p, layer);
     bool goes_on = pass_attention(f, p, index, in, first);
     pass_stage(f, p, MODEL_STAGE_REST);
     if (!goes_on) {

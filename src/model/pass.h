@@ -161,10 +161,10 @@ static inline const struct model_adapters *pass_adapters(const struct pass *f, s
     return f->joint ? f->joint[token]->adapters : f->adapters;
 }
 
-/* One thread's place in a pass, and what it will multiply by after the matrix at hand. */
+/* One thread's place in a pass. */
 struct place {
     int index, n_threads;
-    struct kernel_next next;
+    struct kernel_next next; /* what it multiplies by after what it is called for */
 };
 
 /* Rows first..n_tokens of a matrix indexed by token, stride floats apart (0: one row for all). */
@@ -216,8 +216,10 @@ void pass_adapt(const struct pass *f, uint32_t matrix, size_t begin, size_t end,
 bool pass_check_adapters(const struct model *m, const struct model_adapters *adapters,
                          struct error *e);
 
-/* attention.c: the rows of keys with which a thread begins a layer. */
+/* attention.c, feed.c: the rows with which a thread begins a layer, and its feed-forward part. */
 struct kernel_next pass_first_keys(const struct pass *f, struct place p, uint32_t layer);
+struct kernel_next pass_first_feed(const struct pass *f, struct place p,
+                                   const struct model_layer *layer);
 
 /* Tells the observer, if there is one, on one thread. */
 void pass_observe(const struct pass *f, struct place p, const struct model_linear *l,

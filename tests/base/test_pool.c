@@ -184,23 +184,26 @@ static void take_all(void *context, int index, int n)
         size_t next_begin, next_end;
         pool_first(&deal, index, n, &next_begin, &next_end);
         for (size_t begin, end; pool_take(x->pool, &deal, index, n, &begin, &end);) {
-            /* It was told, but for the first without a place; and then not the whole of it. */
-            if (next_begin < next_end && (begin != next_begin || end > next_end)) {
+            /* It was told, but for the first without a place. */
+            if (next_begin < next_end && (begin != next_begin || end != next_end)) {
                 x->wrong = true;
-                return;
             }
             next_begin = deal.next_begin;
             next_end = deal.next_end;
-            if (!x->ahead && next_begin < next_end) {
+            bool told = next_begin < next_end, one = end - begin <= x->grain;
+            if (!x->ahead && told) {
                 x->wrong = true;
-                return;
+            }
+            /* The next piece is taken with a last grain alone. */
+            if (x->ahead && !one && (next_begin != end || next_end - end > x->grain)) {
+                x->wrong = true;
             }
             if (index == x->slow_thread) {
                 usleep(3000);
             }
             if (begin % x->grain || (end % x->grain && end != x->n) || end > x->n) {
                 x->wrong = true;
-                return;
+                break;
             }
             for (size_t at = begin; at < end; at++) {
                 x->taken[i][at]++;
@@ -209,7 +212,6 @@ static void take_all(void *context, int index, int n)
         }
         if (next_begin < next_end) { /* what was told must come */
             x->wrong = true;
-            return;
         }
         pool_barrier(x->pool);
     }
@@ -247,9 +249,12 @@ static void test_deals(void **state)
         x.n = MOST_ITEMS;
         x.grain = 1;
         x.slow_thread = n - 1;
-        deal_once(&x);
-        for (int i = 0; n > 1 && i < N_DEALS; i++) {
-            assert_true(x.by[i][n - 1] < (size_t)(MOST_ITEMS / n));
+        for (int ahead = 0; ahead < 2; ahead++) {
+            x.ahead = ahead;
+            deal_once(&x);
+            for (int i = 0; n > 1 && i < N_DEALS; i++) {
+                assert_true(x.by[i][n - 1] < (size_t)(MOST_ITEMS / n));
+            }
         }
         pool_free(x.pool);
     }

@@ -202,14 +202,15 @@ struct guard guard_weights(struct rng *r, struct kernel_weights *w, uint32_t typ
     free(row);
     *w = (struct kernel_weights){
         .type = type, .data = g.data, .n_in = n_in, .n_rows = n_rows, .row_bytes = stride};
-    /* Hints are not believed: sometimes a part of the rows, sometimes nothing that is there. */
-    if (n_rows % 3) {
+    /* Hints are not believed: none, a part of the rows, or what is not there. */
+    uint64_t kind = rng_next(r) % 3;
+    if (kind == 1) {
         size_t first = n_rows / 2;
         w->next =
             (struct kernel_next){(const char *)g.data + first * stride, stride, n_rows - first};
-        if (n_rows % 3 == 2) {
-            w->next = (struct kernel_next){(const char *)(uintptr_t)-4097, 1 << 20, 7};
-        }
+    } else if (kind == 2) {
+        w->next = (struct kernel_next){(const char *)(uintptr_t)-4097,
+                                       rng_next(r) % 2 ? stride : 1 << 20, 7};
     }
     return g;
 }

@@ -6,6 +6,7 @@
  * up, then the low ones; pairwise additions turn the lanes of four vectors into the four sums.
  */
 #include "kernels/arm/fixed_unpack.h"
+#include "kernels/vec/streams.h"
 
 #if defined(__ARM_FEATURE_DOTPROD)
 #define FIXED_ROWS fixed_rows_dotprod
@@ -14,11 +15,9 @@
 #endif
 
 enum {
-    ROWS_TOGETHER = 4,
+    ROWS_TOGETHER = STREAMS,
     TOKENS_TOGETHER = 8,
     ROUND_TOKENS = 64, /* that meet a row before the next: their chunks stay in a cache */
-    AHEAD_BYTES = 1024,
-    CACHE_LINE = 64,
 };
 
 /* Halves begin .. end of a block by those of a token. */
@@ -128,7 +127,7 @@ VEC_INLINE float sum_of(const lanes y)
 /* Rows `apart` from each other, chunk by chunk, so that memory is read in several streams and a
  * chunk of activations is near when all but the first row meet it. */
 VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_t apart, size_t n,
-                          float *y, size_t y_stride)
+                          const struct streams *s, float *y, size_t y_stride)
 {
     size_t n_bytes = 2 * fixed_super_bytes(type), n_whole = c->w->n_in / FIXED_CHUNK;
     size_t n_rest = c->w->n_in % FIXED_CHUNK / FIXED_BLOCK;
@@ -141,9 +140,7 @@ VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_
         VEC_ROLLED
         for (size_t b = 0; b < n; b++) {
             const uint8_t *p = first + b * apart * c->w->row_bytes + i * n_bytes;
-            for (size_t line = 0; line < n_bytes; line += CACHE_LINE) {
-                vec_prefetch(p, AHEAD_BYTES + line);
-            }
+            streams_fetch(s, b, i * n_bytes, n_bytes);
             add_chunk(type, c, p, i, FIXED_QUADS, sums[b]);
         }
     }
@@ -161,19 +158,19 @@ VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_
     }
 }
 
-typedef void rows_fn(const struct call *c, size_t row, size_t apart, size_t n, float *y,
-                     size_t y_stride);
+typedef void rows_fn(const struct call *c, size_t row, size_t apart, size_t n,
+                     const struct streams *s, float *y, size_t y_stride);
 
 /* One token is a case of its own: its sums stay in registers. */
 #define WAY(name)                                                                                  \
-    static void rows_##name(const struct call *c, size_t row, size_t apart, size_t n, float *y,    \
-                            size_t y_stride)                                                       \
+    static void rows_##name(const struct call *c, size_t row, size_t apart, size_t n,              \
+                            const struct streams *s, float *y, size_t y_stride)                    \
     {                                                                                              \
         if (c->n_tokens == 1) {                                                                    \
             const struct call one = {c->w, c->x, 1, c->n_chunks};                                  \
-            some_rows(TENSOR_##name, &one, row, apart, n, y, y_stride);                            \
+            some_rows(TENSOR_##name, &one, row, apart, n, s, y, y_stride);                         \
         } else {                                                                                   \
-            some_rows(TENSOR_##name, c, row, apart, n, y, y_stride);                               \
+            some_rows(TENSOR_##name, c, row, apart, n, s, y, y_stride);                            \
         }                                                                                          \
     }
 FIXED_FORMATS(WAY)
@@ -188,13 +185,13 @@ static const struct {
 /* Some rows by n_tokens from x on, by TOKENS_TOGETHER at a time. */
 static void rows_by_tokens(rows_fn *way, const struct kernel_weights *w,
                            const struct fixed_blocks *x, size_t n_tokens, size_t row, size_t apart,
-                           size_t n, float *y, size_t y_stride)
+                           size_t n, const struct streams *s, float *y, size_t y_stride)
 {
     size_t n_chunks = fixed_chunks(w->n_in);
     for (size_t t = 0; t < n_tokens; t += TOKENS_TOGETHER) {
         size_t left = n_tokens - t, some = left < TOKENS_TOGETHER ? left : TOKENS_TOGETHER;
         const struct call c = {w, x + t * n_chunks, some, n_chunks};
-        way(&c, row, apart, n, y + t * y_stride, y_stride);
+        way(&c, row, apart, n, s, y + t * y_stride, y_stride);
     }
 }
 
@@ -211,11 +208,14 @@ void FIXED_ROWS(const struct kernel_weights *w, size_t row_begin, size_t row_end
         const struct fixed_blocks *x = packed + t * fixed_chunks(w->n_in);
         size_t n_tokens = token_end - t < ROUND_TOKENS ? token_end - t : ROUND_TOKENS;
         float *to = y + (t - token_begin) * y_stride;
-        for (size_t r = row_begin; r < row_begin + apart; r++) {
-            rows_by_tokens(way, w, x, n_tokens, r, apart, ROWS_TOGETHER, to, y_stride);
+        for (size_t r = 0; r < apart; r++) {
+            const struct streams s = streams_at(w, row_begin, apart, r);
+            rows_by_tokens(way, w, x, n_tokens, row_begin + r, apart, ROWS_TOGETHER, &s, to,
+                           y_stride);
         }
         if (rest < row_end) {
-            rows_by_tokens(way, w, x, n_tokens, rest, 1, row_end - rest, to, y_stride);
+            const struct streams s = streams_at(w, rest, 0, 0);
+            rows_by_tokens(way, w, x, n_tokens, rest, 1, row_end - rest, &s, to, y_stride);
         }
     }
 }

@@ -33,7 +33,6 @@ enum {
     MAX_SUMS = SCALAR_PANEL_ROWS * SCALAR_TOKENS_AT_ONCE,
     TOKEN_BYTES = 1024 * 1024, /* of activations that should stay in the second-level cache */
     AHEAD_BYTES = 2048,        /* of each of four rows, memory is asked for */
-    CACHE_LINE = 64,
 };
 
 _Static_assert((int)BLOCK_ROWS == (int)STREAMS, "a row of each stream");
@@ -193,7 +192,7 @@ VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, s
         for (size_t i = 0; i < w->n_in; i += SUPER) {
             struct super u[BLOCK_ROWS];
             for (int b = 0; b < BLOCK_ROWS; b++) {
-                for (size_t at = 0; at < super_bytes(type); at += CACHE_LINE) {
+                for (size_t at = 0; at < super_bytes(type); at += STREAM_LINE) {
                     vec_prefetch(row[b], AHEAD_BYTES + at);
                 }
                 unpack_super(type, row[b], &u[b]);

@@ -37,7 +37,7 @@ VEC_INLINE struct streams streams_at(const struct kernel_weights *w, size_t row_
     VEC_UNROLL
     for (size_t b = 0; b < STREAMS; b++) {
         s.at[b] = (uintptr_t)w->data + (row_begin + b * apart + r) * w->row_bytes;
-        /* Without a hint the last lines again, which are there. */
+        /* Without a hint lines from before the stretch's end again, most of which are there. */
         s.beyond[b] = next->n_rows ? (uintptr_t)next->data + b * next_apart - s.left
                                    : s.at[b] - 2 * STREAM_FAR_BYTES;
     }
