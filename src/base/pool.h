@@ -55,7 +55,7 @@ struct pool_deal {
     size_t n, grain;
     bool ahead;
     size_t next_begin, next_end;
-    size_t whole_end; /* of the piece that next is of; pool_take's, as is */
+    size_t whole_end; /* of the piece that next is of; pool_take's, as is `begun` */
     bool begun;
 };
 /* What a thread will be given first, if that has a place of its own; else it is empty. */

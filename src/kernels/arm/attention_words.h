@@ -7,11 +7,6 @@
 
 #include "kernels/arm/vec.h"
 
-VEC_INLINE void fetch_line(const void *p)
-{
-    __builtin_prefetch(p, 0, 2);
-}
-
 VEC_INLINE float32x4_t load_quad(const float *p, size_t n)
 {
     float spare[4] = {0};

@@ -33,7 +33,7 @@ VEC_INLINE void fetch(struct ahead *f)
     size_t n = f->per_step < f->n_lines ? f->per_step : f->n_lines;
     f->n_lines -= n;
     for (; n != 0; n--, f->at += LINE) {
-        fetch_line(f->at);
+        vec_prefetch_far(f->at, 0);
     }
 }
 

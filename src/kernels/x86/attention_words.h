@@ -7,12 +7,6 @@
 
 #include "kernels/x86/vec.h"
 
-/* Asks for a line of memory in the second-level cache. */
-VEC_INLINE void fetch_line(const void *p)
-{
-    _mm_prefetch((const char *)p, _MM_HINT_T1);
-}
-
 /* Elements [0, n) at p, n <= 4, and zeros. */
 VEC_INLINE __m128 load_quad(const float *p, size_t n)
 {
