@@ -59,6 +59,13 @@ struct kernel_prefill_attention {
     void *scratch; /* prefill_scratch_bytes(), 64-byte aligned */
 };
 
+/* Tokens as pack wrote them. */
+struct prefill_tokens {
+    const void *data;
+    size_t n_tokens; /* how few they are decides how they lie */
+    bool in_two;
+};
+
 struct kernel_prefill {
     /* Tokens [begin, end) of x[n_tokens, n_in], rows x_stride apart, as matmul wants them: rounded,
      * or split in two. begin is a multiple of PREFILL_TOKENS, and so is end, unless it is n_tokens.
@@ -68,13 +75,13 @@ struct kernel_prefill {
                  size_t end, bool in_two, void *packed);
 
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
-     * the packed tokens t in [token_begin, token_end). in_two: as they were packed; required of
-     * them where prefill_splits(w->type). With W and X the rounded operands, |error| <= (n_in + 4)
+     * the packed tokens t in [token_begin, token_end). Where prefill_splits(w->type) they have to
+     * be in two. With W and X the rounded operands, |error| <= (n_in + 4)
      * u sum_i |W_i X_i| + n_in 2^-126; where they are split, with w and x, (3 n_in + 2^10) u sum_i
      * |w_i x_i| + n_in 2^-124. For types without a dequantize function nothing is written.
      * scratch: of the calling thread, prefill_scratch_bytes(), 64-byte aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
-                   const void *packed, size_t token_begin, size_t token_end, bool in_two, float *y,
+                   const struct prefill_tokens *x, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, void *scratch);
 
     /* The first n positions of a block of keys and values that are kept (attention.h), n <=

@@ -55,7 +55,7 @@ void prefill_pack_ref(const float *x, size_t x_stride, size_t n_tokens, size_t n
 }
 
 void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t row_end,
-                        const void *packed, size_t token_begin, size_t token_end, bool in_two,
+                        const struct prefill_tokens *x, size_t token_begin, size_t token_end,
                         float *y, size_t y_stride, void *scratch)
 {
     (void)scratch;
@@ -68,7 +68,7 @@ void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t
         f->dequantize((const uint8_t *)w->data + r * w->row_bytes, weights, w->n_in);
         for (size_t t = token_begin; t < token_end; t++) {
             const uint16_t *high =
-                (const uint16_t *)packed + t * padded(w->n_in) * (in_two ? 2 : 1);
+                (const uint16_t *)x->data + t * padded(w->n_in) * (x->in_two ? 2 : 1);
             const uint16_t *low = high + padded(w->n_in);
             double sum = 0;
             for (size_t i = 0; i < w->n_in; i++) {

@@ -57,8 +57,8 @@
     void prefill_pack_##rung(const float *x, size_t x_stride, size_t n_tokens, size_t n_in,        \
                              size_t begin, size_t end, bool in_two, void *packed);                 \
     void prefill_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,   \
-                               const void *packed, size_t token_begin, size_t token_end,           \
-                               bool in_two, float *y, size_t y_stride, void *scratch);             \
+                               const struct prefill_tokens *x, size_t token_begin,                 \
+                               size_t token_end, float *y, size_t y_stride, void *scratch);        \
     void prefill_pack_cache_##rung(enum kernel_kv kv, const void *block, size_t n,                 \
                                    size_t head_dim, bool in_two, void *packed);                    \
     void prefill_attention_##rung(const struct kernel_prefill_attention *a)

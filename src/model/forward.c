@@ -57,8 +57,8 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
         f->integers->matmul(&here, begin, end, integers, in.first - in.packed_first,
                             row_end - in.packed_first, y, y_stride, tiles_of(f, p));
     } else if (in.packed[0] && f->tiles && (f->in_two || !prefill_splits(w->type))) {
-        f->tiles->matmul(&here, begin, end, in.packed[0], in.first, row_end, f->in_two, y, y_stride,
-                         tiles_of(f, p));
+        const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
+        f->tiles->matmul(&here, begin, end, &x, in.first, row_end, y, y_stride, tiles_of(f, p));
     } else {
         f->kernels->matmul(&here, begin, end, in.data + in.first * in.stride, in.stride,
                            row_end - in.first, y, y_stride);
@@ -114,6 +114,7 @@ static void pack_integers(const struct pass *f, struct place p, struct rows *in,
         }
     }
     in->packed_first = in->first;
+    in->packed_end = row_end;
     if (!own) {
         pass_barrier(f, p);
     }
@@ -127,6 +128,7 @@ void pass_pack(const struct pass *f, struct place p, struct rows *in, size_t row
     } else if (f->tiles) {
         pack_share(f, p, in, row_end, n_in, packed);
         in->packed[0] = packed;
+        in->packed_end = row_end;
         pass_barrier(f, p);
     }
 }

@@ -174,7 +174,7 @@ struct rows {
     uint32_t first;
     const void *packed[N_FIXED_BITS]; /* the same for integer units, or the first for matrix units;
                                          NULL: it is not packed */
-    size_t packed_first;              /* the row with which `packed` begins */
+    size_t packed_first, packed_end;  /* the rows that `packed` has */
 };
 
 /* forward.c */

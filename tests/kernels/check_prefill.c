@@ -36,15 +36,15 @@ static void pack(const struct kernel_prefill *p, struct rng *r, const struct sha
 
 /* The contract: the same bits for any split of rows and tokens. */
 static void check_splits(const struct kernel_prefill *p, struct rng *r,
-                         const struct kernel_weights *w, const struct shape *s, const void *packed,
-                         bool in_two, const float *y, void *scratch)
+                         const struct kernel_weights *w, const struct shape *s,
+                         const struct prefill_tokens *packed, const float *y, void *scratch)
 {
     struct guard part = guard_new(s->n_tokens * s->n_rows * sizeof(float));
     for (size_t row = 0; row < s->n_rows;) {
         size_t row_end = check_between(r, row + 1, s->n_rows);
         for (size_t t = 0; t < s->n_tokens;) {
             size_t end = rng_below(r, 3) == 0 ? t + 1 : check_between(r, t + 1, s->n_tokens);
-            p->matmul(w, row, row_end, packed, t, end, in_two, (float *)part.data + t * s->n_rows,
+            p->matmul(w, row, row_end, packed, t, end, (float *)part.data + t * s->n_rows,
                       s->n_rows, scratch);
             t = end;
         }
@@ -55,6 +55,26 @@ static void check_splits(const struct kernel_prefill *p, struct rng *r,
                         s->n_rows, "prefill matmul in parts");
     }
     guard_free(&part, "prefill matmul in parts");
+}
+
+/* The same bits for the first tokens without the others, however few they are. */
+static void check_few(const struct kernel_prefill *p, const struct kernel_weights *w,
+                      const struct shape *s, const float *x, bool in_two, const float *y,
+                      void *scratch)
+{
+    for (size_t n = 1; n <= 5 && n <= s->n_tokens; n++) {
+        void *packed = aligned(prefill_packed_bytes(n, s->n_in, in_two));
+        struct guard few = guard_new(n * s->n_rows * sizeof(float));
+        const struct prefill_tokens tokens = {packed, n, in_two};
+        p->pack(x, s->n_in + s->x_gap, n, s->n_in, 0, n, in_two, packed);
+        p->matmul(w, 0, s->n_rows, &tokens, 0, n, few.data, s->n_rows, scratch);
+        for (size_t t = 0; t < n; t++) {
+            check_same_bits((float *)few.data + t * s->n_rows, y + t * (s->n_rows + s->y_gap),
+                            s->n_rows, "prefill of few tokens");
+        }
+        guard_free(&few, "prefill of few tokens");
+        free(packed);
+    }
 }
 
 /* sum |W_i X_i|, of the rounded operands or of those given. */
@@ -98,9 +118,10 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, b
     float *y = gy.data, *ref = gref.data;
 
     slow->pack(x, x_stride, s->n_tokens, s->n_in, 0, s->n_tokens, in_two, packed);
-    slow->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, in_two, ref, y_stride, scratch);
+    const struct prefill_tokens tokens = {packed, s->n_tokens, in_two};
+    slow->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, ref, y_stride, scratch);
     pack(p, r, s, x, in_two, packed);
-    p->matmul(&w, 0, s->n_rows, packed, 0, s->n_tokens, in_two, y, y_stride, scratch);
+    p->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, y, y_stride, scratch);
     double n = (double)s->n_in;
     for (size_t i = 0; i < s->n_rows; i++) {
         f->dequantize((const uint8_t *)w.data + i * w.row_bytes, row, s->n_in);
@@ -120,7 +141,8 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, b
     for (size_t t = 0; t + 1 < s->n_tokens; t++) {
         check_untouched(y + t * y_stride + s->n_rows, s->y_gap, "prefill, between outputs");
     }
-    check_splits(p, r, &w, s, packed, in_two, y, scratch);
+    check_splits(p, r, &w, s, &tokens, y, scratch);
+    check_few(p, &w, s, x, in_two, y, scratch);
     guard_free(&weights, "prefill weights");
     guard_free(&gx, "prefill x");
     guard_free(&gy, "prefill y");
@@ -152,6 +174,11 @@ void check_prefill(const struct kernels *k, struct rng *r)
             struct shape s = {n_in, 17, 33, 0, 0, 0};
             check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
         }
+        /* Few tokens, and rows of several pieces. */
+        for (size_t n = 1; n <= 5; n++) {
+            struct shape s = {n * 256 + (block <= 32 ? 2 * block : block), 30 + n, n, 1, 0, 0};
+            check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 2) == 0, &s);
+        }
         /* Longer than a panel, in rows, elements and tokens. */
         struct shape s = {block * (block > 1 ? 2 : 50), 530, 35, 0, 5, 0};
         check_shape(k, r, f->type, prefill_splits(f->type) || rng_below(r, 4) == 0, &s);
@@ -180,7 +207,8 @@ void check_prefill_special(const struct kernels *k, struct rng *r)
     x[3 * N_IN + 7] = NAN;
     x[5 * N_IN + 95] = INFINITY;
     k->prefill->pack(x, N_IN, N_TOKENS, N_IN, 0, N_TOKENS, true, packed);
-    k->prefill->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, true, y, N_ROWS, scratch);
+    const struct prefill_tokens tokens = {packed, N_TOKENS, true};
+    k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, N_TOKENS, y, N_ROWS, scratch);
     for (size_t t = 0; t < N_TOKENS; t++) {
         for (size_t i = 0; i < N_ROWS; i++) {
             float v = y[t * N_ROWS + i];

@@ -22,7 +22,7 @@
 #include "kernels/prefill.h"
 #include "kernels/rungs.h"
 #include "kernels/x86/prefill_block.h"
-#include "kernels/x86/unpack_bf16.h"
+#include "kernels/x86/prefill_fill.h"
 
 enum {
     PANEL_ROWS = 256,   /* a multiple of BLOCK; more where they are short, */
@@ -37,20 +37,16 @@ enum {
      * (16 on Golden Cove), and lines that fit the first-level cache. */
     FILL_DEPTH = 256,
     BLOCK_SUMS = BLOCK * BLOCK, /* floats */
+    SLIM_TOKENS = SLIM_ROW_BYTES / 4,
     SUMS_BYTES = PANEL_ROWS * MAX_TOKENS * 4,
 };
 
 _Static_assert(BLOCK == (int)PREFILL_TOKENS, "a packed block is one block of the product");
-_Static_assert(STEP == (int)TILE_DEPTH, "a step of unpacking fills a tile row");
+_Static_assert(FILL_DEPTH / TILE_DEPTH * 2 <= BLOCK, "a row's share is at most half a step");
 
 size_t prefill_scratch_bytes_amx(void)
 {
     return PANEL_BYTES + SUMS_BYTES;
-}
-
-static inline size_t steps_of(size_t n)
-{
-    return (n + TILE_DEPTH - 1) / TILE_DEPTH;
 }
 
 /* Weights of a row that a panel has. */
@@ -75,143 +71,25 @@ static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two)
     return (n_blocks + n_panels - 1) / n_panels * BLOCK;
 }
 
-/* ---- unpacking weights ---- */
-
-/* Writes elements [i, i + n) of n_rows rows, at most BLOCK, each step of 32 to its tiles from `to`
- * on. */
-typedef void unpack_fn(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t i, size_t n,
-                       char *to);
-
-VEC_INLINE void put_split_step(const vec w[STEP_VECS], char *to)
-{
-    __m512i rounded = tile_round(w[0], w[1]);
-    _mm512_store_si512(to, rounded);
-    _mm512_store_si512(to + PART_BYTES, tile_round_rest(w[0], w[1], rounded));
-}
-
-/* Of the floating-point formats. */
-VEC_INLINE void unpack_split(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to)
-{
-    size_t n_rest = n % STEP, end = i + n - n_rest;
-    vec w[STEP_VECS];
-    for (; i < end; i += STEP, to += step_bytes(true)) {
-        load_step(type, row, i, vec_zero(), vec_zero(), w);
-        put_split_step(w, to);
-    }
-    if (n_rest != 0) {
-        load_rest(type, row, end, n_rest, w);
-        put_split_step(w, to);
-    }
-}
-
-#define UNPACK_blocks(type, row, i, n, to)                                                         \
-    if (has_scales(type)) {                                                                        \
-        unpack_blocks(type, row, i, n, to, PART_BYTES);                                            \
-    } else {                                                                                       \
-        unpack_split(type, row, i, n, to);                                                         \
-    }
-#define UNPACK_super(type, row, i, n, to) unpack_supers(type, row, i, n, to, PART_BYTES)
-#define WAY(name, body)                                                                            \
-    static void unpack_##name(const uint8_t *rows, size_t row_bytes, size_t n_rows, size_t i,      \
-                              size_t n, char *to)                                                  \
-    {                                                                                              \
-        for (size_t r = 0; r < n_rows; r++) {                                                      \
-            UNPACK_##body(TENSOR_##name, rows + r * row_bytes, i, n, to + r * 64);                 \
-        }                                                                                          \
-    }
-UNPACK_FORMATS(WAY)
-
-#define WAY_ROW(name, body) {TENSOR_##name, unpack_##name},
-static const struct {
-    uint32_t type;
-    unpack_fn *unpack;
-} ways[] = {UNPACK_FORMATS(WAY_ROW)};
-
-/* NULL where the scalar function has to do. */
-static unpack_fn *find_way(uint32_t type)
-{
-    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        if (ways[i].type == type) {
-            return ways[i].unpack;
-        }
-    }
-    return NULL;
-}
-
-static void unpack_scalar(const struct quant_format *f, const uint8_t *row, size_t i, size_t n,
-                          bool in_two, char *to)
-{
-    enum { AT_ONCE = 512 };
-    _Alignas(64) float some[AT_ONCE];
-    row += i / f->block_elements * f->block_bytes;
-    for (size_t k = 0; k < n; k += AT_ONCE) {
-        size_t now = smaller(n - k, AT_ONCE), padded = steps_of(now) * STEP;
-        f->dequantize(row + k / f->block_elements * f->block_bytes, some, now);
-        memset(some + now, 0, (padded - now) * sizeof *some);
-        for (size_t s = 0; s < padded; s += STEP, to += step_bytes(in_two)) {
-            vec first = vec_load(some + s), second = vec_load(some + s + VEC_LANES);
-            __m512i rounded = tile_round(first, second);
-            _mm512_store_si512(to, rounded);
-            if (in_two) {
-                _mm512_store_si512(to + PART_BYTES, tile_round_rest(first, second, rounded));
-            }
-        }
-    }
-}
-
-/* What panels are filled from. */
-struct source {
-    const struct kernel_weights *w;
-    unpack_fn *way; /* or NULL */
-    const struct quant_format *format;
-    bool in_two;
-};
-
-/* Elements [i, i + n) of n_rows rows, and zeros for n_zeros more; at most BLOCK together. */
-VEC_INLINE void unpack_rows(const struct source *s, const uint8_t *rows, size_t n_rows,
-                            size_t n_zeros, size_t i, size_t n, char *to)
-{
-    if (s->way) {
-        s->way(rows, s->w->row_bytes, n_rows, i, n, to);
-    } else {
-        for (size_t r = 0; r < n_rows; r++) {
-            unpack_scalar(s->format, rows + r * s->w->row_bytes, i, n, s->in_two, to + r * 64);
-        }
-    }
-    size_t n_bytes = steps_of(n) * step_bytes(s->in_two);
-    for (size_t r = n_rows; r < n_rows + n_zeros; r++) {
-        for (size_t at = 0; at < n_bytes; at += PART_BYTES) {
-            _mm512_store_si512(to + at + r * 64, _mm512_setzero_si512());
-        }
-    }
-}
-
-/* Asks for what unpack_rows reads a block of rows later. */
-VEC_INLINE void fetch_rows(const struct source *s, const uint8_t *rows, size_t n_rows, size_t i,
-                           size_t n)
-{
-    const struct quant_format *f = s->format;
-    const char *from = (const char *)rows + i / f->block_elements * f->block_bytes;
-    size_t n_bytes = (n + f->block_elements - 1) / f->block_elements * f->block_bytes;
-    for (size_t r = 0; r < n_rows; r++, from += s->w->row_bytes) {
-        for (size_t at = 0; at < n_bytes; at += 64) {
-            _mm_prefetch(from + at, _MM_HINT_T1);
-        }
-    }
-}
+/* ---- filling panels ---- */
 
 /* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
  * fill up the last block are zeros. What the next block reads is fetched meanwhile. */
 static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
                        char *panel)
 {
-    const uint8_t *from = (const uint8_t *)s->w->data + row * s->w->row_bytes;
-    for (size_t r = 0; r < n_rows; r += BLOCK, from += BLOCK * s->w->row_bytes) {
-        size_t n_here = smaller(n_rows - r, BLOCK), n_next = smaller(n_rows - r - n_here, BLOCK);
+    const struct quant_format *f = s->format;
+    const size_t row_bytes = s->w->row_bytes;
+    const uint8_t *from = (const uint8_t *)s->w->data + row * row_bytes;
+    for (size_t r = 0; r < n_rows; r += BLOCK, from += BLOCK * row_bytes) {
+        bool last = n_rows - r <= BLOCK;
         for (size_t k = 0; k < n; k += FILL_DEPTH) {
             size_t now = smaller(n - k, FILL_DEPTH);
-            fetch_rows(s, from + BLOCK * s->w->row_bytes, n_next, i + k, now);
-            unpack_rows(s, from, n_here, BLOCK - n_here, i + k, now, panel);
+            const uint8_t *next = from + (last ? 0 : BLOCK * row_bytes);
+            struct meanwhile m = {0};
+            begin_fetch(&m, next + (i + k) / f->block_elements * f->block_bytes,
+                        last ? 0 : now / f->block_elements * f->block_bytes, row_bytes);
+            unpack_rows(s, from, smaller(n_rows - r, BLOCK), i + k, now, panel, &m);
             panel += steps_of(now) * step_bytes(s->in_two);
         }
     }
@@ -219,17 +97,40 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
 
 /* ---- packing tokens ---- */
 
-static void put_tile(__m512i rows[TILE_LANES], char *to)
+/* Up to SLIM_TOKENS tokens lie four to a row, so that those of a long row of weights stay in the
+ * first-level cache for all rows. */
+static inline bool are_slim(size_t n_tokens)
+{
+    return n_tokens <= SLIM_TOKENS;
+}
+
+/* Of an operand of 32 tokens, or of a slim one: bytes of a tile, of both tiles of a part, of a
+ * step. */
+static inline size_t token_part_bytes(bool slim)
+{
+    return slim ? SLIM_BYTES : PART_BYTES;
+}
+
+static inline size_t token_step_bytes(bool slim, bool in_two)
+{
+    return token_part_bytes(slim) * (in_two ? 2 : 1);
+}
+
+static void put_tile(__m512i rows[TILE_LANES], bool slim, char *to)
 {
     transpose_16(rows);
-    for (size_t t = 0; t < TILE_LANES; t++) {
-        _mm512_store_si512(to + 64 * t, rows[t]);
+    for (size_t i = 0; i < TILE_LANES; i++) {
+        if (slim) {
+            _mm_store_si128((void *)(to + SLIM_ROW_BYTES * i), _mm512_castsi512_si128(rows[i]));
+        } else {
+            _mm512_store_si512(to + 64 * i, rows[i]);
+        }
     }
 }
 
 /* 16 tokens, of which n_tokens are there, by 32 elements, of which n are: a tile, or two. */
 static void pack_tile(const float *x, size_t x_stride, size_t n_tokens, size_t n, bool in_two,
-                      char *to)
+                      bool slim, char *to)
 {
     __m512i rows[TILE_LANES], rests[TILE_LANES];
     size_t n_first = smaller(n, VEC_LANES), n_second = n - n_first;
@@ -245,22 +146,24 @@ static void pack_tile(const float *x, size_t x_stride, size_t n_tokens, size_t n
             rests[t] = tile_round_rest(first, second, rows[t]);
         }
     }
-    put_tile(rows, to);
+    put_tile(rows, slim, to);
     if (in_two) {
-        put_tile(rests, to + PART_BYTES);
+        put_tile(rests, slim, to + token_part_bytes(slim));
     }
 }
 
 void prefill_pack_amx(const float *x, size_t x_stride, size_t n_tokens, size_t n_in, size_t begin,
                       size_t end, bool in_two, void *packed)
 {
+    const bool slim = are_slim(n_tokens);
+    const size_t step = token_step_bytes(slim, in_two);
     for (size_t t = begin; t < end; t += BLOCK) {
-        char *to = (char *)packed + t / BLOCK * steps_of(n_in) * step_bytes(in_two);
-        for (size_t i = 0; i < n_in; i += TILE_DEPTH, to += step_bytes(in_two)) {
-            for (size_t half = 0; half < 2; half++) {
+        char *to = (char *)packed + t / BLOCK * steps_of(n_in) * step;
+        for (size_t i = 0; i < n_in; i += TILE_DEPTH, to += step) {
+            for (size_t half = 0; half < (slim ? 1 : 2); half++) {
                 size_t at = smaller(t + half * TILE_LANES, n_tokens);
                 pack_tile(x + at * x_stride + i, x_stride, smaller(n_tokens - at, TILE_LANES),
-                          smaller(n_in - i, TILE_DEPTH), in_two, to + half * TILE_BYTES);
+                          smaller(n_in - i, TILE_DEPTH), in_two, slim, to + half * TILE_BYTES);
             }
         }
     }
@@ -272,7 +175,7 @@ void prefill_pack_amx(const float *x, size_t x_stride, size_t n_tokens, size_t n
 struct target {
     const char *packed;
     size_t token_begin, token_end; /* in at most MAX_TOKENS / BLOCK blocks */
-    bool in_two;
+    bool in_two, slim;
     float *y; /* of token_begin */
     size_t y_stride;
 };
@@ -354,70 +257,42 @@ static void multiply_panel(const struct source *s, size_t row, size_t n_rows, si
 
 /* ---- few tokens ---- */
 
-VEC_INLINE void multiply_step(const char *a, const char *b, bool narrow)
-{
-    _tile_loadd(4, a, 64);
-    _tile_loadd(5, a + TILE_BYTES, 64);
-    _tile_loadd(6, b, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(2, 5, 6);
-    if (!narrow) {
-        _tile_loadd(7, b + TILE_BYTES, 64);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(3, 5, 7);
-    }
-}
-
-/* In the order of tiles.h, so that the bits are those of many tokens. */
-VEC_INLINE void multiply_parts(const char *a, const char *b, bool in_two, bool narrow)
-{
-    if (in_two) {
-        multiply_step(a + PART_BYTES, b, narrow);
-    }
-    multiply_step(a, b, narrow);
-    if (in_two) {
-        multiply_step(a, b + PART_BYTES, narrow);
-    }
-}
-
 /* Rows [row, row + BLOCK), or up to row_end, by the tokens of one block. A panel is used once, so
  * what counts is how long it takes to fill. Pieces of it stay in the first-level cache; while one
- * is filled, the units multiply the one before, a step every few rows, and their latency, which
- * two sums alone cannot hide, is spent unpacking. Sums never leave the tiles. */
-VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_end,
-                                const struct target *t, char *panel, float *sums, bool in_two,
-                                bool narrow)
+ * is filled, the units multiply the one before, and their latency, which two sums alone cannot
+ * hide, is spent unpacking. Sums never leave the tiles. The next rows are fetched meanwhile, which
+ * may be those with which this thread goes on (kernel_next): in the order in which they lie in
+ * memory, which its own prefetching follows, not in that of pieces. */
+static void multiply_few(const struct source *s, size_t row, size_t row_end, const struct target *t,
+                         char *panel, float *sums)
 {
-    enum { AT_ONCE = 8 };
-    size_t n_rows = smaller(row_end - row, BLOCK), n_in = s->w->n_in, n_before = 0;
-    size_t row_step = step_bytes(in_two), token_step = step_bytes(t->in_two);
-    size_t row_bytes = s->w->row_bytes, depth = in_two ? FILL_DEPTH / 2 : FILL_DEPTH;
+    const size_t n_rows = smaller(row_end - row, BLOCK), n_in = s->w->n_in;
+    const size_t token_step = token_step_bytes(t->slim, t->in_two);
+    const size_t first = t->token_begin / BLOCK * BLOCK, row_bytes = s->w->row_bytes;
+    const size_t depth = s->in_two ? FILL_DEPTH / 2 : FILL_DEPTH;
     const uint8_t *from = (const uint8_t *)s->w->data + row * row_bytes;
-    const uint8_t *next = from + BLOCK * row_bytes; /* which is fetched meanwhile */
-    size_t n_next = smaller(row_end - row - n_rows, BLOCK);
-    if (n_next == 0 && s->w->next.row_bytes == row_bytes) {
-        next = s->w->next.data;
-        n_next = smaller(s->w->next.n_rows, BLOCK);
+    struct meanwhile m = {.b = t->packed + first / BLOCK * steps_of(n_in) * token_step,
+                          .b_step = token_step,
+                          .b_part = token_part_bytes(t->slim),
+                          .slim = t->slim,
+                          .narrow = t->token_end - first <= TILE_LANES};
+    const size_t n_pieces = (n_in + depth - 1) / depth;
+    struct kernel_next next = s->w->next;
+    if (row_end - row > n_rows) {
+        next = (struct kernel_next){from + n_rows * row_bytes, row_bytes, row_end - row - n_rows};
     }
-    const char *tokens = t->packed + t->token_begin / BLOCK * steps_of(n_in) * token_step;
+    size_t share = smaller(next.n_rows, BLOCK) * next.row_bytes / (BLOCK * n_pieces);
+    begin_fetch(&m, next.data, share, share);
     char *now = panel, *before = panel + FILL_DEPTH * BLOCK * 2;
+    size_t n_before = 0;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (size_t i = 0; i < n_in || n_before != 0; i += depth) {
-        size_t n = i < n_in ? smaller(n_in - i, depth) : 0, done = 0;
-        for (size_t r = 0; r < BLOCK; r += AT_ONCE) {
-            if (n != 0) {
-                size_t there = r < n_rows ? smaller(n_rows - r, AT_ONCE) : 0;
-                size_t later = r < n_next ? smaller(n_next - r, AT_ONCE) : 0;
-                fetch_rows(s, next + r * row_bytes, later, i, n);
-                unpack_rows(s, from + r * row_bytes, there, AT_ONCE - there, i, n, now + r * 64);
-            }
-            for (; done < n_before * (r + AT_ONCE) / BLOCK; done++, tokens += token_step) {
-                multiply_parts(before + done * row_step, tokens, in_two, narrow);
-            }
-        }
+        size_t n = i < n_in ? smaller(n_in - i, depth) : 0;
+        begin_product(&m, before, n_before, s->in_two);
+        unpack_rows(s, from, n != 0 ? n_rows : 0, i, n, now, &m);
         n_before = steps_of(n);
         char *filled = now;
         now = before;
@@ -425,38 +300,21 @@ VEC_INLINE void multiply_few_as(const struct source *s, size_t row, size_t row_e
     }
     _tile_stored(0, sums, BLOCK * sizeof *sums);
     _tile_stored(2, sums + TILE_LANES * BLOCK, BLOCK * sizeof *sums);
-    if (!narrow) {
+    if (!m.narrow) {
         _tile_stored(1, sums + TILE_LANES, BLOCK * sizeof *sums);
         _tile_stored(3, sums + TILE_LANES * BLOCK + TILE_LANES, BLOCK * sizeof *sums);
     }
-    size_t first = t->token_begin % BLOCK;
     put_outputs(&(struct outputs){.sums = sums,
                                   .n_rows = n_rows,
-                                  .begin = first,
-                                  .end = first + t->token_end - t->token_begin,
+                                  .begin = t->token_begin - first,
+                                  .end = t->token_end - first,
                                   .y = t->y + row,
                                   .y_stride = t->y_stride,
                                   .n_left = QUARTERS});
 }
 
-static void multiply_few(const struct source *s, size_t row, size_t row_end, const struct target *t,
-                         char *panel, float *sums)
-{
-    size_t first = t->token_begin / BLOCK * BLOCK;
-    bool narrow = t->token_end - first <= TILE_LANES;
-    if (s->in_two && narrow) {
-        multiply_few_as(s, row, row_end, t, panel, sums, true, true);
-    } else if (s->in_two) {
-        multiply_few_as(s, row, row_end, t, panel, sums, true, false);
-    } else if (narrow) {
-        multiply_few_as(s, row, row_end, t, panel, sums, false, true);
-    } else {
-        multiply_few_as(s, row, row_end, t, panel, sums, false, false);
-    }
-}
-
 void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
-                        const void *packed, size_t token_begin, size_t token_end, bool in_two,
+                        const struct prefill_tokens *x, size_t token_begin, size_t token_end,
                         float *y, size_t y_stride, void *scratch)
 {
     const struct source s = {.w = w,
@@ -469,13 +327,14 @@ void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t
     const size_t n_rows = panel_rows(row_end - row_begin, w->n_in, s.in_two);
     char *panel = scratch;
     float *sums = (float *)(void *)(panel + PANEL_BYTES);
-    _tile_loadconfig(&tile_config);
+    _tile_loadconfig(are_slim(x->n_tokens) ? &slim_config : &tile_config);
     for (size_t t = token_begin, end; t < token_end; t = end) {
         end = smaller((t / BLOCK * BLOCK) + MAX_TOKENS, token_end);
-        struct target to = {.packed = packed,
+        struct target to = {.packed = x->data,
                             .token_begin = t,
                             .token_end = end,
-                            .in_two = in_two,
+                            .in_two = x->in_two,
+                            .slim = are_slim(x->n_tokens),
                             .y = y + (t - token_begin) * y_stride,
                             .y_stride = y_stride};
         bool few = end <= t / BLOCK * BLOCK + BLOCK;

@@ -104,83 +104,103 @@ VEC_INLINE __m512i bf16_of_block(uint32_t type, const uint8_t *block, vec scale,
     return look_up_32(tile_round(values, values), nibble_indices(nibbles_at(type, block), false));
 }
 
+/* Scales of blocks in their order; with offsets, each is followed by its own. */
+VEC_INLINE size_t scale_floats(uint32_t type)
+{
+    return has_offsets(type) ? 2 : 1;
+}
+
+VEC_INLINE vec spread_scale(const float *scales)
+{
+    return vec_set1(scales[0]);
+}
+
+VEC_INLINE vec spread_offset(uint32_t type, const float *scales)
+{
+    return has_offsets(type) ? vec_set1(scales[1]) : vec_zero();
+}
+
 /* Two blocks of nibbles share a table, since rounding costs as much as two look-ups. */
-VEC_INLINE void put_two_blocks(uint32_t type, const uint8_t *block, const float *scale,
-                               const float *offset, char *to, size_t stride)
+VEC_INLINE void put_two_blocks(uint32_t type, const uint8_t *block, const float *scales, char *to,
+                               size_t stride)
 {
     vec values[2];
     VEC_UNROLL
-    for (int b = 0; b < 2; b++) {
-        vec add = has_offsets(type) ? vec_set1(offset[b]) : vec_zero();
-        values[b] = scale_and_offset(type, vec_set1(scale[b]), add, nibble_steps(type));
+    for (int b = 0; b < 2; b++, scales += scale_floats(type)) {
+        values[b] = scale_and_offset(type, spread_scale(scales), spread_offset(type, scales),
+                                     nibble_steps(type));
     }
     const uint8_t *q = nibbles_at(type, block);
     put_pair(tile_round(values[0], values[1]), nibble_indices(q, false),
              nibble_indices(q + block_bytes(type), true), to, stride);
 }
 
-/* Whether the scales of eight blocks lie in two stretches of 64 bytes. */
-VEC_INLINE bool scales_lie_close(uint32_t type)
+/* Scales of four blocks. A scale and its offset are neighbours in a block, too. */
+VEC_INLINE void scales_of_four(uint32_t type, const uint8_t *const block[BLOCK_ROWS], float *scales)
 {
-    return type == TENSOR_Q4_0 || type == TENSOR_Q4_1 || type == TENSOR_IQ4_NL;
-}
-
-/* The scales of eight blocks, and the offsets of Q4_1, by one permutation of words. */
-VEC_INLINE void load_eight_scales(uint32_t type, const uint8_t *block, float *scale, float *offset)
-{
-    const int words = (int)block_bytes(type) / 2, next = has_offsets(type) ? 1 : 0;
-    int16_t at[32];
+    if (!has_offsets(type)) {
+        load_four_scales(type, block, scales, NULL);
+        return;
+    }
     VEC_UNROLL
-    for (int i = 0; i < 32; i++) {
-        at[i] = (int16_t)(i / 4 % 2 * 32 + i % 4 * words + i / 8 % 2 * next);
-    }
-    __m512i v = _mm512_permutex2var_epi16(_mm512_loadu_si512(block), _mm512_loadu_si512(at),
-                                          _mm512_loadu_si512(block + 8 * words));
-    _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm512_castsi512_si128(v)));
-    if (has_offsets(type)) {
-        _mm256_storeu_ps(offset, _mm256_cvtph_ps(_mm512_extracti32x4_epi32(v, 1)));
+    for (int b = 0; b < BLOCK_ROWS; b += 2) {
+        uint32_t first, second;
+        memcpy(&first, block[b], sizeof first);
+        memcpy(&second, block[b + 1], sizeof second);
+        uint64_t both = first | (uint64_t)second << 32;
+        _mm_storeu_ps(scales + 2 * b, _mm_cvtph_ps(_mm_cvtsi64_si128((int64_t)both)));
     }
 }
 
-enum { BF16_BLOCKS = 16 }; /* whose scales are converted ahead; a multiple of BLOCK_ROWS */
+enum { BF16_BLOCKS = 8 }; /* unpacked together */
 
-/* Elements [i, i + n) of a row, multiples of 32; steps are `stride` bytes apart. Scales go through
- * memory, from which they are spread over a register without the port that look-ups need. */
+/* n_blocks blocks, a constant; steps are `stride` bytes apart. Scales go through memory,
+ * from which they are spread over a register without the port that look-ups need; the empty
+ * statement keeps the compiler from taking them out of registers instead. */
+VEC_INLINE void put_blocks(uint32_t type, const uint8_t *block, size_t n_blocks, char *to,
+                           size_t stride)
+{
+    const size_t n_bytes = block_bytes(type), n_floats = scale_floats(type);
+    float scales[2 * BF16_BLOCKS];
+    VEC_UNROLL
+    for (size_t b = 0; b < n_blocks; b += BLOCK_ROWS) {
+        const uint8_t *four[BLOCK_ROWS];
+        VEC_UNROLL
+        for (size_t k = 0; k < BLOCK_ROWS; k++) {
+            four[k] = block + (b + k < n_blocks ? b + k : n_blocks - 1) * n_bytes;
+        }
+        scales_of_four(type, four, scales + b * n_floats);
+    }
+    __asm__("" : "+m"(scales));
+    const size_t n_paired = block_has_nibbles(type) ? n_blocks / 2 * 2 : 0;
+    VEC_UNROLL
+    for (size_t b = 0; b < n_paired; b += 2) {
+        put_two_blocks(type, block + b * n_bytes, scales + b * n_floats, to + b * stride, stride);
+    }
+    VEC_UNROLL
+    for (size_t b = n_paired; b < n_blocks; b++) {
+        const float *own = scales + b * n_floats;
+        put_bf16(to + b * stride, bf16_of_block(type, block + b * n_bytes, spread_scale(own),
+                                                spread_offset(type, own)));
+    }
+}
+
+/* Elements [i, i + n) of a row, multiples of 32; steps are `stride` bytes apart. */
 VEC_INLINE void unpack_blocks(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to,
                               size_t stride)
 {
+    const size_t n_bytes = block_bytes(type);
     const uint8_t *block = block_at(type, row, i);
-    size_t n_bytes = block_bytes(type);
-    float scale[BF16_BLOCKS], offset[BF16_BLOCKS];
-    size_t n_blocks = n / STEP;
-    for (; scales_lie_close(type) && n_blocks >= 8; n_blocks -= 8) {
-        load_eight_scales(type, block, scale, offset);
-        __asm__("" : "+m"(scale), "+m"(offset));
-        VEC_UNROLL
-        for (size_t b = 0; b < 8; b += 2, block += 2 * n_bytes, to += 2 * stride) {
-            put_two_blocks(type, block, scale + b, offset + b, to, stride);
-        }
+    size_t left = n / STEP;
+    for (; left >= BF16_BLOCKS; left -= BF16_BLOCKS, to += BF16_BLOCKS * stride) {
+        put_blocks(type, block, BF16_BLOCKS, to, stride);
+        block += BF16_BLOCKS * n_bytes;
     }
-    for (size_t now; n_blocks > 0; n_blocks -= now) {
-        now = n_blocks < BF16_BLOCKS ? n_blocks : BF16_BLOCKS;
-        for (size_t b = 0; b < now; b += BLOCK_ROWS) {
-            const uint8_t *four[BLOCK_ROWS];
-            VEC_UNROLL
-            for (size_t k = 0; k < BLOCK_ROWS; k++) {
-                four[k] = block + (b + k < now ? b + k : now - 1) * n_bytes;
-            }
-            load_four_scales(type, four, scale + b, offset + b);
-        }
-        size_t b = 0;
-        for (; block_has_nibbles(type) && b + 2 <= now; b += 2) {
-            put_two_blocks(type, block, scale + b, offset + b, to, stride);
-            block += 2 * n_bytes;
-            to += 2 * stride;
-        }
-        for (; b < now; b++, block += n_bytes, to += stride) {
-            vec add = has_offsets(type) ? vec_set1(offset[b]) : vec_zero();
-            put_bf16(to, bf16_of_block(type, block, vec_set1(scale[b]), add));
-        }
+    for (; left >= 2; left -= 2, block += 2 * n_bytes, to += 2 * stride) {
+        put_blocks(type, block, 2, to, stride);
+    }
+    if (left > 0) {
+        put_blocks(type, block, 1, to, stride);
     }
 }
 
