@@ -220,8 +220,10 @@ static void pack_queries(const struct kernel_prefill_attention *a, char *to)
 
 /* ---- softmax ---- */
 
-/* 2^x for x <= 0 within 2e-7; -inf gives 0, NaN NaN. 2^r for |r| <= 1/2 is a polynomial fitted to
- * the least relative error (1e-7), which is far below the rounding of weights. */
+/* 2^x for x <= 0 within 2e-7; below 2^-126, and for -inf, 0; NaN gives NaN. 2^r for |r| <= 1/2 is a
+ * polynomial fitted to the least relative error (1e-7), which is far below the rounding of weights.
+ * The tile units take subnormal weights for zero anyway, and making one takes as long as 300
+ * others. */
 VEC_INLINE vec power_of_two(vec x)
 {
     vec r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -232,7 +234,8 @@ VEC_INLINE vec power_of_two(vec x)
     p = vec_fma(p, r, vec_set1(2.4022238e-1f));
     p = vec_fma(p, r, vec_set1(6.93146884e-1f));
     p = vec_fma(p, r, vec_set1(1.0f));
-    return _mm512_scalef_ps(p, n);
+    __mmask16 normal = _mm512_cmp_ps_mask(x, vec_set1(-126), _CMP_NLT_UQ); /* or not a number */
+    return _mm512_maskz_scalef_ps(normal, p, n);
 }
 
 VEC_INLINE float power_of_two_of(float x)
