@@ -59,10 +59,11 @@ struct kernel_prefill_attention {
     void *scratch; /* prefill_scratch_bytes(), 64-byte aligned */
 };
 
-/* Tokens as pack wrote them. */
+/* Tokens as pack wrote them: all n_tokens, and in_two, that its calls were given. How few they are
+ * decides how they lie. */
 struct prefill_tokens {
     const void *data;
-    size_t n_tokens; /* how few they are decides how they lie */
+    size_t n_tokens;
     bool in_two;
 };
 

@@ -192,27 +192,25 @@ void check_prefill(const struct kernels *k, struct rng *r)
 }
 
 /* Not a number and infinity come through where the formula meets them, and nowhere else. */
-void check_prefill_special(const struct kernels *k, struct rng *r)
+static void check_special(const struct kernels *k, struct rng *r, size_t n_tokens, size_t nan_token,
+                          size_t infinite_token)
 {
-    enum { N_IN = 96, N_ROWS = 20, N_TOKENS = 21 };
-    if (!k->prefill) {
-        return;
-    }
+    enum { N_IN = 96, N_ROWS = 20 };
     struct kernel_weights w;
     struct guard weights = guard_weights(r, &w, TENSOR_F16, N_IN, N_ROWS, 0);
-    struct guard gx = guard_floats(r, N_IN * N_TOKENS, 1);
-    float *x = gx.data, *y = aligned(N_ROWS * N_TOKENS * sizeof *y);
-    void *packed = aligned(prefill_packed_bytes(N_TOKENS, N_IN, true));
+    struct guard gx = guard_floats(r, N_IN * n_tokens, 1);
+    float *x = gx.data, *y = aligned(N_ROWS * n_tokens * sizeof *y);
+    void *packed = aligned(prefill_packed_bytes(n_tokens, N_IN, true));
     void *scratch = aligned(prefill_scratch_bytes());
-    x[3 * N_IN + 7] = NAN;
-    x[5 * N_IN + 95] = INFINITY;
-    k->prefill->pack(x, N_IN, N_TOKENS, N_IN, 0, N_TOKENS, true, packed);
-    const struct prefill_tokens tokens = {packed, N_TOKENS, true};
-    k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, N_TOKENS, y, N_ROWS, scratch);
-    for (size_t t = 0; t < N_TOKENS; t++) {
+    x[nan_token * N_IN + 7] = NAN;
+    x[infinite_token * N_IN + 95] = INFINITY;
+    k->prefill->pack(x, N_IN, n_tokens, N_IN, 0, n_tokens, true, packed);
+    const struct prefill_tokens tokens = {packed, n_tokens, true};
+    k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, n_tokens, y, N_ROWS, scratch);
+    for (size_t t = 0; t < n_tokens; t++) {
         for (size_t i = 0; i < N_ROWS; i++) {
             float v = y[t * N_ROWS + i];
-            if (t == 3 ? !isnan(v) : t == 5 ? isfinite(v) : !isfinite(v)) {
+            if (t == nan_token ? !isnan(v) : t == infinite_token ? isfinite(v) : !isfinite(v)) {
                 check_fail("%s prefill: %g for token %zu, row %zu", k->name, (double)v, t, i);
             }
         }
@@ -222,6 +220,14 @@ void check_prefill_special(const struct kernels *k, struct rng *r)
     free(y);
     free(packed);
     free(scratch);
+}
+
+void check_prefill_special(const struct kernels *k, struct rng *r)
+{
+    if (k->prefill) {
+        check_special(k, r, 21, 3, 5);
+        check_special(k, r, 4, 0, 2);
+    }
 }
 
 /* ---- attention ---- */
@@ -262,8 +268,9 @@ static void pack_cache(const struct kernel_prefill *p, const struct attention_sh
     }
 }
 
+/* Scores are up to some 10 times `far`. */
 static void check_attention_shape(const struct kernels *k, struct rng *r,
-                                  const struct attention_shape *s, enum kernel_kv kv)
+                                  const struct attention_shape *s, enum kernel_kv kv, float far)
 {
     const struct kernel_prefill *p = k->prefill, *slow = kernels_prefill_reference();
     size_t stride = s->head_dim + 3, q_stride = 2 * s->head_dim;
@@ -290,7 +297,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
                                          .packed = packed,
                                          .packed_end = s->n_positions,
                                          .in_two = s->in_two,
-                                         .scale = 0.125f,
+                                         .scale = 0.125f * far,
                                          .softcap = s->softcap,
                                          .sink = s->sink ? &sink : NULL,
                                          .out = gref.data,
@@ -305,8 +312,7 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
     const float *y = gy.data, *ref = gref.data;
     for (size_t t = 0; t < s->n_tokens; t++) {
         for (size_t d = 0; d < s->head_dim; d++) {
-            /* Values are up to 5; scores up to some 10 by the scale. */
-            double bound = (s->in_two ? 0x1p-15 : 0x1p-7) * 11 * 1.5;
+            double bound = (s->in_two ? 0x1p-15 : 0x1p-7) * (1 + 10 * far) * 1.5; /* values to 5 */
             check_close((double)y[t * q_stride + d], (double)ref[t * q_stride + d], bound,
                         "%s prefill attention, head_dim %zu, token %zu of %zu, %zu positions",
                         k->name, s->head_dim, t, s->n_tokens, s->n_positions);
@@ -365,6 +371,47 @@ static void check_attention_shape(const struct kernels *k, struct rng *r,
     free(scratch);
 }
 
+/* A query that is not a number has no other result, and spoils none but its own. */
+static void check_not_a_number(const struct kernels *k, struct rng *r)
+{
+    enum { DIM = 64, N = 40, TOKENS = 3 };
+    const struct kernel_prefill *p = k->prefill;
+    const struct attention_shape s = {DIM, N, TOKENS, 0, true, false, 0};
+    struct guard gk = guard_floats(r, N * DIM, 1), gq = guard_floats(r, TOKENS * DIM, 1);
+    struct guard gy = guard_new(TOKENS * DIM * sizeof(float));
+    struct guard blocks = keep(k, &s, KERNEL_KV_F32, gk.data, gk.data, DIM);
+    void *packed = aligned(prefill_cache_bytes(N, DIM)),
+         *scratch = aligned(prefill_scratch_bytes());
+    const uint32_t begins[TOKENS] = {0}, ends[TOKENS] = {N, N, N};
+    ((float *)gq.data)[DIM + 5] = NAN;
+    pack_cache(p, &s, KERNEL_KV_F32, &blocks, 0, N, packed);
+    p->attention(&(struct kernel_prefill_attention){.q = gq.data,
+                                                    .q_stride = DIM,
+                                                    .n_tokens = TOKENS,
+                                                    .head_dim = DIM,
+                                                    .begins = begins,
+                                                    .ends = ends,
+                                                    .packed = packed,
+                                                    .packed_end = N,
+                                                    .in_two = true,
+                                                    .scale = 0.125f,
+                                                    .out = gy.data,
+                                                    .out_stride = DIM,
+                                                    .scratch = scratch});
+    for (size_t i = 0; i < TOKENS * DIM; i++) {
+        float y = ((const float *)gy.data)[i];
+        if (i / DIM == 1 ? !isnan(y) : !isfinite(y)) {
+            check_fail("%s prefill attention: %g for token %zu", k->name, (double)y, i / DIM);
+        }
+    }
+    guard_free(&gk, "prefill keys");
+    guard_free(&gq, "prefill queries");
+    guard_free(&gy, "prefill attention");
+    guard_free(&blocks, "prefill pages");
+    free(packed);
+    free(scratch);
+}
+
 void check_prefill_attention(const struct kernels *k, struct rng *r)
 {
     static const struct attention_shape shapes[] = {
@@ -378,8 +425,17 @@ void check_prefill_attention(const struct kernels *k, struct rng *r)
     for (size_t i = 0; k->prefill && i < sizeof shapes / sizeof shapes[0]; i++) {
         for (int kv = KERNEL_KV_F32; kv <= KERNEL_KV_Q8_0; kv++) {
             if (kv != KERNEL_KV_Q8_0 || shapes[i].head_dim % ATTENTION_SCALED == 0) {
-                check_attention_shape(k, r, &shapes[i], (enum kernel_kv)kv);
+                check_attention_shape(k, r, &shapes[i], (enum kernel_kv)kv, 1);
             }
         }
+    }
+    /* Scores so far apart that the smaller weights are nothing, or the sink. */
+    static const struct attention_shape apart[] = {{64, 300, 32, 0, true, false, 0},
+                                                   {128, 140, 9, 0, true, true, 0}};
+    for (size_t i = 0; k->prefill && i < sizeof apart / sizeof apart[0]; i++) {
+        check_attention_shape(k, r, &apart[i], KERNEL_KV_F32, 64);
+    }
+    if (k->prefill) {
+        check_not_a_number(k, r);
     }
 }

@@ -13,11 +13,10 @@
  * (multiply_few).
  *
  * A step of a panel or of packed tokens is 32 elements of 32 lanes: two tiles, and behind them,
- * where numbers are split, two tiles of low parts. Three products of split operands need two thirds
- * of the loads that each needs alone.
+ * where numbers are split, two tiles of low parts (up to four tokens: one narrow tile, SLIM_BYTES,
+ * and another). Three products of split operands need two thirds of the loads that each needs
+ * alone.
  */
-#include <string.h>
-
 #include "kernels/kernels.h"
 #include "kernels/prefill.h"
 #include "kernels/rungs.h"
@@ -43,6 +42,7 @@ enum {
 
 _Static_assert(BLOCK == (int)PREFILL_TOKENS, "a packed block is one block of the product");
 _Static_assert(FILL_DEPTH / TILE_DEPTH * 2 <= BLOCK, "a row's share is at most half a step");
+_Static_assert(FILL_DEPTH / 2 / TILE_DEPTH * 6 <= BLOCK, "of split weights, too");
 
 size_t prefill_scratch_bytes_amx(void)
 {
@@ -97,15 +97,14 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
 
 /* ---- packing tokens ---- */
 
-/* Up to SLIM_TOKENS tokens lie four to a row, so that those of a long row of weights stay in the
- * first-level cache for all rows. */
+/* Up to SLIM_TOKENS tokens lie four to a row, a quarter of the lines: mostly those of a row of
+ * weights stay in the first-level cache for all rows. There is one block of them then. */
 static inline bool are_slim(size_t n_tokens)
 {
     return n_tokens <= SLIM_TOKENS;
 }
 
-/* Of an operand of 32 tokens, or of a slim one: bytes of a tile, of both tiles of a part, of a
- * step. */
+/* Of an operand of 32 tokens, or of a slim one: bytes of a step's high parts, and of a step. */
 static inline size_t token_part_bytes(bool slim)
 {
     return slim ? SLIM_BYTES : PART_BYTES;
@@ -281,7 +280,7 @@ static void multiply_few(const struct source *s, size_t row, size_t row_end, con
     if (row_end - row > n_rows) {
         next = (struct kernel_next){from + n_rows * row_bytes, row_bytes, row_end - row - n_rows};
     }
-    size_t share = smaller(next.n_rows, BLOCK) * next.row_bytes / (BLOCK * n_pieces);
+    size_t share = smaller(next.n_rows, BLOCK) * next.row_bytes / (n_rows * n_pieces);
     begin_fetch(&m, next.data, share, share);
     char *now = panel, *before = panel + FILL_DEPTH * BLOCK * 2;
     size_t n_before = 0;

@@ -222,7 +222,7 @@ static void pack_queries(const struct kernel_prefill_attention *a, char *to)
 
 /* 2^x for x <= 0 within 2e-7; below 2^-126, and for -inf, 0; NaN gives NaN. 2^r for |r| <= 1/2 is a
  * polynomial fitted to the least relative error (1e-7), which is far below the rounding of weights.
- * The tile units take subnormal weights for zero anyway, and making one takes as long as 300
+ * The tile units take subnormal weights for zero anyway, and a vector with one takes as long as 300
  * others. */
 VEC_INLINE vec power_of_two(vec x)
 {

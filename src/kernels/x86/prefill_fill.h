@@ -4,10 +4,10 @@
  * A step of a panel is 32 elements of 32 rows: two tiles, and behind them, where numbers are split,
  * two tiles of low parts.
  *
- * Unpacking keeps the vector units busy and leaves three others idle, so that work for these is
- * dealt out evenly, a little behind each row: lines that come from memory, and half steps on the
- * tile units. Evenly, because each has few buffers: behind eight rows the same work takes 4 to
- * 10 % longer (docs/speed.md).
+ * Unpacking keeps the vector units busy and leaves memory and tile units idle, so that their work
+ * is dealt out evenly, a little behind each row: lines that come from memory, and half steps on the
+ * tile units. Evenly, because each has few buffers: in portions behind eight rows the same work
+ * takes 5 to 8 % longer (docs/speed.md).
  */
 #ifndef LLLM_KERNELS_X86_PREFILL_FILL_H
 #define LLLM_KERNELS_X86_PREFILL_FILL_H
@@ -119,7 +119,7 @@ static inline void begin_product(struct meanwhile *m, const char *panel, size_t 
 VEC_INLINE void after_row(struct meanwhile *m, bool in_two)
 {
     for (size_t i = 0; i < m->fetch_lines; i++) {
-        _mm_prefetch((const char *)m->fetch + 64 * i, _MM_HINT_T1);
+        _mm_prefetch((const char *)(m->fetch + 64 * i), _MM_HINT_T1);
     }
     m->fetch += m->fetch_step;
     m->due += m->n_halves;

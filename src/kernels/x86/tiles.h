@@ -75,6 +75,7 @@ static inline __attribute__((always_inline)) void tile_begin(const struct tile_p
 {
     const size_t stride = p->stride * sizeof(float);
     const float *sums = p->sums, *lower = sums + TILE_LANES * p->stride;
+    __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler what they read */
     if (p->add) {
         _tile_loadd(0, sums, stride);
         _tile_loadd(2, lower, stride);
