@@ -8,6 +8,7 @@
  * fixed.h, whose order they follow to the bit.
  */
 #include "kernels/rungs.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/transpose.h"
@@ -78,25 +79,11 @@ VEC_INLINE void place_vectors(uint32_t type, const uint8_t *const supers[PANEL_R
     }
 }
 
-/* Weights of the next filling, which are fetched in the meantime, evenly: memory would rest
- * otherwise while panels are filled, and panels wait for it afterwards. */
-struct ahead {
-    uintptr_t at;
-    size_t n_bytes; /* each time */
-};
-
-VEC_INLINE void fetch(struct ahead *a)
-{
-    for (size_t i = 0; i < a->n_bytes; i += 64) {
-        _mm_prefetch((const char *)(a->at + i), _MM_HINT_T1);
-    }
-    a->at += a->n_bytes;
-}
-
 /* Rows row .. row + n_rows, at most 16; behind the last it is taken again, and the results
- * dropped. */
+ * dropped. Meanwhile, evenly, weights of the next filling are fetched: memory would rest otherwise,
+ * and panels wait for it afterwards. */
 VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, size_t n_rows,
-                     size_t chunk, int n_supers, struct panel_chunk *to, struct ahead *ahead)
+                     size_t chunk, int n_supers, struct panel_chunk *to, struct fetch *next)
 {
     uint8_t spare[PANEL_ROWS][FIXED_MAX_CHUNK_BYTES];
     const uint8_t *rows[PANEL_ROWS];
@@ -105,7 +92,7 @@ VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, 
         rows[r] = fixed_row_chunk(type, w, row + (r < n_rows ? r : n_rows - 1), chunk, spare[r]);
         struct fixed_scales scales;
         fixed_load_scales(type, rows[r], &scales);
-        fetch(ahead);
+        fetch_share(next);
         for (int i = 0; i < (fixed_has_halves(type) ? 2 : 1); i++) {
             scale[i][r] = _mm512_castps_si512(scales.scale[i]);
             if (fixed_has_minima(type)) {
@@ -344,7 +331,7 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
                                4 * n_pairs);
                 }
                 for (size_t i = 0; i < n_lines && ahead < ahead_end; i++, ahead += 64) {
-                    _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+                    vec_prefetch_far((const void *)ahead, 0);
                 }
                 block_by_tokens(s, &m, &b, sums[b.lane]);
             }
@@ -384,7 +371,7 @@ VEC_INLINE void panels_by_group(uint32_t type, const struct group *g)
 
 /* Panels of rows [row, end), `width` of them side by side. */
 VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_t row, size_t end,
-                            size_t width, struct panel_chunk *to, struct ahead *ahead)
+                            size_t width, struct panel_chunk *to, struct fetch *next)
 {
     size_t n_chunks = fixed_chunks(w->n_in);
     for (size_t r = row; r < end; r += PANEL_ROWS) {
@@ -392,9 +379,9 @@ VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_
         struct panel_chunk *at = to + panel / width * width * n_chunks + panel % width;
         for (size_t i = 0; i < n_chunks; i++, at += width) {
             if (supers_left(w->n_in, i) == 2) {
-                fill(type, w, r, n, i, 2, at, ahead);
+                fill(type, w, r, n, i, 2, at, next);
             } else {
-                fill(type, w, r, n, i, 1, at, ahead);
+                fill(type, w, r, n, i, 1, at, next);
             }
         }
     }
@@ -411,7 +398,7 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
     struct group g = {.width = width, .n_in = w->n_in, .packed = packed, .y_stride = y_stride};
     for (size_t row = row_begin, end; row < row_end; row = end) {
         end = smaller(row + n_panels * PANEL_ROWS, row_end);
-        const size_t n_fills = (end - row + PANEL_ROWS - 1) / PANEL_ROWS * n_chunks * PANEL_ROWS;
+        const size_t n_pieces = (end - row + PANEL_ROWS - 1) / PANEL_ROWS * n_chunks * PANEL_ROWS;
         const size_t n_calls = (end - row + width * PANEL_ROWS - 1) / (width * PANEL_ROWS) *
                                ((token_end - 1) / TOKENS - token_begin / TOKENS + 1);
         struct kernel_next next = w->next;
@@ -420,12 +407,12 @@ VEC_INLINE void panels(uint32_t type, const struct kernel_weights *w, size_t row
                                         row_end - end};
         }
         const size_t n_ahead = smaller(n_panels * PANEL_ROWS, next.n_rows) * next.row_bytes;
-        struct ahead ahead = {(uintptr_t)next.data, n_ahead * FILL_TOKENS /
-                                                        (FILL_TOKENS + token_end - token_begin) /
-                                                        n_fills};
-        fill_panels(type, w, row, end, width, scratch, &ahead);
-        g.ahead = ahead.at;
-        g.n_ahead = (n_ahead - ahead.n_bytes * n_fills + n_calls - 1) / n_calls;
+        const size_t n_filling = n_ahead * FILL_TOKENS / (FILL_TOKENS + token_end - token_begin);
+        const size_t share = n_filling / n_pieces; /* behind each chunk of a row */
+        struct fetch fetch = {(uintptr_t)next.data, share, share};
+        fill_panels(type, w, row, end, width, scratch, &fetch);
+        g.ahead = fetch.at;
+        g.n_ahead = (n_ahead - share * n_pieces + n_calls - 1) / n_calls;
         for (g.token = token_begin; g.token < token_end; g.token = g.token_end) {
             g.token_end = smaller(g.token / TOKENS * TOKENS + TOKENS, token_end);
             for (size_t r = row; r < end; r += g.n_rows) {

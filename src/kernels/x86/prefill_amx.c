@@ -86,9 +86,10 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
         for (size_t k = 0; k < n; k += FILL_DEPTH) {
             size_t now = smaller(n - k, FILL_DEPTH);
             const uint8_t *next = from + (last ? 0 : BLOCK * row_bytes);
-            struct meanwhile m = {0};
-            begin_fetch(&m, next + (i + k) / f->block_elements * f->block_bytes,
-                        last ? 0 : now / f->block_elements * f->block_bytes, row_bytes);
+            next += (i + k) / f->block_elements * f->block_bytes;
+            struct meanwhile m = {.fetch = {(uintptr_t)next,
+                                            last ? 0 : now / f->block_elements * f->block_bytes,
+                                            row_bytes}};
             unpack_rows(s, from, smaller(n_rows - r, BLOCK), i + k, now, panel, &m);
             panel += steps_of(now) * step_bytes(s->in_two);
         }
@@ -281,13 +282,11 @@ static void multiply_few(const struct source *s, size_t row, size_t row_end, con
         next = (struct kernel_next){from + n_rows * row_bytes, row_bytes, row_end - row - n_rows};
     }
     size_t share = smaller(next.n_rows, BLOCK) * next.row_bytes / (n_rows * n_pieces);
-    begin_fetch(&m, next.data, share, share);
+    m.fetch = (struct fetch){(uintptr_t)next.data, share, share};
     char *now = panel, *before = panel + FILL_DEPTH * BLOCK * 2;
     size_t n_before = 0;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    const struct tile_product p = {.sums = sums, .stride = BLOCK};
+    tile_begin(&p, m.narrow);
     for (size_t i = 0; i < n_in || n_before != 0; i += depth) {
         size_t n = i < n_in ? smaller(n_in - i, depth) : 0;
         begin_product(&m, before, n_before, s->in_two);
@@ -297,12 +296,7 @@ static void multiply_few(const struct source *s, size_t row, size_t row_end, con
         now = before;
         before = filled;
     }
-    _tile_stored(0, sums, BLOCK * sizeof *sums);
-    _tile_stored(2, sums + TILE_LANES * BLOCK, BLOCK * sizeof *sums);
-    if (!m.narrow) {
-        _tile_stored(1, sums + TILE_LANES, BLOCK * sizeof *sums);
-        _tile_stored(3, sums + TILE_LANES * BLOCK + TILE_LANES, BLOCK * sizeof *sums);
-    }
+    tile_end(&p, m.narrow);
     put_outputs(&(struct outputs){.sums = sums,
                                   .n_rows = n_rows,
                                   .begin = t->token_begin - first,

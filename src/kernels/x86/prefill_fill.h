@@ -16,6 +16,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/prefill.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/tiles.h"
 #include "kernels/x86/unpack_bf16.h"
 
@@ -42,8 +43,7 @@ static const struct tile_config slim_config = {
  * cache, and a panel that was filled before is multiplied with tokens, with tiles 0 to 3 as
  * sums. */
 struct meanwhile {
-    uintptr_t fetch; /* what is next; it may lie behind the rows, where nothing comes of it */
-    size_t fetch_step, fetch_lines;
+    struct fetch fetch;           /* a share each row */
     const char *a, *b;            /* the step's rows and tokens */
     size_t b_step, b_part;        /* to the next step, and to its low parts */
     size_t n_halves, n_left, due; /* half steps, at most BLOCK; due: in parts of BLOCK */
@@ -97,14 +97,6 @@ VEC_INLINE void half_step(struct meanwhile *m, bool in_two)
     }
 }
 
-/* n_bytes for each row, which begin n_bytes or more apart. */
-static inline void begin_fetch(struct meanwhile *m, const void *from, size_t n_bytes, size_t apart)
-{
-    m->fetch = (uintptr_t)from;
-    m->fetch_step = apart;
-    m->fetch_lines = (n_bytes + 63) / 64;
-}
-
 /* n_steps of a panel, by the tokens behind those before. */
 static inline void begin_product(struct meanwhile *m, const char *panel, size_t n_steps,
                                  bool in_two)
@@ -118,10 +110,7 @@ static inline void begin_product(struct meanwhile *m, const char *panel, size_t 
 /* A row's share. */
 VEC_INLINE void after_row(struct meanwhile *m, bool in_two)
 {
-    for (size_t i = 0; i < m->fetch_lines; i++) {
-        _mm_prefetch((const char *)(m->fetch + 64 * i), _MM_HINT_T1);
-    }
-    m->fetch += m->fetch_step;
+    fetch_share(&m->fetch);
     m->due += m->n_halves;
     if (m->due >= BLOCK) {
         m->due -= BLOCK;
