@@ -27,6 +27,7 @@ enum {
 struct header {
     struct model_config config;
     uint64_t weights_bytes, vocabulary_bytes;
+    bool gates_on_units;        /* model_scratch_bytes, without adapters */
     const struct header *draft; /* of the draft model; NULL: none */
 };
 
@@ -34,6 +35,30 @@ struct header {
 struct headers {
     struct header model, draft;
 };
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t length = strlen(name), n = strlen(end);
+    return length >= n && strcmp(name + length - n, end) == 0;
+}
+
+/* Whether all gates and what they gate are matrices that one kind of tile product takes, without
+ * biases. Those that a file keeps as one matrix are not looked for: then more is planned. */
+static bool gates_on_units(const struct gguf *g)
+{
+    size_t n_gates = 0, n_split = 0, n_all = 0, n_biases = 0;
+    for (size_t i = 0; i < gguf_tensor_count(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        bool gate = ends_with(t->name, ".ffn_gate.weight"),
+             up = ends_with(t->name, ".ffn_up.weight");
+        n_gates += gate;
+        n_all += gate || up;
+        n_split += (gate || up) && prefill_splits(t->type);
+        n_biases += ends_with(t->name, ".ffn_gate.bias") || ends_with(t->name, ".ffn_up.bias");
+    }
+    return kernels_select()->prefill && n_gates > 0 && n_all == 2 * n_gates && n_biases == 0 &&
+           (n_split == 0 || n_split == n_all);
+}
 
 /* No overflow: all of it lies in files. */
 static bool read_header(const struct gguf *g, struct header *h, struct error *e)
@@ -49,6 +74,7 @@ static bool read_header(const struct gguf *g, struct header *h, struct error *e)
             h->weights_bytes += t->dims[0] * sizeof(float); /* vectors become f32 */
         }
     }
+    h->gates_on_units = gates_on_units(g);
     h->vocabulary_bytes = (gguf_tensor_count(g) + gguf_value_count(g)) * ENTRY_BYTES;
     for (size_t i = 0; i < gguf_value_count(g); i++) {
         const struct gguf_value *v = gguf_value_at(g, i);
@@ -84,27 +110,30 @@ struct engine_options engine_draft_options(const struct engine_options *o, uint3
                                    .memory_bytes = ENGINE_MEMORY_ANY};
 }
 
-static uint64_t scratch_of(const struct model_config *c, const struct memory_plan *p,
-                           uint32_t batch_size)
+static uint64_t scratch_of(const struct header *h, const struct engine_options *o,
+                           const struct memory_plan *p, uint32_t batch_size)
 {
-    return model_scratch_bytes(c, batch_size, p->context_size, p->n_threads);
+    return model_scratch_bytes(&h->config, batch_size, p->context_size, p->n_threads,
+                               h->gates_on_units && o->adapters_bytes == 0);
 }
 
 /* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values
  * stays small. */
-static uint32_t fit_batch(const struct model_config *c, const struct memory_plan *p)
+static uint32_t fit_batch(const struct header *h, const struct engine_options *o,
+                          const struct memory_plan *p)
 {
     uint32_t batch = p->batch_size;
-    uint64_t fixed = scratch_of(c, p, BATCH_STEP);
-    while (batch > ENGINE_BATCH / 4 && scratch_of(c, p, batch) - fixed > SCRATCH_BYTES) {
+    uint64_t fixed = scratch_of(h, o, p, BATCH_STEP);
+    while (batch > ENGINE_BATCH / 4 && scratch_of(h, o, p, batch) - fixed > SCRATCH_BYTES) {
         batch -= BATCH_STEP;
     }
     return batch;
 }
 
-static bool choose_sizes(const struct model_config *c, const struct engine_options *o,
+static bool choose_sizes(const struct header *h, const struct engine_options *o,
                          struct memory_plan *p, struct error *e)
 {
+    const struct model_config *c = &h->config;
     uint32_t context = o->context_size, batch = o->batch_size ? o->batch_size : ENGINE_BATCH;
     *p = (struct memory_plan){0};
     if (context == 0) {
@@ -130,7 +159,7 @@ static bool choose_sizes(const struct model_config *c, const struct engine_optio
         .has_kv = !c->bidirectional,
     };
     if (o->batch_size == 0) {
-        p->batch_size = fit_batch(c, p);
+        p->batch_size = fit_batch(h, o, p);
     }
     if (p->has_kv && o->n_running > p->batch_size) { /* each answer has a row of a step */
         p->batch_size = o->n_running < MODEL_MAX_JOINT ? o->n_running : MODEL_MAX_JOINT;
@@ -158,7 +187,7 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
                     struct error *e)
 {
     const struct model_config *c = &h->config;
-    if (!choose_sizes(c, o, p, e)) {
+    if (!choose_sizes(h, o, p, e)) {
         return false;
     }
     uint64_t n = p->n_sequences, context = p->context_size;
@@ -174,7 +203,7 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
         uint64_t rows = n > 1 ? 2 : 1; /* of a sequence alone, and among others */
         uint64_t logit_bytes = rows * sizeof(float) + SAMPLER_BYTES;
         p->kv_bytes = times(model_page_bytes(c, p->kv_type) * model_pages_for(p->context_size), n);
-        p->scratch_bytes = scratch_of(c, p, p->batch_size);
+        p->scratch_bytes = scratch_of(h, o, p, p->batch_size);
         p->logits_bytes = times(c->n_vocab * logit_bytes + context * sizeof(int32_t), n);
         if (o->n_drafts) {
             p->logits_bytes += (o->n_drafts + 1) * (uint64_t)c->n_vocab * sizeof(float);
@@ -183,7 +212,7 @@ static bool plan_of(const struct header *h, const struct engine_options *o, stru
         /* Texts are computed together. There is a vector for each of their tokens between the parts
          * of a pass, behind it, and where each of them is asked for. */
         uint64_t tokens = context > ENCODER_BATCH ? context : ENCODER_BATCH;
-        p->scratch_bytes = scratch_of(c, p, (uint32_t)tokens);
+        p->scratch_bytes = scratch_of(h, o, p, (uint32_t)tokens);
         p->logits_bytes = 3 * tokens * c->n_embd * sizeof(float);
     }
     p->weights_bytes = h->weights_bytes;

@@ -8,6 +8,7 @@
 
 static const struct kernel_prefill prefill_reference = {.pack = prefill_pack_ref,
                                                         .matmul = prefill_matmul_ref,
+                                                        .gated = prefill_gated_ref,
                                                         .pack_cache = prefill_pack_cache_ref,
                                                         .attention = prefill_attention_ref};
 static const struct kernel_fixed fixed_reference = {.pack = kernel_fixed_pack_ref,
@@ -19,6 +20,7 @@ static const struct kernel_packed packed_tiles = {.pack = kernel_gemm_bf16_pack_
                                                   .gemm = kernel_gemm_bf16_packed_amx};
 static const struct kernel_prefill prefill_tiles = {.pack = prefill_pack_amx,
                                                     .matmul = prefill_matmul_amx,
+                                                    .gated = prefill_gated_amx,
                                                     .pack_cache = prefill_pack_cache_amx,
                                                     .attention = prefill_attention_amx};
 static const struct kernel_fixed fixed_avx2 = {.pack = kernel_fixed_pack_avx2,

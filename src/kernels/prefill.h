@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "quant/quant.h"
 
@@ -84,6 +85,19 @@ struct kernel_prefill {
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const struct prefill_tokens *x, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, void *scratch);
+
+    /* What is between the matrices of a gated feed-forward part, as inputs of the one behind: the
+     * bits of matmul by rows [row_begin, row_end) of `gate` and of `up`, of kernels.h's gate and of
+     * pack, which nobody has to write and read as floats. Both have the same n_in and n_rows, and
+     * prefill_splits says the same of both. row_begin is a multiple of PREFILL_TOKENS, and so is
+     * row_end, unless it is n_rows. x has more than PREFILL_TOKENS tokens; those of [token_begin,
+     * token_end) are written, and others that share a block with them are spoilt. packed: 64-byte
+     * aligned, prefill_packed_bytes(x->n_tokens, n_rows, x->in_two), in two where x is. Different
+     * threads may take different rows. */
+    void (*gated)(enum kernel_activation kind, const struct kernel_weights *gate,
+                  const struct kernel_weights *up, size_t row_begin, size_t row_end,
+                  const struct prefill_tokens *x, size_t token_begin, size_t token_end,
+                  void *packed, void *scratch);
 
     /* The first n positions of a block of keys and values that are kept (attention.h), n <=
      * PREFILL_POSITIONS. packed: 64-byte aligned, prefill_cache_bytes(n, head_dim). Blocks that are

@@ -59,6 +59,10 @@
     void prefill_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,   \
                                const struct prefill_tokens *x, size_t token_begin,                 \
                                size_t token_end, float *y, size_t y_stride, void *scratch);        \
+    void prefill_gated_##rung(enum kernel_activation kind, const struct kernel_weights *gate,      \
+                              const struct kernel_weights *up, size_t row_begin, size_t row_end,   \
+                              const struct prefill_tokens *x, size_t token_begin,                  \
+                              size_t token_end, void *packed, void *scratch);                      \
     void prefill_pack_cache_##rung(enum kernel_kv kv, const void *block, size_t n,                 \
                                    size_t head_dim, bool in_two, void *packed);                    \
     void prefill_attention_##rung(const struct kernel_prefill_attention *a)

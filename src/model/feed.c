@@ -39,6 +39,18 @@ static void inner_columns(const struct pass *f, struct place p, const struct mod
     }
 }
 
+/* Whether columns of what is between go straight to the inputs of the last matrix, as far as they
+ * are what tile units make of the other two, and nobody else wants to see them. */
+static bool goes_on_units(const struct pass *f, const struct model_layer *layer, struct rows in)
+{
+    const struct kernel_weights *gate = &layer->gate.w, *up = &layer->up.w;
+    return f->tiles && in.packed[0] && gate->data && gate->n_rows == up->n_rows &&
+           prefill_splits(gate->type) == prefill_splits(up->type) &&
+           (f->in_two || !prefill_splits(up->type)) && !layer->gate.bias && !layer->up.bias &&
+           !f->adapted && !f->s->observer &&
+           f->n_tokens - in.first / PREFILL_TOKENS * PREFILL_TOKENS > PREFILL_TOKENS;
+}
+
 void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,
                      struct rows in, bool adds)
 {
@@ -49,13 +61,28 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
         pass_observe(f, p, &layer->gate, in);
     }
     const struct kernel_next down = pass_first(f, p, &layer->down.w);
-    for (struct pool_deal deal = pass_deal(f, p, n_ff); pass_take(f, p, &deal, &begin, &end);) {
-        inner_columns(f, pass_before(p, &deal, first_matrix(layer), down), layer, in, begin, end);
+    const bool on_units = goes_on_units(f, layer, in);
+    struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
+    struct pool_deal inner_deal = pass_deal(f, p, n_ff);
+    if (on_units && inner_deal.grain < PREFILL_TOKENS) {
+        inner_deal.grain = PREFILL_TOKENS;
+    }
+    while (pass_take(f, p, &inner_deal, &begin, &end)) {
+        if (on_units) {
+            pass_gated(f, p, layer, begin, end, in, s->packed_inner);
+        } else {
+            struct place here = pass_before(p, &inner_deal, first_matrix(layer), down);
+            inner_columns(f, here, layer, in, begin, end);
+        }
     }
     pass_barrier(f, p);
-    struct rows inner = {.data = s->up, .stride = n_ff, .first = in.first};
-    pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
-    pass_observe(f, p, &layer->down, inner);
+    if (on_units) {
+        inner.packed[0] = s->packed_inner;
+        inner.packed_end = f->n_tokens;
+    } else {
+        pass_pack(f, p, &inner, f->n_tokens, n_ff, pass_wants(&layer->down.w), s->packed_inner);
+        pass_observe(f, p, &layer->down, inner);
+    }
     for (struct pool_deal deal = pass_deal(f, p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
         pass_multiply(f, pass_before(p, &deal, &layer->down.w, p.next), &layer->down, begin, end,
                       inner, s->added, n_embd);

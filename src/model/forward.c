@@ -81,6 +81,14 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
     }
 }
 
+void pass_gated(const struct pass *f, struct place p, const struct model_layer *layer, size_t begin,
+                size_t end, struct rows in, void *packed)
+{
+    const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
+    f->tiles->gated(f->m->config.arch->activation, &layer->gate.w, &layer->up.w, begin, end, &x,
+                    in.first, f->n_tokens, packed, tiles_of(f, p));
+}
+
 /* Whole blocks of rows, the first of which may begin before in->first. */
 static void pack_share(const struct pass *f, struct place p, const struct rows *in, size_t row_end,
                        size_t n_in, char *packed)

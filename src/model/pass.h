@@ -185,6 +185,10 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 /* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
+/* Rows [begin, end) of a gated feed-forward part's first two matrices, as kernel_prefill.gated
+ * gives them. */
+void pass_gated(const struct pass *f, struct place p, const struct model_layer *layer, size_t begin,
+                size_t end, struct rows in, void *packed);
 /* deal.c: a thread's pieces of a stage's n_rows output rows. Where there are adapters they are
  * equal shares: with each piece one multiplies by all of their first matrices. */
 struct pool_deal pass_deal(const struct pass *f, struct place p, size_t n_rows);

@@ -8,7 +8,12 @@
 #include "model/map.h"
 #include "model/pass.h"
 
-enum { MAX_PARTS = 40 };
+enum {
+    MAX_PARTS = 40,
+    /* Of what is between gated matrices, where passes of many tokens do not write it as floats
+     * (kernel_prefill.gated): generated tokens, and those of short prompts. */
+    FLOAT_ROWS = MODEL_MAX_JOINT + PREFILL_TOKENS,
+};
 
 struct part {
     size_t place; /* of the pointer, in struct model_scratch */
@@ -42,9 +47,11 @@ static uint64_t queries_of(const struct model_config *c)
 
 /* No product exceeds 2^32 tokens * 2^6 experts each * 2^20 values * 2^3 bytes. */
 static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t capacity,
-                     int n_threads, struct part parts[MAX_PARTS], size_t *n_parts)
+                     int n_threads, bool gates_on_units, struct part parts[MAX_PARTS],
+                     size_t *n_parts)
 {
-    uint64_t t = max_tokens, n = (uint64_t)n_threads, q = (uint64_t)c->n_heads * c->head_dim;
+    uint64_t t = max_tokens, float_rows = gates_on_units && t > FLOAT_ROWS ? FLOAT_ROWS : t;
+    uint64_t n = (uint64_t)n_threads, q = (uint64_t)c->n_heads * c->head_dim;
     uint64_t half = c->n_rot / 2, local = c->rope_base_local != 0 ? half : 0;
     uint64_t dense = c->n_experts ? c->n_ff_shared : c->n_ff;
     uint64_t pairs = c->n_experts ? t * c->n_experts_used : 0;
@@ -92,7 +99,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
      * to lies where `up` is later, and the packed inputs of the second matrix where new keys and
      * values, and `gate`, have been used up. */
     uint64_t begin = total, end;
-    PART(gate, t * dense);
+    PART(gate, float_rows * dense);
     end = total;
     total = begin;
     PART(packed_inner, packed_bytes(t, n, q > dense ? q : dense, 1));
@@ -102,7 +109,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(v, t * kv);
     total = total > end ? total : end;
     begin = total;
-    PART(up, t * dense);
+    PART(up, float_rows * dense);
     end = total;
     total = begin;
     PART(q, t * q);
@@ -113,11 +120,11 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
 }
 
 uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
-                             uint32_t capacity, int n_threads)
+                             uint32_t capacity, int n_threads, bool gates_on_units)
 {
     struct part parts[MAX_PARTS];
     size_t n_parts;
-    return plan(config, max_tokens, capacity, n_threads, parts, &n_parts);
+    return plan(config, max_tokens, capacity, n_threads, gates_on_units, parts, &n_parts);
 }
 
 struct model_scratch *model_scratch_new(const struct model_config *config, uint32_t max_tokens,
@@ -129,7 +136,7 @@ struct model_scratch *model_scratch_new(const struct model_config *config, uint3
     }
     struct part parts[MAX_PARTS];
     size_t n_parts;
-    uint64_t size_bytes = plan(config, max_tokens, capacity, n_threads, parts, &n_parts);
+    uint64_t size_bytes = plan(config, max_tokens, capacity, n_threads, false, parts, &n_parts);
     char *block = map_zeroed(size_bytes);
     if (!block) {
         error_set(e, ERROR_MEMORY,

@@ -224,6 +224,7 @@ static const struct {
     {"matmul_bits", check_matmul_bits},
     {"matmul_nan", check_matmul_nan},
     {"prefill", check_prefill},
+    {"prefill_gated", check_prefill_gated},
     {"prefill_special", check_prefill_special},
     {"prefill_attention", check_prefill_attention},
     {"rms_norm", check_rms_norm},

@@ -77,6 +77,70 @@ static void check_few(const struct kernel_prefill *p, const struct kernel_weight
     }
 }
 
+/* What is between gated matrices: the bits of the steps one by one, for any cut of the rows. The
+ * outputs of tokens before token_begin are nobody's. */
+static void check_gated(const struct kernels *k, struct rng *r, uint32_t gate_type,
+                        uint32_t up_type, bool in_two, const struct shape *s, size_t token_begin)
+{
+    const struct kernel_prefill *p = k->prefill;
+    const enum kernel_activation kind = (enum kernel_activation)rng_below(r, 6);
+    struct kernel_weights gate, up;
+    struct guard g = guard_weights(r, &gate, gate_type, s->n_in, s->n_rows, s->row_gap);
+    struct guard u = guard_weights(r, &up, up_type, s->n_in, s->n_rows, 0);
+    struct guard gx = guard_floats(r, s->n_tokens * s->n_in, 1);
+    size_t n_bytes = prefill_packed_bytes(s->n_tokens, s->n_rows, in_two);
+    float *first = aligned(s->n_tokens * s->n_rows * sizeof *first);
+    float *second = aligned(s->n_tokens * s->n_rows * sizeof *second);
+    void *packed = aligned(prefill_packed_bytes(s->n_tokens, s->n_in, in_two));
+    char *want = aligned(n_bytes), *got = aligned(n_bytes);
+    void *scratch = aligned(prefill_scratch_bytes());
+    const struct prefill_tokens x = {packed, s->n_tokens, in_two};
+    p->pack(gx.data, s->n_in, s->n_tokens, s->n_in, 0, s->n_tokens, in_two, packed);
+    p->matmul(&gate, 0, s->n_rows, &x, 0, s->n_tokens, first, s->n_rows, scratch);
+    p->matmul(&up, 0, s->n_rows, &x, 0, s->n_tokens, second, s->n_rows, scratch);
+    for (size_t t = 0; t < s->n_tokens; t++) {
+        float *to = first + t * s->n_rows;
+        k->gate(kind, to, second + t * s->n_rows, s->n_rows, to);
+    }
+    p->pack(first, s->n_rows, s->n_tokens, s->n_rows, 0, s->n_tokens, in_two, want);
+    for (size_t row = 0, end; row < s->n_rows; row = end) {
+        end = row + PREFILL_TOKENS * check_between(r, 1, 6);
+        end = end < s->n_rows ? end : s->n_rows;
+        p->gated(kind, &gate, &up, row, end, &x, token_begin, s->n_tokens, got, scratch);
+    }
+    /* Whole blocks as they are, and the first one by what it gives. */
+    size_t whole = (token_begin + PREFILL_TOKENS - 1) / PREFILL_TOKENS * PREFILL_TOKENS;
+    size_t skip = prefill_packed_bytes(whole, s->n_rows, in_two);
+    if (skip < n_bytes && memcmp(want + skip, got + skip, n_bytes - skip) != 0) {
+        check_fail("%s prefill gated, kind %d, %zu in, %zu rows, %zu tokens: other bits", k->name,
+                   (int)kind, s->n_in, s->n_rows, s->n_tokens);
+    }
+    if (in_two || s->n_rows % 32 == 0) {
+        struct kernel_weights down;
+        struct guard d =
+            guard_weights(r, &down, in_two ? TENSOR_F32 : TENSOR_Q8_0, s->n_rows, 3, 0);
+        float out[2][PREFILL_TOKENS * 3];
+        size_t end = whole < s->n_tokens ? whole : s->n_tokens;
+        for (size_t i = 0; i < 2 && token_begin < end; i++) {
+            const struct prefill_tokens inner = {i ? got : want, s->n_tokens, in_two};
+            p->matmul(&down, 0, 3, &inner, token_begin, end, out[i], 3, scratch);
+        }
+        if (token_begin < end) {
+            check_same_bits(out[1], out[0], 3 * (end - token_begin), "prefill gated");
+        }
+        guard_free(&d, "prefill behind gated");
+    }
+    guard_free(&g, "prefill gate");
+    guard_free(&u, "prefill gated");
+    guard_free(&gx, "prefill x of gated");
+    free(first);
+    free(second);
+    free(packed);
+    free(want);
+    free(got);
+    free(scratch);
+}
+
 /* sum |W_i X_i|, of the rounded operands or of those given. */
 static double magnitude(const float *w, const float *x, size_t n, bool rounded)
 {
@@ -150,6 +214,37 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, b
     free(row);
     free(packed);
     free(scratch);
+}
+
+static void check_gated_shapes(const struct kernels *k, struct rng *r, const struct quant_format *f)
+{
+    const bool split = prefill_splits(f->type);
+    const uint32_t other = split ? TENSOR_F16 : TENSOR_Q6_K;
+    size_t block = f->block_elements;
+    for (size_t n = 1; n <= 4; n++) {
+        struct shape s = {.n_in = block * (block > 1 ? n : 13 * n),
+                          .n_rows = 11 * n * n,
+                          .n_tokens = 32 * n + n,
+                          .row_gap = n % 2 * f->block_bytes};
+        check_gated(k, r, f->type, f->type, split || n % 2, &s, 9 * (n / 2));
+    }
+    /* Several panels in each direction, and another format. */
+    struct shape s = {2304, 544, 35, 0, 0, 0};
+    check_gated(k, r, f->type, other, split || rng_below(r, 2), &s, 0);
+    if (f->type == TENSOR_Q4_0 || f->type == TENSOR_F16 || getenv("LLLM_SOAK")) {
+        s = (struct shape){256, 288, 545, 0, 0, 0};
+        check_gated(k, r, f->type, other, split, &s, 70);
+    }
+}
+
+void check_prefill_gated(const struct kernels *k, struct rng *r)
+{
+    const struct quant_format *f;
+    for (size_t i = 0; k->prefill && (f = quant_format_at(i)) != NULL; i++) {
+        if (f->dequantize) {
+            check_gated_shapes(k, r, f);
+        }
+    }
 }
 
 void check_prefill(const struct kernels *k, struct rng *r)

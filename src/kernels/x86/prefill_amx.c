@@ -35,7 +35,6 @@ enum {
     /* Filled at a time, for all rows of a block: so few pages that stores keep their translations
      * (16 on Golden Cove), and lines that fit the first-level cache. */
     FILL_DEPTH = 256,
-    BLOCK_SUMS = BLOCK * BLOCK, /* floats */
     SLIM_TOKENS = SLIM_ROW_BYTES / 4,
     SUMS_BYTES = PANEL_ROWS * MAX_TOKENS * 4,
 };
@@ -60,12 +59,13 @@ static inline size_t blocks_of(size_t n)
     return (n + BLOCK - 1) / BLOCK;
 }
 
-/* Of n_rows rows of n_in weights those that a panel has, so that panels are about as tall as each
- * other. At most PANEL_ROWS where sums wait, as there n_in exceeds the depth. */
-static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two)
+/* Of n_rows rows of n_in weights, of each of n_matrices, those that a panel has, so that panels are
+ * about as tall as each other. At most PANEL_ROWS in all where sums wait, as there n_in exceeds the
+ * depth. */
+static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two, size_t n_matrices)
 {
     size_t block_bytes = steps_of(smaller(n_in, panel_depth(in_two))) * step_bytes(in_two);
-    size_t most = smaller(PANEL_BYTES / block_bytes, MOST_ROWS / BLOCK),
+    size_t most = smaller(PANEL_BYTES / block_bytes, MOST_ROWS / BLOCK) / n_matrices,
            n_blocks = blocks_of(n_rows);
     size_t n_panels = (n_blocks + most - 1) / most;
     return (n_blocks + n_panels - 1) / n_panels * BLOCK;
@@ -178,6 +178,17 @@ struct target {
     bool in_two, slim;
     float *y; /* of token_begin */
     size_t y_stride;
+    /* Of two matrices: inputs of the one behind, or NULL; bytes of a block of tokens. */
+    char *inner;
+    size_t inner_bytes;
+    enum kernel_activation kind;
+};
+
+/* One matrix, or two of which the first gates the second: a panel has the same rows of both, and
+ * their blocks take turns. */
+struct sources {
+    struct source of[2];
+    size_t n;
 };
 
 /* Split weights behind the panel of n_rows rows from `row` and of element i on. They are too many
@@ -199,56 +210,79 @@ static struct ahead next_panel(const struct source *s, size_t row, size_t n_rows
                           .n_rows = smaller(row_end - row, n_rows)};
 }
 
+/* Of n_rows rows from `row` on by tokens of the block that begins at `at`. */
+static struct outputs outputs_of(const struct target *t, const float *sums, size_t row,
+                                 size_t n_rows, size_t at)
+{
+    struct outputs o = {.sums = sums,
+                        .begin = t->token_begin > at ? t->token_begin - at : 0,
+                        .end = smaller(t->token_end - at, BLOCK)};
+    if (t->inner) {
+        o.packed =
+            t->inner + at / BLOCK * t->inner_bytes + row / TILE_DEPTH * step_bytes(t->in_two);
+        o.in_two = t->in_two;
+        o.kind = t->kind;
+        return o;
+    }
+    o.n_rows = smaller(n_rows, BLOCK);
+    o.y = t->y + (at + o.begin - t->token_begin) * t->y_stride + row;
+    o.y_stride = t->y_stride;
+    return o;
+}
+
 /* row_end: of all panels. */
-static void multiply_panel(const struct source *s, size_t row, size_t n_rows, size_t row_end,
+static void multiply_panel(const struct sources *all, size_t row, size_t n_rows, size_t row_end,
                            const struct target *t, char *panel, float *sums)
 {
-    size_t n_in = s->w->n_in, token_step = step_bytes(t->in_two), row_step = step_bytes(s->in_two);
-    size_t depth = panel_depth(s->in_two), begin = t->token_begin;
+    const struct source *first = &all->of[0];
+    const bool in_two = first->in_two;
+    size_t n_in = first->w->n_in, token_step = step_bytes(t->in_two), row_step = step_bytes(in_two);
+    size_t depth = panel_depth(in_two), begin = t->token_begin;
     size_t block_bytes = steps_of(n_in) * token_step;
     struct beside beside = {0};
     for (size_t i = 0; i < n_in; i += depth) {
         size_t n = smaller(n_in - i, depth), n_steps = steps_of(n);
-        size_t n_calls = blocks_of(n_rows) * n_steps; /* for a block of tokens */
+        size_t n_blocks = blocks_of(n_rows), part_bytes = n_blocks * n_steps * row_step;
+        size_t n_calls = all->n * n_blocks * n_steps; /* for a block of tokens */
         bool last = i + n == n_in;
+        /* Sums that are done are kept while the next ones are made: in two places in turn, unless
+         * all have their own because some wait for the rest of the row. */
+        size_t n_places = last && i == 0 ? 2 * all->n : SIZE_MAX, place = 0;
         struct tile_product p = {.a_step = row_step,
                                  .b_step = token_step,
                                  .n_steps = n_steps,
-                                 .in_two = s->in_two,
+                                 .in_two = in_two,
                                  .add = i > 0,
-                                 .sums = sums,
                                  .stride = BLOCK};
-        fill_panel(s, row, n_rows, i, n, panel);
+        for (size_t k = 0; k < all->n; k++) {
+            fill_panel(&all->of[k], row, n_rows, i, n, panel + k * part_bytes);
+        }
         for (size_t at = begin / BLOCK * BLOCK; at < t->token_end; at += BLOCK) {
-            size_t from = begin > at ? begin - at : 0, to = smaller(t->token_end - at, BLOCK);
             p.b = t->packed + at / BLOCK * block_bytes + i / TILE_DEPTH * token_step;
-            p.narrow = to <= TILE_LANES;
+            p.narrow = t->token_end - at <= TILE_LANES;
             /* Of tokens that are split for other matrices the high parts are enough. */
             struct ahead tokens = {.row = p.b + block_bytes,
                                    .row_bytes = token_step,
                                    .piece_bytes = row_step,
                                    .n_rows = at + BLOCK < t->token_end ? n_steps : 0};
             beside.tokens = in_times(tokens, n_calls);
-            if (blocks_of(t->token_end - at) == LATE) {
-                beside.weights = in_times(next_panel(s, row, n_rows, row_end, i), LATE * n_calls);
+            for (size_t k = 0; blocks_of(t->token_end - at) == LATE && k < all->n; k++) {
+                beside.weights[k] =
+                    in_times(next_panel(&all->of[k], row, n_rows, row_end, i), LATE * n_calls);
             }
             for (size_t r = 0; r < n_rows; r += BLOCK) {
-                p.a = panel + r / BLOCK * n_steps * row_step;
-                multiply_block(&p, &beside);
-                if (last) {
-                    beside.outputs = (struct outputs){
-                        .sums = p.sums,
-                        .n_rows = smaller(n_rows - r, BLOCK),
-                        .begin = from,
-                        .end = to,
-                        .y = t->y + (at + from - begin) * t->y_stride + row + r,
-                        .y_stride = t->y_stride,
-                        .n_left = QUARTERS,
-                    };
+                const float *done = sums + place * BLOCK_SUMS;
+                for (size_t k = 0; k < all->n; k++) {
+                    p.a = panel + k * part_bytes + r / BLOCK * n_steps * row_step;
+                    p.sums = sums + place * BLOCK_SUMS;
+                    multiply_block(&p, &beside);
+                    place = (place + 1) % n_places;
                 }
-                /* Sums that are done are kept for the next block's time: two places in turn. */
-                bool two = last && i == 0;
-                p.sums = two && p.sums != sums ? sums : p.sums + BLOCK_SUMS;
+                put_outputs(&beside.outputs);
+                if (last) {
+                    beside.outputs = outputs_of(t, done, row + r, n_rows - r, at);
+                    begin_outputs(&beside.outputs, all->n * n_steps);
+                }
             }
         }
     }
@@ -297,46 +331,87 @@ static void multiply_few(const struct source *s, size_t row, size_t row_end, con
         before = filled;
     }
     tile_end(&p, m.narrow);
-    put_outputs(&(struct outputs){.sums = sums,
-                                  .n_rows = n_rows,
-                                  .begin = t->token_begin - first,
-                                  .end = t->token_end - first,
-                                  .y = t->y + row,
-                                  .y_stride = t->y_stride,
-                                  .n_left = QUARTERS});
+    struct outputs o = outputs_of(t, sums, row, n_rows, first);
+    begin_outputs(&o, QUARTERS);
+    put_outputs(&o);
+}
+
+/* Tokens [t, token_end), or as many of them as go together. */
+static struct target tokens_from(const struct prefill_tokens *x, size_t t, size_t token_end)
+{
+    return (struct target){.packed = x->data,
+                           .token_begin = t,
+                           .token_end = smaller(t / BLOCK * BLOCK + MAX_TOKENS, token_end),
+                           .in_two = x->in_two,
+                           .slim = are_slim(x->n_tokens)};
+}
+
+static struct source source_of(const struct kernel_weights *w)
+{
+    return (struct source){.w = w,
+                           .way = find_way(w->type),
+                           .format = quant_format_by_type(w->type),
+                           .in_two = prefill_splits(w->type)};
+}
+
+static inline bool is_known(const struct source *s)
+{
+    return s->format && s->format->dequantize;
 }
 
 void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                         const struct prefill_tokens *x, size_t token_begin, size_t token_end,
                         float *y, size_t y_stride, void *scratch)
 {
-    const struct source s = {.w = w,
-                             .way = find_way(w->type),
-                             .format = quant_format_by_type(w->type),
-                             .in_two = prefill_splits(w->type)};
-    if (!s.format || !s.format->dequantize || row_begin >= row_end || token_begin >= token_end) {
+    const struct sources all = {.of = {source_of(w)}, .n = 1};
+    const struct source *s = &all.of[0];
+    if (!is_known(s) || row_begin >= row_end || token_begin >= token_end) {
         return;
     }
-    const size_t n_rows = panel_rows(row_end - row_begin, w->n_in, s.in_two);
+    const size_t n_rows = panel_rows(row_end - row_begin, w->n_in, s->in_two, 1);
     char *panel = scratch;
     float *sums = (float *)(void *)(panel + PANEL_BYTES);
     _tile_loadconfig(are_slim(x->n_tokens) ? &slim_config : &tile_config);
     for (size_t t = token_begin, end; t < token_end; t = end) {
-        end = smaller((t / BLOCK * BLOCK) + MAX_TOKENS, token_end);
-        struct target to = {.packed = x->data,
-                            .token_begin = t,
-                            .token_end = end,
-                            .in_two = x->in_two,
-                            .slim = are_slim(x->n_tokens),
-                            .y = y + (t - token_begin) * y_stride,
-                            .y_stride = y_stride};
+        struct target to = tokens_from(x, t, token_end);
+        to.y = y + (t - token_begin) * y_stride;
+        to.y_stride = y_stride;
+        end = to.token_end;
         bool few = end <= t / BLOCK * BLOCK + BLOCK;
         for (size_t row = row_begin; row < row_end; row += few ? BLOCK : n_rows) {
             if (few) {
-                multiply_few(&s, row, row_end, &to, panel, sums);
+                multiply_few(s, row, row_end, &to, panel, sums);
             } else {
-                multiply_panel(&s, row, smaller(row_end - row, n_rows), row_end, &to, panel, sums);
+                multiply_panel(&all, row, smaller(row_end - row, n_rows), row_end, &to, panel,
+                               sums);
             }
+        }
+    }
+    _tile_release();
+}
+
+void prefill_gated_amx(enum kernel_activation kind, const struct kernel_weights *gate,
+                       const struct kernel_weights *up, size_t row_begin, size_t row_end,
+                       const struct prefill_tokens *x, size_t token_begin, size_t token_end,
+                       void *packed, void *scratch)
+{
+    const struct sources all = {.of = {source_of(gate), source_of(up)}, .n = 2};
+    if (!is_known(&all.of[0]) || !is_known(&all.of[1]) || are_slim(x->n_tokens) ||
+        all.of[0].in_two != all.of[1].in_two) {
+        return;
+    }
+    const size_t n_rows = panel_rows(row_end - row_begin, gate->n_in, all.of[0].in_two, 2);
+    char *panel = scratch;
+    float *sums = (float *)(void *)(panel + PANEL_BYTES);
+    _tile_loadconfig(&tile_config);
+    for (size_t t = token_begin; t < token_end;) {
+        struct target to = tokens_from(x, t, token_end);
+        to.inner = packed;
+        to.inner_bytes = steps_of(gate->n_rows) * step_bytes(x->in_two);
+        to.kind = kind;
+        t = to.token_end;
+        for (size_t row = row_begin; row < row_end; row += n_rows) {
+            multiply_panel(&all, row, smaller(row_end - row, n_rows), row_end, &to, panel, sums);
         }
     }
     _tile_release();
