@@ -27,7 +27,7 @@ enum {
 struct header {
     struct model_config config;
     uint64_t weights_bytes, vocabulary_bytes;
-    bool gates_on_units;        /* model_scratch_bytes, without adapters */
+    bool is_on_units;           /* model_scratch_bytes, without adapters */
     const struct header *draft; /* of the draft model; NULL: none */
 };
 
@@ -42,11 +42,12 @@ static bool ends_with(const char *name, const char *end)
     return length >= n && strcmp(name + length - n, end) == 0;
 }
 
-/* Whether all gates and what they gate are matrices that one kind of tile product takes, without
- * biases. Those that a file keeps as one matrix are not looked for: then more is planned. */
-static bool gates_on_units(const struct gguf *g)
+/* Whether tile units have the blocks of prompts to themselves: all gates and what they gate are
+ * matrices that one kind of product takes, and there are no biases, nor norms behind a block. Gates
+ * that a file keeps as one matrix with the other are not looked for: then more is planned. */
+static bool is_on_units(const struct gguf *g, const struct model_config *c)
 {
-    size_t n_gates = 0, n_split = 0, n_all = 0, n_biases = 0;
+    size_t n_gates = 0, n_split = 0, n_all = 0, n_others = 0;
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         bool gate = ends_with(t->name, ".ffn_gate.weight"),
@@ -54,10 +55,12 @@ static bool gates_on_units(const struct gguf *g)
         n_gates += gate;
         n_all += gate || up;
         n_split += (gate || up) && prefill_splits(t->type);
-        n_biases += ends_with(t->name, ".ffn_gate.bias") || ends_with(t->name, ".ffn_up.bias");
+        n_others += ends_with(t->name, ".ffn_gate.bias") || ends_with(t->name, ".ffn_up.bias") ||
+                    ends_with(t->name, ".ffn_down.bias") ||
+                    ends_with(t->name, ".attn_output.bias") || strstr(t->name, ".post_");
     }
-    return kernels_select()->prefill && n_gates > 0 && n_all == 2 * n_gates && n_biases == 0 &&
-           (n_split == 0 || n_split == n_all);
+    return kernels_select()->prefill && n_gates > 0 && n_all == 2 * n_gates && n_others == 0 &&
+           c->n_experts == 0 && (n_split == 0 || n_split == n_all);
 }
 
 /* No overflow: all of it lies in files. */
@@ -74,7 +77,7 @@ static bool read_header(const struct gguf *g, struct header *h, struct error *e)
             h->weights_bytes += t->dims[0] * sizeof(float); /* vectors become f32 */
         }
     }
-    h->gates_on_units = gates_on_units(g);
+    h->is_on_units = is_on_units(g, &h->config);
     h->vocabulary_bytes = (gguf_tensor_count(g) + gguf_value_count(g)) * ENTRY_BYTES;
     for (size_t i = 0; i < gguf_value_count(g); i++) {
         const struct gguf_value *v = gguf_value_at(g, i);
@@ -114,7 +117,7 @@ static uint64_t scratch_of(const struct header *h, const struct engine_options *
                            const struct memory_plan *p, uint32_t batch_size)
 {
     return model_scratch_bytes(&h->config, batch_size, p->context_size, p->n_threads,
-                               h->gates_on_units && o->adapters_bytes == 0);
+                               h->is_on_units && o->adapters_bytes == 0);
 }
 
 /* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values

@@ -77,14 +77,15 @@ struct kernel_prefill {
                  size_t end, bool in_two, void *packed);
 
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
-     * the packed tokens t in [token_begin, token_end). Where prefill_splits(w->type) they have to
+     * the packed tokens t in [token_begin, token_end); add: the sum is added to what is there, in
+     * one addition. Where prefill_splits(w->type) they have to
      * be in two. With W and X the rounded operands, |error| <= (n_in + 4)
      * u sum_i |W_i X_i| + n_in 2^-126; where they are split, with w and x, (3 n_in + 2^10) u sum_i
      * |w_i x_i| + n_in 2^-124. For types without a dequantize function nothing is written.
      * scratch: of the calling thread, prefill_scratch_bytes(), 64-byte aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const struct prefill_tokens *x, size_t token_begin, size_t token_end, float *y,
-                   size_t y_stride, void *scratch);
+                   size_t y_stride, bool add, void *scratch);
 
     /* What is between the matrices of a gated feed-forward part, as inputs of the one behind: the
      * bits of matmul by rows [row_begin, row_end) of `gate` and of `up`, of kernels.h's gate and of

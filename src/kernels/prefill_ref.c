@@ -56,7 +56,7 @@ void prefill_pack_ref(const float *x, size_t x_stride, size_t n_tokens, size_t n
 
 void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                         const struct prefill_tokens *x, size_t token_begin, size_t token_end,
-                        float *y, size_t y_stride, void *scratch)
+                        float *y, size_t y_stride, bool add, void *scratch)
 {
     (void)scratch;
     const struct quant_format *f = quant_format_by_type(w->type);
@@ -79,7 +79,8 @@ void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t
                     sum += value(rounded) * value(low[i]);
                 }
             }
-            y[(t - token_begin) * y_stride + r] = (float)sum;
+            float *to = y + (t - token_begin) * y_stride + r;
+            *to = add ? *to + (float)sum : (float)sum;
         }
     }
     free(weights);
@@ -94,8 +95,8 @@ void prefill_gated_ref(enum kernel_activation kind, const struct kernel_weights 
     float *first = mem_array(n_rows, sizeof *first), *second = mem_array(n_rows, sizeof *second);
     for (size_t t = token_begin; t < token_end; t++) {
         uint16_t *to = (uint16_t *)packed + t * width * (x->in_two ? 2 : 1);
-        prefill_matmul_ref(gate, row_begin, row_end, x, t, t + 1, first, n_rows, scratch);
-        prefill_matmul_ref(up, row_begin, row_end, x, t, t + 1, second, n_rows, scratch);
+        prefill_matmul_ref(gate, row_begin, row_end, x, t, t + 1, first, n_rows, false, scratch);
+        prefill_matmul_ref(up, row_begin, row_end, x, t, t + 1, second, n_rows, false, scratch);
         kernel_gate_ref(kind, first, second, n_rows, first);
         for (size_t i = 0; i < n_rows; i++) {
             uint16_t high = to[row_begin + i] = quant_f32_to_bf16(first[i]);

@@ -58,7 +58,8 @@
                              size_t begin, size_t end, bool in_two, void *packed);                 \
     void prefill_matmul_##rung(const struct kernel_weights *w, size_t row_begin, size_t row_end,   \
                                const struct prefill_tokens *x, size_t token_begin,                 \
-                               size_t token_end, float *y, size_t y_stride, void *scratch);        \
+                               size_t token_end, float *y, size_t y_stride, bool add,              \
+                               void *scratch);                                                     \
     void prefill_gated_##rung(enum kernel_activation kind, const struct kernel_weights *gate,      \
                               const struct kernel_weights *up, size_t row_begin, size_t row_end,   \
                               const struct prefill_tokens *x, size_t token_begin,                  \

@@ -342,9 +342,8 @@ bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct
     pass_observe(f, p, &h.layer->output, attended);
     for (struct pool_deal deal = pass_deal(f, p, c->n_embd);
          pass_take(f, p, &deal, &begin, &end);) {
-        pass_multiply(f, pass_before(p, &deal, &h.layer->output.w, p.next), &h.layer->output, begin,
-                      end, attended, f->s->added, c->n_embd);
-        pass_add(f, &h.layer->attn_post_norm, first, begin, end);
+        pass_multiply_onto(f, pass_before(p, &deal, &h.layer->output.w, p.next), &h.layer->output,
+                           &h.layer->attn_post_norm, begin, end, attended);
     }
     return true;
 }

@@ -53,10 +53,15 @@ struct place pass_before(struct place p, const struct pool_deal *d, const struct
     return p;
 }
 
+bool pass_adds(const struct pass *f, const struct model_norm *post)
+{
+    return !post->weight || f->m->config.arch->order == ARCH_POST_NORM;
+}
+
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
               size_t end)
 {
-    if (post->weight && f->m->config.arch->order != ARCH_POST_NORM) {
+    if (!pass_adds(f, post)) {
         return;
     }
     size_t n_embd = f->m->config.n_embd;

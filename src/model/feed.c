@@ -84,10 +84,11 @@ void pass_feed_dense(const struct pass *f, struct place p, const struct model_la
         pass_observe(f, p, &layer->down, inner);
     }
     for (struct pool_deal deal = pass_deal(f, p, n_embd); pass_take(f, p, &deal, &begin, &end);) {
-        pass_multiply(f, pass_before(p, &deal, &layer->down.w, p.next), &layer->down, begin, end,
-                      inner, s->added, n_embd);
+        struct place here = pass_before(p, &deal, &layer->down.w, p.next);
         if (adds) {
-            pass_add(f, &layer->ffn_post_norm, in.first, begin, end);
+            pass_multiply_onto(f, here, &layer->down, &layer->ffn_post_norm, begin, end, inner);
+        } else {
+            pass_multiply(f, here, &layer->down, begin, end, inner, s->added, n_embd);
         }
     }
 }

@@ -43,6 +43,11 @@ const char *model_stage_name(enum model_stage stage)
     return names[stage];
 }
 
+static bool on_tiles(const struct pass *f, const struct kernel_weights *w, struct rows in)
+{
+    return f->tiles && in.packed[0] && (f->in_two || !prefill_splits(w->type));
+}
+
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride)
 {
@@ -56,9 +61,10 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     if (integers) {
         f->integers->matmul(&here, begin, end, integers, in.first - in.packed_first,
                             row_end - in.packed_first, y, y_stride, tiles_of(f, p));
-    } else if (in.packed[0] && f->tiles && (f->in_two || !prefill_splits(w->type))) {
+    } else if (on_tiles(f, w, in)) {
         const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
-        f->tiles->matmul(&here, begin, end, &x, in.first, row_end, y, y_stride, tiles_of(f, p));
+        f->tiles->matmul(&here, begin, end, &x, in.first, row_end, y, y_stride, false,
+                         tiles_of(f, p));
     } else {
         f->kernels->matmul(&here, begin, end, in.data + in.first * in.stride, in.stride,
                            row_end - in.first, y, y_stride);
@@ -79,6 +85,22 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
     if (f->adapted) {
         pass_adapt(f, l->number, begin, end, in, f->n_tokens, y, y_stride);
     }
+}
+
+void pass_multiply_onto(const struct pass *f, struct place p, const struct model_linear *l,
+                        const struct model_norm *post, size_t begin, size_t end, struct rows in)
+{
+    const size_t n_embd = f->m->config.n_embd;
+    if (!pass_adds(f, post) || !on_tiles(f, &l->w, in) || l->bias || f->adapted) {
+        pass_multiply(f, p, l, begin, end, in, f->s->added, n_embd);
+        pass_add(f, post, in.first, begin, end);
+        return;
+    }
+    const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
+    struct kernel_weights here = l->w;
+    here.next = p.next;
+    f->tiles->matmul(&here, begin, end, &x, in.first, f->n_tokens, f->s->x + in.first * n_embd,
+                     n_embd, true, tiles_of(f, p));
 }
 
 void pass_gated(const struct pass *f, struct place p, const struct model_layer *layer, size_t begin,
@@ -161,6 +183,32 @@ static void norm_row(const struct pass *f, const struct model_norm *norm, const 
     }
 }
 
+static void norm_rows(const struct pass *f, const struct model_norm *norm, size_t begin, size_t end)
+{
+    size_t n_embd = f->m->config.n_embd;
+    for (size_t t = begin; t < end; t++) {
+        norm_row(f, norm, f->s->x + t * n_embd, f->s->normed + t * n_embd);
+    }
+}
+
+/* A block is packed while it is in the cache. The first one may begin before all->first, with rows
+ * that nobody wants. */
+static void normalise_for_tiles(const struct pass *f, struct place p, const struct model_norm *norm,
+                                struct rows *all)
+{
+    size_t first = all->first, from = first / PREFILL_TOKENS * PREFILL_TOKENS, begin, end;
+    pool_share(f->n_tokens - from, PREFILL_TOKENS, p.index, p.n_threads, &begin, &end);
+    for (size_t t = from + begin, next; t < from + end; t = next) {
+        next = t + PREFILL_TOKENS < from + end ? t + PREFILL_TOKENS : from + end;
+        norm_rows(f, norm, t < first ? first : t, next);
+        f->tiles->pack(all->data, all->stride, f->n_tokens, f->m->config.n_embd, t, next, f->in_two,
+                       f->s->packed);
+    }
+    all->packed[0] = f->s->packed;
+    all->packed_end = f->n_tokens;
+    pass_barrier(f, p);
+}
+
 /* The norms of tokens first..n_tokens, ready for every thread. */
 static struct rows normalise(const struct pass *f, struct place p, const struct model_norm *norm,
                              uint32_t first, unsigned wants)
@@ -174,15 +222,14 @@ static struct rows normalise(const struct pass *f, struct place p, const struct 
         pass_pack(f, p, &one, f->n_tokens, c->n_embd, wants, s->packed);
         return one;
     }
-    /* A thread normalises the rows that it packs. */
-    size_t grain = f->tiles ? PREFILL_TOKENS : 1, from = first / grain * grain, begin, end;
     struct rows all = {.data = s->normed, .stride = c->n_embd, .first = first};
-    pool_share(f->n_tokens - from, grain, p.index, p.n_threads, &begin, &end);
-    for (size_t t = from + begin; t < from + end; t++) {
-        if (t >= first) {
-            norm_row(f, norm, s->x + t * c->n_embd, s->normed + t * c->n_embd);
-        }
+    if (f->tiles) {
+        normalise_for_tiles(f, p, norm, &all);
+        return all;
     }
+    size_t begin, end;
+    pool_share(f->n_tokens - first, 1, p.index, p.n_threads, &begin, &end);
+    norm_rows(f, norm, first + begin, first + end);
     pass_pack(f, p, &all, f->n_tokens, c->n_embd, wants, s->packed);
     if (!all.packed[0] && !all.packed[1]) {
         pass_barrier(f, p);

@@ -236,10 +236,11 @@ struct model_scratch;
 struct model_scratch *model_scratch_new(const struct model_config *config, uint32_t max_tokens,
                                         uint32_t capacity, int n_threads, struct error *e);
 void model_scratch_free(struct model_scratch *s);
-/* How much of it passes touch. gates_on_units: tile units have the feed-forward parts of prompts to
- * themselves (kernel_prefill.gated); with adapters or an observer they have not. */
+/* How much of it passes touch. on_units: tile units have the blocks of prompts to themselves, so
+ * that what goes between their matrices and to the stream are no floats (kernel_prefill: gated, and
+ * add); with adapters or an observer they have not. */
 uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
-                             uint32_t capacity, int n_threads, bool gates_on_units);
+                             uint32_t capacity, int n_threads, bool on_units);
 
 /* Whether tokens are given (a prompt) or were generated; drafts that are only verified count as
  * generated. Processors with matrix units compute given tokens on them (kernels/prefill.h), so what

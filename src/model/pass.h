@@ -185,6 +185,10 @@ void pass_multiply(const struct pass *f, struct place p, const struct model_line
 /* The same for any rows [in.first, row_end) of a matrix, without bias; y: of row in.first. */
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride);
+/* Of the last matrix of a block: s->added, and to the stream what pass_add adds; or, where nobody
+ * needs the former, the latter at once. */
+void pass_multiply_onto(const struct pass *f, struct place p, const struct model_linear *l,
+                        const struct model_norm *post, size_t begin, size_t end, struct rows in);
 /* Rows [begin, end) of a gated feed-forward part's first two matrices, as kernel_prefill.gated
  * gives them. */
 void pass_gated(const struct pass *f, struct place p, const struct model_layer *layer, size_t begin,
@@ -275,6 +279,7 @@ void attend_joint(const struct pass *f, struct place p, const struct heads *h);
 
 /* deal.c: what a block adds to the stream, columns [begin, end) of tokens from `first`, as soon
  * as they are there; not where post, the norm behind the block, has to see whole rows before. */
+bool pass_adds(const struct pass *f, const struct model_norm *post);
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
               size_t end);
 

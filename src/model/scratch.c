@@ -10,8 +10,8 @@
 
 enum {
     MAX_PARTS = 40,
-    /* Of what is between gated matrices, where passes of many tokens do not write it as floats
-     * (kernel_prefill.gated): generated tokens, and those of short prompts. */
+    /* Of what passes of many tokens do not write on_units: generated tokens, and those of short
+     * prompts. */
     FLOAT_ROWS = MODEL_MAX_JOINT + PREFILL_TOKENS,
 };
 
@@ -47,10 +47,9 @@ static uint64_t queries_of(const struct model_config *c)
 
 /* No product exceeds 2^32 tokens * 2^6 experts each * 2^20 values * 2^3 bytes. */
 static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t capacity,
-                     int n_threads, bool gates_on_units, struct part parts[MAX_PARTS],
-                     size_t *n_parts)
+                     int n_threads, bool on_units, struct part parts[MAX_PARTS], size_t *n_parts)
 {
-    uint64_t t = max_tokens, float_rows = gates_on_units && t > FLOAT_ROWS ? FLOAT_ROWS : t;
+    uint64_t t = max_tokens, float_rows = on_units && t > FLOAT_ROWS ? FLOAT_ROWS : t;
     uint64_t n = (uint64_t)n_threads, q = (uint64_t)c->n_heads * c->head_dim;
     uint64_t half = c->n_rot / 2, local = c->rope_base_local != 0 ? half : 0;
     uint64_t dense = c->n_experts ? c->n_ff_shared : c->n_ff;
@@ -67,7 +66,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(x, t * c->n_embd);
     PART(normed, t * c->n_embd);
     PART(normed1, n * c->n_embd);
-    PART(added, t * c->n_embd);
+    PART(added, float_rows * c->n_embd);
     PART(queries, n * queries_of(c));
     PART(own_q, n * queries_of(c) * c->head_dim);
     PART(attend, n * kernels_attention_scratch_bytes(c->head_dim));
@@ -120,11 +119,11 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
 }
 
 uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
-                             uint32_t capacity, int n_threads, bool gates_on_units)
+                             uint32_t capacity, int n_threads, bool on_units)
 {
     struct part parts[MAX_PARTS];
     size_t n_parts;
-    return plan(config, max_tokens, capacity, n_threads, gates_on_units, parts, &n_parts);
+    return plan(config, max_tokens, capacity, n_threads, on_units, parts, &n_parts);
 }
 
 struct model_scratch *model_scratch_new(const struct model_config *config, uint32_t max_tokens,

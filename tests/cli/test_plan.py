@@ -109,11 +109,15 @@ class Plan(unittest.TestCase):
             lora = write_folder(pathlib.Path(folder) / "lora", modules, rank=64)
             data = (lora / "adapter_model.safetensors").stat().st_size
             one = ("--threads", "1")
-            plain = self.plan(*one)["total_bytes"]
+            plain = self.plan(*one)
             plan = self.plan(*one, "--lora", f"{lora}=0.5")
             self.assertGreater(plan["adapters_bytes"], data - 4096)
             self.assertLess(plan["adapters_bytes"], 2 * data)
-            self.assertEqual(plan["total_bytes"], plain + plan["adapters_bytes"])
+            # With them tile units do not have the blocks of prompts to themselves.
+            more = plan["scratch_bytes"] - plain["scratch_bytes"]
+            self.assertGreaterEqual(more, 0)
+            self.assertEqual(plan["total_bytes"],
+                             plain["total_bytes"] + plan["adapters_bytes"] + more)
             self.assertIn("adapters ", self.ok("run", "starter", "--plan", "--lora", lora))
             need = plan["total_bytes"]
             how = ("run", "starter", "hi", "-n", "1", *one, "--lora", lora)
@@ -162,9 +166,9 @@ class Plan(unittest.TestCase):
         done = run(*how, "--plan", "--json", "--memory", "16M")
         self.assertEqual(done.returncode, 1)
         self.assertFalse(json.loads(done.stdout)["plan"]["fits"])
-        said = self.refused(*how, "--memory", "24M")
+        said = self.refused(*how, "--memory", "22M")
         advice = said.rsplit(": ", 1)[1].split(" fits")[0].split()
-        self.ok(*how, "-n", "1", "--memory", "24M", *advice)
+        self.ok(*how, "-n", "1", "--memory", "22M", *advice)
         # Of several models each has a plan.
         with tempfile.TemporaryDirectory() as folder:
             lines = pathlib.Path(folder) / "lines.jsonl"

@@ -114,7 +114,8 @@ static uint8_t *matmul_rows(const struct quant_format *f, size_t n_in, size_t n_
 static void run_prefill(struct work *w)
 {
     const struct prefill_tokens x = {w->x, w->n_tokens, prefill_splits(w->w.type)};
-    w->k->prefill->matmul(&w->w, 0, w->w.n_rows, &x, 0, w->n_tokens, w->y, w->w.n_rows, w->scratch);
+    w->k->prefill->matmul(&w->w, 0, w->w.n_rows, &x, 0, w->n_tokens, w->y, w->w.n_rows, false,
+                          w->scratch);
 }
 
 static void run_prefill_pack(struct work *w)

@@ -45,7 +45,7 @@ static void check_splits(const struct kernel_prefill *p, struct rng *r,
         for (size_t t = 0; t < s->n_tokens;) {
             size_t end = rng_below(r, 3) == 0 ? t + 1 : check_between(r, t + 1, s->n_tokens);
             p->matmul(w, row, row_end, packed, t, end, (float *)part.data + t * s->n_rows,
-                      s->n_rows, scratch);
+                      s->n_rows, false, scratch);
             t = end;
         }
         row = row_end;
@@ -55,6 +55,28 @@ static void check_splits(const struct kernel_prefill *p, struct rng *r,
                         s->n_rows, "prefill matmul in parts");
     }
     guard_free(&part, "prefill matmul in parts");
+}
+
+/* What is added to outputs that are there. */
+static void check_added(const struct kernel_prefill *p, struct rng *r,
+                        const struct kernel_weights *w, const struct shape *s,
+                        const struct prefill_tokens *packed, const float *y, void *scratch)
+{
+    struct guard sum = guard_floats(r, s->n_tokens * s->n_rows, 1), before = guard_copy(&sum);
+    size_t cut = check_between(r, 0, s->n_tokens);
+    for (size_t t = 0; t < s->n_tokens; t = t < cut ? cut : s->n_tokens) {
+        p->matmul(w, 0, s->n_rows, packed, t, t < cut ? cut : s->n_tokens,
+                  (float *)sum.data + t * s->n_rows, s->n_rows, true, scratch);
+    }
+    for (size_t t = 0; t < s->n_tokens; t++) {
+        float *want = (float *)before.data + t * s->n_rows;
+        for (size_t i = 0; i < s->n_rows; i++) {
+            want[i] += y[t * (s->n_rows + s->y_gap) + i];
+        }
+        check_same_bits((float *)sum.data + t * s->n_rows, want, s->n_rows, "prefill added");
+    }
+    guard_free(&sum, "prefill added");
+    guard_free(&before, "prefill added");
 }
 
 /* The same bits for the first tokens without the others, however few they are. */
@@ -67,7 +89,7 @@ static void check_few(const struct kernel_prefill *p, const struct kernel_weight
         struct guard few = guard_new(n * s->n_rows * sizeof(float));
         const struct prefill_tokens tokens = {packed, n, in_two};
         p->pack(x, s->n_in + s->x_gap, n, s->n_in, 0, n, in_two, packed);
-        p->matmul(w, 0, s->n_rows, &tokens, 0, n, few.data, s->n_rows, scratch);
+        p->matmul(w, 0, s->n_rows, &tokens, 0, n, few.data, s->n_rows, false, scratch);
         for (size_t t = 0; t < n; t++) {
             check_same_bits((float *)few.data + t * s->n_rows, y + t * (s->n_rows + s->y_gap),
                             s->n_rows, "prefill of few tokens");
@@ -96,8 +118,8 @@ static void check_gated(const struct kernels *k, struct rng *r, uint32_t gate_ty
     void *scratch = aligned(prefill_scratch_bytes());
     const struct prefill_tokens x = {packed, s->n_tokens, in_two};
     p->pack(gx.data, s->n_in, s->n_tokens, s->n_in, 0, s->n_tokens, in_two, packed);
-    p->matmul(&gate, 0, s->n_rows, &x, 0, s->n_tokens, first, s->n_rows, scratch);
-    p->matmul(&up, 0, s->n_rows, &x, 0, s->n_tokens, second, s->n_rows, scratch);
+    p->matmul(&gate, 0, s->n_rows, &x, 0, s->n_tokens, first, s->n_rows, false, scratch);
+    p->matmul(&up, 0, s->n_rows, &x, 0, s->n_tokens, second, s->n_rows, false, scratch);
     for (size_t t = 0; t < s->n_tokens; t++) {
         float *to = first + t * s->n_rows;
         k->gate(kind, to, second + t * s->n_rows, s->n_rows, to);
@@ -123,7 +145,7 @@ static void check_gated(const struct kernels *k, struct rng *r, uint32_t gate_ty
         size_t end = whole < s->n_tokens ? whole : s->n_tokens;
         for (size_t i = 0; i < 2 && token_begin < end; i++) {
             const struct prefill_tokens inner = {i ? got : want, s->n_tokens, in_two};
-            p->matmul(&down, 0, 3, &inner, token_begin, end, out[i], 3, scratch);
+            p->matmul(&down, 0, 3, &inner, token_begin, end, out[i], 3, false, scratch);
         }
         if (token_begin < end) {
             check_same_bits(out[1], out[0], 3 * (end - token_begin), "prefill gated");
@@ -183,9 +205,9 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, b
 
     slow->pack(x, x_stride, s->n_tokens, s->n_in, 0, s->n_tokens, in_two, packed);
     const struct prefill_tokens tokens = {packed, s->n_tokens, in_two};
-    slow->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, ref, y_stride, scratch);
+    slow->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, ref, y_stride, false, scratch);
     pack(p, r, s, x, in_two, packed);
-    p->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, y, y_stride, scratch);
+    p->matmul(&w, 0, s->n_rows, &tokens, 0, s->n_tokens, y, y_stride, false, scratch);
     double n = (double)s->n_in;
     for (size_t i = 0; i < s->n_rows; i++) {
         f->dequantize((const uint8_t *)w.data + i * w.row_bytes, row, s->n_in);
@@ -207,6 +229,7 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, b
     }
     check_splits(p, r, &w, s, &tokens, y, scratch);
     check_few(p, &w, s, x, in_two, y, scratch);
+    check_added(p, r, &w, s, &tokens, y, scratch);
     guard_free(&weights, "prefill weights");
     guard_free(&gx, "prefill x");
     guard_free(&gy, "prefill y");
@@ -301,7 +324,7 @@ static void check_special(const struct kernels *k, struct rng *r, size_t n_token
     x[infinite_token * N_IN + 95] = INFINITY;
     k->prefill->pack(x, N_IN, n_tokens, N_IN, 0, n_tokens, true, packed);
     const struct prefill_tokens tokens = {packed, n_tokens, true};
-    k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, n_tokens, y, N_ROWS, scratch);
+    k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, n_tokens, y, N_ROWS, false, scratch);
     for (size_t t = 0; t < n_tokens; t++) {
         for (size_t i = 0; i < N_ROWS; i++) {
             float v = y[t * N_ROWS + i];

@@ -178,6 +178,7 @@ struct target {
     bool in_two, slim;
     float *y; /* of token_begin */
     size_t y_stride;
+    bool add;
     /* Of two matrices: inputs of the one behind, or NULL; bytes of a block of tokens. */
     char *inner;
     size_t inner_bytes;
@@ -227,6 +228,7 @@ static struct outputs outputs_of(const struct target *t, const float *sums, size
     o.n_rows = smaller(n_rows, BLOCK);
     o.y = t->y + (at + o.begin - t->token_begin) * t->y_stride + row;
     o.y_stride = t->y_stride;
+    o.add = t->add;
     return o;
 }
 
@@ -361,7 +363,7 @@ static inline bool is_known(const struct source *s)
 
 void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                         const struct prefill_tokens *x, size_t token_begin, size_t token_end,
-                        float *y, size_t y_stride, void *scratch)
+                        float *y, size_t y_stride, bool add, void *scratch)
 {
     const struct sources all = {.of = {source_of(w)}, .n = 1};
     const struct source *s = &all.of[0];
@@ -376,6 +378,7 @@ void prefill_matmul_amx(const struct kernel_weights *w, size_t row_begin, size_t
         struct target to = tokens_from(x, t, token_end);
         to.y = y + (t - token_begin) * y_stride;
         to.y_stride = y_stride;
+        to.add = add;
         end = to.token_end;
         bool few = end <= t / BLOCK * BLOCK + BLOCK;
         for (size_t row = row_begin; row < row_end; row += few ? BLOCK : n_rows) {

@@ -24,6 +24,7 @@ struct outputs {
     size_t n_rows;
     float *y;
     size_t y_stride;
+    bool add;
     /* A step of inputs, or NULL. Where nobody is in a half of the tokens, there are no sums; zeros
      * stand for them, as where tokens are packed. */
     char *packed;
@@ -47,7 +48,11 @@ static inline void put_quarter(const struct outputs *o, size_t quarter)
     for (size_t i = 0; i < TILE_LANES; i++) {
         if (token + i >= o->begin && token + i < o->end) {
             float *to = o->y + (token + i - o->begin) * o->y_stride + row;
-            _mm512_mask_storeu_epi32(to, there, x[i]);
+            __m512 sum = _mm512_castsi512_ps(x[i]);
+            if (o->add) {
+                sum = _mm512_add_ps(_mm512_maskz_loadu_ps(there, to), sum);
+            }
+            _mm512_mask_storeu_ps(to, there, sum);
         }
     }
 }
