@@ -216,6 +216,7 @@ static struct outputs outputs_of(const struct target *t, const float *sums, size
                                  size_t n_rows, size_t at)
 {
     struct outputs o = {.sums = sums,
+                        .n_left = t->inner ? GATED_PARTS : PARTS,
                         .begin = t->token_begin > at ? t->token_begin - at : 0,
                         .end = smaller(t->token_end - at, BLOCK)};
     if (t->inner) {
@@ -283,7 +284,6 @@ static void multiply_panel(const struct sources *all, size_t row, size_t n_rows,
                 put_outputs(&beside.outputs);
                 if (last) {
                     beside.outputs = outputs_of(t, done, row + r, n_rows - r, at);
-                    begin_outputs(&beside.outputs, all->n * n_steps);
                 }
             }
         }
@@ -334,7 +334,6 @@ static void multiply_few(const struct source *s, size_t row, size_t row_end, con
     }
     tile_end(&p, m.narrow);
     struct outputs o = outputs_of(t, sums, row, n_rows, first);
-    begin_outputs(&o, QUARTERS);
     put_outputs(&o);
 }
 

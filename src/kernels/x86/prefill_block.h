@@ -8,6 +8,8 @@
 #include "kernels/x86/prefill_outputs.h"
 #include "kernels/x86/tiles.h"
 
+enum { STAYING_BYTES = 40 << 10 }; /* of a first-level cache of 48 KiB */
+
 /* ---- what comes next ---- */
 
 /* Pieces of rows, fetched into the second-level cache line by line. */
@@ -47,8 +49,9 @@ struct beside {
     struct ahead weights[2]; /* of the next panel, every step, where they are split */
 };
 
-static inline __attribute__((always_inline)) void
-multiply_block_as(const struct tile_product *p, struct beside *d, bool in_two, bool narrow)
+static inline __attribute__((always_inline)) void multiply_block_as(const struct tile_product *p,
+                                                                    struct beside *d, bool in_two,
+                                                                    bool narrow, bool tokens_stay)
 {
     tile_begin(p, narrow);
     const char *a = p->a, *b = p->b;
@@ -59,23 +62,27 @@ multiply_block_as(const struct tile_product *p, struct beside *d, bool in_two, b
             fetch_ahead(&d->weights[0]);
             fetch_ahead(&d->weights[1]);
         }
-        tile_step(a, b, in_two, narrow, true);
+        tile_step(a, b, in_two, narrow, true, !tokens_stay);
         after_step(&d->outputs);
     }
     d->tokens = tokens;
     tile_end(p, narrow);
 }
 
+/* Tokens of short rows stay in the first-level cache for all blocks of rows, 16 % faster for rows
+ * of 576 (docs/speed.md). */
 static inline void multiply_block(const struct tile_product *p, struct beside *d)
 {
     if (p->in_two && p->narrow) {
-        multiply_block_as(p, d, true, true);
+        multiply_block_as(p, d, true, true, false);
     } else if (p->in_two) {
-        multiply_block_as(p, d, true, false);
+        multiply_block_as(p, d, true, false, false);
     } else if (p->narrow) {
-        multiply_block_as(p, d, false, true);
+        multiply_block_as(p, d, false, true, false);
+    } else if (p->n_steps * PART_BYTES > STAYING_BYTES) {
+        multiply_block_as(p, d, false, false, false);
     } else {
-        multiply_block_as(p, d, false, false);
+        multiply_block_as(p, d, false, false, true);
     }
 }
 

@@ -9,16 +9,16 @@
 
 enum {
     BLOCK_SUMS = BLOCK * BLOCK, /* floats, [rows, tokens] */
-    QUARTERS = 4,               /* of a block: 16 rows by 16 tokens */
-    ROW_PAIRS = BLOCK / 2,
+    PART_TOKENS = 4,
+    PARTS = 2 * BLOCK / PART_TOKENS, /* of a block, or of two */
+    GATED_PARTS = BLOCK,
 };
 
 /* Either floats, or inputs of the matrix behind: those of two blocks, one of which gates the
  * other. */
 struct outputs {
     const float *sums; /* of the gate, then, and BLOCK_SUMS behind it of what it gates */
-    size_t n_left;     /* parts: quarters, or pairs of rows */
-    size_t every, due; /* steps, from one part to the next */
+    size_t n_left;     /* parts */
     size_t begin, end; /* tokens */
     /* Floats, of so many rows. y: of the first token. */
     size_t n_rows;
@@ -32,23 +32,37 @@ struct outputs {
     enum kernel_activation kind;
 };
 
-static inline void put_quarter(const struct outputs *o, size_t quarter)
+/* Four tokens of 16 rows. Tile units keep the port that exchanges lanes busy; where four rows are
+ * put together as they are loaded, half of the exchanges remain. */
+VEC_INLINE __m512i rows_apart(const float *sums)
 {
-    const size_t row = quarter % 2 * TILE_LANES, token = quarter / 2 * TILE_LANES;
-    if (row >= o->n_rows || token >= o->end || token + TILE_LANES <= o->begin) {
+    __m512 v = _mm512_castps128_ps512(_mm_load_ps(sums));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_load_ps(sums + 4 * BLOCK));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_load_ps(sums + 8 * BLOCK));
+    v = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_load_ps(sums + 12 * BLOCK));
+    return _mm512_castps_si512(v);
+}
+
+VEC_INLINE void put_floats(const struct outputs *o, size_t part)
+{
+    const size_t row = part % 2 * TILE_LANES, token = part / 2 * PART_TOKENS;
+    if (row >= o->n_rows || token >= o->end || token + PART_TOKENS <= o->begin) {
         return;
     }
     const size_t n = smaller(o->n_rows - row, TILE_LANES);
     const __mmask16 there = (__mmask16)((1u << n) - 1);
-    __m512i x[TILE_LANES];
-    for (size_t i = 0; i < TILE_LANES; i++) {
-        x[i] = _mm512_load_si512(o->sums + (row + i) * BLOCK + token);
-    }
-    transpose_16(x);
-    for (size_t i = 0; i < TILE_LANES; i++) {
+    const float *sums = o->sums + row * BLOCK + token;
+    __m512i first = rows_apart(sums), second = rows_apart(sums + BLOCK);
+    __m512i third = rows_apart(sums + 2 * BLOCK), fourth = rows_apart(sums + 3 * BLOCK);
+    __m512i a = _mm512_unpacklo_epi32(first, second), b = _mm512_unpackhi_epi32(first, second);
+    __m512i c = _mm512_unpacklo_epi32(third, fourth), d = _mm512_unpackhi_epi32(third, fourth);
+    const __m512i turned[PART_TOKENS] = {_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c),
+                                         _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)};
+    VEC_UNROLL
+    for (size_t i = 0; i < PART_TOKENS; i++) {
         if (token + i >= o->begin && token + i < o->end) {
             float *to = o->y + (token + i - o->begin) * o->y_stride + row;
-            __m512 sum = _mm512_castsi512_ps(x[i]);
+            __m512 sum = _mm512_castsi512_ps(turned[i]);
             if (o->add) {
                 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(there, to), sum);
             }
@@ -57,32 +71,26 @@ static inline void put_quarter(const struct outputs *o, size_t quarter)
     }
 }
 
-/* A row of sums is a column of outputs, so that two rows side by side are the pairs that the right
- * operand has (tiles.h), and nothing is left to be turned. */
-VEC_INLINE void put_gated(const struct outputs *o, enum kernel_activation kind, size_t pair)
+/* Two rows of 16 tokens. A row of sums is a column of outputs, so that two rows side by side are
+ * the pairs that the right operand has (tiles.h), and nothing is left to be turned. */
+VEC_INLINE void put_gated(const struct outputs *o, enum kernel_activation kind, size_t part)
 {
     const __m512i by_token =
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                          21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    const float *gate = o->sums + 2 * pair * BLOCK, *up = gate + BLOCK_SUMS;
-    char *to = o->packed + 64 * pair;
-    VEC_UNROLL
-    for (size_t t = 0; t < BLOCK; t += TILE_LANES, to += TILE_BYTES) {
-        if (t >= o->end) {
-            _mm512_store_si512(to, _mm512_setzero_si512());
-            if (o->in_two) {
-                _mm512_store_si512(to + PART_BYTES, _mm512_setzero_si512());
-            }
-            continue;
-        }
-        vec first = gated(kind, vec_load(gate + t), vec_load(up + t));
-        vec second = gated(kind, vec_load(gate + BLOCK + t), vec_load(up + BLOCK + t));
-        __m512i rounded = tile_round(first, second);
-        _mm512_store_si512(to, _mm512_permutexvar_epi16(by_token, rounded));
-        if (o->in_two) {
-            __m512i rest = tile_round_rest(first, second, rounded);
-            _mm512_store_si512(to + PART_BYTES, _mm512_permutexvar_epi16(by_token, rest));
-        }
+    const size_t pair = part / 2, token = part % 2 * TILE_LANES;
+    const float *gate = o->sums + 2 * pair * BLOCK + token, *up = gate + BLOCK_SUMS;
+    char *to = o->packed + 64 * pair + part % 2 * TILE_BYTES;
+    __m512i rounded = _mm512_setzero_si512(), rest = rounded;
+    if (token < o->end) {
+        vec first = gated(kind, vec_load(gate), vec_load(up));
+        vec second = gated(kind, vec_load(gate + BLOCK), vec_load(up + BLOCK));
+        rounded = tile_round(first, second);
+        rest = o->in_two ? tile_round_rest(first, second, rounded) : rest;
+    }
+    _mm512_store_si512(to, _mm512_permutexvar_epi16(by_token, rounded));
+    if (o->in_two) {
+        _mm512_store_si512(to + PART_BYTES, _mm512_permutexvar_epi16(by_token, rest));
     }
 }
 
@@ -90,7 +98,7 @@ static __attribute__((noinline)) void put_part(struct outputs *o)
 {
     const size_t part = --o->n_left;
     if (!o->packed) {
-        put_quarter(o, part);
+        put_floats(o, part);
         return;
     }
     switch (o->kind) {
@@ -108,17 +116,10 @@ static __attribute__((noinline)) void put_part(struct outputs *o)
     }
 }
 
-/* Evenly over the steps of the product that follows, or of all products of that many blocks. */
-static inline void begin_outputs(struct outputs *o, size_t n_steps)
-{
-    o->n_left = o->packed ? ROW_PAIRS : QUARTERS;
-    o->every = o->due = n_steps / o->n_left + (n_steps < o->n_left);
-}
-
+/* A part is a few dozen instructions: more at once would make the units wait. */
 VEC_INLINE void after_step(struct outputs *o)
 {
-    if (o->n_left > 0 && --o->due == 0) {
-        o->due = o->every;
+    if (o->n_left > 0) {
         put_part(o);
     }
 }

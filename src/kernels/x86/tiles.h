@@ -104,7 +104,7 @@ static inline __attribute__((always_inline)) void tile_end(const struct tile_pro
     }
 }
 
-/* Operands that do not fit the first-level cache go past it, so that lines need not leave it. */
+/* Operands go past the first-level cache where they do not fit, so that lines need not leave it. */
 #define LOAD(tile, from, past_first)                                                               \
     do {                                                                                           \
         if (past_first) {                                                                          \
@@ -114,20 +114,21 @@ static inline __attribute__((always_inline)) void tile_end(const struct tile_pro
         }                                                                                          \
     } while (0)
 
-/* One step; a product begins when its operands are there, while others are on their way. Where
- * both are split, sums get the rows' low parts first and the columns' last. */
+/* One step; `rows_pass` and `columns_pass` are constants, as are the others. A product begins when
+ * its operands are there, while others are on their way. Where both are split, sums get the rows'
+ * low parts first and the columns' last. */
 static inline __attribute__((always_inline)) void
-tile_step(const char *a, const char *b, bool in_two, bool narrow, bool past_first)
+tile_step(const char *a, const char *b, bool in_two, bool narrow, bool rows_pass, bool columns_pass)
 {
     const char *first = in_two ? a + PART_BYTES : a;
-    LOAD(6, b, past_first);
-    LOAD(4, first, past_first);
+    LOAD(6, b, columns_pass);
+    LOAD(4, first, rows_pass);
     _tile_dpbf16ps(0, 4, 6);
     if (!narrow) {
-        LOAD(7, b + TILE_BYTES, past_first);
+        LOAD(7, b + TILE_BYTES, columns_pass);
         _tile_dpbf16ps(1, 4, 7);
     }
-    LOAD(5, first + TILE_BYTES, past_first);
+    LOAD(5, first + TILE_BYTES, rows_pass);
     _tile_dpbf16ps(2, 5, 6);
     if (!narrow) {
         _tile_dpbf16ps(3, 5, 7);
@@ -135,21 +136,21 @@ tile_step(const char *a, const char *b, bool in_two, bool narrow, bool past_firs
     if (!in_two) {
         return;
     }
-    LOAD(4, a, past_first);
+    LOAD(4, a, rows_pass);
     _tile_dpbf16ps(0, 4, 6);
     if (!narrow) {
         _tile_dpbf16ps(1, 4, 7);
     }
-    LOAD(5, a + TILE_BYTES, past_first);
+    LOAD(5, a + TILE_BYTES, rows_pass);
     _tile_dpbf16ps(2, 5, 6);
     if (!narrow) {
         _tile_dpbf16ps(3, 5, 7);
     }
-    LOAD(6, b + PART_BYTES, past_first);
+    LOAD(6, b + PART_BYTES, columns_pass);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(2, 5, 6);
     if (!narrow) {
-        LOAD(7, b + PART_BYTES + TILE_BYTES, past_first);
+        LOAD(7, b + PART_BYTES + TILE_BYTES, columns_pass);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
     }
@@ -163,7 +164,7 @@ static inline __attribute__((always_inline)) void tile_multiply_as(const struct 
     tile_begin(p, narrow);
     const char *a = p->a, *b = p->b;
     for (size_t k = 0; k < p->n_steps; k++, a += p->a_step, b += p->b_step) {
-        tile_step(a, b, in_two, narrow, false);
+        tile_step(a, b, in_two, narrow, false, false);
     }
     tile_end(p, narrow);
 }
