@@ -90,6 +90,7 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
             struct meanwhile m = {.fetch = {(uintptr_t)next,
                                             last ? 0 : now / f->block_elements * f->block_bytes,
                                             row_bytes}};
+            begin_places(&m, panel, steps_of(now) * step_bytes(s->in_two));
             unpack_rows(s, from, smaller(n_rows - r, BLOCK), i + k, now, panel, &m);
             panel += steps_of(now) * step_bytes(s->in_two);
         }

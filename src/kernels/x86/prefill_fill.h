@@ -30,7 +30,7 @@ static inline size_t steps_of(size_t n)
 /* ---- meanwhile ---- */
 
 /* Of the tokens' tile where there are few: its 16 rows have four pairs each, not 16. */
-enum { SLIM_ROW_BYTES = 16, SLIM_BYTES = 16 * SLIM_ROW_BYTES };
+enum { SLIM_ROW_BYTES = 16, SLIM_BYTES = 16 * SLIM_ROW_BYTES, ROWS_AHEAD = 2 };
 
 /* Tiles 0 and 2 are the sums then, and 6 the tokens. */
 static const struct tile_config slim_config = {
@@ -43,7 +43,11 @@ static const struct tile_config slim_config = {
  * cache, and a panel that was filled before is multiplied with tokens, with tiles 0 to 3 as
  * sums. */
 struct meanwhile {
-    struct fetch fetch;           /* a share each row */
+    struct fetch fetch; /* a share each row */
+    /* Where nothing is multiplied: where the row after next goes, in a panel in the second-level
+     * cache. Stores that wait for their lines would hold up all behind them. */
+    const char *places;
+    size_t places_bytes;
     const char *a, *b;            /* the step's rows and tokens */
     size_t b_step, b_part;        /* to the next step, and to its low parts */
     size_t n_halves, n_left, due; /* half steps, at most BLOCK; due: in parts of BLOCK */
@@ -107,6 +111,22 @@ static inline void begin_product(struct meanwhile *m, const char *panel, size_t 
     __asm__ volatile("" ::: "memory"); /* tiles are loaded behind the compiler's back */
 }
 
+/* n_bytes of a panel in the second-level cache, to be filled from `to` on. */
+static inline void begin_places(struct meanwhile *m, const char *to, size_t n_bytes)
+{
+    m->places = to + ROWS_AHEAD * 64;
+    m->places_bytes = n_bytes;
+    m->n_halves = BLOCK; /* each row */
+}
+
+VEC_INLINE void fetch_places(struct meanwhile *m)
+{
+    for (size_t i = 0; i < m->places_bytes; i += PART_BYTES) {
+        vec_prefetch(m->places, i);
+    }
+    m->places += 64;
+}
+
 /* A row's share. */
 VEC_INLINE void after_row(struct meanwhile *m, bool in_two)
 {
@@ -114,7 +134,11 @@ VEC_INLINE void after_row(struct meanwhile *m, bool in_two)
     m->due += m->n_halves;
     if (m->due >= BLOCK) {
         m->due -= BLOCK;
-        half_step(m, in_two);
+        if (m->places) {
+            fetch_places(m);
+        } else {
+            half_step(m, in_two);
+        }
     }
 }
 
