@@ -31,7 +31,7 @@ struct space {
     _Alignas(64) float scores[BLOCK * POSITIONS];
     _Alignas(64) char weights[SUB_BLOCKS * 2 * PART_BYTES]; /* left operand */
     _Alignas(64) float sums[BLOCK * MAX_DIM];               /* [32 tokens, padded head_dim] */
-    float largest[BLOCK], total[BLOCK], factor[BLOCK];
+    _Alignas(64) float largest[BLOCK], shift[BLOCK], total[BLOCK], factor[BLOCK];
 };
 
 size_t prefill_attention_scratch_bytes_amx(void)
@@ -271,47 +271,109 @@ VEC_INLINE vec scores_at(const struct kernel_prefill_attention *a, const float *
     return _mm512_mask_blend_ps(seen, vec_set1(-INFINITY), x);
 }
 
-/* One token's scores of n positions (a multiple of 32), of which it sees [begin, end), become
- * weights; the largest score so far and the total go on from what they were. */
-static void weigh(const struct kernel_prefill_attention *a, struct space *s, size_t t, size_t n,
-                  size_t begin, size_t end)
+/* The positions of a block that a token sees, and the steps in which they are. */
+struct seen {
+    size_t begin, end, from, until;
+};
+
+static struct seen seen_by(const struct kernel_prefill_attention *a, size_t t, size_t at, size_t n)
+{
+    size_t begin = a->begins[t] > at ? a->begins[t] - at : 0;
+    size_t end = a->ends[t] > at ? smaller(a->ends[t] - at, n) : 0;
+    if (begin >= end) {
+        return (struct seen){0};
+    }
+    return (struct seen){begin, end, begin / TILE_DEPTH * TILE_DEPTH, blocks_of(end) * BLOCK};
+}
+
+/* A token's scores as they count, and in each lane the largest of them. */
+static vec largest_scores(const struct kernel_prefill_attention *a, struct space *s, size_t t,
+                          const struct seen *w)
 {
     float *scores = s->scores + t * POSITIONS;
-    char *to = s->weights + 64 * t;
-    const size_t step = step_bytes(a->in_two);
-    size_t from = begin / TILE_DEPTH * TILE_DEPTH, until = blocks_of(end) * BLOCK;
-    s->factor[t] = 1;
-    if (begin >= end) {
-        from = until = n;
-    }
-    for (size_t i = 0; i < n; i += TILE_DEPTH) {
-        if (i < from || i >= until) {
-            put_weights(a, vec_zero(), vec_zero(), to + i / TILE_DEPTH * step);
-        }
-    }
-    if (from == until) {
-        return;
-    }
     vec top = vec_set1(s->largest[t]);
-    for (size_t i = from; i < until; i += VEC_LANES) {
-        vec x = scores_at(a, scores, i, begin, end);
-        vec_store(scores + i, x);
+    for (size_t i = w->from; i < w->until; i += VEC_LANES) {
+        vec x = scores_at(a, scores, i, w->begin, w->end);
+        if (a->softcap > 0 || i < w->begin || i + VEC_LANES > w->end) {
+            vec_store(scores + i, x);
+        }
         top = vec_max(x, top);
     }
-    float largest = vec_reduce_max(top), shift = largest == -INFINITY ? 0 : largest;
-    if (largest != s->largest[t]) {
-        s->factor[t] = power_of_two_of(s->largest[t] - shift);
-        s->largest[t] = largest;
+    return top;
+}
+
+/* What they weigh, and the sums of that in lanes. n: positions, a multiple of 32. */
+static vec put_all_weights(const struct kernel_prefill_attention *a, struct space *s, size_t t,
+                           size_t n, const struct seen *w)
+{
+    const float *scores = s->scores + t * POSITIONS;
+    char *to = s->weights + 64 * t;
+    const size_t step = step_bytes(a->in_two);
+    vec total = vec_zero(), down = vec_set1(s->shift[t]);
+    for (size_t i = 0; i < w->from; i += TILE_DEPTH) {
+        put_weights(a, vec_zero(), vec_zero(), to + i / TILE_DEPTH * step);
     }
-    vec total = vec_zero(), down = vec_set1(shift);
-    for (size_t i = from; i < until; i += TILE_DEPTH) {
+    for (size_t i = w->from; i < w->until; i += TILE_DEPTH) {
         vec first = power_of_two(vec_sub(vec_load(scores + i), down));
         vec second = power_of_two(vec_sub(vec_load(scores + i + VEC_LANES), down));
         total = vec_add(total, first);
         total = vec_add(total, second);
         put_weights(a, first, second, to + i / TILE_DEPTH * step);
     }
-    s->total[t] = s->total[t] * s->factor[t] + vec_sum(total);
+    for (size_t i = w->until; i < n; i += TILE_DEPTH) {
+        put_weights(a, vec_zero(), vec_zero(), to + i / TILE_DEPTH * step);
+    }
+    return total;
+}
+
+/* 16 vectors as columns, joined like the lanes of one by vec_sum or vec_reduce_max. */
+VEC_INLINE vec join_columns(__m512i columns[TILE_LANES], bool sum)
+{
+    transpose_16(columns);
+    for (size_t half = TILE_LANES / 2; half > 0; half /= 2) {
+        VEC_UNROLL
+        for (size_t i = 0; i < half; i++) {
+            vec x = _mm512_castsi512_ps(columns[i]), y = _mm512_castsi512_ps(columns[i + half]);
+            columns[i] = _mm512_castps_si512(sum ? vec_add(x, y) : vec_max(x, y));
+        }
+    }
+    return _mm512_castsi512_ps(columns[0]);
+}
+
+/* Scores of n positions from `at` on (a multiple of 32) become weights; the largest score so far
+ * and the total of each token go on from what they were. 16 tokens at a time: what is one number of
+ * each is one vector of all, and nothing waits for a branch that depends on scores. */
+static void weigh(const struct kernel_prefill_attention *a, struct space *s, size_t at, size_t n)
+{
+    for (size_t t = 0; t < a->n_tokens; t += TILE_LANES) {
+        const size_t here = smaller(a->n_tokens - t, TILE_LANES);
+        struct seen seen[TILE_LANES];
+        __m512i columns[TILE_LANES];
+        for (size_t i = 0; i < TILE_LANES; i++) {
+            columns[i] = _mm512_castps_si512(vec_set1(-INFINITY));
+            if (i < here) {
+                seen[i] = seen_by(a, t + i, at, n);
+                columns[i] = _mm512_castps_si512(largest_scores(a, s, t + i, &seen[i]));
+            }
+        }
+        const vec before = vec_load(s->largest + t), largest = join_columns(columns, false);
+        const __mmask16 none = _mm512_cmp_ps_mask(largest, vec_set1(-INFINITY), _CMP_EQ_OQ);
+        const __mmask16 other = _mm512_cmp_ps_mask(largest, before, _CMP_NEQ_UQ);
+        const vec shift = _mm512_mask_blend_ps(none, largest, vec_zero());
+        const vec factor =
+            _mm512_mask_blend_ps(other, vec_set1(1), power_of_two(vec_sub(before, shift)));
+        vec_store(s->largest + t, largest);
+        vec_store(s->shift + t, shift);
+        vec_store(s->factor + t, factor);
+        for (size_t i = 0; i < TILE_LANES; i++) {
+            columns[i] = _mm512_setzero_si512();
+            if (i < here) {
+                columns[i] = _mm512_castps_si512(put_all_weights(a, s, t + i, n, &seen[i]));
+            }
+        }
+        const vec sums = join_columns(columns, true);
+        vec_store(s->total + t, vec_add(vec_mul(vec_load(s->total + t), factor), sums));
+    }
 }
 
 static void scale_sums(const struct kernel_prefill_attention *a, struct space *s, size_t stride)
@@ -409,7 +471,9 @@ void prefill_attention_amx(const struct kernel_prefill_attention *a)
     }
     end = smaller(end, a->packed_end);
     pack_queries(a, s->q);
-    memset(s->weights, 0, sizeof s->weights); /* those of tokens that are not there */
+    if (a->n_tokens < BLOCK) {
+        memset(s->weights, 0, sizeof s->weights); /* those of tokens that are not there */
+    }
     _tile_loadconfig(&tile_config);
     for (size_t at = begin; at < end; at += POSITIONS) {
         size_t n_blocks = smaller(blocks_of(end - at), SUB_BLOCKS);
@@ -424,11 +488,7 @@ void prefill_attention_amx(const struct kernel_prefill_attention *a)
                                                  .sums = s->scores + b * BLOCK,
                                                  .stride = POSITIONS});
         }
-        for (size_t t = 0; t < a->n_tokens; t++) {
-            size_t from = a->begins[t] > at ? a->begins[t] - at : 0;
-            size_t until = a->ends[t] > at ? a->ends[t] - at : 0;
-            weigh(a, s, t, n_blocks * BLOCK, from, smaller(until, n_blocks * BLOCK));
-        }
+        weigh(a, s, at, n_blocks * BLOCK);
         if (at > begin || goes_on) {
             scale_sums(a, s, stride);
         }
