@@ -43,8 +43,9 @@ static bool ends_with(const char *name, const char *end)
 }
 
 /* Whether tile units have the blocks of prompts to themselves: all gates and what they gate are
- * matrices that one kind of product takes, and there are no biases, nor norms behind a block. Gates
- * that a file keeps as one matrix with the other are not looked for: then more is planned. */
+ * matrices that one kind of product takes, and there are no biases, nor norms of what a block adds
+ * (those of the sum, as encoders have them, do not matter). Gates that a file keeps as one matrix
+ * with the other are not looked for: then more is planned. */
 static bool is_on_units(const struct gguf *g, const struct model_config *c)
 {
     size_t n_gates = 0, n_split = 0, n_all = 0, n_others = 0;
@@ -117,7 +118,7 @@ static uint64_t scratch_of(const struct header *h, const struct engine_options *
                            const struct memory_plan *p, uint32_t batch_size)
 {
     return model_scratch_bytes(&h->config, batch_size, p->context_size, p->n_threads,
-                               h->is_on_units && o->adapters_bytes == 0);
+                               h->is_on_units && o->adapters_bytes == 0 && o->n_running == 0);
 }
 
 /* A wide model takes fewer tokens at a time, so that what it needs beside weights, keys and values

@@ -47,8 +47,7 @@ static bool goes_on_units(const struct pass *f, const struct model_layer *layer,
     return f->tiles && in.packed[0] && gate->data && gate->n_rows == up->n_rows &&
            prefill_splits(gate->type) == prefill_splits(up->type) &&
            (f->in_two || !prefill_splits(up->type)) && !layer->gate.bias && !layer->up.bias &&
-           !f->adapted && !f->s->observer &&
-           f->n_tokens - in.first / PREFILL_TOKENS * PREFILL_TOKENS > PREFILL_TOKENS;
+           !f->adapted && !f->s->observer && f->n_tokens > PREFILL_TOKENS;
 }
 
 void pass_feed_dense(const struct pass *f, struct place p, const struct model_layer *layer,

@@ -238,7 +238,8 @@ struct model_scratch *model_scratch_new(const struct model_config *config, uint3
 void model_scratch_free(struct model_scratch *s);
 /* How much of it passes touch. on_units: tile units have the blocks of prompts to themselves, so
  * that what goes between their matrices and to the stream are no floats (kernel_prefill: gated, and
- * add); with adapters or an observer they have not. */
+ * add); with adapters or an observer they have not, and where sequences are computed again,
+ * generated tokens are written in all rows. */
 uint64_t model_scratch_bytes(const struct model_config *config, uint32_t max_tokens,
                              uint32_t capacity, int n_threads, bool on_units);
 

@@ -283,8 +283,8 @@ bool pass_adds(const struct pass *f, const struct model_norm *post);
 void pass_add(const struct pass *f, const struct model_norm *post, uint32_t first, size_t begin,
               size_t end);
 
-/* attention.c: keys and values of all tokens go to the cache; s->added receives the output
- * projection of tokens from `first`, and the stream what pass_add adds of it. False when there are
+/* attention.c: keys and values of all tokens go to the cache; the output
+ * projection of tokens from `first` goes where pass_multiply_onto puts it. False when there are
  * no such tokens: then the layer ends here. */
 bool pass_attention(const struct pass *f, struct place p, uint32_t layer, struct rows in,
                     uint32_t first);

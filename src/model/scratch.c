@@ -10,10 +10,12 @@
 
 enum {
     MAX_PARTS = 40,
-    /* Of what passes of many tokens do not write on_units: generated tokens, and those of short
-     * prompts. */
-    FLOAT_ROWS = MODEL_MAX_JOINT + PREFILL_TOKENS,
+    /* Of what prompts do not write on_units, unless they have PREFILL_TOKENS or fewer; generated
+     * tokens are no more than these, but where a queue computes them again. */
+    FLOAT_ROWS = MODEL_MAX_JOINT,
 };
+
+_Static_assert((int)FLOAT_ROWS >= (int)PREFILL_TOKENS, "short prompts are written, too");
 
 struct part {
     size_t place; /* of the pointer, in struct model_scratch */

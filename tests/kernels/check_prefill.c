@@ -255,8 +255,15 @@ static void check_gated_shapes(const struct kernels *k, struct rng *r, const str
     struct shape s = {2304, 544, 35, 0, 0, 0};
     check_gated(k, r, f->type, other, split || rng_below(r, 2), &s, 0);
     if (f->type == TENSOR_Q4_0 || f->type == TENSOR_F16 || getenv("LLLM_SOAK")) {
-        s = (struct shape){256, 288, 545, 0, 0, 0};
+        /* Two rounds of tokens, of which the second has a block and a half, or less than one;
+         * panels of many blocks whose sums wait. */
+        s = (struct shape){256, 288, 560, 0, 0, 0};
         check_gated(k, r, f->type, other, split, &s, 70);
+        check_gated(k, r, f->type, other, split, &s, 0);
+        s.n_tokens = 525;
+        check_gated(k, r, f->type, other, split, &s, 0);
+        s = (struct shape){2304, 192, 530, 0, 0, 0};
+        check_gated(k, r, f->type, other, split, &s, 0);
     }
 }
 

@@ -29,8 +29,7 @@ enum {
     PANEL_DEPTH = 2048, /* half of it for split weights; a multiple of every format's block */
     MAX_TOKENS = 512,   /* of one round over the weights */
     LATE = 2,           /* blocks of tokens, during which the next weights are fetched: they would
-                           not stay while all tokens pass. There are at least so many:
-                           fewer take the way of multiply_few */
+                           not stay while all tokens pass. A single block does without */
     PANEL_BYTES = PANEL_ROWS * PANEL_DEPTH * 2,
     /* Filled at a time, for all rows of a block: so few pages that stores keep their translations
      * (16 on Golden Cove), and lines that fit the first-level cache. */
@@ -73,23 +72,34 @@ static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two, size_t 
 
 /* ---- filling panels ---- */
 
-/* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
- * fill up the last block are zeros. What the next block reads is fetched meanwhile. */
-static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
-                       char *panel)
+/* 32 rows from `row` on, of each of which n elements from i on are fetched. */
+static struct fetch fetch_piece(const struct source *s, size_t row, size_t i, size_t n)
 {
     const struct quant_format *f = s->format;
+    const size_t row_bytes = s->w->row_bytes;
+    return (struct fetch){(uintptr_t)s->w->data + row * row_bytes +
+                              i / f->block_elements * f->block_bytes,
+                          n / f->block_elements * f->block_bytes, row_bytes};
+}
+
+/* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
+ * fill up the last block are zeros. What the next block reads is fetched meanwhile: behind the last
+ * the same rows of `then`, which may be NULL. */
+static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t i, size_t n,
+                       char *panel, const struct source *then)
+{
     const size_t row_bytes = s->w->row_bytes;
     const uint8_t *from = (const uint8_t *)s->w->data + row * row_bytes;
     for (size_t r = 0; r < n_rows; r += BLOCK, from += BLOCK * row_bytes) {
         bool last = n_rows - r <= BLOCK;
         for (size_t k = 0; k < n; k += FILL_DEPTH) {
             size_t now = smaller(n - k, FILL_DEPTH);
-            const uint8_t *next = from + (last ? 0 : BLOCK * row_bytes);
-            next += (i + k) / f->block_elements * f->block_bytes;
-            struct meanwhile m = {.fetch = {(uintptr_t)next,
-                                            last ? 0 : now / f->block_elements * f->block_bytes,
-                                            row_bytes}};
+            struct meanwhile m = {0};
+            if (!last) {
+                m.fetch = fetch_piece(s, row + r + BLOCK, i + k, now);
+            } else if (then) {
+                m.fetch = fetch_piece(then, row, i + k, now);
+            }
             begin_places(&m, panel, steps_of(now) * step_bytes(s->in_two));
             unpack_rows(s, from, smaller(n_rows - r, BLOCK), i + k, now, panel, &m);
             panel += steps_of(now) * step_bytes(s->in_two);
@@ -259,7 +269,8 @@ static void multiply_panel(const struct sources *all, size_t row, size_t n_rows,
                                  .add = i > 0,
                                  .stride = BLOCK};
         for (size_t k = 0; k < all->n; k++) {
-            fill_panel(&all->of[k], row, n_rows, i, n, panel + k * part_bytes);
+            fill_panel(&all->of[k], row, n_rows, i, n, panel + k * part_bytes,
+                       k + 1 < all->n ? &all->of[k + 1] : NULL);
         }
         for (size_t at = begin / BLOCK * BLOCK; at < t->token_end; at += BLOCK) {
             p.b = t->packed + at / BLOCK * block_bytes + i / TILE_DEPTH * token_step;
@@ -400,7 +411,7 @@ void prefill_gated_amx(enum kernel_activation kind, const struct kernel_weights 
 {
     const struct sources all = {.of = {source_of(gate), source_of(up)}, .n = 2};
     if (!is_known(&all.of[0]) || !is_known(&all.of[1]) || are_slim(x->n_tokens) ||
-        all.of[0].in_two != all.of[1].in_two) {
+        all.of[0].in_two != all.of[1].in_two || row_begin >= row_end) {
         return;
     }
     const size_t n_rows = panel_rows(row_end - row_begin, gate->n_in, all.of[0].in_two, 2);

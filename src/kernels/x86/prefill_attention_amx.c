@@ -63,15 +63,6 @@ VEC_INLINE void load_some(const float *x, size_t n, __m512 *first, __m512 *secon
 /* Scores are kept in units of ln 2, so that their exponentials are powers of two. */
 static const float log2_e = 1.44269504f;
 
-/* Two rows of 16, one after the other, to pairs side by side. */
-VEC_INLINE __m512i interleave(__m512i x)
-{
-    const __m512i order =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(order, x);
-}
-
 VEC_INLINE __mmask16 first_lanes(size_t n)
 {
     return (__mmask16)((1u << smaller(n, VEC_LANES)) - 1);
@@ -124,9 +115,9 @@ VEC_INLINE __m512 value_elements(enum kernel_kv kv, const char *row, size_t d, _
 VEC_INLINE void pack_pair(__m512 even, __m512 odd, bool in_two, char *to)
 {
     __m512i rounded = tile_round(even, odd);
-    _mm512_store_si512(to, interleave(rounded));
+    _mm512_store_si512(to, tile_pairs(rounded));
     if (in_two) {
-        _mm512_store_si512(to + PART_BYTES, interleave(tile_round_rest(even, odd, rounded)));
+        _mm512_store_si512(to + PART_BYTES, tile_pairs(tile_round_rest(even, odd, rounded)));
     }
 }
 

@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) void multiply_block_as(const struct
     tile_end(p, narrow);
 }
 
-/* Tokens of short rows stay in the first-level cache for all blocks of rows, 16 % faster for rows
+/* Tokens of short rows stay in the first-level cache for all blocks of rows, 14 % faster for rows
  * of 576 (docs/speed.md). */
 static inline void multiply_block(const struct tile_product *p, struct beside *d)
 {

@@ -75,9 +75,6 @@ VEC_INLINE void put_floats(const struct outputs *o, size_t part)
  * the pairs that the right operand has (tiles.h), and nothing is left to be turned. */
 VEC_INLINE void put_gated(const struct outputs *o, enum kernel_activation kind, size_t part)
 {
-    const __m512i by_token =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     const size_t pair = part / 2, token = part % 2 * TILE_LANES;
     const float *gate = o->sums + 2 * pair * BLOCK + token, *up = gate + BLOCK_SUMS;
     char *to = o->packed + 64 * pair + part % 2 * TILE_BYTES;
@@ -88,9 +85,9 @@ VEC_INLINE void put_gated(const struct outputs *o, enum kernel_activation kind, 
         rounded = tile_round(first, second);
         rest = o->in_two ? tile_round_rest(first, second, rounded) : rest;
     }
-    _mm512_store_si512(to, _mm512_permutexvar_epi16(by_token, rounded));
+    _mm512_store_si512(to, tile_pairs(rounded));
     if (o->in_two) {
-        _mm512_store_si512(to + PART_BYTES, _mm512_permutexvar_epi16(by_token, rest));
+        _mm512_store_si512(to + PART_BYTES, tile_pairs(rest));
     }
 }
 

@@ -59,6 +59,15 @@ static inline __m512i tile_round_rest(__m512 first, __m512 second, __m512i round
                       _mm512_sub_ps(second, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16))));
 }
 
+/* Two rows of 16 bf16, one after the other, to pairs side by side: a row of the right operand. */
+static inline __m512i tile_pairs(__m512i rows)
+{
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(order, rows);
+}
+
 struct tile_product {
     const char *a, *b; /* the first steps */
     size_t a_step, b_step, n_steps;
