@@ -8,7 +8,6 @@
 
 static const struct kernel_prefill prefill_reference = {.pack = prefill_pack_ref,
                                                         .matmul = prefill_matmul_ref,
-                                                        .gated = prefill_gated_ref,
                                                         .pack_cache = prefill_pack_cache_ref,
                                                         .attention = prefill_attention_ref};
 static const struct kernel_fixed fixed_reference = {.pack = kernel_fixed_pack_ref,

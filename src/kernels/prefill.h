@@ -78,11 +78,11 @@ struct kernel_prefill {
 
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
      * the packed tokens t in [token_begin, token_end); add: the sum is added to what is there, in
-     * one addition. Where prefill_splits(w->type) they have to
-     * be in two. With W and X the rounded operands, |error| <= (n_in + 4)
-     * u sum_i |W_i X_i| + n_in 2^-126; where they are split, with w and x, (3 n_in + 2^10) u sum_i
-     * |w_i x_i| + n_in 2^-124. For types without a dequantize function nothing is written.
-     * scratch: of the calling thread, prefill_scratch_bytes(), 64-byte aligned. */
+     * one addition. Where prefill_splits(w->type) they have to be in two. With W and X the rounded
+     * operands, |error| <= (n_in + 4) u sum_i |W_i X_i| + n_in 2^-126; where they are split, with w
+     * and x, (3 n_in + 2^10) u sum_i |w_i x_i| + n_in 2^-124. For types without a dequantize
+     * function nothing is written. scratch: of the calling thread, prefill_scratch_bytes(), 64-byte
+     * aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const struct prefill_tokens *x, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, bool add, void *scratch);
@@ -94,8 +94,8 @@ struct kernel_prefill {
      * row_end, unless it is n_rows. x has more than PREFILL_TOKENS tokens; those of [token_begin,
      * token_end) are written, and others that share a block with them are spoilt. packed: 64-byte
      * aligned, prefill_packed_bytes(x->n_tokens, n_rows, x->in_two), in two where x is. Different
-     * threads may take different rows. Where one of these does not hold, as for types without a
-     * dequantize function, nothing may be written. */
+     * threads may take different rows. NULL in the reference: its steps are. Where one of these
+     * does not hold, as for types without a dequantize function, nothing may be written. */
     void (*gated)(enum kernel_activation kind, const struct kernel_weights *gate,
                   const struct kernel_weights *up, size_t row_begin, size_t row_end,
                   const struct prefill_tokens *x, size_t token_begin, size_t token_end,

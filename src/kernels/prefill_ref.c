@@ -86,29 +86,6 @@ void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t
     free(weights);
 }
 
-void prefill_gated_ref(enum kernel_activation kind, const struct kernel_weights *gate,
-                       const struct kernel_weights *up, size_t row_begin, size_t row_end,
-                       const struct prefill_tokens *x, size_t token_begin, size_t token_end,
-                       void *packed, void *scratch)
-{
-    const size_t n_rows = row_end - row_begin, width = padded(gate->n_rows);
-    float *first = mem_array(n_rows, sizeof *first), *second = mem_array(n_rows, sizeof *second);
-    for (size_t t = token_begin; t < token_end; t++) {
-        uint16_t *to = (uint16_t *)packed + t * width * (x->in_two ? 2 : 1);
-        prefill_matmul_ref(gate, row_begin, row_end, x, t, t + 1, first, n_rows, false, scratch);
-        prefill_matmul_ref(up, row_begin, row_end, x, t, t + 1, second, n_rows, false, scratch);
-        kernel_gate_ref(kind, first, second, n_rows, first);
-        for (size_t i = 0; i < n_rows; i++) {
-            uint16_t high = to[row_begin + i] = quant_f32_to_bf16(first[i]);
-            if (x->in_two) {
-                to[width + row_begin + i] = rest(first[i], high);
-            }
-        }
-    }
-    free(first);
-    free(second);
-}
-
 /* Packed: for each position its key and its value, in f32, each in a padded row. */
 void prefill_pack_cache_ref(enum kernel_kv kv, const void *block, size_t n, size_t head_dim,
                             bool in_two, void *packed)

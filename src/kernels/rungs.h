@@ -60,10 +60,6 @@
                                const struct prefill_tokens *x, size_t token_begin,                 \
                                size_t token_end, float *y, size_t y_stride, bool add,              \
                                void *scratch);                                                     \
-    void prefill_gated_##rung(enum kernel_activation kind, const struct kernel_weights *gate,      \
-                              const struct kernel_weights *up, size_t row_begin, size_t row_end,   \
-                              const struct prefill_tokens *x, size_t token_begin,                  \
-                              size_t token_end, void *packed, void *scratch);                      \
     void prefill_pack_cache_##rung(enum kernel_kv kv, const void *block, size_t n,                 \
                                    size_t head_dim, bool in_two, void *packed);                    \
     void prefill_attention_##rung(const struct kernel_prefill_attention *a)
@@ -91,6 +87,10 @@ void kernel_fixed_matmul_gfni(const struct kernel_weights *w, size_t row_begin, 
                               const void *packed, size_t token_begin, size_t token_end, float *y,
                               size_t y_stride, void *scratch);
 size_t fixed_panel_bytes(void);
+void prefill_gated_amx(enum kernel_activation kind, const struct kernel_weights *gate,
+                       const struct kernel_weights *up, size_t row_begin, size_t row_end,
+                       const struct prefill_tokens *x, size_t token_begin, size_t token_end,
+                       void *packed, void *scratch);
 size_t prefill_scratch_bytes_amx(void);
 size_t prefill_attention_scratch_bytes_amx(void);
 

@@ -166,9 +166,9 @@ class Plan(unittest.TestCase):
         done = run(*how, "--plan", "--json", "--memory", "16M")
         self.assertEqual(done.returncode, 1)
         self.assertFalse(json.loads(done.stdout)["plan"]["fits"])
-        said = self.refused(*how, "--memory", "22M")
+        said = self.refused(*how, "--memory", "24M")
         advice = said.rsplit(": ", 1)[1].split(" fits")[0].split()
-        self.ok(*how, "-n", "1", "--memory", "22M", *advice)
+        self.ok(*how, "-n", "1", "--memory", "24M", *advice)
         # Of several models each has a plan.
         with tempfile.TemporaryDirectory() as folder:
             lines = pathlib.Path(folder) / "lines.jsonl"
