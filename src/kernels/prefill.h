@@ -94,8 +94,9 @@ struct kernel_prefill {
      * row_end, unless it is n_rows. x has more than PREFILL_TOKENS tokens; those of [token_begin,
      * token_end) are written, and others that share a block with them are spoilt. packed: 64-byte
      * aligned, prefill_packed_bytes(x->n_tokens, n_rows, x->in_two), in two where x is. Different
-     * threads may take different rows. NULL in the reference: its steps are. Where one of these
-     * does not hold, as for types without a dequantize function, nothing may be written. */
+     * threads may take different rows. NULL in the reference, which has the steps that it is made
+     * of. Where one of these does not hold, as for types without a dequantize function, nothing may
+     * be written. */
     void (*gated)(enum kernel_activation kind, const struct kernel_weights *gate,
                   const struct kernel_weights *up, size_t row_begin, size_t row_end,
                   const struct prefill_tokens *x, size_t token_begin, size_t token_end,
