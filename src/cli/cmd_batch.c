@@ -77,6 +77,7 @@ static const struct option table[] = {
      "repeated)",
      FIELD(modules), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
+    THROUGHPUT_OPTION,
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
      FIELD(chat_template), 0, 0, 0},
@@ -378,12 +379,13 @@ const struct command cmd_batch = {
         "A line may choose another model: one of --models. Models are loaded when it is\n"
         "their turn, side by side as far as --memory allows, else one after the other.\n"
         "Lines are data: what they may load, the command line says.",
-    .examples = "  lllm batch starter --prompts \"What is a GPU?\" \"What is RAM?\"\n"
-                "  lllm batch tinyllama.gguf --input prompts.txt --output answers.json --temp 0\n"
-                "  lllm batch qwen3.gguf --input requests.jsonl -o answers.jsonl --parallel 16\n"
-                "  lllm batch qwen3.gguf --models gpt-4o=qwen3.gguf,phi-2 --input openai.jsonl\n"
-                "  lllm batch qwen3.gguf --lora-modules pirate=pirate-lora/ --input tales.jsonl\n"
-                "  grep . questions.txt | lllm batch starter --system \"Answer briefly.\"\n",
+    .examples =
+        "  lllm batch starter --prompts \"What is a GPU?\" \"What is RAM?\"\n"
+        "  lllm batch tinyllama.gguf --input prompts.txt --output answers.json --temp 0\n"
+        "  lllm batch qwen3.gguf --input req.jsonl -o out.jsonl --parallel 32 --throughput\n"
+        "  lllm batch qwen3.gguf --models gpt-4o=qwen3.gguf,phi-2 --input openai.jsonl\n"
+        "  lllm batch qwen3.gguf --lora-modules pirate=pirate-lora/ --input tales.jsonl\n"
+        "  grep . questions.txt | lllm batch starter --system \"Answer briefly.\"\n",
     .print_more = print_fields,
     .options = table,
     .options_bytes = sizeof(struct batch_options),

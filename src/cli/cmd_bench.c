@@ -56,6 +56,7 @@ static const struct option table[] = {
      "filled in, its last line is tokens a second, or JSON with tokens_per_second",
      FIELD(against), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
+    THROUGHPUT_OPTION,
     {NULL, 0, OPTION_FLAG, NULL, NULL, 0, 0, 0, 0},
 };
 

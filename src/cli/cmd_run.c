@@ -91,6 +91,7 @@ static const struct option table[] = {
      "likeliest in its place (0: of the token alone), as lllm batch has them",
      FIELD(n_top), 0, LOGPROBS_MAX_TOP, FIELD(logprobs)},
     KV_TYPE_OPTION("f16"),
+    THROUGHPUT_OPTION,
     {"plan", 0, OPTION_FLAG, NULL,
      "print how much memory this would take, by parts, and stop: nothing is loaded (--verbose "
      "tells it in a line and goes on)",

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/models.h"
 #include "cli/sampling_options.h"
 #include "cli/term.h"
 
@@ -248,6 +249,10 @@ static bool apply_common(const struct command *c, struct common_options *o, stru
     log_set_level(o->quiet ? LOG_ERROR : o->verbose ? LOG_INFO : LOG_WARN);
     progress_enable(!o->quiet);
     cli_note_threads(o->n_threads, o->quiet);
+    if (o->throughput && !models_kernels(o)->units_for_generated) {
+        term_message("--throughput changes nothing here: this processor has no matrix units, or "
+                     "--cpu-mask switches them off");
+    }
     if (c->uses_engine && o->gpu_layers_given && o->gpu_layers != 0 && !o->cpu_only) {
         term_message("this build has no GPU backend: --gpu-layers %d runs on the CPU",
                      o->gpu_layers);

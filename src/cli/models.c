@@ -269,7 +269,14 @@ struct engine_options models_engine_options(const struct common_options *o)
         .kv_type_fixed = o->kv_type_fixed,
         .memory_bytes = o->memory_bytes,
         .huge_pages = o->huge_pages,
+        .throughput = o->throughput,
     };
+}
+
+const struct kernels *models_kernels(const struct common_options *o)
+{
+    const struct kernels *k = kernels_select();
+    return o->throughput ? kernels_for_many(k) : k;
 }
 
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,

@@ -39,21 +39,24 @@ static const struct kernel_fixed fixed_i8mm = {.pack = kernel_fixed_pack_neon,
                                                .matmul = kernel_fixed_matmul_i8mm};
 #endif
 
-#define KERNELS_TABLE(label, rung, bf16, in_two, integers, tiles)                                  \
+#define KERNELS_FIELDS(label, rung, bf16, in_two, integers, tiles)                                 \
+    .name = label, .gemm_bf16 = bf16, .packed = in_two, .fixed = integers, .prefill = tiles,       \
+    .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,                            \
+    .layer_norm = kernel_layer_norm_##rung, .rope = kernel_rope_##rung,                            \
+    .attention = kernel_attention_##rung, .attention_part = kernel_attention_part_##rung,          \
+    .attention_join = kernel_attention_join_##rung, .keep_keys = kernel_keep_keys_##rung,          \
+    .keep_values = kernel_keep_values_##rung, .activate = kernel_activate_##rung,                  \
+    .gate = kernel_gate_##rung, .soft_cap = kernel_soft_cap_##rung,                                \
+    .softmax = kernel_softmax_##rung, .exp_sums = kernel_exp_sums_##rung,                          \
+    .add = kernel_add_##rung, .add_scaled = kernel_add_scaled_##rung, .gemm = kernel_gemm_##rung
+
+#define KERNELS_TABLE(...)                                                                         \
     {                                                                                              \
-        .name = label, .gemm_bf16 = bf16, .packed = in_two, .fixed = integers, .prefill = tiles,   \
-        .matmul = kernel_matmul_##rung, .rms_norm = kernel_rms_norm_##rung,                        \
-        .layer_norm = kernel_layer_norm_##rung, .rope = kernel_rope_##rung,                        \
-        .attention = kernel_attention_##rung, .attention_part = kernel_attention_part_##rung,      \
-        .attention_join = kernel_attention_join_##rung, .keep_keys = kernel_keep_keys_##rung,      \
-        .keep_values = kernel_keep_values_##rung, .activate = kernel_activate_##rung,              \
-        .gate = kernel_gate_##rung, .soft_cap = kernel_soft_cap_##rung,                            \
-        .softmax = kernel_softmax_##rung, .exp_sums = kernel_exp_sums_##rung,                      \
-        .add = kernel_add_##rung, .add_scaled = kernel_add_scaled_##rung,                          \
-        .gemm = kernel_gemm_##rung,                                                                \
+        KERNELS_FIELDS(__VA_ARGS__)                                                                \
     }
 
-/* Lowest rung first; a rung is usable when all of its features are there. */
+/* Lowest rung first; a rung is usable when all of its features are there. Behind a rung, the same
+ * one for many answers. */
 static const struct {
     unsigned features;
     struct kernels table;
@@ -70,6 +73,10 @@ static const struct {
     {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16,
      KERNELS_TABLE("amx", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_gfni,
                    &prefill_tiles)},
+    {CPU_AVX2 | CPU_AVX512 | CPU_VNNI | CPU_GFNI | CPU_AMX_BF16,
+     {KERNELS_FIELDS("amx-many", avx512, kernel_gemm_bf16_amx, &packed_tiles, &fixed_gfni,
+                     &prefill_tiles),
+      .units_for_generated = true}},
 #elif defined(__aarch64__)
     {CPU_NEON, KERNELS_TABLE("neon", neon, NULL, NULL, &fixed_neon, NULL)},
     {CPU_NEON | CPU_DOTPROD, KERNELS_TABLE("dotprod", neon, NULL, NULL, &fixed_dotprod, NULL)},
@@ -99,11 +106,21 @@ const struct kernels *kernels_select(void)
     unsigned features = cpu_features();
     size_t best = 0;
     for (size_t i = 1; i < N_RUNGS; i++) {
-        if ((rungs[i].features & ~features) == 0) {
+        if ((rungs[i].features & ~features) == 0 && !rungs[i].table.units_for_generated) {
             best = i;
         }
     }
     return &rungs[best].table;
+}
+
+const struct kernels *kernels_for_many(const struct kernels *k)
+{
+    for (size_t i = 0; k->prefill && i < N_RUNGS; i++) {
+        if (rungs[i].table.prefill == k->prefill && rungs[i].table.units_for_generated) {
+            return &rungs[i].table;
+        }
+    }
+    return k;
 }
 
 const struct kernels *kernels_at(size_t index)

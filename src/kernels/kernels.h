@@ -60,7 +60,8 @@ struct kernel_packed {
 };
 
 struct kernels {
-    const char *name; /* the highest rung in use: "ref", "avx2", "avx512", "vnni", "amx", "neon" */
+    /* The highest rung in use: "ref", "avx2", "avx512", "vnni", "amx", "neon"; "amx-many". */
+    const char *name;
 
     /* y[t*y_stride + r] = sum_i w[r, i] * x[t*x_stride + i] for r in [row_begin, row_end), t in
      * [0, n_tokens). Activations and accumulation in f32; weights are converted on the fly,
@@ -174,11 +175,16 @@ struct kernels {
 
     const struct kernel_fixed *fixed;     /* NULL on rungs without integer units */
     const struct kernel_prefill *prefill; /* NULL on rungs without a matrix unit */
+    bool units_for_generated; /* generated tokens meet weights by `prefill`, as given ones do */
 };
 
 /* The table for cpu_features() as they are now; call again after cpu_set_mask. Tables are static,
  * one per rung, and never change. */
 const struct kernels *kernels_select(void);
+/* The table like this one with units_for_generated, for many answers at a time: a pass on matrix
+ * units takes hardly longer for 32 tokens than for one, which takes twice as long as on vectors.
+ * Another arithmetic, so other bits. This one where it has no such units. */
+const struct kernels *kernels_for_many(const struct kernels *k);
 const struct kernels *kernels_reference(void);
 /* What integer and matrix units are checked against; slow. */
 const struct kernel_fixed *kernels_fixed_reference(void);

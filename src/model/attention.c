@@ -156,7 +156,7 @@ float heads_scale(const struct model_config *c)
 static bool attends_on_units(const struct pass *f)
 {
     const struct model_config *c = &f->m->config;
-    return f->tiles && !c->bidirectional && c->head_dim <= PREFILL_MAX_HEAD_DIM;
+    return f->attends_on_tiles && !c->bidirectional && c->head_dim <= PREFILL_MAX_HEAD_DIM;
 }
 
 /* Some tokens of one head of queries, as far as they see the positions [begin, end) that are

@@ -501,7 +501,8 @@ static bool is_split(uint32_t type)
 
 void pass_choose_units(struct pass *f, enum model_phase phase)
 {
-    f->tiles = phase == MODEL_PREFILL ? f->kernels->prefill : NULL;
+    f->tiles = model_on_units(f->kernels, phase) ? f->kernels->prefill : NULL;
+    f->attends_on_tiles = f->tiles && phase == MODEL_PREFILL;
     f->in_two = f->tiles && any_matrix(f->m, is_split);
     f->integers = !f->tiles && any_matrix(f->m, fixed_supports) ? f->kernels->fixed : NULL;
 }

@@ -252,6 +252,13 @@ static inline bool model_phases_differ(const struct kernels *kernels)
     return kernels->prefill != NULL;
 }
 
+/* Whether tokens of a phase meet weights on matrix units. Generated ones attend on vectors always.
+ */
+static inline bool model_on_units(const struct kernels *kernels, enum model_phase phase)
+{
+    return kernels->prefill && (phase == MODEL_PREFILL || kernels->units_for_generated);
+}
+
 /* Runs tokens[0..n_tokens) (n_tokens <= max_tokens) at positions cache->n_tokens.. and appends to
  * the cache. n_logits: how many of the last rows need logits, written to logits: [n_logits,
  * n_vocab] f32 (0: none). The result for a row has the same bits for any chunking, any number of

@@ -82,6 +82,7 @@ struct pass {
     struct pool *pool;
     const struct kernels *kernels;
     const struct kernel_prefill *tiles;  /* or NULL */
+    bool attends_on_tiles;               /* as well */
     bool in_two;                         /* how they want inputs: split, or rounded */
     const struct kernel_fixed *integers; /* or NULL; without either, f32 throughout */
     const int32_t *tokens, *types;       /* types: NULL for zeros */

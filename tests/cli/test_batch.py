@@ -49,6 +49,28 @@ class Answers(unittest.TestCase):
         self.assertEqual(one.stdout, many.stdout)
         self.assertEqual(len(rows(one.stdout)), len(prompts))
 
+    def test_throughput(self):
+        how = ["--seed", "2", "--temp", "1", "-n", "20", "--logprobs", "0"]
+        plain, *others = [batch(*how, *more, "--prompts", *PROMPTS) for more in (
+            [], ["--throughput"], ["--throughput", "--parallel", "1", "--threads", "1"])]
+        one, many = [rows(done.stdout) for done in others]
+        self.assertEqual(one, many)
+        for row in one:
+            alone = run("run", "--throughput", "--json", *how[2:], "--seed", row["seed"],
+                        row["prompt"])
+            self.assertEqual(json.loads(alone.stdout)["logprobs"], row["logprobs"])
+        told = run("run", "--throughput", "--verbose", "-n", "1", "x").stderr
+        if "-many" in told:
+            self.assertEqual(others[0].stderr.count("changes nothing"), 0)
+            self.assertNotEqual(one, rows(plain.stdout))
+        else:
+            self.assertIn("--throughput changes nothing here", others[0].stderr)
+            self.assertEqual(one, rows(plain.stdout))
+        masked = [batch(*how, "--cpu-mask=-amx", *more, "--prompts", *PROMPTS)
+                  for more in ([], ["--throughput"])]
+        self.assertIn("--throughput changes nothing here", masked[1].stderr)
+        self.assertEqual(masked[0].stdout, masked[1].stdout)
+
     def test_fields_of_a_line(self):
         lines = [{"id": "first", "prompt": PROMPTS[0], "temperature": 0, "max_tokens": 3},
                  {"messages": [{"role": "user", "content": PROMPTS[1]}], "seed": 12, "stop": "RAM"},

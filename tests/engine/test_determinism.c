@@ -33,7 +33,7 @@ enum {
 };
 
 static const char *starter; /* path */
-static bool soak;
+static bool soak, throughput;
 
 struct way {
     int n_threads;
@@ -53,6 +53,12 @@ static const struct way usual_ways[] = {
 static struct {
     size_t n_preempted, n_reused, n_cancelled, n_compared, n_drafts, n_kept;
 } seen;
+
+static const struct kernels *kernels_here(void)
+{
+    const struct kernels *k = kernels_select();
+    return throughput ? kernels_for_many(k) : k;
+}
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
@@ -152,8 +158,10 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
                     const struct prompt_of *p, uint32_t n, struct client *c)
 {
     struct error e = {0};
-    struct engine_options how = {
-        .n_threads = way->n_threads, .context_size = CONTEXT, .kv_type = kv};
+    struct engine_options how = {.n_threads = way->n_threads,
+                                 .context_size = CONTEXT,
+                                 .kv_type = kv,
+                                 .throughput = throughput};
     struct engine *en = engine_open(model, &how, &e), *draft = NULL;
     if (way->drafts && en) {
         how.pool = engine_pool(en);
@@ -222,7 +230,7 @@ static void compare(const struct client *want, const struct client *got, uint32_
             }
             fail_msg("%s on %s: answer %u differs from token %zu on, of %zu and %zu (%d threads, "
                      "%u at once, chunks of %u%s%s%s%s)",
-                     model, kernels_select()->name, i, k, want[i].n, got[i].n, w->n_threads,
+                     model, kernels_here()->name, i, k, want[i].n, got[i].n, w->n_threads,
                      w->max_running, w->chunk_tokens, w->no_reuse ? "" : ", reuse",
                      w->few_pages ? ", few pages" : "", w->noise ? ", noise" : "",
                      w->drafts ? ", drafts" : "");
@@ -267,8 +275,8 @@ enum { N_TYPES = sizeof types / sizeof *types };
 
 static void on_every_rung(const char *source, uint32_t n, bool with_reference, size_t n_vocab)
 {
-    static const char *const words[] = {"none", "avx2", "vnni256", "avx512", "vnni",
-                                        "amx",  "neon", "dotprod", "i8mm"};
+    static const char *const words[] = {"none", "avx2", "vnni256", "avx512",  "vnni",
+                                        "amx",  "amx",  "neon",    "dotprod", "i8mm"};
     static const enum model_kv_type kvs[] = {MODEL_KV_F32, MODEL_KV_F16, MODEL_KV_Q8_0};
     char paths[N_TYPES][4096];
     const char *last = "";
@@ -277,7 +285,8 @@ static void on_every_rung(const char *source, uint32_t n, bool with_reference, s
     }
     for (size_t i = with_reference ? 0 : 1; i < sizeof words / sizeof *words; i++) {
         cpu_set_mask(words[i], NULL);
-        const char *name = kernels_select()->name;
+        throughput = i > 0 && strcmp(words[i], words[i - 1]) == 0;
+        const char *name = kernels_here()->name;
         if (strcmp(name, last) == 0 || (i > 0 && strcmp(name, "ref") == 0)) {
             continue; /* not of this processor */
         }
@@ -291,6 +300,7 @@ static void on_every_rung(const char *source, uint32_t n, bool with_reference, s
         }
     }
     cpu_set_mask("all", NULL);
+    throughput = false;
     for (size_t t = 0; t < N_TYPES; t++) {
         unlink(paths[t]);
     }

@@ -150,7 +150,7 @@ static double check_rung(const struct bench *b, const struct kernels *k, enum mo
         int n_threads;
         uint32_t step;
     } others[] = {{3, 0}, {1, CHUNK}, {3, CHUNK}, {1, 1}, {3, 1}};
-    double allowed = k->prefill && phase == MODEL_PREFILL ? UNITS_TOLERANCE : TOLERANCE;
+    double allowed = model_on_units(k, phase) ? UNITS_TOLERANCE : TOLERANCE;
     double worst = 0;
     for (size_t i = 0; i < b->golden->n_prompts; i++) {
         const struct golden_prompt *p = &b->golden->prompts[i];

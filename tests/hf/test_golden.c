@@ -361,7 +361,7 @@ static double tolerance_of(const struct model *m, const struct golden *g, const 
 {
     const struct kernel_weights *w = &m->layers[0].expert_up.w;
     bool quantised = w->n_rows && !prefill_splits(w->type);
-    if (!k->prefill || (g->kind == GOLDEN_LOGITS && phase == MODEL_DECODE)) {
+    if (!model_on_units(k, g->kind == GOLDEN_LOGITS ? phase : MODEL_PREFILL)) {
         return quantised && k->fixed ? FIXED_TOLERANCE : TOLERANCE;
     }
     return quantised ? QUANTISED_TOLERANCE : UNITS_TOLERANCE;

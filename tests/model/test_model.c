@@ -136,9 +136,12 @@ static void compare_with_plain(const struct tiny *t, const struct kernels *kerne
     if (kernels->fixed && fixed_supports(t->type)) {
         allowed = fmax(allowed, fixed_bits_of(t->type) == FIXED_16 ? 3e-4 : 4e-2);
     }
-    double rounded = !kernels->prefill ? allowed : prefill_splits(t->type) ? 2e-4 : 4e-2;
-    compare_phase(t, kernels, MODEL_DECODE, allowed);
-    compare_phase(t, kernels, MODEL_PREFILL, rounded > allowed ? rounded : allowed);
+    double rounded = prefill_splits(t->type) ? 2e-4 : 4e-2;
+    for (int phase = MODEL_PREFILL; phase <= MODEL_DECODE; phase++) {
+        bool on_units = model_on_units(kernels, (enum model_phase)phase);
+        compare_phase(t, kernels, (enum model_phase)phase,
+                      on_units ? fmax(rounded, allowed) : allowed);
+    }
 }
 
 static void compare_on_all_rungs(const struct tiny *t)
