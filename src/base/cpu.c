@@ -51,12 +51,12 @@ static unsigned detect(void)
         if ((saved & 0xE6) == 0xE6 && (b7 & (f | dq | bw | vl)) == (f | dq | bw | vl)) {
             found |= CPU_AVX512;
             const unsigned vnni = 1u << 11;
-            const unsigned gfni = 1u << 8;
+            const unsigned vbmi = 1u << 1, gfni = 1u << 8;
             found |= c7 & vnni ? CPU_VNNI : 0;
             found |= (c7 & vnni) && (c7 & gfni) ? CPU_GFNI : 0;
             const unsigned amx = 1u << 24 | 1u << 22, tile_state = 3u << 17;
             bool bf16 = more && (a1 & (1u << 5));
-            if ((found & CPU_GFNI) && bf16 && (d7 & amx) == amx &&
+            if ((found & CPU_GFNI) && (c7 & vbmi) && bf16 && (d7 & amx) == amx &&
                 (saved & tile_state) == tile_state && tiles_granted()) {
                 found |= CPU_AMX_BF16;
             }

@@ -8,7 +8,7 @@
 #include "engine/model_digest.h"
 
 enum {
-    SAVED_VERSION = 4,
+    SAVED_VERSION = 5,
     SAVED_LONG_ROPE = 1,
 };
 

@@ -4,7 +4,7 @@
  *
  *   offset  size  what
  *   0       8     magic "lllm kv\n"
- *   8       4     u32 version: 4; raised whenever a kernel's arithmetic or a page's layout changes
+ *   8       4     u32 version: 5; raised whenever a kernel's arithmetic or a page's layout changes
  *   12      4     u32 flags: bit 0, LongRoPE's factors for long contexts
  *   16      32    digest of the model: its architecture's keys, names, shapes and formats of all
  *                 tensors, and some bytes of each

@@ -6,12 +6,13 @@
  * the two computed a token depends on the token's place in the conversation alone, so that a row's
  * result still has the same bits for any chunks, threads and neighbours.
  *
- * Quantised weights, and what they meet, are rounded to bf16 (ties to even): a weight has few
- * significant bits, and activations lose less than int8 activations would. F32, F16 and BF16
- * weights would lose what their users chose them for. So these are split in two bf16, x = high +
- * low within 2^-16 |x|, as are the activations, and three products are added: low by high, high by
- * high, high by low. Sums are f32. Subnormal operands and sums count as zero; an infinity that is
- * split comes out as not a number, and so may a number that rounds to one (beyond 3.39e38).
+ * Quantised weights, and what they meet, are rounded to bf16 (ties to even, but see
+ * prefill_rounds_away: it spares two of three operations): a weight has few significant bits, and
+ * activations lose less than int8 activations would. F32, F16 and BF16 weights would lose what
+ * their users chose them for. So these are split in two bf16, x = high + low within 2^-16 |x|, as
+ * are the activations, and three products are added: low by high, high by high, high by low. Sums
+ * are f32. Subnormal operands and sums count as zero; an infinity that is split comes out as not a
+ * number, and so may a number that rounds to one (beyond 3.39e38).
  */
 #ifndef LLLM_KERNELS_PREFILL_H
 #define LLLM_KERNELS_PREFILL_H
@@ -118,6 +119,18 @@ struct kernel_prefill {
 static inline bool prefill_splits(uint32_t type)
 {
     return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16 || type == TENSOR_F64;
+}
+/* Whether ties of its weights are rounded away from zero, not to even. */
+static inline bool prefill_rounds_away(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_Q4_K:
+    case TENSOR_IQ4_XS:
+    case TENSOR_MXFP4:
+        return true;
+    default:
+        return false;
+    }
 }
 size_t prefill_packed_bytes(size_t n_tokens, size_t n_in, bool in_two);
 size_t prefill_cache_bytes(size_t n_positions, size_t head_dim);

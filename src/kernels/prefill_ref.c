@@ -38,6 +38,14 @@ static uint16_t rest(float x, uint16_t rounded)
     return quant_f32_to_bf16(x - quant_bf16_to_f32(rounded));
 }
 
+static uint16_t round_weight(uint32_t type, float w)
+{
+    uint32_t bits;
+    memcpy(&bits, &w, sizeof bits);
+    bool away = prefill_rounds_away(type) && !isnan(w);
+    return away ? (uint16_t)((bits + 0x8000) >> 16) : quant_f32_to_bf16(w);
+}
+
 void prefill_pack_ref(const float *x, size_t x_stride, size_t n_tokens, size_t n_in, size_t begin,
                       size_t end, bool in_two, void *packed)
 {
@@ -72,7 +80,7 @@ void prefill_matmul_ref(const struct kernel_weights *w, size_t row_begin, size_t
             const uint16_t *low = high + padded(w->n_in);
             double sum = 0;
             for (size_t i = 0; i < w->n_in; i++) {
-                uint16_t rounded = quant_f32_to_bf16(weights[i]);
+                uint16_t rounded = round_weight(w->type, weights[i]);
                 sum += value(rounded) * value(high[i]);
                 if (prefill_splits(w->type)) {
                     sum += value(rest(weights[i], rounded)) * value(high[i]);

@@ -347,9 +347,56 @@ static void check_special(const struct kernels *k, struct rng *r, size_t n_token
     free(scratch);
 }
 
+/* Of every type with scales in f16: one that is not a number, whatever its bits, spoils its row and
+ * no other. */
+static void check_special_scale(const struct kernels *k, struct rng *r, uint32_t type, uint16_t nan)
+{
+    enum { N_IN = 1024, N_ROWS = 5, N_TOKENS = 3 };
+    const struct quant_format *f = quant_format_by_type(type);
+    struct kernel_weights w;
+    struct guard weights = guard_weights(r, &w, type, N_IN, N_ROWS, 0);
+    struct guard gx = guard_floats(r, N_IN * N_TOKENS, 1);
+    float *y = aligned(N_ROWS * N_TOKENS * sizeof *y), values[256];
+    void *packed = aligned(prefill_packed_bytes(N_TOKENS, N_IN, false));
+    void *scratch = aligned(prefill_scratch_bytes());
+    uint8_t *block = (uint8_t *)weights.data + 2 * w.row_bytes + f->block_bytes;
+    for (size_t at = 0; at + 2 <= f->block_bytes; at += 2) { /* wherever a scale stands */
+        uint16_t old;
+        memcpy(&old, block + at, sizeof old);
+        memcpy(block + at, &nan, sizeof nan);
+        f->dequantize(block, values, f->block_elements);
+        bool spoils = false;
+        for (size_t i = 0; i < f->block_elements; i++) {
+            spoils = spoils || isnan(values[i]);
+        }
+        k->prefill->pack(gx.data, N_IN, N_TOKENS, N_IN, 0, N_TOKENS, false, packed);
+        const struct prefill_tokens tokens = {packed, N_TOKENS, false};
+        k->prefill->matmul(&w, 0, N_ROWS, &tokens, 0, N_TOKENS, y, N_ROWS, false, scratch);
+        for (size_t i = 0; i < N_ROWS * N_TOKENS; i++) {
+            if (i % N_ROWS == 2 ? spoils && !isnan(y[i]) : !isfinite(y[i])) {
+                check_fail("%s prefill %s: %g for token %zu, row %zu with %x at %zu", k->name,
+                           f->name, (double)y[i], i / N_ROWS, i % N_ROWS, nan, at);
+            }
+        }
+        memcpy(block + at, &old, sizeof old);
+    }
+    guard_free(&weights, "prefill weights");
+    guard_free(&gx, "prefill x");
+    free(y);
+    free(packed);
+    free(scratch);
+}
+
 void check_prefill_special(const struct kernels *k, struct rng *r)
 {
     if (k->prefill) {
+        const struct quant_format *f;
+        for (size_t i = 0; (f = quant_format_at(i)) != NULL; i++) {
+            if (f->dequantize && !prefill_splits(f->type)) {
+                check_special_scale(k, r, f->type, 0x7fff);
+                check_special_scale(k, r, f->type, 0xfe00);
+            }
+        }
         check_special(k, r, 21, 3, 5);
         check_special(k, r, 4, 0, 2);
     }

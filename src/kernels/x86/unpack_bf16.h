@@ -1,18 +1,23 @@
 /* unpack_bf16.h: quantised weights as bf16, 32 at a time, for the tile units. Private to this
  * folder.
  *
- * The numbers are those of unpack_32.h and unpack_256.h, rounded (ties to even). Where few values
- * are possible, all are made first, as f32, and rounded into a table of 32 bf16 that fills one
- * register; a weight is then one look-up by a number of five bits, 32 in one instruction, instead
- * of a conversion, a product and its part of a rounding. A table holds two blocks with nibbles,
- * one with five bits, four groups of 16 with three or eight with two. Six and eight bits are
- * computed one by one.
+ * The numbers are those of unpack_32.h and unpack_256.h, rounded as prefill.h says. Where few
+ * values are possible, all are made first, as f32, in a table that fills one register; a weight is
+ * then one look-up, 32 in one instruction, instead of a conversion, a product and its part of a
+ * rounding. Mostly the table is rounded to 32 bf16, for two blocks with nibbles, one with five
+ * bits, four groups of 16 with three or eight with two. Where vector instructions are what is short
+ * the 16 values of nibbles stay f32, of which the upper halves are looked up: rounding them is one
+ * addition, and bf16 of two tables take as long as four. Six and eight bits are computed one by
+ * one.
  *
  * `type` is a constant wherever these are called; nothing past a block's end is read.
  */
 #ifndef LLLM_KERNELS_X86_UNPACK_BF16_H
 #define LLLM_KERNELS_X86_UNPACK_BF16_H
 
+#include <math.h>
+
+#include "kernels/prefill.h"
 #include "kernels/x86/tiles.h"
 #include "kernels/x86/unpack_256.h"
 
@@ -32,6 +37,47 @@ VEC_INLINE __m512i look_up_32(__m512i table, __m512i indices)
 VEC_INLINE __m512i merge_bits(int mask, __m512i a, __m512i b)
 {
     return _mm512_ternarylogic_epi32(a, _mm512_set1_epi16((short)mask), b, 0xe2);
+}
+
+/* ---- tables that stay f32 ---- */
+
+/* f32 of which the upper halves are bf16, ties away from zero. */
+VEC_INLINE __m512i round_in_place(vec values)
+{
+    return _mm512_add_epi32(_mm512_castps_si512(values), _mm512_set1_epi32(0x8000));
+}
+
+/* Where a nibble begins, two bits before it, for both bytes of four words: of the low or the high
+ * nibbles of the first or the last four of eight bytes. */
+VEC_INLINE int64_t nibble_places(bool last, bool high)
+{
+    int64_t all = 0;
+    for (int w = 3; w >= 0; w--) {
+        int64_t place = (8 * (w + (last ? 4 : 0)) + (high ? 4 : 0) - 2) & 63;
+        all = (int64_t)((uint64_t)all << 16) | place << 8 | place;
+    }
+    return all;
+}
+
+/* The upper halves of the table's entries that the nibbles at `places` of each 64 bits name. By
+ * bytes, since a look-up by words takes both ports of vectors here. */
+VEC_INLINE __m512i look_up_nibbles(__m512i table, __m512i q, __m512i places)
+{
+    /* Byte 4 n + 2 of the table, then 4 n + 3: (q & 0x3c) | those. */
+    q = _mm512_multishift_epi64_epi8(places, q);
+    q = _mm512_ternarylogic_epi32(q, _mm512_set1_epi8(0x3c), _mm512_set1_epi16(0x0302), 0xea);
+    return _mm512_permutexvar_epi8(q, table);
+}
+
+/* Of 16 bytes, the low nibbles and after them the high ones. */
+VEC_INLINE __m512i look_up_16_bytes(__m512i table, const uint8_t *p)
+{
+    const int64_t a = nibble_places(false, false), b = nibble_places(true, false);
+    const int64_t c = nibble_places(false, true), d = nibble_places(true, true);
+    const __m512i places = _mm512_setr_epi64(a, b, a, b, c, d, c, d);
+    __m512i q = _mm512_broadcastq_epi64(_mm_loadl_epi64((const void *)p));
+    q = _mm512_mask_broadcastq_epi64(q, 0xcc, _mm_loadl_epi64((const void *)(p + 8)));
+    return look_up_nibbles(table, q, places);
 }
 
 /* ---- blocks of 32 ---- */
@@ -74,9 +120,9 @@ VEC_INLINE void put_pair(__m512i table, __m512i first, __m512i second, char *to,
     put_bf16(to + stride, look_up_32(table, second));
 }
 
-VEC_INLINE bool block_has_nibbles(uint32_t type)
+VEC_INLINE bool blocks_share_tables(uint32_t type)
 {
-    return type != TENSOR_Q8_0 && type != TENSOR_Q5_0 && type != TENSOR_Q5_1;
+    return type == TENSOR_Q4_0 || type == TENSOR_Q4_1 || type == TENSOR_IQ4_NL;
 }
 
 VEC_INLINE const uint8_t *nibbles_at(uint32_t type, const uint8_t *block)
@@ -101,6 +147,9 @@ VEC_INLINE __m512i bf16_of_block(uint32_t type, const uint8_t *block, vec scale,
         return look_up_32(five_bit_table(type, scale, offset), indices);
     }
     vec values = scale_and_offset(type, scale, offset, nibble_steps(type));
+    if (prefill_rounds_away(type)) {
+        return look_up_16_bytes(round_in_place(values), nibbles_at(type, block));
+    }
     return look_up_32(tile_round(values, values), nibble_indices(nibbles_at(type, block), false));
 }
 
@@ -172,7 +221,7 @@ VEC_INLINE void put_blocks(uint32_t type, const uint8_t *block, size_t n_blocks,
         scales_of_four(type, four, scales + b * n_floats);
     }
     __asm__("" : "+m"(scales));
-    const size_t n_paired = block_has_nibbles(type) ? n_blocks / 2 * 2 : 0;
+    const size_t n_paired = blocks_share_tables(type) ? n_blocks / 2 * 2 : 0;
     VEC_UNROLL
     for (size_t b = 0; b < n_paired; b += 2) {
         put_two_blocks(type, block + b * n_bytes, scales + b * n_floats, to + b * stride, stride);
@@ -219,14 +268,16 @@ VEC_INLINE __m512i right(__m512i v, int by)
 VEC_INLINE void put_q4_k(const uint8_t *p, const struct super *u, char *to, size_t stride)
 {
     const vec levels = nibble_steps(TENSOR_Q4_K);
-    const __m512i low = _mm512_set1_epi64(BF16_LOW), high = _mm512_set1_epi64(BF16_HIGH);
+    const __m512i low = _mm512_set1_epi64(nibble_places(false, false));
+    const __m512i high = _mm512_set1_epi64(nibble_places(false, true));
     VEC_UNROLL
     for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
-        __m512i q = words_of(p + 16 + s * 16);
-        __m512i table = tile_round(super_weights(TENSOR_Q4_K, u, s, levels),
-                                   super_weights(TENSOR_Q4_K, u, s + 1, levels));
-        put_pair(table, _mm512_gf2p8affine_epi64_epi8(q, low, 0),
-                 _mm512_gf2p8affine_epi64_epi8(q, high, 16), to, stride);
+        /* Four bytes in 64 bits. */
+        __m512i q = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const void *)(p + 16 + s * 16)));
+        __m512i first = round_in_place(super_weights(TENSOR_Q4_K, u, s, levels));
+        __m512i second = round_in_place(super_weights(TENSOR_Q4_K, u, s + 1, levels));
+        put_bf16(to, look_up_nibbles(first, q, low));
+        put_bf16(to + stride, look_up_nibbles(second, q, high));
     }
 }
 
@@ -252,11 +303,9 @@ VEC_INLINE void put_iq4_xs(const uint8_t *p, const struct super *u, char *to, si
 {
     const vec levels = nibble_steps(TENSOR_IQ4_XS);
     VEC_UNROLL
-    for (size_t s = 0; s < SUPER / STEP; s += 2, to += 2 * stride) {
-        __m512i table = tile_round(super_weights(TENSOR_IQ4_XS, u, s, levels),
-                                   super_weights(TENSOR_IQ4_XS, u, s + 1, levels));
-        const uint8_t *q = p + 8 + 16 * s;
-        put_pair(table, nibble_indices(q, false), nibble_indices(q + 16, true), to, stride);
+    for (size_t s = 0; s < SUPER / STEP; s++, to += stride) {
+        __m512i table = round_in_place(super_weights(TENSOR_IQ4_XS, u, s, levels));
+        put_bf16(to, look_up_16_bytes(table, p + 8 + 16 * s));
     }
 }
 
@@ -328,6 +377,25 @@ static __attribute__((noinline)) void load_six_bit_scales(const uint8_t *p, stru
     unpack_six_bits(p, u);
 }
 
+/* Of numbers that are not, bits of ones only, to which rounding adds, would become a zero. Rare:
+ * `halves`, of which the scales are made, tell. */
+static __attribute__((noinline)) void quiet_scales(float *scales, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        scales[i] = isnan(scales[i]) ? NAN : scales[i];
+    }
+}
+
+VEC_INLINE void quiet_super(uint32_t type, const uint8_t *block, struct super *u)
+{
+    const uint32_t exponents = 0x7c007c00, ones = 0x04000400;
+    uint32_t halves = 0;
+    memcpy(&halves, block, type == TENSOR_Q4_K ? 4 : 2);
+    if (__builtin_expect((((halves & exponents) + ones) & 0x80008000) != 0, 0)) {
+        quiet_scales(u->scale, type == TENSOR_Q4_K ? 16 : 8);
+    }
+}
+
 /* Elements [i, i + n) of a row, multiples of 256; steps are `stride` bytes apart. */
 VEC_INLINE void unpack_supers(uint32_t type, const uint8_t *row, size_t i, size_t n, char *to,
                               size_t stride)
@@ -339,6 +407,9 @@ VEC_INLINE void unpack_supers(uint32_t type, const uint8_t *row, size_t i, size_
             load_six_bit_scales(block, &u);
         } else {
             unpack_super(type, block, &u); /* what is not read of it is not made */
+        }
+        if (prefill_rounds_away(type)) {
+            quiet_super(type, block, &u);
         }
         switch (type) {
         case TENSOR_Q5_K:
