@@ -18,7 +18,8 @@ enum cpu_feature {
     CPU_AVX512 = 1u << 1,   /* AVX-512 F, BW, DQ and VL */
     CPU_VNNI = 1u << 3,     /* AVX-512 VNNI: integer dot products */
     CPU_AVX_VNNI = 1u << 4, /* the same in vectors of 256 bits, without AVX-512 */
-    /* AMX tiles with bf16, and AVX-512 BF16; finding it asks the kernel for the tile registers */
+    /* AMX tiles with bf16, AVX-512 BF16 and VBMI, which all such processors have; finding it asks
+     * the kernel for the tile registers */
     CPU_AMX_BF16 = 1u << 2,
     CPU_GFNI = 1u << 6, /* matrices of bits by vectors of 512 bits: Ice Lake, Zen 4 and later */
     CPU_NEON = 1u << 5, /* vectors of 128 bits: every 64-bit Arm processor has them */

@@ -6,8 +6,8 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/batch.h"
-#include "cli/models.h"
 #include "cli/term.h"
+#include "kernels/kernels.h"
 
 static json_t *text_or_null(const char *text)
 {
@@ -142,8 +142,8 @@ json_t *batch_describe(const struct batch *b, struct error *e)
     how.seed = 0;
     json_t *run = json_pack(
         "{s:o, s:s, s:s, s:o, s:o, s:o, s:O?, s:I, s:o, s:b, s:b, s:i, s:o, s:O?, s:b, s:b, s:i}",
-        "models", describe_models(b), "kernels", models_kernels(&o->common)->name, "kv_type",
-        model_kv_name(o->common.kv_type), "sampling", sampling_json(&how), "template",
+        "models", describe_models(b), "kernels", kernels_select_for(o->common.throughput)->name,
+        "kv_type", model_kv_name(o->common.kv_type), "sampling", sampling_json(&how), "template",
         describe_template(o->chat_template), "system", text_or_null(o->system), "tools",
         b->defaults.tools, "max_tokens", (json_int_t)o->max_tokens, "stop", texts_json(&o->stop),
         "json", (int)b->lines.json, "raw", (int)o->raw, "thinking", (int)b->defaults.thinking,

@@ -14,7 +14,7 @@
 #include "cli/cli.h"
 #include "cli/term.h"
 
-enum { JOURNAL_VERSION = 6 };
+enum { JOURNAL_VERSION = 7 };
 static const double sync_every_s = 2; /* a crash of the machine loses at most so much work */
 
 /* A result, a line of JSON: in the journal where there is one, else in memory until it is told. */

@@ -5,8 +5,8 @@
 #include "base/strmap.h"
 #include "cli/answer.h"
 #include "cli/batch.h"
-#include "cli/models.h"
 #include "cli/term.h"
+#include "kernels/kernels.h"
 
 /* ---- which lines begin when ------------------------------------------------------------------ */
 
@@ -306,8 +306,8 @@ static json_t *figures_json(const struct batch *b, double seconds)
         "drafts_kept", (json_int_t)f.n_drafts_kept, "seconds", seconds, "prompt_tokens_per_second",
         seconds > 0 ? (double)f.n_prompt / seconds : 0, "generated_tokens_per_second",
         seconds > 0 ? (double)f.n_generated / seconds : 0, "load_ms", b->load_s * 1e3, "kernels",
-        models_kernels(&b->o->common)->name, "threads", pool_threads(b->models.pool), "parallel",
-        parallel_of(b), "models", (json_int_t)b->models.n_used, "models_at_once",
+        kernels_select_for(b->o->common.throughput)->name, "threads", pool_threads(b->models.pool),
+        "parallel", parallel_of(b), "models", (json_int_t)b->models.n_used, "models_at_once",
         (json_int_t)b->models.most_held);
 }
 

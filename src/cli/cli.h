@@ -52,11 +52,10 @@ struct common_options {
 #define THROUGHPUT_OPTION                                                                          \
     {                                                                                              \
         "throughput", 0, OPTION_FLAG, NULL,                                                        \
-            "for many answers at a time, where the processor has matrix units (AMX): answers are " \
-            "computed on them, too. 16 are then some 1.5 times as fast, 32 up to twice; one "      \
-            "takes "                                                                               \
-            "twice as long. Numbers are rounded otherwise, so answers may differ from those "      \
-            "without it",                                                                          \
+            "for many answers at a time, where the processor has matrix units (AMX): they "        \
+            "compute answers, too. 16 are then 1.2 to 1.8 times as fast, 32 1.6 to 1.9 times, a "  \
+            "single one 0.3 to 0.6 times. Numbers are rounded otherwise, so answers may differ "   \
+            "from those without it",                                                               \
             offsetof(struct common_options, throughput), 0, 0, 0                                   \
     }
 

@@ -14,9 +14,9 @@
 #include "base/pool.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "cli/models.h"
 #include "cli/sampling_options.h"
 #include "cli/term.h"
+#include "kernels/kernels.h"
 
 static const struct command *const commands[] = {
     &cmd_run,      &cmd_batch,   &cmd_infill,   &cmd_show,       &cmd_list,     &cmd_tokenize,
@@ -249,7 +249,7 @@ static bool apply_common(const struct command *c, struct common_options *o, stru
     log_set_level(o->quiet ? LOG_ERROR : o->verbose ? LOG_INFO : LOG_WARN);
     progress_enable(!o->quiet);
     cli_note_threads(o->n_threads, o->quiet);
-    if (o->throughput && !models_kernels(o)->units_for_generated) {
+    if (o->throughput && !kernels_select_for(true)->units_for_generated) {
         term_message("--throughput changes nothing here: this processor has no matrix units, or "
                      "--cpu-mask switches them off");
     }

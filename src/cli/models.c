@@ -273,12 +273,6 @@ struct engine_options models_engine_options(const struct common_options *o)
     };
 }
 
-const struct kernels *models_kernels(const struct common_options *o)
-{
-    const struct kernels *k = kernels_select();
-    return o->throughput ? kernels_for_many(k) : k;
-}
-
 struct engine *models_open_engine(const struct model_source *s, const struct common_options *o,
                                   struct error *e)
 {

@@ -16,7 +16,6 @@
 #include "cli/cli.h"
 #include "engine/engine.h"
 #include "gguf/gguf.h"
-#include "kernels/kernels.h"
 
 #define MODELS_STARTER "starter"
 
@@ -41,8 +40,6 @@ struct gguf *models_open_gguf(const struct model_source *s, struct error *e);
 struct gguf *models_open_to_write(const struct model_source *s, struct error *e);
 /* What the common options say to the engine. */
 struct engine_options models_engine_options(const struct common_options *o);
-/* The kernels that such an engine has. */
-const struct kernels *models_kernels(const struct common_options *o);
 /* A model with a draft model beside it, on its threads, which it must outlive; *draft is NULL where
  * d is. The plan of the first counts both, and n_sessions texts that are written ahead at once, and
  * is refused before either is loaded. On a failure both are NULL. */

@@ -155,8 +155,7 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
         return false;
     }
     en->prompter = prompter_new(en->gguf, en->tokenizer, e);
-    en->kernels = kernels_select();
-    en->kernels = o->throughput ? kernels_for_many(en->kernels) : en->kernels;
+    en->kernels = kernels_select_for(o->throughput);
     en->borrows_pool = o->pool != NULL;
     en->pool = !en->prompter ? NULL : o->pool ? o->pool : pool_new(o->n_threads, e);
     return en->pool && (!o->huge_pages || move_weights(en, name, e));

@@ -106,6 +106,7 @@ static bool read_headers(const struct gguf *g, const struct engine_options *o, s
 
 struct engine_options engine_draft_options(const struct engine_options *o, uint32_t context_size)
 {
+    /* Not for throughput: it writes one token at a time. */
     return (struct engine_options){.n_threads = o->n_threads,
                                    .pool = o->pool,
                                    .most_context = context_size,

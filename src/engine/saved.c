@@ -173,7 +173,7 @@ static bool check_origin(const struct saved *s, const struct engine *en, uint64_
     if (memcmp(h->kernels, own.kernels, sizeof own.kernels) != 0) {
         return error_set(e, ERROR_INPUT,
                          "%s was computed by the kernels \"%.16s\" and this process has \"%.16s\", "
-                         "whose numbers differ in their last bits: --cpu-mask chooses others",
+                         "whose numbers differ: --cpu-mask and --throughput choose",
                          path, h->kernels, own.kernels);
     }
     if (h->flags != own.flags) {

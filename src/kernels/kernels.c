@@ -113,9 +113,10 @@ const struct kernels *kernels_select(void)
     return &rungs[best].table;
 }
 
-const struct kernels *kernels_for_many(const struct kernels *k)
+const struct kernels *kernels_select_for(bool for_many)
 {
-    for (size_t i = 0; k->prefill && i < N_RUNGS; i++) {
+    const struct kernels *k = kernels_select();
+    for (size_t i = 0; for_many && k->prefill && i < N_RUNGS; i++) {
         if (rungs[i].table.prefill == k->prefill && rungs[i].table.units_for_generated) {
             return &rungs[i].table;
         }

@@ -181,10 +181,10 @@ struct kernels {
 /* The table for cpu_features() as they are now; call again after cpu_set_mask. Tables are static,
  * one per rung, and never change. */
 const struct kernels *kernels_select(void);
-/* The table like this one with units_for_generated, for many answers at a time: a pass on matrix
- * units takes hardly longer for 32 tokens than for one, which takes twice as long as on vectors.
- * Another arithmetic, so other bits. This one where it has no such units. */
-const struct kernels *kernels_for_many(const struct kernels *k);
+/* The same; for_many: with units_for_generated where there are such units, for many answers at a
+ * time. A pass on them takes up to twice as long for 32 tokens as for one, for which vectors are
+ * faster. Another arithmetic, so other bits. */
+const struct kernels *kernels_select_for(bool for_many);
 const struct kernels *kernels_reference(void);
 /* What integer and matrix units are checked against; slow. */
 const struct kernel_fixed *kernels_fixed_reference(void);

@@ -2,9 +2,10 @@
  *
  * A prompt has many tokens for each weight that is read, so that multiplying, not memory, is the
  * limit, and a unit that multiplies bf16 matrices is many times faster than f32 vectors. Prompts go
- * through it where there is one (kernels.h, `prefill`); what a model generates never does. Which of
- * the two computed a token depends on the token's place in the conversation alone, so that a row's
- * result still has the same bits for any chunks, threads and neighbours.
+ * through it where there is one (kernels.h, `prefill`); what a model generates does not, unless the
+ * table of kernels is one for many answers. Which of the two computes a token thus depends on the
+ * table and on the token's place in the conversation alone, so that a row's result still has the
+ * same bits for any chunks, threads and neighbours.
  *
  * Quantised weights, and what they meet, are rounded to bf16 (ties to even, but see
  * prefill_rounds_away: it spares two of three operations): a weight has few significant bits, and
@@ -120,7 +121,7 @@ static inline bool prefill_splits(uint32_t type)
 {
     return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16 || type == TENSOR_F64;
 }
-/* Whether ties of its weights are rounded away from zero, not to even. */
+/* Whether ties of its weights are rounded away from zero, not to even (MXFP4 has none). */
 static inline bool prefill_rounds_away(uint32_t type)
 {
     switch (type) {

@@ -615,8 +615,12 @@ class Outputs(unittest.TestCase):
         done = batch("--input", self.input, "--output", self.output, *how, "--top-k", 5)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another run", done.stderr)
+        if run("run", "-v", "-n", "1", "x", "--throughput").stderr.find("-many") >= 0:
+            done = batch("--input", self.input, "--output", self.output, *how, "--throughput")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("another run", done.stderr)
         now = self.journal.read_text()
-        self.journal.write_text(now.replace('{"lllm_batch":6,', '{"lllm_batch":2,', 1))
+        self.journal.write_text(now.replace('{"lllm_batch":7,', '{"lllm_batch":2,', 1))
         done = batch("--input", self.input, "--output", self.output, *how)
         self.assertEqual(done.returncode, 1)
         self.assertIn("another version of lllm; finish them with that one, or --force",

@@ -29,6 +29,13 @@ class Bench(WithStarter):
         self.assertGreater(report["weight_bytes_per_token"], 1e6)
         self.assertNotIn("machine", report)
 
+    def test_throughput(self):
+        names = [json.loads(run("bench", "starter", *SMALL, *more, "--joint", "3", "--json").stdout)
+                 ["kernels"] for more in ([], ["--throughput"], ["--throughput", "--cpu-mask=-amx"])]
+        self.assertIn(names[1], (names[0], names[0] + "-many"))
+        self.assertEqual(names[1] == "amx-many", names[0] == "amx")
+        self.assertNotIn("many", names[2])
+
     def test_against(self):
         done = run("bench", "starter", *SMALL, "--depth", "5", "--json", "--against",
                    "test {depth} = 5 && echo '{test}' | sed 's/pp32/100/; s/tg8/25/'")

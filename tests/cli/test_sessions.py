@@ -295,6 +295,8 @@ class Sessions(Program):
         data = file.read_bytes()
         common = ("-m", "starter", "--session", file, "x")
         self.fails(1, "keys and values in f16, and here they are in q8_0", *common, "--kv-type", "q8_0")
+        if "-many" in run("run", "-v", "-n", "1", "x", "--throughput").stderr:
+            self.fails(1, "--throughput choose", *common, "--throughput")
         self.fails(1, "its folder is not there", "-m", "starter", "--session",
                    self.path / "no" / "x", "x")
         other = self.path / "text.txt"

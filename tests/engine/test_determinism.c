@@ -54,12 +54,6 @@ static struct {
     size_t n_preempted, n_reused, n_cancelled, n_compared, n_drafts, n_kept;
 } seen;
 
-static const struct kernels *kernels_here(void)
-{
-    const struct kernels *k = kernels_select();
-    return throughput ? kernels_for_many(k) : k;
-}
-
 /* ---- models ---------------------------------------------------------------------------------- */
 
 /* Writes the small model in F32. */
@@ -165,6 +159,7 @@ static void run_way(const char *model, enum model_kv_type kv, const struct way *
     struct engine *en = engine_open(model, &how, &e), *draft = NULL;
     if (way->drafts && en) {
         how.pool = engine_pool(en);
+        how.throughput = false; /* as engine_draft_options has it */
         draft = engine_open(model, &how, &e);
     }
     struct queue_options o = {.max_running = way->max_running,
@@ -230,8 +225,8 @@ static void compare(const struct client *want, const struct client *got, uint32_
             }
             fail_msg("%s on %s: answer %u differs from token %zu on, of %zu and %zu (%d threads, "
                      "%u at once, chunks of %u%s%s%s%s)",
-                     model, kernels_here()->name, i, k, want[i].n, got[i].n, w->n_threads,
-                     w->max_running, w->chunk_tokens, w->no_reuse ? "" : ", reuse",
+                     model, kernels_select_for(throughput)->name, i, k, want[i].n, got[i].n,
+                     w->n_threads, w->max_running, w->chunk_tokens, w->no_reuse ? "" : ", reuse",
                      w->few_pages ? ", few pages" : "", w->noise ? ", noise" : "",
                      w->drafts ? ", drafts" : "");
         }
@@ -286,7 +281,7 @@ static void on_every_rung(const char *source, uint32_t n, bool with_reference, s
     for (size_t i = with_reference ? 0 : 1; i < sizeof words / sizeof *words; i++) {
         cpu_set_mask(words[i], NULL);
         throughput = i > 0 && strcmp(words[i], words[i - 1]) == 0;
-        const char *name = kernels_here()->name;
+        const char *name = kernels_select_for(throughput)->name;
         if (strcmp(name, last) == 0 || (i > 0 && strcmp(name, "ref") == 0)) {
             continue; /* not of this processor */
         }

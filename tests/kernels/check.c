@@ -298,15 +298,14 @@ static void check_masks(void)
         if (strcmp(kernels_select()->name, expected) != 0) {
             check_fail("mask %s chose %s, not %s", masks[i].mask, kernels_select()->name, expected);
         }
-    }
-    cpu_set_mask("all", NULL);
-    for (size_t i = 0; kernels_at(i); i++) {
-        const struct kernels *k = kernels_at(i), *many = kernels_for_many(k);
-        if (many->units_for_generated != (k->prefill != NULL) || many->prefill != k->prefill ||
-            many->matmul != k->matmul || (!k->prefill && many != k)) {
+        const struct kernels *k = kernels_select_for(false), *many = kernels_select_for(true);
+        if (k != kernels_select() || many->units_for_generated != (k->prefill != NULL) ||
+            many->prefill != k->prefill || many->matmul != k->matmul ||
+            (!k->prefill && many != k)) {
             check_fail("%s has %s for many answers", k->name, many->name);
         }
     }
+    cpu_set_mask("all", NULL);
     if (kernels_at(0) != kernels_reference() || strcmp(kernels_reference()->name, "ref") != 0) {
         check_fail("the first table is not the reference");
     }
