@@ -149,10 +149,11 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_object_set_new(out, "peak_memory_mb", json_real(r->memory.peak_mb));
     json_object_set_new(out, "memory", memory_json(&r->memory));
     if (r->moves) {
-        json_object_set_new(
-            out, "huge_pages",
-            json_pack("{s:f, s:f, s:f}", "moved_mb", (double)r->move.size_bytes / 1e6, "huge_mb",
-                      (double)r->move.huge_bytes / 1e6, "ms", 1e3 * r->move.seconds));
+        json_object_set_new(out, "huge_pages",
+                            json_pack("{s:f, s:f, s:f, s:b}", "moved_mb",
+                                      (double)r->move.size_bytes / 1e6, "huge_mb",
+                                      (double)r->move.huge_bytes / 1e6, "ms", 1e3 * r->move.seconds,
+                                      "laid_out", r->strips));
     }
 }
 
@@ -237,9 +238,9 @@ static void print_model(const struct bench_report *r)
     }
     print_memory(&r->memory, r->kv_type);
     if (r->moves && r->move.size_bytes) {
-        printf("%-14s%10.1f MB   (%.1f in pages of 2 MiB, moved in %.1f ms)\n", "moved",
+        printf("%-14s%10.1f MB   (%.1f in pages of 2 MiB, moved%s in %.1f ms)\n", "moved",
                (double)r->move.size_bytes / 1e6, (double)r->move.huge_bytes / 1e6,
-               1e3 * r->move.seconds);
+               r->strips ? " and laid out for answers together" : "", 1e3 * r->move.seconds);
     }
 }
 

@@ -280,6 +280,7 @@ static bool time_engine(struct measuring *m, struct engine *en, struct bench_row
     if (engine_move(en)) {
         r->moves = true;
         r->move = *engine_move(en);
+        r->strips = engine_in_strips(en);
     }
     r->kernels = engine_kernels_name(en);
     r->context_size = engine_context_size(en);

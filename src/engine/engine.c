@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/size_text.h"
+#include "engine/model_digest.h"
 
 /* tokenizer.ggml.model of files that have none: upstream's word. */
 #define NO_VOCABULARY "no_vocab"
@@ -84,6 +85,20 @@ static bool plan_memory(struct engine *en, const struct engine_options *o, const
     return true;
 }
 
+/* The copy is ours, so that it may suit the units: joint answers gain by it (docs/speed.md).
+ * Encoders, which compute no answers, would lose. */
+static void lay_out_weights(struct engine *en)
+{
+    double start_s = time_now_s();
+    if (kernels_take_strips(en->kernels) && !en->model->config.bidirectional &&
+        gguf_lend_moved(en->gguf, true)) {
+        en->digest = digest_gguf(en->gguf, model_arch_name(en->model->config.arch));
+        en->in_strips = model_to_strips(en->model, en->pool) > 0;
+        gguf_lend_moved(en->gguf, false);
+        en->move.seconds += time_now_s() - start_s;
+    }
+}
+
 /* Tensors are bound anew, which costs little: what binding has to say about a file should come
  * before its plan, and before gigabytes are moved. */
 static bool move_weights(struct engine *en, const char *name, struct error *e)
@@ -98,13 +113,18 @@ static bool move_weights(struct engine *en, const char *name, struct error *e)
         log_write(LOG_WARN, "%s: the weights stay where they are: %s", name, m->why_not);
         return true;
     }
-    double huge = 100 * (double)m->huge_bytes / (double)m->size_bytes;
-    log_write(huge < 90 ? LOG_WARN : LOG_INFO,
-              "%s: weights of %s were moved in %.2f s, and %.0f %% of them lie in huge pages", name,
-              size_text_write(m->size_bytes, size), m->seconds, huge);
     model_free(en->model);
     en->model = model_load(en->gguf, e);
-    return en->model != NULL;
+    if (!en->model) {
+        return false;
+    }
+    lay_out_weights(en);
+    double huge = 100 * (double)m->huge_bytes / (double)m->size_bytes;
+    log_write(huge < 90 ? LOG_WARN : LOG_INFO,
+              "%s: weights of %s were moved in %.2f s%s, and %.0f %% of them lie in huge pages",
+              name, size_text_write(m->size_bytes, size), m->seconds,
+              en->in_strips ? ", laid out for answers together" : "", huge);
+    return true;
 }
 
 /* Where only one of the keys is missing, the file is damaged, and the tokenizer says how. */
@@ -293,6 +313,11 @@ uint32_t engine_context_size(const struct engine *en)
 const struct memory_plan *engine_plan(const struct engine *en)
 {
     return &en->plan;
+}
+
+bool engine_in_strips(const struct engine *en)
+{
+    return en->in_strips;
 }
 
 const struct gguf_move *engine_move(const struct engine *en)

@@ -89,6 +89,8 @@ struct memory_plan;
 const struct memory_plan *engine_plan(const struct engine *en); /* plan.h */
 /* What became of huge_pages; NULL where they were not asked for. */
 const struct gguf_move *engine_move(const struct engine *en);
+/* Whether they were laid out anew then (kernels/strips.h). */
+bool engine_in_strips(const struct engine *en);
 
 /* Its chat template with its tokenizer, which is engine_tokenizer (or NULL); to be changed only
  * while nobody else uses the engine. */

@@ -2,6 +2,7 @@
 #ifndef LLLM_ENGINE_INTERNAL_H
 #define LLLM_ENGINE_INTERNAL_H
 
+#include "base/digest.h"
 #include "engine/engine.h"
 #include "engine/plan.h"
 
@@ -17,6 +18,8 @@ struct engine {
     uint64_t memory_bytes; /* of the options */
     struct gguf_move move; /* where huge pages were asked for */
     bool moves;
+    bool in_strips;       /* the matrices were laid out anew (model_to_strips); */
+    struct digest digest; /* of the file before that, for saved sessions */
     uint32_t context_size, batch_size;
     enum model_kv_type kv_type;
     /* Of all its sequences: the threads are shared as well. NULL until engine_scratch. */

@@ -48,7 +48,8 @@ static struct header header_of(const struct engine *en, const struct saved_timel
     bool is_long = en->model->rope_long && original && en->context_size > original;
     struct header h = {.version = SAVED_VERSION,
                        .flags = is_long ? SAVED_LONG_ROPE : 0,
-                       .model = digest_gguf(en->gguf, model_arch_name(c->arch)),
+                       .model = en->in_strips ? en->digest
+                                              : digest_gguf(en->gguf, model_arch_name(c->arch)),
                        .kv_type = (uint32_t)en->kv_type,
                        .n_positions = MODEL_PAGE_POSITIONS,
                        .page_bytes = model_page_bytes(c, en->kv_type),

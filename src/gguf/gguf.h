@@ -117,6 +117,10 @@ struct gguf_move {
  * error. False when a file cannot be read; then the tensors are where they were. Process lifetime.
  */
 bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, struct error *e);
+/* Whether tensors that were moved may be written from now on, until it is called again: by somebody
+ * who lays them out anew and is their only reader. False where they were not moved, or where the
+ * system refuses. */
+bool gguf_lend_moved(struct gguf *g, bool writable);
 
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_alignment(const struct gguf *g);

@@ -350,6 +350,12 @@ bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, s
     return ok;
 }
 
+bool gguf_lend_moved(struct gguf *g, bool writable)
+{
+    return g->moved &&
+           mprotect(g->moved, g->moved_bytes, PROT_READ | (writable ? PROT_WRITE : 0)) == 0;
+}
+
 void gguf_release_moved(struct gguf *g)
 {
     if (g->moved) {

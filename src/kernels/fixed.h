@@ -50,11 +50,14 @@ struct kernel_fixed {
 
     /* y[(t - token_begin)*y_stride + r] = sum_i w[r, i] x[t, i] for r in [row_begin, row_end) and
      * the packed tokens t in [token_begin, token_end), packed with fixed_bits_of(w->type). For
-     * types that fixed_supports does not know nothing is written. scratch: of the calling thread,
+     * types that fixed_supports does not know nothing is written. Of tokens, whole groups of
+     * FIXED_NEIGHBOURS may be read, also places that nobody packed. scratch: of the calling thread,
      * fixed_scratch_bytes(), 64-byte aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const void *packed, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, void *scratch);
+
+    bool takes_strips; /* strips.h */
 };
 
 /* Q4_0/1, Q5_0/1, Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4. */

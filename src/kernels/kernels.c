@@ -28,8 +28,8 @@ static const struct kernel_fixed fixed_vnni256 = {.pack = kernel_fixed_pack_vnni
                                                   .matmul = kernel_fixed_matmul_vnni256};
 static const struct kernel_fixed fixed_vnni = {.pack = kernel_fixed_pack_vnni,
                                                .matmul = kernel_fixed_matmul_vnni};
-static const struct kernel_fixed fixed_gfni = {.pack = kernel_fixed_pack_vnni,
-                                               .matmul = kernel_fixed_matmul_gfni};
+static const struct kernel_fixed fixed_gfni = {
+    .pack = kernel_fixed_pack_vnni, .matmul = kernel_fixed_matmul_gfni, .takes_strips = true};
 #elif defined(__aarch64__)
 static const struct kernel_fixed fixed_neon = {.pack = kernel_fixed_pack_neon,
                                                .matmul = kernel_fixed_matmul_neon};
@@ -122,6 +122,12 @@ const struct kernels *kernels_select_for(bool for_many)
         }
     }
     return k;
+}
+
+/* Tile units would turn strips for every generated token. */
+bool kernels_take_strips(const struct kernels *k)
+{
+    return k->fixed && k->fixed->takes_strips && !k->units_for_generated;
 }
 
 const struct kernels *kernels_at(size_t index)

@@ -40,6 +40,7 @@ struct kernel_weights {
     size_t n_in; /* a multiple of the format's block */
     size_t n_rows;
     size_t row_bytes;
+    bool strips;             /* laid out as strips.h says; where tables take them */
     struct kernel_next next; /* of a call, not of the layer */
 };
 
@@ -185,6 +186,9 @@ const struct kernels *kernels_select(void);
  * time. A pass on them takes up to twice as long for 32 tokens as for one, for which vectors are
  * faster. Another arithmetic, so other bits. */
 const struct kernels *kernels_select_for(bool for_many);
+/* Whether `fixed` and `prefill` take weights in strips (strips.h), with the same bits, and gain by
+ * it. Nothing else does. Then ranges of rows begin and end with strips. */
+bool kernels_take_strips(const struct kernels *k);
 const struct kernels *kernels_reference(void);
 /* What integer and matrix units are checked against; slow. */
 const struct kernel_fixed *kernels_fixed_reference(void);

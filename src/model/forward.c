@@ -4,9 +4,11 @@
  * Two shortcuts keep the law of pass.h. A single token is normalised by every thread for itself,
  * which is cheaper than a barrier. In the last layer, rows that nobody wants end after their keys
  * and values. */
+#include <assert.h>
 #include <string.h>
 
 #include "base/progress.h"
+#include "kernels/strips.h"
 #include "model/pass.h"
 
 void pass_barrier(const struct pass *f, struct place p)
@@ -48,6 +50,12 @@ static bool on_tiles(const struct pass *f, const struct kernel_weights *w, struc
     return f->tiles && in.packed[0] && (f->in_two || !prefill_splits(w->type));
 }
 
+/* Of matrices in strips nobody takes parts of them. */
+static bool are_whole(const struct kernel_weights *w, size_t begin, size_t end)
+{
+    return !w->strips || (begin % STRIP_ROWS == 0 && end % STRIP_ROWS == 0);
+}
+
 void pass_matmul(const struct pass *f, struct place p, const struct kernel_weights *w, size_t begin,
                  size_t end, struct rows in, size_t row_end, float *y, size_t y_stride)
 {
@@ -56,6 +64,7 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
     }
     struct kernel_weights here = *w;
     here.next = p.next;
+    assert(are_whole(w, begin, end));
     bool supported = f->integers && fixed_supports(w->type);
     const void *integers = supported ? in.packed[fixed_bits_of(w->type)] : NULL;
     if (integers) {
@@ -66,6 +75,7 @@ void pass_matmul(const struct pass *f, struct place p, const struct kernel_weigh
         f->tiles->matmul(&here, begin, end, &x, in.first, row_end, y, y_stride, false,
                          tiles_of(f, p));
     } else {
+        assert(!w->strips);
         f->kernels->matmul(&here, begin, end, in.data + in.first * in.stride, in.stride,
                            row_end - in.first, y, y_stride);
     }
@@ -99,6 +109,7 @@ void pass_multiply_onto(const struct pass *f, struct place p, const struct model
     const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
     struct kernel_weights here = l->w;
     here.next = p.next;
+    assert(are_whole(&here, begin, end));
     f->tiles->matmul(&here, begin, end, &x, in.first, f->n_tokens, f->s->x + in.first * n_embd,
                      n_embd, true, tiles_of(f, p));
 }
@@ -107,6 +118,7 @@ void pass_gated(const struct pass *f, struct place p, const struct model_layer *
                 size_t end, struct rows in, void *packed)
 {
     const struct prefill_tokens x = {in.packed[0], in.packed_end, f->in_two};
+    assert(are_whole(&layer->gate.w, begin, end) && are_whole(&layer->up.w, begin, end));
     f->tiles->gated(f->m->config.arch->activation, &layer->gate.w, &layer->up.w, begin, end, &x,
                     in.first, f->n_tokens, packed, tiles_of(f, p));
 }

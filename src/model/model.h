@@ -167,6 +167,10 @@ struct model {
  * and what was expected, and so is every tensor that has no place in the architecture. */
 struct model *model_load(const struct gguf *g, struct error *e);
 void model_free(struct model *m);
+/* Lays out the matrices anew for tables that take strips (kernels_take_strips), in place, with all
+ * threads of the pool (NULL: this one): the tensors have to lie in memory that may be written
+ * (gguf_lend_moved). Once, and before anybody computes. How many there are that can be. */
+size_t model_to_strips(struct model *m, struct pool *pool);
 
 /* Keys and values in pages, each of all layers for MODEL_PAGE_POSITIONS positions. A page has, for
  * each layer and in it for each head of keys, one block as kernels/attention.h lays it out: first

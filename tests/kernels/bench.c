@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "check.h"
+#include "kernels/strips.h"
 
 struct work {
     const struct kernels *k;
@@ -110,6 +111,18 @@ static uint8_t *matmul_rows(const struct quant_format *f, size_t n_in, size_t n_
     return data;
 }
 
+/* The same weights in strips, for the caller to free. */
+static uint8_t *lay_out(const struct kernel_weights *w)
+{
+    const size_t n_bytes = STRIP_ROWS * w->row_bytes;
+    const uint8_t *rows = w->data;
+    uint8_t *strips = mem_alloc(w->n_rows * w->row_bytes), *to = strips;
+    for (size_t i = 0; i < w->n_rows; i += STRIP_ROWS, rows += n_bytes, to += n_bytes) {
+        strip_from_rows(w->type, w->n_in, rows, to);
+    }
+    return strips;
+}
+
 /* Tokens are packed beforehand. */
 static void run_prefill(struct work *w)
 {
@@ -164,9 +177,19 @@ static void bench_prefill(const struct kernels *k, const char *const *words)
                 }
                 w.n_tokens = tokens[t];
                 run_prefill_pack(&w); /* how many they are decides how they lie */
-                measure(what, run_prefill, &w,
-                        2.0 * (double)n_in * (double)n_rows * (double)tokens[t],
-                        (double)row_bytes * (double)n_rows);
+                const double n_ops = 2.0 * (double)n_in * (double)n_rows * (double)tokens[t];
+                measure(what, run_prefill, &w, n_ops, (double)row_bytes * (double)n_rows);
+                if (kernels_take_strips(k) && strips_support(types[i])) {
+                    snprintf(what, sizeof what, "prefill %s %zux%zu in strips, %zu tokens", f->name,
+                             n_rows, n_in, tokens[t]);
+                    const struct kernel_weights rows = w.w;
+                    uint8_t *strips = lay_out(&rows);
+                    w.w.data = strips;
+                    w.w.strips = true;
+                    measure(what, run_prefill, &w, n_ops, (double)row_bytes * (double)n_rows);
+                    w.w = rows;
+                    free(strips);
+                }
                 snprintf(what, sizeof what, "prefill %s %zux%zu, packing %zu tokens", f->name,
                          n_rows, n_in, tokens[t]);
                 measure(what, run_prefill_pack, &w, 0, 4.0 * (double)(n_in * tokens[t]));
@@ -283,6 +306,16 @@ static void bench_fixed(const struct kernels *k, const char *const *words)
                                           .row_bytes = (size_t)row_bytes};
             measure(what, run_fixed, &w, 2.0 * N_IN * n_rows * n_tokens,
                     (double)row_bytes * n_rows);
+            if (kernels_take_strips(k) && strips_support(f->type)) {
+                snprintf(what, sizeof what, "fixed %s %zux%d in strips, %zu tokens", f->name,
+                         shapes[s].n_rows, N_IN, shapes[s].n_tokens);
+                uint8_t *strips = lay_out(&w.w);
+                w.w.data = strips;
+                w.w.strips = true;
+                measure(what, run_fixed, &w, 2.0 * N_IN * n_rows * n_tokens,
+                        (double)row_bytes * n_rows);
+                free(strips);
+            }
         }
         free(data);
     }

@@ -244,6 +244,7 @@ static const struct {
     {"exponential", check_exponential},
     {"fixed", check_fixed},
     {"fixed_special", check_fixed_special},
+    {"strips", check_strips},
     {"add", check_add},
     {"add_scaled", check_add_scaled},
     {"gemm", check_gemm},

@@ -47,10 +47,11 @@ size_t check_between(struct rng *r, size_t low, size_t high); /* both inclusive 
 typedef void check_fn(const struct kernels *k, struct rng *r);
 check_fn check_matmul, check_matmul_bits, check_matmul_nan, check_gemm, check_gemm_bf16,
     check_gemm_special, check_prefill, check_prefill_gated, check_prefill_special,
-    check_prefill_attention, check_fixed, check_fixed_special, check_rms_norm, check_layer_norm,
-    check_rope, check_attention, check_keep, check_attention_special, check_attention_known,
-    check_activate, check_gate, check_activation_known, check_soft_cap, check_top_k, check_softmax,
-    check_exp_sums, check_add, check_add_scaled, check_exponential, check_known;
+    check_prefill_attention, check_fixed, check_fixed_special, check_strips, check_rms_norm,
+    check_layer_norm, check_rope, check_attention, check_keep, check_attention_special,
+    check_attention_known, check_activate, check_gate, check_activation_known, check_soft_cap,
+    check_top_k, check_softmax, check_exp_sums, check_add, check_add_scaled, check_exponential,
+    check_known;
 
 /* The families whose names contain the filter; of them the lines that contain all words, which end
  * with a NULL. */

@@ -11,10 +11,22 @@
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/fixed_ways.h"
 
+/* With GFNI those that have nibbles; others are the same without. */
 #if defined(__GFNI__)
 #define FIXED_FEW fixed_few_gfni
+#define FEW_FORMATS(ROW)                                                                           \
+    ROW(Q4_0)                                                                                      \
+    ROW(Q4_1)                                                                                      \
+    ROW(Q5_0)                                                                                      \
+    ROW(Q5_1)                                                                                      \
+    ROW(Q4_K)                                                                                      \
+    ROW(Q5_K)                                                                                      \
+    ROW(IQ4_NL)                                                                                    \
+    ROW(IQ4_XS)                                                                                    \
+    ROW(MXFP4)
 #else
-#define FIXED_FEW fixed_few_vnni
+#define FIXED_FEW   fixed_few_vnni
+#define FEW_FORMATS FIXED_FORMATS
 #endif
 
 enum { ROWS_TOGETHER = STREAMS };
@@ -340,14 +352,14 @@ typedef void rows_fn(const struct call *c, size_t row_begin, size_t row_end, flo
             rows(TENSOR_##name, c, row_begin, row_end, y, y_stride);                               \
         }                                                                                          \
     }
-FIXED_FORMATS(WAY)
+FEW_FORMATS(WAY)
 
 #define WAY_ROW(name) {TENSOR_##name, rows_##name},
 
 static const struct {
     uint32_t type;
     rows_fn *rows;
-} ways[] = {FIXED_FORMATS(WAY_ROW)};
+} ways[] = {FEW_FORMATS(WAY_ROW)};
 
 void FIXED_FEW(const struct kernel_weights *w, size_t row_begin, size_t row_end, const void *packed,
                size_t token_begin, size_t token_end, float *y, size_t y_stride)
@@ -356,6 +368,11 @@ void FIXED_FEW(const struct kernel_weights *w, size_t row_begin, size_t row_end,
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         way = ways[i].type == w->type ? ways[i].rows : way;
     }
+#if defined(__GFNI__)
+    if (!way) {
+        fixed_few_vnni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride);
+    }
+#endif
     for (size_t t = token_begin, end; way && t < token_end; t = end) {
         end = (t / FIXED_NEIGHBOURS + 1) * FIXED_NEIGHBOURS;
         end = end < token_end ? end : token_end;

@@ -9,24 +9,15 @@
  */
 #include "kernels/rungs.h"
 #include "kernels/x86/fetch.h"
+#include "kernels/x86/fixed_lanes.h"
 #include "kernels/x86/fixed_ways.h"
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/transpose.h"
 
 enum {
-    PANEL_ROWS = 16,
-    PAIR = 2,                  /* panels that meet tokens together */
-    TOKENS = FIXED_NEIGHBOURS, /* side by side */
-    MOST_PANELS = 8,           /* filled at a time: tokens come again for each filling, */
-    MOST_CHUNKS = 48,          /* but 576 KiB stay in the second-level cache for all tokens */
-    FILL_TOKENS = 8,           /* take about as long as a filling */
-};
-
-/* A chunk of 16 rows. Vectors are those of fixed_chunk.h, their 32-bit lanes apart; scales and
- * minima by lane of fixed.h. */
-struct panel_chunk {
-    __m512i bytes[FIXED_VECTORS][16];
-    __m512 scale[2][FIXED_LANES], minimum[2][FIXED_LANES];
+    MOST_PANELS = 8,  /* filled at a time: tokens come again for each filling, */
+    MOST_CHUNKS = 48, /* but 576 KiB stay in the second-level cache for all tokens */
+    FILL_TOKENS = 8,  /* take about as long as a filling */
 };
 
 size_t fixed_panel_bytes(void)
@@ -123,13 +114,6 @@ VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, 
 
 /* ---- panels by tokens ---- */
 
-VEC_INLINE __m512i broadcast(const int8_t *four)
-{
-    int32_t x;
-    memcpy(&x, four, sizeof x);
-    return _mm512_set1_epi32(x);
-}
-
 /* How a call goes; constants wherever it is handed on. */
 struct shape {
     uint32_t type;
@@ -141,8 +125,7 @@ struct shape {
 struct meeting {
     const struct panel_chunk *w;
     const struct fixed_chunk *x;
-    /* Of tokens, by part as in struct fixed_chunk: what is too much, negative. */
-    const int32_t (*offsets)[2][FIXED_LANES];
+    const struct lane_offsets *offsets; /* of tokens */
 };
 
 /* One block of a chunk: `first` is its first vector, of which it has the lanes 4 place to 4 place +
@@ -183,7 +166,7 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, const struct b
     for (int t = 0; t < s.n_tokens; t++) {
         __m512i first = _mm512_setzero_si512();
         if (narrow && has_offset) {
-            first = _mm512_set1_epi32(m->offsets[t][part][b->lane]);
+            first = _mm512_set1_epi32(m->offsets[t].of[part][b->lane]);
         }
         VEC_UNROLL
         for (int p = 0; p < s.n_panels; p++) {
@@ -203,7 +186,7 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, const struct b
     }
     add_products(s, m, b, true, part, half_end, sums);
     for (int t = 0; has_offset && t < s.n_tokens; t++) {
-        __m512i offset = _mm512_set1_epi32(m->offsets[t][part][b->lane]);
+        __m512i offset = _mm512_set1_epi32(m->offsets[t].of[part][b->lane]);
         VEC_UNROLL
         for (int p = 0; p < s.n_panels; p++) {
             sums[p][t] = _mm512_add_epi32(sums[p][t], offset);
@@ -211,85 +194,27 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, const struct b
     }
 }
 
-/* Of one lane. What is between lanes keeps blocks that follow each other, four lanes apart, from
- * places 4 KB apart: loads would wait for the stores before, which look the same by 12 bits. */
-struct lane_sums {
-    __m512 of[PAIR][TOKENS];
-    char apart[64];
-};
-
 /* Adds a block to the sums of its lane. */
 VEC_INLINE void block_by_tokens(struct shape s, const struct meeting *m, const struct block *b,
                                 struct lane_sums *sums)
 {
     const size_t n_parts = fixed_has_halves(s.type) ? 2 : 1;
+    const struct panel_chunk *last = m->w + s.n_panels - 1;
     for (size_t i = 0; i < n_parts; i++) {
         __m512i dots[PAIR][TOKENS];
+        const __m512 *scales[PAIR] = {&m->w->scale[i][b->lane], &last->scale[i][b->lane]};
         products(s, m, b, (int)i, dots);
-        VEC_UNROLL
-        for (int t = 0; t < s.n_tokens; t++) {
-            __m512 scale = vec_set1(m->x[t].scale[b->lane]);
-            VEC_UNROLL
-            for (int p = 0; p < s.n_panels; p++) {
-                __m512 dot = _mm512_cvtepi32_ps(dots[p][t]);
-                sums->of[p][t] =
-                    vec_fma(dot, vec_mul(m->w[p].scale[i][b->lane], scale), sums->of[p][t]);
-            }
-        }
+        add_dots(s.n_panels, s.n_tokens, m->x, b->lane, dots, scales, sums);
     }
     for (size_t i = 0; fixed_has_minima(s.type) && i < n_parts; i++) {
-        VEC_UNROLL
-        for (int t = 0; t < s.n_tokens; t++) {
-            __m512 sum = vec_set1(m->x[t].sum[n_parts == 2 ? i : 2][b->lane]);
-            VEC_UNROLL
-            for (int p = 0; p < s.n_panels; p++) {
-                sums->of[p][t] = vec_fma(m->w[p].minimum[i][b->lane], sum, sums->of[p][t]);
-            }
-        }
-    }
-}
-
-VEC_INLINE void prepare_offsets(struct shape s, const struct fixed_chunk *x,
-                                int32_t to[TOKENS][2][FIXED_LANES])
-{
-    int shift = FIXED_LOG_OFFSET - fixed_log_offset(s.type);
-    for (int t = 0; t < s.n_tokens; t++) {
-        for (int i = 0; i < (fixed_has_halves(s.type) ? 2 : 1); i++) {
-            const int32_t *from = x[t].offset[fixed_has_halves(s.type) ? i : 2];
-            __m512i v = _mm512_srai_epi32(_mm512_load_si512(from), (unsigned)shift);
-            _mm512_store_si512(to[t][i], _mm512_sub_epi32(_mm512_setzero_si512(), v));
-        }
+        const __m512 *minima[PAIR] = {&m->w->minimum[i][b->lane], &last->minimum[i][b->lane]};
+        add_minima(s.n_panels, s.n_tokens, m->x, b->lane, n_parts == 2 ? i : 2, minima, sums);
     }
 }
 
 VEC_INLINE size_t supers_left(size_t n_in, size_t chunk)
 {
     return n_in - chunk * FIXED_CHUNK > FIXED_SUPER ? 2 : 1;
-}
-
-/* y: of the panels' first row and of the first token. */
-static void finish(const struct lane_sums sums[FIXED_LANES], int n_tokens, size_t n_rows, float *y,
-                   size_t y_stride)
-{
-    for (size_t p = 0; p * PANEL_ROWS < n_rows; p++) {
-        size_t n = n_rows - p * PANEL_ROWS;
-        __mmask16 rows = n < PANEL_ROWS ? (__mmask16)((1u << n) - 1) : 0xffff;
-        for (int t = 0; t < n_tokens; t++) {
-            __m512 v[FIXED_LANES];
-            VEC_UNROLL
-            for (size_t l = 0; l < FIXED_LANES; l++) {
-                v[l] = sums[l].of[p][t];
-            }
-            VEC_UNROLL
-            for (size_t half = FIXED_LANES / 2; half > 0; half /= 2) {
-                VEC_UNROLL
-                for (size_t l = 0; l < half; l++) {
-                    v[l] = vec_add(v[l], v[l + half]);
-                }
-            }
-            _mm512_mask_storeu_ps(y + (size_t)t * y_stride + p * PANEL_ROWS, rows, v[0]);
-        }
-    }
 }
 
 /* The given part of n_parts, one or two for each token, of the chunks that follow those of
@@ -324,17 +249,16 @@ struct group {
 VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t token)
 {
     struct lane_sums sums[FIXED_LANES];
-    _Alignas(64) int32_t offsets[TOKENS][2][FIXED_LANES];
+    struct lane_offsets offsets[TOKENS];
     const size_t n_chunks = fixed_chunks(g->n_in), n_blocks = n_chunks * FIXED_LANES;
     uintptr_t ahead = g->ahead, ahead_end = ahead + g->n_ahead;
     const size_t n_lines = (g->n_ahead / 64 + n_blocks) / n_blocks; /* for each block, not fewer */
     memset(sums, 0, sizeof sums);
     for (size_t chunk = 0; chunk < n_chunks; chunk++) {
         const struct meeting m = {g->w + chunk * g->width,
-                                  g->packed + fixed_place(token, chunk, n_chunks),
-                                  (const int32_t(*)[2][FIXED_LANES])offsets};
+                                  g->packed + fixed_place(token, chunk, n_chunks), offsets};
         if (fixed_log_offset(s.type) >= 0) {
-            prepare_offsets(s, m.x, offsets);
+            prepare_offsets(s.type, m.x, s.n_tokens, offsets);
         }
         const size_t n_pairs = 2 * supers_left(g->n_in, chunk);
         for (size_t pair = 0; pair < n_pairs; pair++) {
@@ -352,7 +276,7 @@ VEC_INLINE void panels_by_tokens(struct shape s, const struct group *g, size_t t
             }
         }
     }
-    finish(sums, s.n_tokens, g->n_rows, g->y + (token - g->token) * g->y_stride, g->y_stride);
+    finish(sums, 0, s.n_tokens, g->n_rows, g->y + (token - g->token) * g->y_stride, g->y_stride);
 }
 
 /* As many tokens at a time as there is a way for: fewer than eight meet one panel after the other,
@@ -393,7 +317,12 @@ VEC_INLINE void fill_panels(uint32_t type, const struct kernel_weights *w, size_
         size_t n = smaller(end - r, PANEL_ROWS), panel = (r - row) / PANEL_ROWS;
         struct panel_chunk *at = to + panel / width * width * n_chunks + panel % width;
         for (size_t i = 0; i < n_chunks; i++, at += width) {
-            if (supers_left(w->n_in, i) == 2) {
+            if (w->strips) { /* there is GFNI then */
+                fixed_fill_strip_gfni(w, r, i, at);
+                for (size_t k = 0; k < PANEL_ROWS; k++) {
+                    fetch_share(next);
+                }
+            } else if (supers_left(w->n_in, i) == 2) {
                 fill(type, w, r, n, i, 2, at, next);
             } else {
                 fill(type, w, r, n, i, 1, at, next);

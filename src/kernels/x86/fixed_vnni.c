@@ -1,5 +1,6 @@
 /* fixed_vnni.c: linear layers in fixed point on AVX-512 VNNI: activations, and which way a call
- * goes: a few tokens row by row (fixed_few_body.h), more by panels (fixed_panel_vnni.c).
+ * goes: a few tokens row by row (fixed_few_body.h), more by panels (fixed_panel_vnni.c); with
+ * strips, which only processors with GFNI are given, up to FIXED_STRIP_TOKENS from those.
  */
 #include <string.h>
 
@@ -163,6 +164,11 @@ void kernel_fixed_matmul_gfni(const struct kernel_weights *w, size_t row_begin, 
                               const void *packed, size_t token_begin, size_t token_end, float *y,
                               size_t y_stride, void *scratch)
 {
+    bool few = token_end - token_begin <= FIXED_STRIP_TOKENS;
+    if (w->strips && (few || fixed_chunks(w->n_in) > FIXED_PANEL_CHUNKS)) {
+        fixed_strips_gfni(w, row_begin, row_end, packed, token_begin, token_end, y, y_stride);
+        return;
+    }
     matmul(fixed_few_gfni, w, row_begin, row_end, packed, token_begin, token_end, y, y_stride,
            scratch);
 }

@@ -6,7 +6,8 @@
 
 enum {
     FIXED_PANEL_CHUNKS = 128, /* room in the scratch: rows of up to 65,536 elements */
-    FIXED_FEW_TOKENS = 4,     /* up to here rows are unpacked in registers */
+    FIXED_FEW_TOKENS = 4,     /* up to here rows are unpacked in registers, */
+    FIXED_STRIP_TOKENS = 32,  /* and strips */
 };
 
 /* As kernel_fixed.matmul, for rows of up to FIXED_PANEL_CHUNKS chunks. */
@@ -21,5 +22,14 @@ void fixed_few_vnni(const struct kernel_weights *w, size_t row_begin, size_t row
 void fixed_few_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                     const void *packed, size_t token_begin, size_t token_end, float *y,
                     size_t y_stride);
+struct panel_chunk; /* fixed_lanes.h */
+/* A chunk of 16 rows that are a strip. */
+void fixed_fill_strip_gfni(const struct kernel_weights *w, size_t row, size_t chunk,
+                           struct panel_chunk *to);
+
+/* As kernel_fixed.matmul, of weights in strips, for at most FIXED_STRIP_TOKENS tokens best. */
+void fixed_strips_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
+                       const struct fixed_chunk *packed, size_t token_begin, size_t token_end,
+                       float *y, size_t y_stride);
 
 #endif

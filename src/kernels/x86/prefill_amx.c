@@ -39,6 +39,7 @@ enum {
 };
 
 _Static_assert(BLOCK == (int)PREFILL_TOKENS, "a packed block is one block of the product");
+_Static_assert(FILL_DEPTH == (int)STRIP_SUPER, "strips are turned back piece by piece");
 _Static_assert(FILL_DEPTH / TILE_DEPTH * 2 <= BLOCK, "a row's share is at most half a step");
 _Static_assert(FILL_DEPTH / 2 / TILE_DEPTH * 6 <= BLOCK, "of split weights, too");
 
@@ -73,13 +74,18 @@ static inline size_t panel_rows(size_t n_rows, size_t n_in, bool in_two, size_t 
 /* ---- filling panels ---- */
 
 /* 32 rows from `row` on, of each of which n elements from i on are fetched. */
-static struct fetch fetch_piece(const struct source *s, size_t row, size_t i, size_t n)
+static void fetch_piece(const struct source *s, size_t row, size_t i, size_t n, struct meanwhile *m)
 {
     const struct quant_format *f = s->format;
-    const size_t row_bytes = s->w->row_bytes;
-    return (struct fetch){(uintptr_t)s->w->data + row * row_bytes +
-                              i / f->block_elements * f->block_bytes,
-                          n / f->block_elements * f->block_bytes, row_bytes};
+    const size_t row_bytes = s->w->row_bytes, n_bytes = n / f->block_elements * f->block_bytes;
+    const size_t before = i / f->block_elements * f->block_bytes;
+    const uintptr_t at = (uintptr_t)s->w->data + row * row_bytes;
+    if (s->w->strips) {
+        m->fetch = (struct fetch){at + STRIP_ROWS * before, n_bytes, n_bytes};
+        m->second_strip = m->fetch.at + STRIP_ROWS * row_bytes;
+    } else {
+        m->fetch = (struct fetch){at + before, n_bytes, row_bytes};
+    }
 }
 
 /* Rows [row, row + n_rows) by elements [i, i + n): blocks of 32 rows, in each the steps. Rows that
@@ -96,9 +102,9 @@ static void fill_panel(const struct source *s, size_t row, size_t n_rows, size_t
             size_t now = smaller(n - k, FILL_DEPTH);
             struct meanwhile m = {0};
             if (!last) {
-                m.fetch = fetch_piece(s, row + r + BLOCK, i + k, now);
-            } else if (then) {
-                m.fetch = fetch_piece(then, row, i + k, now);
+                fetch_piece(s, row + r + BLOCK, i + k, now, &m);
+            } else if (then && then->w->strips == s->w->strips) {
+                fetch_piece(then, row, i + k, now, &m);
             }
             begin_places(&m, panel, steps_of(now) * step_bytes(s->in_two));
             unpack_rows(s, from, smaller(n_rows - r, BLOCK), i + k, now, panel, &m);

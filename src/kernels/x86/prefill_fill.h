@@ -17,6 +17,7 @@
 #include "kernels/kernels.h"
 #include "kernels/prefill.h"
 #include "kernels/x86/fetch.h"
+#include "kernels/x86/strip_rows.h"
 #include "kernels/x86/tiles.h"
 #include "kernels/x86/unpack_bf16.h"
 
@@ -43,7 +44,8 @@ static const struct tile_config slim_config = {
  * cache, and a panel that was filled before is multiplied with tokens, with tiles 0 to 3 as
  * sums. */
 struct meanwhile {
-    struct fetch fetch; /* a share each row */
+    struct fetch fetch;     /* a share each row */
+    uintptr_t second_strip; /* where those begin that come with its rows; 0: where they are */
     /* Where nothing is multiplied: where the row after next goes, in a panel in the second-level
      * cache. Stores that wait for their lines would hold up all behind them. */
     const char *places;
@@ -235,12 +237,29 @@ struct source {
     bool in_two;
 };
 
+/* Of strips, at most FIXED_SUPER elements: turned back into rows first. */
+static inline void unpack_strips(const struct source *s, const uint8_t *rows, size_t n_rows,
+                                 size_t i, size_t n, char *to, struct meanwhile *m)
+{
+    _Alignas(64) uint8_t turned[STRIP_ROWS * STRIP_MAX_SUPER_BYTES];
+    const size_t super_bytes = STRIP_SUPER / s->format->block_elements * s->format->block_bytes;
+    const size_t before = i / STRIP_SUPER * STRIP_ROWS * super_bytes;
+    for (size_t r = 0; r < n_rows; r += STRIP_ROWS) {
+        const uint8_t *super = rows + r * s->w->row_bytes + before;
+        strip_turn_of(s->w->type)(super, n / s->format->block_elements, turned);
+        s->way(turned, super_bytes, STRIP_ROWS, 0, n, to + r * 64, m);
+        m->fetch.at = m->second_strip ? m->second_strip : m->fetch.at;
+    }
+}
+
 /* Elements [i, i + n) of n_rows rows; the others of the block are zeros. All that is to be
  * multiplied meanwhile is, in the end. */
 static inline void unpack_rows(const struct source *s, const uint8_t *rows, size_t n_rows, size_t i,
                                size_t n, char *to, struct meanwhile *m)
 {
-    if (s->way) {
+    if (s->w->strips) {
+        unpack_strips(s, rows, n_rows, i, n, to, m);
+    } else if (s->way) {
         s->way(rows, s->w->row_bytes, n_rows, i, n, to, m);
     } else {
         for (size_t r = 0; r < n_rows; r++) {
