@@ -25,11 +25,6 @@ static const struct strip_format *find(uint32_t type)
     return NULL;
 }
 
-bool strips_support(uint32_t type)
-{
-    return find(type) != NULL;
-}
-
 bool strips_fit(const struct kernel_weights *w)
 {
     const struct strip_format *f = find(w->type);

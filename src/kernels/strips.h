@@ -18,16 +18,12 @@
 
 enum { STRIP_ROWS = 16, STRIP_SUPER = 256 };
 
-/* Q4_0, Q8_0, Q4_K, Q6_K: what fixed.h's integer units meet most. */
-bool strips_support(uint32_t type);
-
-/* Whether rows can be laid out so: of a type that is supported, a whole number of strips, one row
- * behind the other, and not in strips yet. */
+/* Whether rows can be laid out so: of Q4_0, Q8_0, Q4_K or Q6_K, which fixed.h's integer units meet
+ * most, a whole number of strips, one row behind the other, and not in strips yet. */
 bool strips_fit(const struct kernel_weights *w);
 
 /* Rows [0, STRIP_ROWS) of n_in elements, one behind the other, as a strip. n_in is a multiple of
- * the format's block; rows and strip do not overlap. For types that are not supported nothing is
- * written. */
+ * the format's block; rows and strip do not overlap. For other types nothing is written. */
 void strip_from_rows(uint32_t type, size_t n_in, const void *rows, void *strip);
 
 #endif

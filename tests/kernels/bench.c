@@ -179,7 +179,7 @@ static void bench_prefill(const struct kernels *k, const char *const *words)
                 run_prefill_pack(&w); /* how many they are decides how they lie */
                 const double n_ops = 2.0 * (double)n_in * (double)n_rows * (double)tokens[t];
                 measure(what, run_prefill, &w, n_ops, (double)row_bytes * (double)n_rows);
-                if (kernels_take_strips(k) && strips_support(types[i])) {
+                if (kernels_take_strips(k) && strips_fit(&w.w)) {
                     snprintf(what, sizeof what, "prefill %s %zux%zu in strips, %zu tokens", f->name,
                              n_rows, n_in, tokens[t]);
                     const struct kernel_weights rows = w.w;
@@ -306,7 +306,7 @@ static void bench_fixed(const struct kernels *k, const char *const *words)
                                           .row_bytes = (size_t)row_bytes};
             measure(what, run_fixed, &w, 2.0 * N_IN * n_rows * n_tokens,
                     (double)row_bytes * n_rows);
-            if (kernels_take_strips(k) && strips_support(f->type)) {
+            if (kernels_take_strips(k) && strips_fit(&w.w)) {
                 snprintf(what, sizeof what, "fixed %s %zux%d in strips, %zu tokens", f->name,
                          shapes[s].n_rows, N_IN, shapes[s].n_tokens);
                 uint8_t *strips = lay_out(&w.w);

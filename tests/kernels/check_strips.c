@@ -7,7 +7,7 @@
 #include "kernels/strips.h"
 #include "quant/quant.h"
 
-enum { MOST_FEW = 21, MANY = 40 };
+enum { MOST_FEW = 21, MANY = 40, N_FORMATS = 4 };
 
 struct weights {
     struct kernel_weights rows, strips;
@@ -122,18 +122,34 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type, s
     weights_free(&w);
 }
 
+static bool has_strips(const struct quant_format *f)
+{
+    uint64_t row_bytes = 0;
+    return quant_row_bytes(f, STRIP_SUPER, &row_bytes) &&
+           strips_fit(&(struct kernel_weights){.type = f->type,
+                                               .data = f,
+                                               .n_in = STRIP_SUPER,
+                                               .n_rows = STRIP_ROWS,
+                                               .row_bytes = (size_t)row_bytes});
+}
+
 void check_strips(const struct kernels *k, struct rng *r)
 {
     /* In blocks: less than a chunk, whole ones, and what is left behind them. */
     static const size_t blocks[] = {1, 2, 7, 8, 9, 15, 16, 17, 18, 27, 64, 88, 101};
     const struct quant_format *f;
+    size_t n_formats = 0;
     for (size_t i = 0; kernels_take_strips(k) && (f = quant_format_at(i)) != NULL; i++) {
-        for (size_t b = 0; strips_support(f->type) && b < sizeof blocks / sizeof blocks[0]; b++) {
+        n_formats += has_strips(f);
+        for (size_t b = 0; has_strips(f) && b < sizeof blocks / sizeof blocks[0]; b++) {
             size_t n_in = blocks[b] * FIXED_BLOCK;
             n_in = (n_in + f->block_elements - 1) / f->block_elements * f->block_elements;
             if (check_turn()) {
                 check_shape(k, r, f->type, n_in);
             }
         }
+    }
+    if (kernels_take_strips(k) && n_formats != N_FORMATS) {
+        check_fail("%zu formats have strips, not %d", n_formats, N_FORMATS);
     }
 }
