@@ -65,6 +65,13 @@ static unsigned detect(void)
     return found;
 }
 
+static bool made_by_amd(void)
+{
+    const unsigned auth = 0x68747541; /* "Auth" of "AuthenticAMD" */
+    unsigned top, b, c, d;
+    return __get_cpuid(0, &top, &b, &c, &d) && b == auth;
+}
+
 const char *cpu_model_name(void)
 {
     static char name[49];
@@ -102,6 +109,11 @@ static unsigned detect(void)
 #endif
 }
 
+static bool made_by_amd(void)
+{
+    return false;
+}
+
 const char *cpu_model_name(void)
 {
     return "unknown";
@@ -121,6 +133,18 @@ unsigned cpu_detect(void)
         atomic_store_explicit(&known, found, memory_order_relaxed);
     }
     return found;
+}
+
+bool cpu_is_amd(void)
+{
+    enum { UNKNOWN, YES, NO };
+    static atomic_int known = UNKNOWN;
+    int is = atomic_load_explicit(&known, memory_order_relaxed);
+    if (is == UNKNOWN) {
+        is = made_by_amd() ? YES : NO;
+        atomic_store_explicit(&known, is, memory_order_relaxed);
+    }
+    return is == YES;
 }
 
 unsigned cpu_features(void)

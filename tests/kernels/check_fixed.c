@@ -150,6 +150,9 @@ void check_fixed(const struct kernels *k, struct rng *r)
         }
         struct shape s = {block * 2, 5, 161, 0, 5, 0};
         check_shape(k, r, f->type, &s);
+        /* Behind eight chunks, after which sums of lanes are put aside, a rest that few have. */
+        struct shape stretch = {8 * FIXED_CHUNK + block, 17, 6, 0, 0, 0};
+        check_shape(k, r, f->type, &stretch);
         for (size_t n = 1; n <= 5 && block < FIXED_CHUNK / 2; n++) { /* short rests, few tokens */
             struct shape rest = {
                 (n % 3 + 1) * FIXED_CHUNK + n * FIXED_BLOCK, 9 + n, n % 4 + 1, 0, 0, 0};

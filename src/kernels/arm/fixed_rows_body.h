@@ -203,19 +203,21 @@ void FIXED_ROWS(const struct kernel_weights *w, size_t row_begin, size_t row_end
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         way = ways[i].type == w->type ? ways[i].rows : way;
     }
-    size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
+    const struct stream_rows all = stream_rows(w, row_begin, row_end);
+    const size_t n_bytes = FIXED_CHUNK / quant_format_by_type(w->type)->block_elements *
+                           quant_format_by_type(w->type)->block_bytes;
     for (size_t t = token_begin; way && t < token_end; t += ROUND_TOKENS) {
         const struct fixed_blocks *x = packed + t * fixed_chunks(w->n_in);
         size_t n_tokens = token_end - t < ROUND_TOKENS ? token_end - t : ROUND_TOKENS;
         float *to = y + (t - token_begin) * y_stride;
-        for (size_t r = 0; r < apart; r++) {
-            const struct streams s = streams_at(w, row_begin, apart, r);
-            rows_by_tokens(way, w, x, n_tokens, row_begin + r, apart, ROWS_TOGETHER, &s, to,
-                           y_stride);
+        for (size_t i = 0; i < all.n; i++) {
+            const struct streams s = streams_at(w, &all, i, n_bytes);
+            rows_by_tokens(way, w, x, n_tokens, row_begin + i * all.step, all.apart, ROWS_TOGETHER,
+                           &s, to, y_stride);
         }
-        if (rest < row_end) {
-            const struct streams s = streams_at(w, rest, 0, 0);
-            rows_by_tokens(way, w, x, n_tokens, rest, 1, row_end - rest, &s, to, y_stride);
+        if (all.rest < row_end) {
+            const struct streams s = streams_at(w, &all, all.n, n_bytes);
+            rows_by_tokens(way, w, x, n_tokens, all.rest, 1, row_end - all.rest, &s, to, y_stride);
         }
     }
 }

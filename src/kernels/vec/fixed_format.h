@@ -29,6 +29,12 @@ VEC_INLINE size_t fixed_lane_of(size_t block)
     return 4 * (block % 8 / 2) + 2 * (block / 8) + block % 2;
 }
 
+/* The block of a lane. */
+VEC_INLINE size_t fixed_block_of(size_t lane)
+{
+    return 8 * (lane / 2 % 2) + lane / 4 * 2 + lane % 2;
+}
+
 /* ---- formats ---- */
 
 VEC_INLINE bool fixed_is_super(uint32_t type)

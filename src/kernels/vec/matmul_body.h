@@ -55,20 +55,18 @@ typedef void one_token_fn(const struct kernel_weights *w, size_t row_begin, size
                           const float *x, float *y);
 typedef void convert_fn(const uint8_t *row, size_t i, size_t n, float *to);
 
-/* The rows that share the activations in registers. Four, a quarter of the share apart from each
- * other (streams.h); and what four do not divide, side by side. */
+/* The rows that share the activations in registers: four as streams.h has them; and what four do
+ * not divide, side by side. */
 struct some_rows {
     size_t first, apart, n;
 };
 
-static struct some_rows rows_from(size_t i, size_t row_begin, size_t row_end)
+static struct some_rows rows_from(const struct stream_rows *all, size_t i, size_t row_end)
 {
-    size_t apart = (row_end - row_begin) / BLOCK_ROWS;
-    if (i < apart) {
-        return (struct some_rows){row_begin + i, apart, BLOCK_ROWS};
+    if (i < all->n) {
+        return (struct some_rows){all->begin + i * all->step, all->apart, BLOCK_ROWS};
     }
-    size_t first = row_begin + apart * BLOCK_ROWS;
-    return (struct some_rows){first, 1, row_end - first};
+    return (struct some_rows){all->rest, 1, row_end - all->rest};
 }
 
 /* Behind the last row that row is taken again, and the result dropped. */
@@ -81,15 +79,6 @@ VEC_INLINE void begin_rows(const struct kernel_weights *w, const struct some_row
         row[b] = (const uint8_t *)w->data + at * w->row_bytes;
         acc[b] = vec_zero();
     }
-}
-
-/* As those rows are read. */
-VEC_INLINE struct streams streams_of(const struct kernel_weights *w, const struct some_rows *rows,
-                                     size_t row_begin)
-{
-    bool many = rows->n == STREAMS;
-    return streams_at(w, many ? row_begin : rows->first, many ? rows->apart : 0,
-                      many ? rows->first - row_begin : 0);
 }
 
 VEC_INLINE void end_rows(const struct some_rows *rows, const vec acc[BLOCK_ROWS], float *y)
@@ -144,10 +133,11 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
 {
     size_t n_rest = w->n_in % STEP, whole = w->n_in - n_rest;
     size_t step_bytes = type == TENSOR_F32 ? STEP * 4 : STEP * 2;
-    size_t n_blocks = (row_end - row_begin + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const struct stream_rows all = stream_rows(w, row_begin, row_end);
+    const size_t n_blocks = all.n + (all.rest < row_end ? 1 : 0);
     for (size_t r = 0; r < n_blocks; r++) {
-        const struct some_rows rows = rows_from(r, row_begin, row_end);
-        const struct streams s = streams_of(w, &rows, row_begin);
+        const struct some_rows rows = rows_from(&all, r, row_end);
+        const struct streams s = streams_at(w, &all, r, step_bytes);
         const uint8_t *row[BLOCK_ROWS];
         vec acc[BLOCK_ROWS];
         begin_rows(w, &rows, row, acc);
@@ -183,9 +173,10 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
 VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, size_t row_begin,
                                 size_t row_end, const float *x, float *y)
 {
-    size_t n_blocks = (row_end - row_begin + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const struct stream_rows all = stream_rows(w, row_begin, row_end);
+    const size_t n_blocks = all.n + (all.rest < row_end ? 1 : 0);
     for (size_t r = 0; r < n_blocks; r++) {
-        const struct some_rows rows = rows_from(r, row_begin, row_end);
+        const struct some_rows rows = rows_from(&all, r, row_end);
         const uint8_t *row[BLOCK_ROWS];
         vec acc[BLOCK_ROWS];
         begin_rows(w, &rows, row, acc);

@@ -239,17 +239,17 @@ static void some_rows(rows_fn *by_token, const struct fixed_call *c, size_t row,
     }
 }
 
-static void one_token(rows_fn *by_token, const struct fixed_call *c, size_t row_begin,
-                      size_t row_end, float *y)
+static void one_token(rows_fn *by_token, size_t super_bytes, const struct fixed_call *c,
+                      size_t row_begin, size_t row_end, float *y)
 {
-    size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
-    for (size_t r = 0; r < apart; r++) {
-        const struct streams s = streams_at(c->w, row_begin, apart, r);
-        some_rows(by_token, c, row_begin + r, apart, ROWS_TOGETHER, &s, y);
+    const struct stream_rows all = stream_rows(c->w, row_begin, row_end);
+    for (size_t i = 0; i < all.n; i++) {
+        const struct streams s = streams_at(c->w, &all, i, 2 * super_bytes);
+        some_rows(by_token, c, row_begin + i * all.step, all.apart, ROWS_TOGETHER, &s, y);
     }
-    if (rest < row_end) {
-        const struct streams s = streams_at(c->w, rest, 0, 0);
-        some_rows(by_token, c, rest, 1, row_end - rest, &s, y);
+    if (all.rest < row_end) {
+        const struct streams s = streams_at(c->w, &all, all.n, 2 * super_bytes);
+        some_rows(by_token, c, all.rest, 1, row_end - all.rest, &s, y);
     }
 }
 
@@ -297,7 +297,7 @@ void FIXED_RUNG(kernel_fixed_matmul)(const struct kernel_weights *w, size_t row_
         struct fixed_call c = {w, (const struct fixed_words *)packed + t * n_chunks, n, n_chunks};
         float *to = y + (t - token_begin) * y_stride;
         if (n == 1) {
-            one_token(way->by_token, &c, row_begin, row_end, to);
+            one_token(way->by_token, kind.super_bytes, &c, row_begin, row_end, to);
         } else {
             many_tokens(&kind, &c, row_begin, row_end, to, y_stride, scratch);
         }

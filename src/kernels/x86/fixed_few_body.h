@@ -284,6 +284,7 @@ VEC_INLINE void rows_by_tokens(uint32_t type, const struct call *c, const uint8_
         }
     }
     size_t n_rest = c->w->n_in % FIXED_CHUNK;
+    streams_fetch_rest(s, at, n_rest * n_bytes / FIXED_CHUNK);
     if (!fixed_is_super(type) && c->joint) {
         if (n_rest <= FIXED_BLOCK * JOINT_BLOCKS / 2) {
             add_joint(type, c, chunk, JOINT_BLOCKS / 2, y);
@@ -325,15 +326,17 @@ VEC_INLINE void some_rows(uint32_t type, const struct call *c, size_t row, size_
 VEC_INLINE void rows(uint32_t type, const struct call *c, size_t row_begin, size_t row_end,
                      float *y, size_t y_stride)
 {
-    size_t apart = (row_end - row_begin) / ROWS_TOGETHER, rest = row_begin + apart * ROWS_TOGETHER;
+    const struct stream_rows all = stream_rows(c->w, row_begin, row_end);
+    const size_t n_bytes = 2 * fixed_super_bytes(type);
     uint8_t chunk[FIXED_MAX_CHUNK_BYTES] = {0}; /* of join_rows */
-    for (size_t r = 0; r < apart; r++) {
-        const struct streams s = streams_at(c->w, row_begin, apart, r);
-        some_rows(type, c, row_begin + r, apart, ROWS_TOGETHER, &s, chunk, y, y_stride);
+    for (size_t i = 0; i < all.n; i++) {
+        const struct streams s = streams_at(c->w, &all, i, n_bytes);
+        some_rows(type, c, row_begin + i * all.step, all.apart, ROWS_TOGETHER, &s, chunk, y,
+                  y_stride);
     }
-    if (rest < row_end) {
-        const struct streams s = streams_at(c->w, rest, 0, 0);
-        some_rows(type, c, rest, 1, row_end - rest, &s, chunk, y, y_stride);
+    if (all.rest < row_end) {
+        const struct streams s = streams_at(c->w, &all, all.n, n_bytes);
+        some_rows(type, c, all.rest, 1, row_end - all.rest, &s, chunk, y, y_stride);
     }
 }
 

@@ -1,7 +1,5 @@
-/* fixed_lanes.h: rows that are lanes of vectors, one or two times 16 of them, by a few tokens: what
- * panels and strips share. Private to this folder.
- *
- * Sums are kept for each of the lanes of fixed.h, whose order they follow to the bit.
+/* fixed_lanes.h: rows that are lanes of vectors, two times 16 of them, by a few tokens: what panels
+ * and strips share. Private to this folder.
  */
 #ifndef LLLM_KERNELS_X86_FIXED_LANES_H
 #define LLLM_KERNELS_X86_FIXED_LANES_H
@@ -13,13 +11,6 @@ enum {
     PANEL_ROWS = 16,
     PAIR = 2,                  /* panels, or strips, that meet tokens together */
     TOKENS = FIXED_NEIGHBOURS, /* side by side */
-};
-
-/* A chunk of 16 rows. Vectors are those of fixed_chunk.h, their 32-bit lanes apart; scales and
- * minima by lane of fixed.h. */
-struct panel_chunk {
-    __m512i bytes[FIXED_VECTORS][16];
-    __m512 scale[2][FIXED_LANES], minimum[2][FIXED_LANES];
 };
 
 VEC_INLINE __m512i broadcast(const int8_t *four)

@@ -7,6 +7,7 @@
 #include "kernels/rungs.h"
 #include "kernels/strips.h"
 #include "kernels/x86/fixed_lanes.h"
+#include "kernels/x86/fixed_panel.h"
 #include "kernels/x86/fixed_unpack.h"
 #include "kernels/x86/fixed_ways.h"
 
@@ -426,7 +427,7 @@ VEC_INLINE void strips(uint32_t type, const struct kernel_weights *w, size_t row
 /* ---- as panels, which many tokens meet ---- */
 
 VEC_INLINE void fill_super(uint32_t type, const uint8_t *strip, size_t n_blocks, size_t super,
-                           struct panel_chunk *to)
+                           const struct panel *to, size_t chunk)
 {
     struct strip_scales scales;
     const uint8_t *words = words_of_super(type, strip, n_blocks);
@@ -434,36 +435,27 @@ VEC_INLINE void fill_super(uint32_t type, const uint8_t *strip, size_t n_blocks,
     for (size_t b = 0; b < n_blocks; b++) {
         const struct strip_block block = block_of_super(type, words, b);
         const size_t lane = fixed_lane_of(SUPER_BLOCKS * super + b);
-        for (size_t half = 0; half < 2; half++) {
-            __m512i *words_to = to->bytes[4 * super + b % 2 * 2 + half] + b / 2 * HALF_WORDS;
-            VEC_UNROLL
-            for (size_t i = 0; i < HALF_WORDS; i++) {
-                words_to[i] = strip_bytes(type, &block, HALF_WORDS * half + i);
-            }
+        __m512i *block_to = panel_block(type, to, lane, chunk);
+        VEC_UNROLL
+        for (size_t i = 0; i < PANEL_WORDS; i++) {
+            block_to[i] = strip_bytes(type, &block, i);
         }
-        to->scale[0][lane] = scales.scale[0][b];
-        if (fixed_has_halves(type)) {
-            to->scale[1][lane] = scales.scale[1][b];
-        }
-        if (fixed_has_minima(type)) {
-            to->minimum[0][lane] = scales.minimum[b];
+        for (size_t i = 0; i < panel_parts(type); i++) {
+            panel_put(type, block_to, i, _mm512_castps_si512(scales.scale[i][b]),
+                      _mm512_castps_si512(scales.minimum[b]));
         }
     }
 }
 
-/* Blocks that are not there are zeros. */
 VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, size_t chunk,
-                     struct panel_chunk *to)
+                     const struct panel *to)
 {
     const size_t n_bytes = STRIP_ROWS * fixed_super_bytes(type);
     const uint8_t *strip = (const uint8_t *)w->data + row * w->row_bytes + 2 * chunk * n_bytes;
     size_t left = smaller(w->n_in - chunk * FIXED_CHUNK, FIXED_CHUNK) / FIXED_BLOCK;
-    if (left < 2 * SUPER_BLOCKS) {
-        memset(to, 0, sizeof *to);
-    }
     for (size_t super = 0; left > 0; super++, strip += n_bytes) {
         const size_t n_blocks = smaller(left, SUPER_BLOCKS);
-        fill_super(type, strip, n_blocks, super, to);
+        fill_super(type, strip, n_blocks, super, to, chunk);
         left -= n_blocks;
     }
 }
@@ -479,7 +471,7 @@ VEC_INLINE void fill(uint32_t type, const struct kernel_weights *w, size_t row, 
         strips(TENSOR_##name, w, row_begin, row_end, packed, token_begin, token_end, y, y_stride); \
     }                                                                                              \
     static void fill_##name(const struct kernel_weights *w, size_t row, size_t chunk,              \
-                            struct panel_chunk *to)                                                \
+                            const struct panel *to)                                                \
     {                                                                                              \
         fill(TENSOR_##name, w, row, chunk, to);                                                    \
     }
@@ -492,7 +484,7 @@ static const struct {
     void (*strips)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const struct fixed_chunk *packed, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride);
-    void (*fill)(const struct kernel_weights *w, size_t row, size_t chunk, struct panel_chunk *to);
+    void (*fill)(const struct kernel_weights *w, size_t row, size_t chunk, const struct panel *to);
 } ways[] = {STRIP_FORMATS(WAY_ROW)};
 
 void fixed_strips_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
@@ -507,7 +499,7 @@ void fixed_strips_gfni(const struct kernel_weights *w, size_t row_begin, size_t 
 }
 
 void fixed_fill_strip_gfni(const struct kernel_weights *w, size_t row, size_t chunk,
-                           struct panel_chunk *to)
+                           const struct panel *to)
 {
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         if (ways[i].type == w->type) {
