@@ -31,7 +31,7 @@ enum cpu_feature {
 unsigned cpu_detect(void);   /* what the machine has */
 unsigned cpu_features(void); /* what may be used: detected and not masked */
 bool cpu_set_mask(const char *words, struct error *e);
-bool cpu_is_amd(void);
+bool cpu_is_amd(void);            /* whatever the mask says */
 const char *cpu_model_name(void); /* "Intel(R) Xeon(R) ..."; "unknown" where it cannot be told */
 int cpu_count(void);              /* processors this process may use */
 

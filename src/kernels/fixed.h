@@ -52,7 +52,7 @@ struct kernel_fixed {
      * the packed tokens t in [token_begin, token_end), packed with fixed_bits_of(w->type). For
      * types that fixed_supports does not know nothing is written. Of tokens, whole groups of
      * FIXED_NEIGHBOURS may be read, also places that nobody packed. scratch: of the calling thread,
-     * fixed_scratch_bytes(), 64-byte aligned. */
+     * fixed_scratch_bytes(w->n_in), 64-byte aligned. */
     void (*matmul)(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                    const void *packed, size_t token_begin, size_t token_end, float *y,
                    size_t y_stride, void *scratch);
@@ -82,6 +82,6 @@ static inline int fixed_max(enum fixed_bits bits)
     return bits == FIXED_8 ? 127 : 32639;
 }
 size_t fixed_packed_bytes(size_t n_tokens, size_t n_in);
-size_t fixed_scratch_bytes(void); /* 1.5 MiB */
+size_t fixed_scratch_bytes(size_t n_in); /* for rows of up to n_in; 1.5 MiB at most */
 
 #endif

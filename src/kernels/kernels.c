@@ -160,15 +160,20 @@ static size_t largest(const size_t *sizes, size_t n)
     return most;
 }
 
-size_t fixed_scratch_bytes(void)
+/* Of what the machine has, whatever the mask says. */
+size_t fixed_scratch_bytes(size_t n_in)
 {
+    size_t needs[3] = {0};
+    (void)n_in;
 #if defined(__x86_64__)
-    const size_t needs[] = {fixed_panel_bytes()};
+    const unsigned has = cpu_detect();
+    needs[0] = has & CPU_AVX2 ? fixed_panel_bytes_avx2() : 0;
+    needs[1] = has & CPU_AVX_VNNI ? fixed_panel_bytes_vnni256() : 0;
+    needs[2] = has & CPU_VNNI ? fixed_panel_bytes_vnni(n_in) : 0;
 #elif defined(__aarch64__)
-    const size_t needs[] = {fixed_panel_bytes_neon(), fixed_panel_bytes_dotprod(),
-                            fixed_panel_bytes_i8mm()};
-#else
-    const size_t needs[] = {0};
+    needs[0] = fixed_panel_bytes_neon();
+    needs[1] = fixed_panel_bytes_dotprod();
+    needs[2] = fixed_panel_bytes_i8mm();
 #endif
     return largest(needs, sizeof needs / sizeof needs[0]);
 }
@@ -184,10 +189,12 @@ size_t kernels_attention_scratch_bytes(size_t head_dim)
 
 size_t prefill_scratch_bytes(void)
 {
+    size_t needs[2] = {0};
 #if defined(__x86_64__)
-    const size_t needs[] = {prefill_scratch_bytes_amx(), prefill_attention_scratch_bytes_amx()};
-#else
-    const size_t needs[] = {0};
+    if (cpu_detect() & CPU_AMX_BF16) {
+        needs[0] = prefill_scratch_bytes_amx();
+        needs[1] = prefill_attention_scratch_bytes_amx();
+    }
 #endif
     return largest(needs, sizeof needs / sizeof needs[0]);
 }

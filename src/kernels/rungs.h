@@ -86,7 +86,9 @@ KERNELS_DECLARE_PREFILL(amx);
 void kernel_fixed_matmul_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                               const void *packed, size_t token_begin, size_t token_end, float *y,
                               size_t y_stride, void *scratch);
-size_t fixed_panel_bytes(void);
+size_t fixed_panel_bytes_avx2(void);
+size_t fixed_panel_bytes_vnni256(void);
+size_t fixed_panel_bytes_vnni(size_t n_in);
 void prefill_gated_amx(enum kernel_activation kind, const struct kernel_weights *gate,
                        const struct kernel_weights *up, size_t row_begin, size_t row_end,
                        const struct prefill_tokens *x, size_t token_begin, size_t token_end,

@@ -197,7 +197,7 @@ static void attend_block(const struct pass *f, struct place p, const struct head
         .sink = h->layer->sinks ? h->layer->sinks + head : NULL,
         .out = f->s->attended + token * n_q + head * c->head_dim,
         .out_stride = n_q,
-        .scratch = f->s->tiles + (size_t)p.index * pass_tiles_bytes()});
+        .scratch = f->s->tiles + (size_t)p.index * f->s->tiles_bytes});
 }
 
 /* Blocks [low, high) of tokens from `first`, for the heads that share one of keys. */

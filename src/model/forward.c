@@ -21,7 +21,7 @@ void pass_barrier(const struct pass *f, struct place p)
 /* A thread's working memory for either unit. */
 static void *tiles_of(const struct pass *f, struct place p)
 {
-    return f->s->tiles + (size_t)p.index * pass_tiles_bytes();
+    return f->s->tiles + (size_t)p.index * f->s->tiles_bytes;
 }
 
 void pass_stage(const struct pass *f, struct place p, enum model_stage stage)

@@ -29,6 +29,7 @@ struct model_scratch {
     struct model_config config;
     uint32_t max_tokens, capacity;
     int n_threads;
+    size_t tiles_bytes;
     const struct model_observer *observer;
     struct model_clock *clock;
     float *x;        /* [max_tokens, n_embd] the residual stream */
@@ -63,18 +64,12 @@ struct model_scratch {
      * it, what is between its matrices; inputs of experts by slot; each thread's working memory. */
     char *packed, *packed_inner;
     char *packed_slots;
-    char *tiles;        /* [n_threads, pass_tiles_bytes()] */
+    char *tiles;        /* [n_threads, tiles_bytes] */
     char *packed_cache; /* [n_threads, pass_packed_cache_bytes()] */
     float *carry;       /* [n_heads, max_tokens, 2] of attention, between pieces of the cache */
     void *block;
     uint64_t block_bytes;
 };
-
-static inline size_t pass_tiles_bytes(void)
-{
-    size_t tiles = prefill_scratch_bytes(), integers = fixed_scratch_bytes();
-    return tiles > integers ? tiles : integers;
-}
 
 struct pass {
     const struct model *m;

@@ -40,6 +40,19 @@ static uint64_t packed_bytes(uint64_t n_rows, uint64_t n_threads, uint64_t n_in,
     return tiles > integers ? tiles : integers;
 }
 
+/* Of a thread, for either unit. */
+static size_t tiles_bytes(const struct model_config *c)
+{
+    const size_t widths[] = {c->n_embd, (size_t)c->n_heads * c->head_dim, c->n_ff, c->n_ff_shared,
+                             c->n_ff_expert};
+    size_t widest = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+        widest = widths[i] > widest ? widths[i] : widest;
+    }
+    const size_t tiles = prefill_scratch_bytes(), integers = fixed_scratch_bytes(widest);
+    return tiles > integers ? tiles : integers;
+}
+
 /* The most queries that a thread holds: of a call, or of all heads and a few tokens. */
 static uint64_t queries_of(const struct model_config *c)
 {
@@ -92,7 +105,7 @@ static uint64_t plan(const struct model_config *c, uint32_t max_tokens, uint32_t
     PART(expert_up, pairs * c->n_ff_expert);
     PART(packed, packed_bytes(t, n, c->n_embd, N_FIXED_BITS));
     PART(packed_slots, packed_bytes(pairs, n, wide > c->n_embd ? wide : c->n_embd, 1));
-    PART(tiles, n * pass_tiles_bytes());
+    PART(tiles, n * tiles_bytes(c));
     uint64_t piece = capacity < PREFILL_CHUNK ? capacity : PREFILL_CHUNK;
     PART(packed_cache, n * (c->bidirectional ? 0 : prefill_cache_bytes(piece, c->head_dim)));
     PART(carry, c->bidirectional ? 0 : t * c->n_heads * 2);
@@ -150,6 +163,7 @@ struct model_scratch *model_scratch_new(const struct model_config *config, uint3
                                 .max_tokens = max_tokens,
                                 .capacity = capacity,
                                 .n_threads = n_threads,
+                                .tiles_bytes = tiles_bytes(config),
                                 .n_queries = queries_of(config),
                                 .block = block,
                                 .block_bytes = size_bytes};

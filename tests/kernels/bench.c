@@ -275,7 +275,7 @@ static void bench_fixed(const struct kernels *k, const char *const *words)
                      .x = mem_try_alloc(fixed_packed_bytes(N_TOKENS, N_IN)),
                      .y = floats((size_t)512 * N_TOKENS),
                      .z = floats((size_t)N_IN * N_TOKENS),
-                     .scratch = mem_try_alloc(fixed_scratch_bytes())};
+                     .scratch = mem_try_alloc(fixed_scratch_bytes(N_IN))};
     if (!w.x || !w.scratch) {
         fprintf(stderr, "check: no memory for the benchmark\n");
         exit(1);

@@ -100,7 +100,9 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
     size_t n_y = (s->n_tokens - 1) * y_stride + s->n_rows;
     struct guard gy = guard_new(n_y * sizeof(float)), gref = guard_new(n_y * sizeof(float));
     void *packed = aligned(fixed_packed_bytes(s->n_tokens, s->n_in));
-    void *scratch = aligned(fixed_scratch_bytes());
+    struct guard gs =
+        guard_new((fixed_scratch_bytes(s->n_in) + 63) / 64 * 64); /* 64-byte aligned */
+    void *scratch = gs.data;
     float *x = gx.data, *y = gy.data, *ref = gref.data;
     for (size_t i = 0; i < s->n_in && rng_below(r, 2) == 0; i++) {
         x[i] = rng_below(r, 40) == 0 ? x[i] * 1000 : x[i]; /* a few large ones in the first row */
@@ -123,8 +125,8 @@ static void check_shape(const struct kernels *k, struct rng *r, uint32_t type,
     guard_free(&gx, "fixed x");
     guard_free(&gy, "fixed y");
     guard_free(&gref, "fixed reference y");
+    guard_free(&gs, "fixed scratch");
     free(packed);
-    free(scratch);
 }
 
 void check_fixed(const struct kernels *k, struct rng *r)
@@ -150,7 +152,8 @@ void check_fixed(const struct kernels *k, struct rng *r)
         }
         struct shape s = {block * 2, 5, 161, 0, 5, 0};
         check_shape(k, r, f->type, &s);
-        /* Behind eight chunks, after which sums of lanes are put aside, a rest that few have. */
+        /* Behind eight chunks, after which sums of lanes are put aside, a rest, which only some
+         * lanes have. */
         struct shape stretch = {8 * FIXED_CHUNK + block, 17, 6, 0, 0, 0};
         check_shape(k, r, f->type, &stretch);
         for (size_t n = 1; n <= 5 && block < FIXED_CHUNK / 2; n++) { /* short rests, few tokens */
@@ -167,6 +170,14 @@ void check_fixed(const struct kernels *k, struct rng *r)
         for (size_t n = 65 * FIXED_CHUNK; long_too && n <= 130 * FIXED_CHUNK; n *= 2) {
             struct shape rows = {n, 3, 6, 0, 0, 0};
             check_shape(k, r, f->type, &rows);
+        }
+        if (f->type == TENSOR_Q2_K) { /* the largest panels, to the scratch's end; many fillings */
+            static const struct shape full[] = {{64 * FIXED_CHUNK, 33, 6, 0, 0, 0},
+                                                {128 * FIXED_CHUNK, 17, 6, 0, 0, 0},
+                                                {FIXED_CHUNK, 150, 6, 0, 0, 0}};
+            for (size_t j = 0; j < sizeof full / sizeof full[0]; j++) {
+                check_shape(k, r, f->type, &full[j]);
+            }
         }
         if (f->type == TENSOR_Q4_0) { /* eight tokens row by row, and a short rest */
             struct shape rows = {129 * FIXED_CHUNK + 2 * FIXED_BLOCK, 3, 8, 0, 0, 0};
@@ -202,7 +213,7 @@ static void check_special_rest(const struct kernels *k, struct rng *r, uint32_t 
            sizeof infinity);
     x[2 * N_IN + N_IN - 1] = NAN;
     const struct kernel_fixed *both[] = {kernels_fixed_reference(), k->fixed};
-    void *scratch = aligned(fixed_scratch_bytes());
+    void *scratch = aligned(fixed_scratch_bytes(N_IN));
     for (size_t j = 0; j < 2; j++) {
         both[j]->pack(x, N_IN, N_IN, 0, N_TOKENS, fixed_bits_of(type), packed);
         both[j]->matmul(&w, 0, N_ROWS, packed, 0, N_TOKENS, j ? y : ref, N_ROWS, scratch);
@@ -237,7 +248,7 @@ void check_fixed_special(const struct kernels *k, struct rng *r)
         struct guard gx = guard_floats(r, N_IN * N_TOKENS, 1);
         float *x = gx.data, y[N_TOKENS * N_ROWS], ref[N_TOKENS * N_ROWS];
         void *packed = aligned(fixed_packed_bytes(N_TOKENS, N_IN));
-        void *scratch = aligned(fixed_scratch_bytes());
+        void *scratch = aligned(fixed_scratch_bytes(N_IN));
         if (types[i] == TENSOR_Q4_0 || types[i] == TENSOR_Q4_1 || types[i] == TENSOR_Q4_K) {
             fill_largest(types[i], N_IN, weights.data);
         }

@@ -67,7 +67,7 @@ static void check_generated(const struct kernel_fixed *fixed, struct rng *r,
     const size_t n_in = w->rows.n_in, n_rows = w->rows.n_rows;
     struct guard want = guard_new(n_tokens * n_rows * sizeof(float)), got = guard_copy(&want);
     void *packed = aligned(fixed_packed_bytes(n_tokens, n_in));
-    void *scratch = aligned(fixed_scratch_bytes());
+    void *scratch = aligned(fixed_scratch_bytes(n_in));
     fixed->pack(x, n_in, n_in, 0, n_tokens, fixed_bits_of(w->rows.type), packed);
     fixed->matmul(&w->rows, 0, n_rows, packed, 0, n_tokens, want.data, n_rows, scratch);
     for (size_t row = 0, end; row < n_rows; row = end) {

@@ -18,12 +18,6 @@ struct fixed_blocks {
     float sum[3][FIXED_LANES]; /* s sum q */
 };
 
-/* The block of a chunk that goes to a lane. */
-VEC_INLINE size_t fixed_block_of(size_t lane)
-{
-    return 2 * (lane / 4) + 8 * (lane / 2 % 2) + lane % 2;
-}
-
 /* As kernel_fixed.matmul, for any number of tokens: rows in registers. */
 void fixed_rows_neon(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                      const struct fixed_blocks *packed, size_t token_begin, size_t token_end,

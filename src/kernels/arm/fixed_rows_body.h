@@ -203,10 +203,13 @@ void FIXED_ROWS(const struct kernel_weights *w, size_t row_begin, size_t row_end
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         way = ways[i].type == w->type ? ways[i].rows : way;
     }
+    if (!way) {
+        return;
+    }
+    const struct quant_format *format = quant_format_by_type(w->type);
+    const size_t n_bytes = FIXED_CHUNK / format->block_elements * format->block_bytes;
     const struct stream_rows all = stream_rows(w, row_begin, row_end);
-    const size_t n_bytes = FIXED_CHUNK / quant_format_by_type(w->type)->block_elements *
-                           quant_format_by_type(w->type)->block_bytes;
-    for (size_t t = token_begin; way && t < token_end; t += ROUND_TOKENS) {
+    for (size_t t = token_begin; t < token_end; t += ROUND_TOKENS) {
         const struct fixed_blocks *x = packed + t * fixed_chunks(w->n_in);
         size_t n_tokens = token_end - t < ROUND_TOKENS ? token_end - t : ROUND_TOKENS;
         float *to = y + (t - token_begin) * y_stride;

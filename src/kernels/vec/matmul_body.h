@@ -32,7 +32,7 @@ enum {
     SCALAR_TOKENS_AT_ONCE = 168,
     MAX_SUMS = SCALAR_PANEL_ROWS * SCALAR_TOKENS_AT_ONCE,
     TOKEN_BYTES = 1024 * 1024, /* of activations that should stay in the second-level cache */
-    AHEAD_BYTES = 2048,        /* of each of four rows, memory is asked for */
+    AHEAD_BYTES = 2048,        /* of each of four rows apart, memory is asked for */
 };
 
 _Static_assert((int)BLOCK_ROWS == (int)STREAMS, "a row of each stream");
@@ -133,7 +133,8 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
 {
     size_t n_rest = w->n_in % STEP, whole = w->n_in - n_rest;
     size_t step_bytes = type == TENSOR_F32 ? STEP * 4 : STEP * 2;
-    const struct stream_rows all = stream_rows(w, row_begin, row_end);
+    const struct stream_rows all = has_scales(type) ? stream_rows_as(false, row_begin, row_end)
+                                                    : stream_rows(w, row_begin, row_end);
     const size_t n_blocks = all.n + (all.rest < row_end ? 1 : 0);
     for (size_t r = 0; r < n_blocks; r++) {
         const struct some_rows rows = rows_from(&all, r, row_end);
@@ -173,7 +174,7 @@ VEC_INLINE void one_token_blocks(uint32_t type, const struct kernel_weights *w, 
 VEC_INLINE void one_token_super(uint32_t type, const struct kernel_weights *w, size_t row_begin,
                                 size_t row_end, const float *x, float *y)
 {
-    const struct stream_rows all = stream_rows(w, row_begin, row_end);
+    const struct stream_rows all = stream_rows_as(false, row_begin, row_end);
     const size_t n_blocks = all.n + (all.rest < row_end ? 1 : 0);
     for (size_t r = 0; r < n_blocks; r++) {
         const struct some_rows rows = rows_from(&all, r, row_end);

@@ -7,7 +7,8 @@
  * for twice: into the second-level cache, which has room for more requests at a time, and later,
  * from there, into the first. Behind the end of a stretch come the rows with which the thread goes
  * on (kernel_next): otherwise memory would rest while a call ends and the next begins, which for
- * rows dealt in pieces is often.
+ * rows dealt in pieces is often. They are asked for in the order of the rows at hand, which is
+ * another than theirs where they are much longer or shorter.
  */
 #ifndef LLLM_KERNELS_VEC_STREAMS_H
 #define LLLM_KERNELS_VEC_STREAMS_H
@@ -32,13 +33,18 @@ struct stream_rows {
     size_t begin, n, step, apart, rest;
 };
 
+static inline struct stream_rows stream_rows_as(bool in_line, size_t begin, size_t end)
+{
+    const size_t n = (end - begin) / STREAMS;
+    return (struct stream_rows){begin, n, in_line ? STREAMS : 1, in_line ? 1 : n,
+                                begin + n * STREAMS};
+}
+
+/* As they are read fastest. */
 static inline struct stream_rows stream_rows(const struct kernel_weights *w, size_t begin,
                                              size_t end)
 {
-    const size_t n = (end - begin) / STREAMS;
-    const bool in_line = cpu_is_amd() && w->row_bytes <= LINE_ROW_BYTES;
-    return (struct stream_rows){begin, n, in_line ? STREAMS : 1, in_line ? 1 : n,
-                                begin + n * STREAMS};
+    return stream_rows_as(cpu_is_amd() && w->row_bytes <= LINE_ROW_BYTES, begin, end);
 }
 
 /* Places as numbers: what is asked for may lie anywhere. */
@@ -88,10 +94,9 @@ VEC_INLINE struct streams streams_at(const struct kernel_weights *w, const struc
     return s;
 }
 
-/* Asks for n_bytes of stream b some way behind byte `at` of its row at hand. */
-VEC_INLINE void streams_fetch(const struct streams *s, size_t b, size_t at, size_t n_bytes)
+/* Asks for n_bytes of stream b some way behind what is `on` bytes from where it stood at first. */
+VEC_INLINE void streams_ask(const struct streams *s, size_t b, size_t on, size_t n_bytes)
 {
-    const size_t on = at * s->pace;
     uintptr_t near = s->near[b] + on, far = s->far[b] + on;
     if (on >= s->far_left) {
         far += s->beyond[b];
@@ -103,13 +108,18 @@ VEC_INLINE void streams_fetch(const struct streams *s, size_t b, size_t at, size
     }
 }
 
-/* What rows of one stream have behind their last whole step, which ends at byte `at`: of streams
- * apart these are lines that steps touch. */
+/* The same behind byte `at` of its row at hand. */
+VEC_INLINE void streams_fetch(const struct streams *s, size_t b, size_t at, size_t n_bytes)
+{
+    streams_ask(s, b, at * s->pace, n_bytes);
+}
+
+/* Of what rows have behind their last whole step, n_bytes each from byte `at` on. Streams apart do
+ * without: a short rest is on lines that steps touch. */
 VEC_INLINE void streams_fetch_rest(const struct streams *s, size_t at, size_t n_bytes)
 {
-    for (size_t line = 0; s->pace == STREAMS && line < STREAMS * n_bytes; line += STREAM_LINE) {
-        vec_prefetch((const void *)(s->near[0] + at * s->pace), line);
-        vec_prefetch_far((const void *)(s->far[0] + at * s->pace), line);
+    if (s->pace == STREAMS) {
+        streams_ask(s, 0, at * STREAMS, STREAMS * n_bytes);
     }
 }
 

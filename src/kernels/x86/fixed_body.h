@@ -207,6 +207,7 @@ VEC_INLINE void rows_by_token(uint32_t type, const struct fixed_call *c, const s
         }
     }
     size_t n = c->w->n_in % FIXED_CHUNK;
+    streams_fetch_rest(s, at, n * n_bytes / FIXED_CHUNK);
     for (size_t b = 0; n != 0 && b < ROWS_TOGETHER; b++) {
         uint8_t spare[FIXED_MAX_CHUNK_BYTES];
         fixed_rest(fixed_super_bytes(type), rows[b] + at, n, spare);
@@ -278,6 +279,11 @@ static const struct way {
     struct fixed_kind (*kind)(void);
     rows_fn *by_token;
 } ways[] = {FIXED_FORMATS(WAY_ROW)};
+
+size_t FIXED_RUNG(fixed_panel_bytes)(void)
+{
+    return PANEL_TOKENS * sizeof(panel_lanes);
+}
 
 void FIXED_RUNG(kernel_fixed_matmul)(const struct kernel_weights *w, size_t row_begin,
                                      size_t row_end, const void *packed, size_t token_begin,

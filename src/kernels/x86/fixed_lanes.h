@@ -1,5 +1,5 @@
 /* fixed_lanes.h: rows that are lanes of vectors, two times 16 of them, by a few tokens: what panels
- * and strips share. Private to this folder.
+ * and strips share, and the sums of strips. Private to this folder.
  */
 #ifndef LLLM_KERNELS_X86_FIXED_LANES_H
 #define LLLM_KERNELS_X86_FIXED_LANES_H

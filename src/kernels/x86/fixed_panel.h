@@ -53,13 +53,13 @@ VEC_INLINE __m512 panel_minimum(uint32_t type, const __m512i *block, size_t part
     return _mm512_castsi512_ps(_mm512_load_si512(block + PANEL_WORDS + panel_parts(type) + part));
 }
 
-/* Puts a block's scales and minima of a part, as bits. */
-VEC_INLINE void panel_put(uint32_t type, __m512i *block, size_t part, __m512i scale,
-                          __m512i minimum)
+/* Puts a block's scales and minima, if the type has them, of a part, as bits. */
+VEC_INLINE void panel_put(uint32_t type, __m512i *block, size_t part, const void *scale,
+                          const void *minimum)
 {
-    block[PANEL_WORDS + part] = scale;
+    block[PANEL_WORDS + part] = _mm512_loadu_si512(scale);
     if (fixed_has_minima(type)) {
-        block[PANEL_WORDS + panel_parts(type) + part] = minimum;
+        block[PANEL_WORDS + panel_parts(type) + part] = _mm512_loadu_si512(minimum);
     }
 }
 

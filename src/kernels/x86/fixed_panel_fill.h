@@ -101,8 +101,8 @@ VEC_INLINE void fill_panel(uint32_t type, const struct kernel_weights *w, size_t
             transpose_16(minimum[i]);
         }
         for (size_t lane = 0; lane < FIXED_LANES; lane++) {
-            panel_put(type, panel_block(type, to, lane, chunk), i, scale[i][lane],
-                      minimum[i][lane]);
+            panel_put(type, panel_block(type, to, lane, chunk), i, &scale[i][lane],
+                      &minimum[i][lane]);
         }
     }
 }

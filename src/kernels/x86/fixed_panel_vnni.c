@@ -15,16 +15,11 @@
 
 enum {
     MOST_PANELS = 8,  /* filled at a time: tokens come again for each filling, */
-    MOST_CHUNKS = 48, /* but 576 KiB stay in the second-level cache for all tokens */
+    MOST_CHUNKS = 48, /* but at most 576 KiB stay in the second-level cache for all tokens */
     FILL_TOKENS = 8,  /* take about as long as a filling */
     STRETCH = 8,      /* chunks of which all lanes are met before the next: what a lane needs of
                        * tokens and of panels stays in the first-level cache */
 };
-
-size_t fixed_panel_bytes(void)
-{
-    return FIXED_PANEL_CHUNKS * sizeof(__m512i) * FIXED_LANES * PANEL_BLOCK_MOST;
-}
 
 /* ---- panels by tokens ---- */
 
@@ -352,6 +347,15 @@ VEC_INLINE size_t most_panels(size_t n_chunks)
 {
     const size_t n = smaller(MOST_CHUNKS / n_chunks, MOST_PANELS) / PAIR * PAIR;
     return n > 0 ? n : n_chunks * PAIR <= FIXED_PANEL_CHUNKS ? PAIR : 1;
+}
+
+/* Shorter rows never want more: their panels are more, but no more than MOST_CHUNKS. */
+size_t fixed_panel_bytes_vnni(size_t n_in)
+{
+    const size_t n_chunks = smaller(fixed_chunks(n_in), FIXED_PANEL_CHUNKS);
+    const size_t most = smaller(n_chunks * MOST_PANELS, MOST_CHUNKS);
+    const size_t own = n_chunks * most_panels(n_chunks);
+    return (own > most ? own : most) * sizeof(__m512i) * FIXED_LANES * PANEL_BLOCK_MOST;
 }
 
 /* Panels of rows [row, end), behind each other. */

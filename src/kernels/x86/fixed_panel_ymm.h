@@ -27,6 +27,8 @@ enum {
                         that */
 };
 
+typedef __m256 panel_lanes[FIXED_LANES][PANEL_VECTORS]; /* of a token */
+
 /* What all rows of a call share. */
 struct fixed_call {
     const struct kernel_weights *w;
@@ -295,9 +297,9 @@ struct panel_block {
     const struct panel *panel;
     const struct fixed_words *x; /* the chunk of the first token */
     size_t x_stride;
-    __m256 (*sums)[FIXED_LANES][PANEL_VECTORS]; /* of the first token */
-    int n_blocks;                               /* that the chunk has */
-    int log_offset;                             /* of struct fixed_kind */
+    panel_lanes *sums; /* of the first token */
+    int n_blocks;      /* that the chunk has */
+    int log_offset;    /* of struct fixed_kind */
 };
 
 /* How it multiplies; constants wherever it is handed on. */
@@ -483,7 +485,7 @@ static size_t multiply_block(const struct fixed_kind *kind, const struct panel_b
 }
 
 /* The lanes' sum in the order of fixed.h, of n_rows rows. */
-static void store_rows(__m256 lanes[FIXED_LANES][PANEL_VECTORS], size_t n_rows, float *y)
+static void store_rows(panel_lanes lanes, size_t n_rows, float *y)
 {
     float all[PANEL_ROWS];
     for (int v = 0; v < PANEL_VECTORS; v++) {
@@ -505,8 +507,7 @@ static void store_rows(__m256 lanes[FIXED_LANES][PANEL_VECTORS], size_t n_rows, 
 }
 
 static void many_tokens(const struct fixed_kind *kind, const struct fixed_call *c, size_t row_begin,
-                        size_t row_end, float *y, size_t y_stride,
-                        __m256 (*sums)[FIXED_LANES][PANEL_VECTORS])
+                        size_t row_end, float *y, size_t y_stride, panel_lanes *sums)
 {
     struct panel panel;
     for (size_t r = row_begin; r < row_end; r += PANEL_ROWS) {

@@ -441,8 +441,7 @@ VEC_INLINE void fill_super(uint32_t type, const uint8_t *strip, size_t n_blocks,
             block_to[i] = strip_bytes(type, &block, i);
         }
         for (size_t i = 0; i < panel_parts(type); i++) {
-            panel_put(type, block_to, i, _mm512_castps_si512(scales.scale[i][b]),
-                      _mm512_castps_si512(scales.minimum[b]));
+            panel_put(type, block_to, i, &scales.scale[i][b], &scales.minimum[b]);
         }
     }
 }

@@ -22,7 +22,7 @@ void fixed_few_vnni(const struct kernel_weights *w, size_t row_begin, size_t row
 void fixed_few_gfni(const struct kernel_weights *w, size_t row_begin, size_t row_end,
                     const void *packed, size_t token_begin, size_t token_end, float *y,
                     size_t y_stride);
-struct panel; /* fixed_lanes.h */
+struct panel; /* fixed_panel.h */
 /* A chunk of 16 rows that are a strip. */
 void fixed_fill_strip_gfni(const struct kernel_weights *w, size_t row, size_t chunk,
                            const struct panel *to);
