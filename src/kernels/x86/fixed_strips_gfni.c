@@ -2,10 +2,13 @@
  * of tokens, on AVX-512 VNNI with GFNI.
  *
  * Lanes of what is loaded are rows already, so that bytes are split where they are multiplied and
- * nothing is turned or kept. Two strips side by side share each broadcast of activations.
+ * nothing is turned or kept. Two strips side by side share each broadcast of activations. Where one
+ * stream is read faster than several (AMD; streams.h), lines are asked for in their order in
+ * memory, and a token alone meets strip after strip.
  */
 #include "kernels/rungs.h"
 #include "kernels/strips.h"
+#include "kernels/vec/streams.h"
 #include "kernels/x86/fixed_lanes.h"
 #include "kernels/x86/fixed_panel.h"
 #include "kernels/x86/fixed_unpack.h"
@@ -16,6 +19,8 @@ _Static_assert(STRIP_ROWS == (int)PANEL_ROWS && STRIP_SUPER == (int)FIXED_SUPER,
 enum {
     SUPER_BLOCKS = FIXED_SUPER / FIXED_BLOCK,
     LINE = 64,
+    NEAR_BYTES = 4096, /* what is ahead where strips follow each other */
+    FAR_BYTES = 12288,
 };
 
 /* ---- strips ---- */
@@ -165,7 +170,7 @@ VEC_INLINE __m512i strip_bytes(uint32_t type, const struct strip_block *b, size_
 /* How a call goes; constants wherever it is handed on. */
 struct shape {
     uint32_t type;
-    int n_tokens; /* at most TOKENS */
+    int n_strips, n_tokens; /* at most PAIR and TOKENS */
 };
 
 /* A block of two strips by some tokens, which are neighbours. */
@@ -185,7 +190,7 @@ VEC_INLINE void load_words(struct shape s, const struct meeting *m, size_t half,
                            __m512i w[PAIR])
 {
     VEC_UNROLL
-    for (int p = 0; p < PAIR; p++) {
+    for (int p = 0; p < s.n_strips; p++) {
         w[p] = strip_bytes(s.type, &m->of[p], HALF_WORDS * half + i);
     }
 }
@@ -200,7 +205,7 @@ VEC_INLINE void add_products(struct shape s, const struct meeting *m, size_t hal
     for (int t = 0; t < s.n_tokens; t++) {
         __m512i four = broadcast(x + (size_t)t * sizeof(struct fixed_chunk));
         VEC_UNROLL
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             dots[p][t] = _mm512_dpbusd_epi32(dots[p][t], w[p], four);
         }
     }
@@ -236,7 +241,7 @@ VEC_INLINE void wide_products(struct shape s, const struct meeting *m, size_t be
     VEC_UNROLL
     for (int t = 0; t < s.n_tokens; t++) {
         VEC_UNROLL
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             dots[p][t] = _mm512_slli_epi32(dots[p][t], 8);
         }
     }
@@ -259,7 +264,7 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, size_t part,
         offsets[t] = has_offset ? _mm512_set1_epi32(m->offsets[t].of[part][m->lane])
                                 : _mm512_setzero_si512();
         VEC_UNROLL
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             dots[p][t] = narrow ? offsets[t] : _mm512_setzero_si512();
         }
     }
@@ -277,7 +282,7 @@ VEC_INLINE void products(struct shape s, const struct meeting *m, size_t part,
     VEC_UNROLL
     for (int t = 0; t < s.n_tokens; t++) {
         VEC_UNROLL
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             dots[p][t] = _mm512_add_epi32(dots[p][t], offsets[t]);
         }
     }
@@ -290,19 +295,21 @@ VEC_INLINE void block_by_tokens(struct shape s, const struct meeting *m, struct 
         __m512i dots[PAIR][TOKENS];
         const __m512 *scales[PAIR] = {&w[0].scale[i][m->block], &w[1].scale[i][m->block]};
         products(s, m, i, dots);
-        add_dots(PAIR, s.n_tokens, m->x, m->lane, dots, scales, sums);
+        add_dots(s.n_strips, s.n_tokens, m->x, m->lane, dots, scales, sums);
     }
     if (fixed_has_minima(s.type)) {
         const __m512 *minima[PAIR] = {&w[0].minimum[m->block], &w[1].minimum[m->block]};
-        add_minima(PAIR, s.n_tokens, m->x, m->lane, 2, minima, sums);
+        add_minima(s.n_strips, s.n_tokens, m->x, m->lane, 2, minima, sums);
     }
 }
 
-/* Two strips, of which the second may be the first again, and packed tokens. What comes next is
- * fetched into the second-level cache meanwhile. y: of the first row and token. */
+/* Two strips, of which the second may be the first again, or one alone, and packed tokens. What
+ * comes next is fetched into the second-level cache meanwhile. y: of the first row and token. */
 struct pair {
     const uint8_t *strips[PAIR];
     uintptr_t next[PAIR]; /* as numbers: they may lie behind what there is */
+    bool in_line;
+    struct streams line; /* of one alone: the first is that of all strips */
     size_t n_in, n_rows;
     const struct fixed_chunk *packed;
     size_t token, token_end; /* neighbours */
@@ -311,20 +318,34 @@ struct pair {
     size_t y_stride;
 };
 
-/* What is as far in the next strips as two blocks are in these, whose lines are mostly whole: of
- * one strip by the first block and of the other by the second, or, where there are several groups
- * of tokens, of one by the first group and of the other by the second. As many lines each time:
- * where that differs, jumps are not foreseen, which takes as long as fetching (docs/speed.md). */
+/* Of the next two strips what is as far in them as the block is in these: as they lie in memory; or
+ * of one by the first block of two and of the other by the second, whose lines are mostly whole;
+ * or, where there are several groups of tokens, of one by the first group and of the other by the
+ * second. As many lines each time: where that differs, jumps are not foreseen, which takes as long
+ * as fetching (docs/speed.md). */
 VEC_INLINE void fetch_next(uint32_t type, const struct pair *g, size_t at, size_t block)
 {
     const size_t n_bytes = STRIP_ROWS * fixed_super_bytes(type) / (SUPER_BLOCKS / 2);
-    const size_t side = g->n_groups == 1 ? block % 2 : g->group;
+    const bool in_line = g->in_line && g->n_groups == 1;
+    const size_t side = in_line ? 0 : g->n_groups == 1 ? block % 2 : g->group;
     if (g->n_groups > 1 && (side >= PAIR || block % 2 == 1)) {
         return;
     }
+    const uintptr_t next =
+        g->next[side] + (in_line ? PAIR * at + block * n_bytes : at + block / 2 * n_bytes);
     VEC_UNROLL
     for (size_t i = 0; i < n_bytes; i += LINE) {
-        vec_prefetch_far((const void *)g->next[side], at + block / 2 * n_bytes + i);
+        vec_prefetch_far((const void *)next, i);
+    }
+}
+
+VEC_INLINE void fetch(struct shape s, const struct pair *g, size_t at, size_t block)
+{
+    const size_t n_bytes = STRIP_ROWS * fixed_super_bytes(s.type) / SUPER_BLOCKS;
+    if (s.n_strips == 1) {
+        streams_fetch(&g->line, 0, at + block * n_bytes, n_bytes);
+    } else {
+        fetch_next(s.type, g, at, block);
     }
 }
 
@@ -336,7 +357,7 @@ VEC_INLINE void pair_by_tokens(struct shape s, const struct pair *g, size_t toke
     struct lane_offsets offsets[TOKENS];
     const size_t n_chunks = fixed_chunks(g->n_in);
     for (size_t l = 0; l < FIXED_LANES; l++) {
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             for (int t = 0; t < s.n_tokens; t++) {
                 sums[l].of[p][t] = vec_zero();
             }
@@ -353,16 +374,16 @@ VEC_INLINE void pair_by_tokens(struct shape s, const struct pair *g, size_t toke
             prepare_offsets(s.type, m.x, s.n_tokens, offsets);
         }
         const uint8_t *words[PAIR];
-        for (int p = 0; p < PAIR; p++) {
+        for (int p = 0; p < s.n_strips; p++) {
             words[p] = words_of_super(s.type, g->strips[p] + at, n_blocks);
             scales_of_super(s.type, g->strips[p] + at, words[p], n_blocks, &scales[p]);
         }
         VEC_ROLLED
         for (m.block = 0; m.block < n_blocks; m.block++) {
-            fetch_next(s.type, g, at, m.block);
+            fetch(s, g, at, m.block);
             m.lane = fixed_lane_of(FIXED_SUPER / FIXED_BLOCK * super + m.block);
             m.high = m.x->high[4 * super + m.block % 2 * 2] + 16 * (m.block / 2);
-            for (int p = 0; p < PAIR; p++) {
+            for (int p = 0; p < s.n_strips; p++) {
                 m.of[p] = block_of_super(s.type, words[p], m.block);
             }
             block_by_tokens(s, &m, &sums[m.lane]);
@@ -372,8 +393,9 @@ VEC_INLINE void pair_by_tokens(struct shape s, const struct pair *g, size_t toke
     finish(sums, begin, begin + (int)(g->token_end - g->token), g->n_rows, g->y, g->y_stride);
 }
 
-/* Neighbours among the tokens by the next of three ways, and what more it computes is dropped: one
- * token by the way for two is not slower than memory, and each way is 20 KB of code. */
+/* Neighbours among the tokens by the next of three ways, and what more it computes is dropped: each
+ * way is 20 KB of code, and one token by the way for two is not slower than memory where two
+ * strips are read as fast as one. */
 VEC_INLINE void pair_by_group(uint32_t type, const struct pair *g)
 {
     const size_t first = g->token / TOKENS * TOKENS, n = g->token_end - g->token;
@@ -381,14 +403,34 @@ VEC_INLINE void pair_by_group(uint32_t type, const struct pair *g)
     const size_t token = smaller(g->token, first + TOKENS - at_once);
     switch (at_once) {
     case 2:
-        pair_by_tokens((struct shape){type, 2}, g, token);
+        pair_by_tokens((struct shape){type, PAIR, 2}, g, token);
         return;
     case 4:
-        pair_by_tokens((struct shape){type, 4}, g, token);
+        pair_by_tokens((struct shape){type, PAIR, 4}, g, token);
         return;
     default:
-        pair_by_tokens((struct shape){type, TOKENS}, g, token);
+        pair_by_tokens((struct shape){type, PAIR, TOKENS}, g, token);
         return;
+    }
+}
+
+/* A token alone by all strips as they follow each other, and by what comes behind them. */
+VEC_INLINE void line_by_token(uint32_t type, const struct kernel_weights *w, size_t row_end,
+                              struct pair *g, size_t row)
+{
+    const uintptr_t data = (uintptr_t)w->data;
+    for (; row < row_end; row += g->n_rows, g->y += g->n_rows) {
+        const uintptr_t at = data + row * w->row_bytes, end = data + row_end * w->row_bytes;
+        const uintptr_t beyond = w->next.n_rows > 0 ? (uintptr_t)w->next.data - end : 0;
+        g->n_rows = smaller(row_end - row, STRIP_ROWS);
+        g->strips[0] = (const uint8_t *)w->data + row * w->row_bytes;
+        g->line = (struct streams){.near = {at + NEAR_BYTES},
+                                   .far = {at + FAR_BYTES},
+                                   .beyond = {beyond},
+                                   .near_left = stream_left(end - at, NEAR_BYTES),
+                                   .far_left = stream_left(end - at, FAR_BYTES),
+                                   .pace = 1};
+        pair_by_tokens((struct shape){type, 1, 1}, g, g->token);
     }
 }
 
@@ -398,6 +440,14 @@ VEC_INLINE void strips(uint32_t type, const struct kernel_weights *w, size_t row
 {
     struct pair g = {.n_in = w->n_in, .packed = packed, .y_stride = y_stride};
     g.n_groups = (token_end - 1) / TOKENS - token_begin / TOKENS + 1;
+    g.in_line = cpu_is_amd();
+    if (g.in_line && token_end - token_begin == 1) {
+        g.token = token_begin;
+        g.token_end = token_end;
+        g.y = y + row_begin;
+        line_by_token(type, w, row_end, &g, row_begin);
+        return;
+    }
     const size_t strip_bytes = STRIP_ROWS * w->row_bytes;
     for (size_t row = row_begin; row < row_end; row += g.n_rows) {
         const uint8_t *strip = (const uint8_t *)w->data + row * w->row_bytes;
