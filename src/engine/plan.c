@@ -14,7 +14,7 @@ enum {
     BATCH_STEP = 32,
     /* Measured, rounded up: what `lllm run` takes with a model of a few kilobytes, and what
      * vocabularies take beside their bytes in the file. */
-    PROGRAM_BYTES = 13 << 19,
+    PROGRAM_BYTES = 13 << 19, /* 6.5 MiB */
     THREAD_BYTES = 64 << 10,
     TOKEN_BYTES = 64,
     MERGE_BYTES = 48,
