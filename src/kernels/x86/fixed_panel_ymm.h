@@ -405,8 +405,7 @@ VEC_INLINE void multiply(struct shape s, const struct panel_block *shared)
         prepare_offsets(s, b, offsets);
     }
     for (int lane = 0; lane < FIXED_LANES; lane++) {
-        int block = 2 * (lane / 4) + 8 * (lane / 2 % 2) + lane % 2;
-        if (block >= b->n_blocks) {
+        if ((int)fixed_block_of((size_t)lane) >= b->n_blocks) {
             continue;
         }
         const int32_t *q[BLOCK_TOKENS];

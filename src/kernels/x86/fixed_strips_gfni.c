@@ -421,7 +421,9 @@ VEC_INLINE void line_by_token(uint32_t type, const struct kernel_weights *w, siz
     const uintptr_t data = (uintptr_t)w->data;
     for (; row < row_end; row += g->n_rows, g->y += g->n_rows) {
         const uintptr_t at = data + row * w->row_bytes, end = data + row_end * w->row_bytes;
-        const uintptr_t beyond = w->next.n_rows > 0 ? (uintptr_t)w->next.data - end : 0;
+        /* Without a hint lines again that are there. */
+        const uintptr_t beyond =
+            w->next.n_rows > 0 ? (uintptr_t)w->next.data - end : -(uintptr_t)FAR_BYTES;
         g->n_rows = smaller(row_end - row, STRIP_ROWS);
         g->strips[0] = (const uint8_t *)w->data + row * w->row_bytes;
         g->line = (struct streams){.near = {at + NEAR_BYTES},
