@@ -4,7 +4,7 @@
  * Lanes of what is loaded are rows already, so that bytes are split where they are multiplied and
  * nothing is turned or kept. Two strips side by side share each broadcast of activations. Where one
  * stream is read faster than several (AMD; streams.h), lines are asked for in their order in
- * memory, and a token alone meets strip after strip.
+ * memory, and up to four tokens meet strip after strip.
  */
 #include "kernels/rungs.h"
 #include "kernels/strips.h"
@@ -21,6 +21,7 @@ enum {
     LINE = 64,
     NEAR_BYTES = 4096, /* what is ahead where strips follow each other */
     FAR_BYTES = 12288,
+    LINE_TOKENS = 4, /* of more, products take longer than memory, and pairs are faster */
 };
 
 /* ---- strips ---- */
@@ -309,7 +310,7 @@ struct pair {
     const uint8_t *strips[PAIR];
     uintptr_t next[PAIR]; /* as numbers: they may lie behind what there is */
     bool in_line;
-    struct streams line; /* of one alone: the first is that of all strips */
+    struct streams line; /* of strips one by one: the first is that of all of them */
     size_t n_in, n_rows;
     const struct fixed_chunk *packed;
     size_t token, token_end; /* neighbours */
@@ -414,10 +415,12 @@ VEC_INLINE void pair_by_group(uint32_t type, const struct pair *g)
     }
 }
 
-/* A token alone by all strips as they follow each other, and by what comes behind them. */
-VEC_INLINE void line_by_token(uint32_t type, const struct kernel_weights *w, size_t row_end,
-                              struct pair *g, size_t row)
+/* A few neighbours by all strips as they follow each other, and by what comes behind them: one
+ * alone, or others by the way for LINE_TOKENS. */
+VEC_INLINE void line_by_tokens(uint32_t type, const struct kernel_weights *w, size_t row_end,
+                               struct pair *g, size_t row)
 {
+    const size_t group_end = g->token / TOKENS * TOKENS + TOKENS;
     const uintptr_t data = (uintptr_t)w->data;
     for (; row < row_end; row += g->n_rows, g->y += g->n_rows) {
         const uintptr_t at = data + row * w->row_bytes, end = data + row_end * w->row_bytes;
@@ -432,7 +435,12 @@ VEC_INLINE void line_by_token(uint32_t type, const struct kernel_weights *w, siz
                                    .near_left = stream_left(end - at, NEAR_BYTES),
                                    .far_left = stream_left(end - at, FAR_BYTES),
                                    .pace = 1};
-        pair_by_tokens((struct shape){type, 1, 1}, g, g->token);
+        if (g->token_end - g->token == 1) {
+            pair_by_tokens((struct shape){type, 1, 1}, g, g->token);
+        } else {
+            pair_by_tokens((struct shape){type, 1, LINE_TOKENS}, g,
+                           smaller(g->token, group_end - LINE_TOKENS));
+        }
     }
 }
 
@@ -443,11 +451,11 @@ VEC_INLINE void strips(uint32_t type, const struct kernel_weights *w, size_t row
     struct pair g = {.n_in = w->n_in, .packed = packed, .y_stride = y_stride};
     g.n_groups = (token_end - 1) / TOKENS - token_begin / TOKENS + 1;
     g.in_line = cpu_is_amd();
-    if (g.in_line && token_end - token_begin == 1) {
+    if (g.in_line && g.n_groups == 1 && token_end - token_begin <= LINE_TOKENS) {
         g.token = token_begin;
         g.token_end = token_end;
         g.y = y + row_begin;
-        line_by_token(type, w, row_end, &g, row_begin);
+        line_by_tokens(type, w, row_end, &g, row_begin);
         return;
     }
     const size_t strip_bytes = STRIP_ROWS * w->row_bytes;
