@@ -27,7 +27,8 @@ struct batch_options {
     struct sampling_options sampling;
     const char *model, *input, *output, *format, *system, *tools, *tool_choice, *chat_template,
         *draft;
-    bool prompts, raw, thinking, no_thinking, force, lookup, plan, ignore_eos, logprobs;
+    bool prompts, raw, thinking, no_thinking, force, lookup, plan, ignore_eos, logprobs,
+        no_huge_pages;
     uint32_t max_tokens, parallel, n_top;
     struct string_list stop, lora, models, modules;
     struct constrain_options form;

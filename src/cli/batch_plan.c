@@ -8,6 +8,7 @@
 #include "cli/batch_models.h"
 #include "cli/memory_report.h"
 #include "cli/term.h"
+#include "engine/moving.h"
 
 const struct model_source *batch_plan_draft(const struct batch_models *m,
                                             const struct batch_model *model)
@@ -47,6 +48,8 @@ struct engine_options batch_plan_options(const struct batch_models *m,
     how.n_running = model->parallel ? model->parallel : QUEUE_MAX_RUNNING;
     how.adapters_bytes = model->adapters_bytes;
     how.prompts_bytes = m->o.prompts_bytes;
+    how.huge_pages_unasked = model->moves && !how.huge_pages;
+    how.huge_pages = how.huge_pages || model->moves;
     if (m->o.lookup || batch_plan_draft(m, model)) {
         how.n_drafts = DRAFT_MOST;
         how.n_draft_sessions = QUEUE_DRAFT_SESSIONS;
@@ -64,6 +67,15 @@ static void choose_parallel(const struct batch_models *m, struct batch_model *mo
                   model->source.name, n, term_plural(n), how->n_running);
         model->parallel = how->n_running = n;
     }
+}
+
+static bool pays(const struct batch_models *m, const struct batch_model *model,
+                 const struct gguf *g, const struct sysmem *machine)
+{
+    const struct moving_work work = {model->n_answers, m->o.max_tokens};
+    return !m->o.stays && model->source.path &&
+           moving_pays(g, &model->plan, machine, kernels_select_for(m->o.common->throughput),
+                       &work);
 }
 
 /* What a model would like to have: keys and values of as many whole contexts as are answered at
@@ -88,6 +100,7 @@ static bool plan_model(const struct batch_models *m, struct batch_model *model,
         memory_plan_fill(&model->plan, m->room_bytes, machine);
         model->budget_bytes =
             model->plan.total_bytes < m->room_bytes ? model->plan.total_bytes : m->room_bytes;
+        model->moves = *fits && pays(m, model, g, machine);
     } else {
         ok = false;
     }

@@ -66,6 +66,7 @@ static void sort_lines(struct batch *b)
         n_openai += s.openai;
         b->n_unanswerable += !ok;
         b->models.items[ok ? model[i] : 0].n_lines += ok;
+        b->models.items[ok ? model[i] : 0].n_answers += ok ? s.n_answers : 0;
     }
     b->openai = n_openai > 0 && n_openai == n_objects;
     b->first = find_first(ids, n);

@@ -78,6 +78,12 @@ static const struct option table[] = {
      FIELD(modules), 0, 0, 0},
     KV_TYPE_OPTION("f16"),
     THROUGHPUT_OPTION,
+    {"no-huge-pages", 0, OPTION_FLAG, NULL,
+     "leave the weights in pages of their file; without this they are moved as by --huge-pages "
+     "where that pays: processor and format as said there, 32 answers or more (64 with "
+     "--max-tokens "
+     "32, and none with less), eight or more at once, and as much memory free besides",
+     FIELD(no_huge_pages), 0, 0, 0},
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
      FIELD(chat_template), 0, 0, 0},
@@ -169,6 +175,9 @@ static int check_usage(struct batch *b, const struct string_list *arguments, siz
         return cli_usage("batch",
                          "--tool-choice and another form of the answer do not go together");
     }
+    if (o->common.huge_pages && o->no_huge_pages) {
+        return cli_usage("batch", "--huge-pages and --no-huge-pages contradict each other");
+    }
     if (o->thinking && o->no_thinking) {
         return cli_usage("batch", "--thinking and --no-thinking contradict each other");
     }
@@ -191,6 +200,8 @@ static bool take_options(struct batch *b, const char *first, bool prompts, struc
         .raw = o->raw,
         .thinking = o->thinking,
         .parallel = o->parallel,
+        .max_tokens = o->max_tokens,
+        .stays = o->no_huge_pages,
         .all = o->plan && !o->input && !prompts,
     };
     struct error why = {0};

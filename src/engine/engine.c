@@ -101,7 +101,7 @@ static void lay_out_weights(struct engine *en)
 
 /* Tensors are bound anew, which costs little: what binding has to say about a file should come
  * before its plan, and before gigabytes are moved. */
-static bool move_weights(struct engine *en, const char *name, struct error *e)
+static bool move_weights(struct engine *en, const char *name, bool asked, struct error *e)
 {
     char size[SIZE_TEXT_BYTES];
     const struct gguf_move *m = &en->move;
@@ -110,7 +110,8 @@ static bool move_weights(struct engine *en, const char *name, struct error *e)
         return false;
     }
     if (!m->size_bytes) {
-        log_write(LOG_WARN, "%s: the weights stay where they are: %s", name, m->why_not);
+        log_write(asked ? LOG_WARN : LOG_INFO, "%s: the weights stay where they are: %s", name,
+                  m->why_not);
         return true;
     }
     model_free(en->model);
@@ -120,7 +121,7 @@ static bool move_weights(struct engine *en, const char *name, struct error *e)
     }
     lay_out_weights(en);
     double huge = 100 * (double)m->huge_bytes / (double)m->size_bytes;
-    log_write(huge < 90 ? LOG_WARN : LOG_INFO,
+    log_write(asked && huge < 90 ? LOG_WARN : LOG_INFO,
               "%s: weights of %s were moved in %.2f s%s, and %.0f %% of them lie in huge pages",
               name, size_text_write(m->size_bytes, size), m->seconds,
               en->in_strips ? ", laid out for answers together" : "", huge);
@@ -178,7 +179,7 @@ static bool open_parts(struct engine *en, const struct engine_options *o, const 
     en->kernels = kernels_select_for(o->throughput);
     en->borrows_pool = o->pool != NULL;
     en->pool = !en->prompter ? NULL : o->pool ? o->pool : pool_new(o->n_threads, e);
-    return en->pool && (!o->huge_pages || move_weights(en, name, e));
+    return en->pool && (!o->huge_pages || move_weights(en, name, !o->huge_pages_unasked, e));
 }
 
 /* Takes g, which is NULL when opening it failed with `why`. */

@@ -38,7 +38,8 @@ struct engine_options {
      */
     uint64_t memory_bytes;
     bool huge_pages; /* move the weights there (gguf_move_tensors), where the system has them */
-    bool throughput; /* for many answers at a time, not for one: kernels_select_for */
+    bool huge_pages_unasked; /* nobody has asked for them (moving.h): their want is no warning */
+    bool throughput;         /* for many answers at a time, not for one: kernels_select_for */
     /* For the memory plan: what will be computed ahead of an answer (draft.h). */
     uint32_t n_drafts; /* of a pass: DRAFT_MOST, or 0 */
     const struct gguf

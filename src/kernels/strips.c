@@ -25,6 +25,11 @@ static const struct strip_format *find(uint32_t type)
     return NULL;
 }
 
+bool strips_of_type(uint32_t type)
+{
+    return find(type) != NULL;
+}
+
 bool strips_fit(const struct kernel_weights *w)
 {
     const struct strip_format *f = find(w->type);

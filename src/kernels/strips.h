@@ -22,6 +22,10 @@ enum { STRIP_ROWS = 16, STRIP_SUPER = 256 };
  * most, a whole number of strips, one row behind the other, and not in strips yet. */
 bool strips_fit(const struct kernel_weights *w);
 
+/* Whether rows of that type can be, as far as their numbers are multiples of what they have to be
+ * multiples of. */
+bool strips_of_type(uint32_t type);
+
 /* Rows [0, STRIP_ROWS) of n_in elements, one behind the other, as a strip. n_in is a multiple of
  * the format's block; rows and strip do not overlap. For other types nothing is written. */
 void strip_from_rows(uint32_t type, size_t n_in, const void *rows, void *strip);

@@ -190,6 +190,44 @@ class ForAllLines(Folder):
             self.assertIn("another run", done.stderr)
 
 
+class WhereWeightsLie(Folder):
+    """Many answers have the weights moved for them, where strips are taken, and are the same."""
+    MOVED = "laid out for answers together"
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.folder / "model.gguf"
+        done = run("quantize", "starter", self.model, "q8_0", "-q")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def answers(self, n, *options):
+        arguments = ("--seed", 1, "--kv-type", "f32", "--context-size", 256, "-v", *options)
+        prompts = [f"What is {i} + 2?" for i in range(n)]
+        done = run("batch", self.model, *arguments, "--prompts", *prompts)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done
+
+    def test_many_answers_move_them(self):
+        few = self.answers(31)
+        many = self.answers(32)
+        stays = self.answers(32, "--no-huge-pages")
+        asked = self.answers(1, "--huge-pages").stderr
+        for done in (few, stays, self.answers(32, "-n", 31), self.answers(32, "--parallel", 7)):
+            self.assertNotIn(self.MOVED, done.stderr)
+            self.assertNotIn("weights stay", done.stderr)
+        self.assertEqual(many.stdout, stays.stdout)
+        self.assertEqual(self.MOVED in many.stderr, self.MOVED in asked, many.stderr)
+        plan = run("batch", self.model, "--input", "-", "--plan", "--context-size", 256,
+                   stdin="What?\n" * 32)
+        strips = self.MOVED in asked or "weights stay" in many.stderr
+        self.assertEqual("in huge pages" in plan.stdout, strips, plan.stdout)
+
+    def test_not_both(self):
+        done = run("batch", self.model, "--huge-pages", "--no-huge-pages", "--prompts", "x")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("--huge-pages and --no-huge-pages contradict each other", done.stderr)
+
+
 class Ends(Folder):
     def start(self, *options, **more):
         lines = [{"id": "long", "prompt": "a", "n": 7, "ignore_eos": True},
