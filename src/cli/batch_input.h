@@ -46,15 +46,17 @@ bool batch_lines_measure(const struct batch_lines *b, size_t n_under_way,
                          const struct engine_options *how, uint64_t *bytes, struct error *e);
 
 /* What is known of a line before its turn: which model answers it, before which others, how often,
- * its custom_id as JSON text, to be freed (NULL: it has none), and whether it is an object at all,
- * and one of OpenAI's batch files. Notes in models which adapters
- * it asks for. False where batch_request_read will say why none answers it. */
+ * its custom_id as JSON text, to be freed (NULL: it has none), how long its answers may get and
+ * whether they are one of some texts, and whether it is an object at all, and one of OpenAI's batch
+ * files. Notes in models which adapters it asks for. False where batch_request_read will say why
+ * none answers it. */
 struct batch_sorting {
     size_t model;
     int32_t priority;
     uint32_t n_answers;
+    json_int_t max_tokens; /* 0: as the options say */
     char *custom_id;
-    bool object, openai;
+    bool picks, object, openai;
 };
 bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_models *models,
                      struct batch_sorting *s);

@@ -24,10 +24,10 @@ struct batch_model_options {
     const char *draft;                          /* for the first model, or NULL */
     bool lookup;                                /* for all */
     bool raw, thinking;
-    uint32_t parallel, max_tokens; /* 0: nobody has said */
-    bool stays;                    /* weights are not moved by themselves */
-    uint64_t prompts_bytes;        /* what the lines take */
-    bool all; /* there are no lines: all models count, each with all adapters */
+    uint32_t parallel;
+    bool stays;             /* weights are not moved by themselves */
+    uint64_t prompts_bytes; /* what the lines take */
+    bool all;               /* there are no lines: all models count, each with all adapters */
 };
 
 /* A model that is loaded. */
@@ -46,13 +46,13 @@ struct batch_model {
     char digest[DIGEST_TEXT_BYTES]; /* of its content */
     struct error why;               /* why it cannot answer, known before it is loaded */
     struct memory_plan plan;
-    uint32_t parallel;       /* answers at once; 0: as many as a queue has */
-    bool *asks;              /* [n_modules] the adapters that its lines name */
-    uint64_t adapters_bytes; /* of these, and of --lora */
-    uint64_t budget_bytes;   /* what it may take while others are there */
-    bool moves;              /* its weights, because that pays for so many answers */
-    uint64_t n_answers;      /* of its lines */
-    size_t *lines;           /* [n_lines] those that it answers, in the order in which they begin */
+    uint32_t parallel;          /* answers at once; 0: as many as a queue has */
+    bool *asks;                 /* [n_modules] the adapters that its lines name */
+    uint64_t adapters_bytes;    /* of these, and of --lora */
+    uint64_t budget_bytes;      /* what it may take while others are there */
+    bool moves;                 /* its weights, because that pays for so many answers */
+    uint64_t n_answers, n_long; /* to come of its lines, and of these (moving.h) */
+    size_t *lines; /* [n_lines] those that it answers, in the order in which they begin */
     size_t n_lines, next, n_jobs, n_asked; /* n_asked: answers of its jobs */
     struct shelf_hold *hold;
     struct batch_engine *loaded; /* while it is held */

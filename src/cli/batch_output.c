@@ -344,6 +344,22 @@ char *batch_output_journal(const char *path)
     return buf_take(&name, NULL);
 }
 
+size_t batch_output_journaled(const char *path)
+{
+    char *name = batch_output_journal(path), *line = NULL;
+    FILE *f = fopen(name, "re");
+    size_t n = 0, size = 0;
+    while (f && getline(&line, &size, f) > 0) {
+        n++;
+    }
+    if (f) {
+        fclose(f);
+    }
+    free(line);
+    free(name);
+    return n > 0 ? n - 1 : 0; /* the first says what run it is of */
+}
+
 struct batch_output *batch_output_open(const char *path, bool whole, size_t n, const json_t *run,
                                        const uint64_t *digests, bool seed_given, uint64_t *seed,
                                        bool force, struct error *e)

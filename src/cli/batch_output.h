@@ -20,6 +20,8 @@ struct batch_output;
 
 /* The name of the journal beside an output; the caller's. */
 char *batch_output_journal(const char *path);
+/* How many results such a journal has, whatever run it is of; 0 where there is none. */
+size_t batch_output_journaled(const char *path);
 /* path NULL: standard output, an object a line as soon as those before are there, or with `whole`
  * one document at the end. run (borrowed): the model and the options, which must be the same to go
  * on; digests[n] (borrowed): of the prompts, whose answers are taken from a journal where they

@@ -69,13 +69,15 @@ static void choose_parallel(const struct batch_models *m, struct batch_model *mo
     }
 }
 
+/* Of one model alone: of several each would take the room that another counts on. */
 static bool pays(const struct batch_models *m, const struct batch_model *model,
                  const struct gguf *g, const struct sysmem *machine)
 {
-    const struct moving_work work = {model->n_answers, m->o.max_tokens};
-    return !m->o.stays && model->source.path &&
+    const struct moving_work work = {model->n_answers, model->n_long};
+    return !m->o.stays && m->n_used == 1 &&
            moving_pays(g, &model->plan, machine, kernels_select_for(m->o.common->throughput),
-                       &work);
+                       &work) &&
+           moving_is_possible(g);
 }
 
 /* What a model would like to have: keys and values of as many whole contexts as are answered at

@@ -6,6 +6,7 @@
 #include "cli/answer.h"
 #include "cli/batch.h"
 #include "cli/term.h"
+#include "engine/moving.h"
 #include "kernels/kernels.h"
 
 /* ---- which lines begin when ------------------------------------------------------------------ */
@@ -43,6 +44,27 @@ static size_t *find_first(char **ids, size_t n)
     return first;
 }
 
+/* Whether answers may get long enough for moving weights to gain by them. */
+static bool is_long(const struct batch *b, const struct batch_sorting *s)
+{
+    json_int_t most = s->max_tokens > 0 ? s->max_tokens : b->defaults.max_tokens;
+    return !s->picks && !b->o->form.choices && !b->o->form.regex &&
+           (most == 0 || most >= MOVING_LONG);
+}
+
+/* Those that a journal has already, whose lines nobody has read yet, are taken to be like the
+ * others. */
+static void count_to_come(struct batch *b)
+{
+    const size_t n = b->lines.n, done = b->o->output ? batch_output_journaled(b->o->output) : 0;
+    const size_t left = done < n ? n - done : 0;
+    for (size_t i = 0; i < b->models.n && n > 0; i++) {
+        struct batch_model *m = &b->models.items[i];
+        m->n_answers = m->n_answers * left / n;
+        m->n_long = m->n_long * left / n;
+    }
+}
+
 /* Gives each line to its model: higher priority first, then as they stand in the file. */
 static void sort_lines(struct batch *b)
 {
@@ -67,7 +89,9 @@ static void sort_lines(struct batch *b)
         b->n_unanswerable += !ok;
         b->models.items[ok ? model[i] : 0].n_lines += ok;
         b->models.items[ok ? model[i] : 0].n_answers += ok ? s.n_answers : 0;
+        b->models.items[ok ? model[i] : 0].n_long += ok && is_long(b, &s) ? s.n_answers : 0;
     }
+    count_to_come(b);
     b->openai = n_openai > 0 && n_openai == n_objects;
     b->first = find_first(ids, n);
     qsort(order, n, sizeof *order, by_rank);

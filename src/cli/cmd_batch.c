@@ -79,10 +79,10 @@ static const struct option table[] = {
     KV_TYPE_OPTION("f16"),
     THROUGHPUT_OPTION,
     {"no-huge-pages", 0, OPTION_FLAG, NULL,
-     "leave the weights in pages of their file; without this they are moved as by --huge-pages "
-     "where that pays: processor and format as said there, 32 answers or more (64 with "
-     "--max-tokens "
-     "32, and none with less), eight or more at once, and as much memory free besides",
+     "leave the weights in pages of their file; without this they are moved as by --huge-pages, but "
+     "with the system's copy of the file left, where that pays: processor and formats as said "
+     "there, one model, twice as many answers to come as are under way at once (eight or more), "
+     "most of them with room for 64 tokens, and as much memory free besides",
      FIELD(no_huge_pages), 0, 0, 0},
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",
@@ -200,7 +200,6 @@ static bool take_options(struct batch *b, const char *first, bool prompts, struc
         .raw = o->raw,
         .thinking = o->thinking,
         .parallel = o->parallel,
-        .max_tokens = o->max_tokens,
         .stays = o->no_huge_pages,
         .all = o->plan && !o->input && !prompts,
     };

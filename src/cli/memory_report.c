@@ -106,11 +106,11 @@ static json_t *machine_json(const struct engine_options *o, const struct sysmem 
                      size_or_null(memory_plan_room(o, machine)));
 }
 
-static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
+static json_t *plan_json(const struct memory_plan *p, bool huge_pages, uint64_t room_bytes)
 {
     json_t *kv_type = p->has_kv ? json_string(model_kv_name(p->kv_type)) : json_null();
     return json_pack(
-        "{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+        "{s:I, s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:b}",
         "context", (json_int_t)p->context_size, "kv_type", kv_type, "batch",
         (json_int_t)p->batch_size, "sequences", (json_int_t)p->n_sequences, "threads", p->n_threads,
         "weights_bytes", (json_int_t)p->weights_bytes, "kv_cache_bytes", (json_int_t)p->kv_bytes,
@@ -118,14 +118,15 @@ static json_t *plan_json(const struct memory_plan *p, uint64_t room_bytes)
         "vocabulary_bytes", (json_int_t)p->vocabulary_bytes, "program_bytes",
         (json_int_t)p->program_bytes, "draft_bytes", (json_int_t)p->draft_bytes, "adapters_bytes",
         (json_int_t)p->adapters_bytes, "prompts_bytes", (json_int_t)p->prompts_bytes, "total_bytes",
-        (json_int_t)p->total_bytes, "fits", p->total_bytes <= room_bytes);
+        (json_int_t)p->total_bytes, "huge_pages", (int)huge_pages, "fits",
+        p->total_bytes <= room_bytes);
 }
 
 json_t *memory_report_plan_json(const struct memory_plan *p, const struct engine_options *o,
                                 const struct sysmem *machine)
 {
     memory_plan_warn(p, the_model);
-    json_t *plan = plan_json(p, memory_plan_room(o, machine));
+    json_t *plan = plan_json(p, o->huge_pages, memory_plan_room(o, machine));
     if (p->n_running) {
         json_object_set_new(plan, "parallel", json_integer(p->n_running));
         json_object_set_new(
@@ -255,7 +256,7 @@ json_t *memory_report_table_json(const struct gguf *g, const struct engine_optio
         for (size_t i = 0; i < N_TYPES; i++) {
             if (t.possible[i]) {
                 struct memory_plan p = plan_at(&t, i, context);
-                json_array_append_new(plans, plan_json(&p, t.room_bytes));
+                json_array_append_new(plans, plan_json(&p, t.options.huge_pages, t.room_bytes));
             }
         }
     }

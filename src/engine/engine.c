@@ -106,8 +106,14 @@ static bool move_weights(struct engine *en, const char *name, bool asked, struct
     char size[SIZE_TEXT_BYTES];
     const struct gguf_move *m = &en->move;
     en->moves = true;
-    if (!gguf_move_tensors(en->gguf, en->pool, &en->move, e)) {
-        return false;
+    struct error why = {0};
+    if (!gguf_move_tensors(en->gguf, en->pool, !asked, &en->move, &why)) {
+        if (asked) {
+            *e = why;
+            return false;
+        }
+        snprintf(en->move.why_not, sizeof en->move.why_not, "%.*s",
+                 (int)sizeof en->move.why_not - 1, why.message);
     }
     if (!m->size_bytes) {
         log_write(asked ? LOG_WARN : LOG_INFO, "%s: the weights stay where they are: %s", name,

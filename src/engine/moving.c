@@ -1,21 +1,28 @@
 #include "engine/moving.h"
 
+#include <string.h>
+#include <sys/resource.h>
+
 #include "kernels/strips.h"
 
 enum {
     LEAST_TOGETHER = 8, /* fewer read the weights as fast from the file on some processors */
-    LEAST_TOKENS = 32,  /* of an answer: prompts gain nothing, and on tile units lose */
-    TYPICAL_TOKENS = 64,
-    LEAST_TOKENS_IN_ALL = 2048,
+    LONG_FOR_A_PLACE = 2,
 };
 
 static bool are_enough(const struct moving_work *work, uint32_t n_running)
 {
-    const uint64_t together = work->n_answers < n_running ? work->n_answers : n_running;
-    const bool shorter = work->n_tokens > 0 && work->n_tokens < TYPICAL_TOKENS;
-    const uint64_t each = shorter ? work->n_tokens : TYPICAL_TOKENS;
-    return together >= LEAST_TOGETHER && each >= LEAST_TOKENS &&
-           work->n_answers * each >= LEAST_TOKENS_IN_ALL;
+    const uint64_t n = work->n_answers, together = n < n_running ? n : n_running;
+    return together >= LEAST_TOGETHER && work->n_long >= LONG_FOR_A_PLACE * together &&
+           work->n_long >= n - work->n_long;
+}
+
+/* As model_to_strips takes them, but for a few: not embeddings, which are read by rows. */
+static bool can_be_strips(const struct gguf_tensor *t)
+{
+    static const char embeddings[] = "token_embd.";
+    return strips_of_type(t->type) && t->n_dims == 2 && t->dims[1] % STRIP_ROWS == 0 &&
+           strncmp(t->name, embeddings, strlen(embeddings)) != 0;
 }
 
 /* By their bytes. */
@@ -25,16 +32,26 @@ static bool most_can_be_strips(const struct gguf *g)
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         all += t->size_bytes;
-        strips += strips_of_type(t->type) ? t->size_bytes : 0;
+        strips += can_be_strips(t) ? t->size_bytes : 0;
     }
     return strips > all / 2;
+}
+
+static bool has_room(const struct memory_plan *plan, const struct sysmem *machine)
+{
+    const uint64_t room = sysmem_free(machine);
+    return room != SYSMEM_UNKNOWN && plan->total_bytes + plan->weights_bytes <= room;
 }
 
 bool moving_pays(const struct gguf *g, const struct memory_plan *plan, const struct sysmem *machine,
                  const struct kernels *kernels, const struct moving_work *work)
 {
-    const uint64_t room = sysmem_free(machine);
     return kernels_take_strips(kernels) && are_enough(work, plan->n_running) &&
-           room != SYSMEM_UNKNOWN && plan->total_bytes + plan->weights_bytes <= room &&
-           most_can_be_strips(g);
+           has_room(plan, machine) && most_can_be_strips(g);
+}
+
+bool moving_is_possible(const struct gguf *g)
+{
+    struct rlimit space;
+    return getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur == RLIM_INFINITY && gguf_can_move(g);
 }

@@ -114,9 +114,13 @@ struct gguf_move {
  * copies are resident but for some pieces of 8 MiB. The next start reads the disk again. Before
  * anybody has taken a tensor's data; moving twice moves once. Where the system has no such pages or
  * no room, or the model is not in files on a disk, nothing happens and *m says so: that is no
- * error. False when a file cannot be read; then the tensors are where they were. Process lifetime.
- */
-bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, struct error *e);
+ * error. False when a file cannot be read; then the tensors are where they were. modest: nobody has
+ * asked for it, and what belongs to others is left alone, the system's copy of the file, and huge
+ * pages that were set aside. Process lifetime. */
+bool gguf_move_tensors(struct gguf *g, struct pool *pool, bool modest, struct gguf_move *m,
+                       struct error *e);
+/* Whether there is something to be moved, modestly, and somewhere to put it. */
+bool gguf_can_move(const struct gguf *g);
 /* Whether tensors that were moved may be written from now on, until it is called again: by somebody
  * who lays them out anew and is their only reader. False where they were not moved, or where the
  * system refuses. */

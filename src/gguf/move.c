@@ -32,6 +32,7 @@ struct moving {
     size_t n_pieces;
     const struct gguf *const *files;
     const int *descriptors; /* [n_files] */
+    bool modest;
     atomic_size_t next;
     atomic_bool failed;
     struct error why; /* of the first that failed */
@@ -54,11 +55,13 @@ static bool huge_pages_allowed(void)
 
 /* Memory of which nothing is resident yet; *reserved: the pages are sure to be huge. NULL where
  * there are no huge pages, with the reason. size_bytes: a multiple of HUGE_BYTES. */
-static char *huge_block(uint64_t size_bytes, bool *reserved, char *why_not, size_t why_bytes)
+static char *huge_block(uint64_t size_bytes, bool modest, bool *reserved, char *why_not,
+                        size_t why_bytes)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
-    void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
-                   flags | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT, -1, 0);
+    void *p = modest ? MAP_FAILED
+                     : mmap(NULL, size_bytes, PROT_READ | PROT_WRITE,
+                            flags | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT, -1, 0);
     *reserved = p != MAP_FAILED;
     if (*reserved) {
         return p;
@@ -125,8 +128,9 @@ static bool read_piece(const struct moving *job, const struct piece *p, struct e
         }
         done += (uint64_t)n;
     }
-    /* Advice: pages that another process has mapped stay. */
-    posix_fadvise(fd, (off_t)p->offset, (off_t)p->size_bytes, POSIX_FADV_DONTNEED);
+    if (!job->modest) { /* advice: pages that another process has mapped stay */
+        posix_fadvise(fd, (off_t)p->offset, (off_t)p->size_bytes, POSIX_FADV_DONTNEED);
+    }
     return true;
 }
 
@@ -246,7 +250,8 @@ static bool is_in_memory(int fd)
 }
 
 /* What looking at the header brought in beside it, and what lay across the pieces' edges. */
-static void drop_files(const struct gguf *const *files, const int *descriptors, uint32_t n)
+static void drop_files(const struct gguf *const *files, const int *descriptors, uint32_t n,
+                       bool modest)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     for (uint32_t i = 0; i < n; i++) {
@@ -258,12 +263,14 @@ static void drop_files(const struct gguf *const *files, const int *descriptors, 
         begin = (begin + page - 1) / page * page;
         if (begin < end) {
             madvise((void *)(files[i]->map.data + begin), end - begin, MADV_DONTNEED);
-            posix_fadvise(descriptors[i], (off_t)begin, 0, POSIX_FADV_DONTNEED);
+            if (!modest) {
+                posix_fadvise(descriptors[i], (off_t)begin, 0, POSIX_FADV_DONTNEED);
+            }
         }
     }
 }
 
-static bool move(struct gguf *g, struct pool *pool, const struct gguf *const *files,
+static bool move(struct gguf *g, struct pool *pool, bool modest, const struct gguf *const *files,
                  const int *descriptors, struct gguf_move *m, struct error *e)
 {
     struct gguf_tensor **order = ordered(g);
@@ -276,7 +283,7 @@ static bool move(struct gguf *g, struct pool *pool, const struct gguf *const *fi
     }
     room = (room + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
     bool reserved;
-    char *block = huge_block(room, &reserved, m->why_not, sizeof m->why_not);
+    char *block = huge_block(room, modest, &reserved, m->why_not, sizeof m->why_not);
     if (!block) {
         free(order);
         return true;
@@ -285,14 +292,15 @@ static bool move(struct gguf *g, struct pool *pool, const struct gguf *const *fi
     struct moving job = {.pieces = pieces,
                          .n_pieces = plan_pieces(order, g->n_tensors, block, pieces),
                          .files = files,
-                         .descriptors = descriptors};
-    drop_files(files, descriptors, g->n_files);
+                         .descriptors = descriptors,
+                         .modest = modest};
+    drop_files(files, descriptors, g->n_files, modest);
     if (pool) {
         pool_run(pool, read_pieces, &job);
     } else {
         read_pieces(&job, 0, 1);
     }
-    drop_files(files, descriptors, g->n_files);
+    drop_files(files, descriptors, g->n_files, modest);
     if (job.failed) {
         munmap(block, room);
         *e = job.why;
@@ -314,7 +322,23 @@ static bool move(struct gguf *g, struct pool *pool, const struct gguf *const *fi
     return !job.failed;
 }
 
-bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, struct error *e)
+bool gguf_can_move(const struct gguf *g)
+{
+    struct gguf *self = (struct gguf *)g;
+    uint32_t n;
+    const struct gguf *const *files = files_of(&self, &n);
+    int fd = n && files[0]->map.data && g->n_tensors && huge_pages_allowed()
+                 ? open(files[0]->path, O_RDONLY | O_CLOEXEC)
+                 : -1;
+    bool can = fd >= 0 && !is_in_memory(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return can;
+}
+
+bool gguf_move_tensors(struct gguf *g, struct pool *pool, bool modest, struct gguf_move *m,
+                       struct error *e)
 {
     double start_s = time_now_s();
     uint32_t n;
@@ -338,7 +362,7 @@ bool gguf_move_tensors(struct gguf *g, struct pool *pool, struct gguf_move *m, s
     if (ok && is_in_memory(descriptors[0])) {
         snprintf(m->why_not, sizeof m->why_not, "the file is in memory already, and would stay");
     } else if (ok) {
-        ok = move(g, pool, files, descriptors, m, &why);
+        ok = move(g, pool, modest, files, descriptors, m, &why);
     }
     if (descriptors) {
         close_all(descriptors, n);

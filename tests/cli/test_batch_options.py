@@ -200,27 +200,74 @@ class WhereWeightsLie(Folder):
         done = run("quantize", "starter", self.model, "q8_0", "-q")
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def answers(self, n, *options):
-        arguments = ("--seed", 1, "--kv-type", "f32", "--context-size", 256, "-v", *options)
-        prompts = [f"What is {i} + 2?" for i in range(n)]
-        done = run("batch", self.model, *arguments, "--prompts", *prompts)
+    def batch(self, *arguments, stdin=""):
+        done = run("batch", self.model, "--seed", 1, "--context-size", 128, "-v", *arguments,
+                   stdin=stdin)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done
 
+    def answers(self, n, *options):
+        return self.batch(*options, "--prompts", *[f"What is {i} + 2?" for i in range(n)])
+
+    def lines(self, count, *options, **fields):
+        text = "".join(json.dumps({"prompt": f"What is {i} + 2?", **fields}) + "\n" for i in range(count))
+        return self.batch("--parallel", 8, *options, stdin=text)
+
+    def moves(self):
+        """Whether this processor and system take strips."""
+        return self.MOVED in self.answers(1, "--huge-pages").stderr
+
     def test_many_answers_move_them(self):
-        few = self.answers(31)
-        many = self.answers(32)
-        stays = self.answers(32, "--no-huge-pages")
-        asked = self.answers(1, "--huge-pages").stderr
-        for done in (few, stays, self.answers(32, "-n", 31), self.answers(32, "--parallel", 7)):
+        many = self.answers(16, "--parallel", 8)
+        stays = self.answers(16, "--parallel", 8, "--no-huge-pages")
+        for done in (stays, self.answers(15, "--parallel", 8), self.answers(14, "--parallel", 7),
+                     self.answers(127), self.answers(16, "--parallel", 8, "-n", 63),
+                     self.answers(16, "--parallel", 8, "--choices", "4,5")):
             self.assertNotIn(self.MOVED, done.stderr)
             self.assertNotIn("weights stay", done.stderr)
         self.assertEqual(many.stdout, stays.stdout)
-        self.assertEqual(self.MOVED in many.stderr, self.MOVED in asked, many.stderr)
-        plan = run("batch", self.model, "--input", "-", "--plan", "--context-size", 256,
-                   stdin="What?\n" * 32)
-        strips = self.MOVED in asked or "weights stay" in many.stderr
-        self.assertEqual("in huge pages" in plan.stdout, strips, plan.stdout)
+        self.assertEqual(self.MOVED in many.stderr, self.moves(), many.stderr)
+
+    def test_lines_say_how_long_answers_are(self):
+        moves = self.moves()
+        for long, options, fields in ((True, (), {}), (False, (), {"max_tokens": 63}),
+                                      (True, ("-n", 8), {"max_completion_tokens": 64}),
+                                      (False, (), {"choices": ["4", "5"]})):
+            done = self.lines(16, *options, **fields)
+            self.assertEqual(self.MOVED in done.stderr, long and moves, (options, fields))
+        self.assertEqual(self.MOVED in self.lines(8, n=2).stderr, moves)
+
+    def test_what_a_journal_has_is_not_to_come(self):
+        out = self.folder / "out.jsonl"
+        journal = self.folder / "out.jsonl.journal"
+        journal.write_text("{}\n" * 2)
+        done = run("batch", self.model, "-v", "--parallel", 8, "-o", out, "--prompts",
+                   *[f"What is {i}?" for i in range(16)])
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertNotIn(self.MOVED, done.stderr)
+        self.assertEqual(journal.read_text(), "{}\n" * 2)
+
+    def test_a_plan_says_so(self):
+        for n, moves in ((128, self.moves()), (127, False)):
+            plan = run("batch", self.model, "--input", "-", "--plan", "--context-size", 128,
+                       stdin="What?\n" * n)
+            self.assertEqual("in huge pages" in plan.stdout, moves, plan.stdout)
+            told = run("batch", self.model, "--input", "-", "--plan", "--json", "--context-size",
+                       128, stdin="What?\n" * n)
+            self.assertEqual(json.loads(told.stdout)["plan"]["huge_pages"], moves)
+
+    def test_limits_keep_them_where_they_are(self):
+        """Neither beside another model, nor where addresses are few."""
+        text = "".join(json.dumps({"prompt": "x", "max_tokens": 64, "model": ("a", "b")[i % 2]}) + "\n"
+                       for i in range(64))
+        two = run("batch", self.model, "--models", f"a={self.model},b=starter", "-v", "--parallel", 8,
+                  "--context-size", 128, stdin=text)
+        self.assertEqual(two.returncode, 0, two.stderr)
+        self.assertNotIn(self.MOVED, two.stderr)
+        few = subprocess.run(["sh", "-c", 'ulimit -v 30000000; exec "$0" "$@"', LLLM, "batch",
+                              str(self.model), "-v", "--parallel", "8", "--context-size", "128",
+                              "--prompts", *["x"] * 16], capture_output=True, text=True)
+        self.assertNotIn(self.MOVED, few.stderr)
 
     def test_not_both(self):
         done = run("batch", self.model, "--huge-pages", "--no-huge-pages", "--prompts", "x")

@@ -26,18 +26,19 @@ static const struct sysmem machine = {
 };
 static const struct memory_plan plan = {
     .n_running = 64, .weights_bytes = 20 * MIB, .total_bytes = 40 * MIB};
-static const struct moving_work work = {.n_answers = 32};
+static const char *const layers[] = {"blk.0.attn_q.weight", "output.weight"};
+static const struct moving_work work = {128, 128};
 
-/* A file of one matrix of each of these types. */
-static struct gguf *file_of(const uint32_t *types, size_t n)
+/* A file of one matrix of each of these types, or of three of them one behind the other. */
+static struct gguf *file_of(const uint32_t *types, const char *const *names, size_t n,
+                            uint32_t n_dims)
 {
-    static const uint64_t dims[2] = {N_IN, N_OUT};
-    static const _Alignas(64) uint8_t zeros[N_IN * N_OUT * 4];
-    static const char *const names[] = {"a", "b"};
+    static const uint64_t dims[3] = {N_IN, N_OUT, 3};
+    static const _Alignas(64) uint8_t zeros[N_IN * N_OUT * 3 * 4];
     struct error e = {0};
     struct gguf_writer *w = gguf_writer_new();
     for (size_t i = 0; i < n; i++) {
-        assert_true(gguf_writer_tensor(w, names[i], types[i], 2, dims, zeros, &e));
+        assert_true(gguf_writer_tensor(w, names[i], types[i], n_dims, dims, zeros, &e));
     }
     struct gguf *g = gguf_open_writer(w, NULL, NULL, &e);
     gguf_writer_free(w);
@@ -51,7 +52,7 @@ static bool pays_for(const struct kernels *k, const struct memory_plan *p, const
                      const struct moving_work *for_work)
 {
     const uint32_t type = TENSOR_Q4_K;
-    struct gguf *g = file_of(&type, 1);
+    struct gguf *g = file_of(&type, layers, 1, 2);
     bool pays = moving_pays(g, p, m, k, for_work);
     gguf_close(g);
     return pays;
@@ -73,10 +74,10 @@ static void test_answers(void **state)
         uint32_t n_running;
         bool pays;
     } rows[] = {
-        {{31, 0}, 64, false},  {{32, 0}, 64, true},        {{32, 64}, 64, true},
-        {{32, 63}, 64, false}, {{32, 1000}, 64, true},     {{63, 32}, 64, false},
-        {{64, 32}, 64, true},  {{1 << 20, 31}, 64, false}, {{1000, 0}, 7, false},
-        {{1000, 0}, 8, true},  {{0, 0}, 64, false},
+        {{127, 127}, 64, false}, {{128, 128}, 64, true}, {{256, 128}, 64, true},
+        {{257, 128}, 64, false}, {{16, 16}, 8, true},    {{15, 15}, 8, false},
+        {{14, 14}, 7, false},    {{64, 64}, 64, false},  {{1000, 0}, 64, false},
+        {{0, 0}, 64, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct memory_plan p = plan;
@@ -99,19 +100,28 @@ static void test_memory(void **state)
     assert_true(pays_for(&taking, &plan, &untold, &work));
 }
 
-static void test_formats(void **state)
+static void test_tensors(void **state)
 {
     (void)state;
+    static const char *const ends[] = {"token_embd.weight", "blk.0.ffn_up.weight"};
     static const struct {
         uint32_t types[2];
+        const char *const *names;
+        uint32_t n_dims;
         bool pays;
     } rows[] = {
-        {{TENSOR_Q4_0, TENSOR_F32}, false}, {{TENSOR_Q8_0, TENSOR_Q6_K}, true},
-        {{TENSOR_Q8_0, TENSOR_Q4_1}, true}, {{TENSOR_Q4_0, TENSOR_Q4_1}, false},
-        {{TENSOR_F16, TENSOR_F16}, false},  {{TENSOR_Q5_K, TENSOR_Q5_K}, false},
+        {{TENSOR_Q4_0, TENSOR_F32}, layers, 2, false},
+        {{TENSOR_Q8_0, TENSOR_Q6_K}, layers, 2, true},
+        {{TENSOR_Q8_0, TENSOR_Q4_1}, layers, 2, true},
+        {{TENSOR_Q4_0, TENSOR_Q4_1}, layers, 2, false},
+        {{TENSOR_F16, TENSOR_F16}, layers, 2, false},
+        {{TENSOR_Q5_K, TENSOR_Q5_K}, layers, 2, false},
+        {{TENSOR_Q4_K, TENSOR_Q4_K}, layers, 3, false}, /* experts */
+        {{TENSOR_Q8_0, TENSOR_Q4_0}, ends, 2, false},
+        {{TENSOR_Q4_0, TENSOR_Q8_0}, ends, 2, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct gguf *g = file_of(rows[i].types, 2);
+        struct gguf *g = file_of(rows[i].types, rows[i].names, 2, rows[i].n_dims);
         if (moving_pays(g, &plan, &machine, &taking, &work) != rows[i].pays) {
             fail_msg("row %zu", i);
         }
@@ -125,7 +135,7 @@ int main(void)
         cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
