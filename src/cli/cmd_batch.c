@@ -79,7 +79,8 @@ static const struct option table[] = {
     KV_TYPE_OPTION("f16"),
     THROUGHPUT_OPTION,
     {"no-huge-pages", 0, OPTION_FLAG, NULL,
-     "leave the weights in pages of their file; without this they are moved as by --huge-pages, but "
+     "leave the weights in pages of their file; without this they are moved as by --huge-pages, "
+     "but "
      "with the system's copy of the file left, where that pays: processor and formats as said "
      "there, one model, twice as many answers to come as are under way at once (eight or more), "
      "most of them with room for 64 tokens, and as much memory free besides",
