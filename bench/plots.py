@@ -12,7 +12,7 @@ a model's lines out of rows.jsonl and puts new ones in; other models' lines stay
 
 Limits are drawn broken, in the colour of their model: decode cannot read weights, and the keys and
 values of its context, faster than memory gives them; a prompt of n tokens reads the weights once,
-and its products cannot be made faster than the processor's fastest unit makes them.
+and its products cannot be made faster than the unit that computes them makes them.
 """
 import argparse
 import json
@@ -36,7 +36,7 @@ def bench(options, model, *arguments):
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         sys.exit(f"lllm bench failed with status {run.returncode}")
-    return json.loads(run.stdout)
+    return json.loads(run.stdout) | {"model": model.name}  # wherever it lies
 
 
 def measure(options, model):
@@ -77,7 +77,7 @@ class Machine:
                           for u in self.units} for n, k in ((1, "one_thread_gops"), (0, "gops"))}
 
     def note(self):
-        units = ", ".join(f"{u} {self.peaks[0][u]:,.0f}" for u in self.units[-2:])
+        units = ", ".join(f"{u} {self.peaks[0][u]:,.0f}" for u in self.units[-3:])
         return (f"{self.processor}, {self.threads} threads: reads {self.read[0]:.1f} GB/s; "
                 f"Gop/s: {units}.")
 
@@ -103,9 +103,9 @@ class Model:
 
     def prompt_limit(self, n, threads=0):
         """Tokens a second of a prompt: one reading of the weights, or the products."""
-        peak = max(self.machine.peaks[threads].values())
-        return min(n * self.read_limit(0, threads),
-                   1e9 * peak / self.reports["batch"]["operations_per_token"])
+        report, peaks = self.reports["batch"], self.machine.peaks[threads]
+        peak = peaks.get(report["prefill"].get("peak_unit"), max(peaks.values()))
+        return min(n * self.read_limit(0, threads), 1e9 * peak / report["operations_per_token"])
 
 
 def models_of(lines):
@@ -270,7 +270,7 @@ def draw_batch(models, out):
     axes = [(Axis(PROMPTS, PROMPTS[::2]), Axis(every)) for p in panel]
     picture(out / "batch.svg", panel, axes, model_legend(models, [LIMIT]),
             [models[0].machine.note()] + ["Limit: one reading of the weights for all tokens, or the products "
-                               "on the fastest unit (registers alone)."])
+                               "on the unit that computes them (registers alone)."])
 
 
 def draw_depth(models, out):
@@ -292,7 +292,7 @@ def draw_depth(models, out):
     axes = [(Axis(depths, ticks, linear=True), Axis(values(p, 1))) for p in panels]
     picture(out / "depth.svg", panels, axes, model_legend(deep, [LIMIT]),
             [models[0].machine.note()] + ["Limit: weights, keys and values at the rate of memory (decode); the "
-                               "products but attention's on the fastest unit (prompt)."])
+                               "products but attention's on the unit that computes them (prompt)."])
 
 
 def draw_size(models, out):
@@ -318,7 +318,7 @@ def draw_size(models, out):
     picture(out / "size.svg", panels, axes, model_legend(models),
             [models[0].machine.note(),
              "Full: all threads, hollow: one thread. Bars are the limits with all threads: weights at "
-             "the rate of memory; the products on the fastest unit."])
+             "the rate of memory; the products on the unit that computes them."])
 
 
 def draw_threads(models, out):

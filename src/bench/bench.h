@@ -13,6 +13,7 @@
 #include "base/pool.h"
 #include "engine/engine.h"
 #include "engine/queue.h"
+#include "kernels/peak.h"
 
 enum { BENCH_MAX_REPS = 1000 };
 
@@ -30,7 +31,7 @@ struct bench_spread bench_spread(const struct bench_samples *s); /* zeros where 
 
 /* ---- the machine ---- */
 
-enum { BENCH_MAX_PEAKS = 8 };
+enum { BENCH_MAX_PEAKS = 10 };
 
 struct bench_machine {
     int n_threads;
@@ -40,9 +41,10 @@ struct bench_machine {
     double read_small_pages_all; /* the same from 4 KiB pages, n_threads */
     struct bench_peak {
         const char *name;
+        enum kernel_unit unit;
         double one, all; /* 1e9 operations a second */
     } peaks[BENCH_MAX_PEAKS];
-    size_t n_peaks; /* the slowest unit first */
+    size_t n_peaks; /* of each unit the slowest first */
 };
 
 /* Takes some seconds and at most a quarter of the free memory. */
@@ -51,9 +53,11 @@ bool bench_machine(struct pool *pool, struct bench_machine *m, struct error *e);
 /* ---- a model ---- */
 
 struct bench_plan {
-    uint32_t prefill, decode;  /* tokens; 0: not measured */
-    uint32_t depth;            /* tokens that are in the context before */
-    struct model_clock *clock; /* may be NULL: is told the stages of what is timed */
+    uint32_t prefill, decode;       /* tokens; 0: not measured */
+    uint32_t depth;                 /* tokens that are in the context before */
+    struct model_clock *clock;      /* may be NULL: is told the stages of what is timed */
+    engine_cancelled_fn *cancelled; /* may be NULL: polled; true ends with ERROR_CANCELLED */
+    void *cancelled_context;
 };
 
 /* Ids for a benchmark: normal tokens (any, without a vocabulary), the same for the same file. out:
@@ -95,8 +99,9 @@ bool bench_crowd(struct engine *en, const struct bench_crowd_plan *p, struct ben
  * experts in use), multiplies and adds with them. */
 struct bench_work {
     uint64_t weight_bytes;
-    uint64_t cache_bytes; /* of keys and values that it leaves, and that each later one reads */
-    double operations;    /* of a token, attention left out */
+    uint64_t cache_bytes;  /* of keys and values that it leaves, and that each later one reads */
+    double operations;     /* of a token, attention left out */
+    enum kernel_unit unit; /* that prompts take for most of them */
 };
 struct bench_work bench_work(const struct engine *en);
 

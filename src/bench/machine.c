@@ -140,7 +140,7 @@ bool bench_machine(struct pool *pool, struct bench_machine *m, struct error *e)
     for (size_t i = 0; i < BENCH_MAX_PEAKS && (peak = kernel_peak_at(i)); i++) {
         double one = best_peak(pool, peak, 1);
         double all = m->n_threads == 1 ? one : best_peak(pool, peak, m->n_threads);
-        m->peaks[m->n_peaks++] = (struct bench_peak){peak->name, one, all};
+        m->peaks[m->n_peaks++] = (struct bench_peak){peak->name, peak->unit, one, all};
     }
     return measure_reads(pool, m, false, e) && measure_reads(pool, m, true, e);
 }

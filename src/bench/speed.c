@@ -6,6 +6,8 @@
 #include "base/progress.h"
 #include "base/rng.h"
 #include "bench/bench.h"
+#include "kernels/fixed.h"
+#include "kernels/kernels.h"
 
 void bench_add(struct bench_samples *s, double value)
 {
@@ -52,25 +54,38 @@ void bench_tokens(const struct engine *en, int32_t *out, size_t n)
     }
 }
 
-/* The first depth tokens of the timeline, whatever was behind them. */
-static bool go_back(struct session *s, uint32_t depth, const int32_t *tokens, struct error *e)
+static bool prefill(struct session *s, const struct bench_plan *p, const int32_t *tokens, size_t n,
+                    struct error *e)
 {
-    if (session_count(s) >= depth) {
-        session_truncate(s, depth);
+    return session_prefill(s, tokens, n, NULL, p->cancelled, p->cancelled_context, e);
+}
+
+static bool goes_on(const struct bench_plan *p, struct error *e)
+{
+    return !p->cancelled || !p->cancelled(p->cancelled_context) ||
+           error_set(e, ERROR_CANCELLED, "the measurement was interrupted");
+}
+
+/* The first p->depth tokens of the timeline, whatever was behind them. */
+static bool go_back(struct session *s, const struct bench_plan *p, const int32_t *tokens,
+                    struct error *e)
+{
+    if (session_count(s) >= p->depth) {
+        session_truncate(s, p->depth);
         return true;
     }
-    return session_prefill(s, tokens, depth, NULL, NULL, NULL, e);
+    return prefill(s, p, tokens, p->depth, e);
 }
 
 bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t *tokens,
                    double *seconds, struct error *e)
 {
-    if (!go_back(s, p->depth, tokens, e)) {
+    if (!go_back(s, p, tokens, e)) {
         return false;
     }
     session_clock(s, p->clock);
     double start_s = time_now_s();
-    bool ok = session_prefill(s, tokens, (size_t)p->depth + p->prefill, NULL, NULL, NULL, e);
+    bool ok = prefill(s, p, tokens, (size_t)p->depth + p->prefill, e);
     *seconds = time_now_s() - start_s;
     session_clock(s, NULL);
     return ok;
@@ -79,14 +94,14 @@ bool bench_prefill(struct session *s, const struct bench_plan *p, const int32_t 
 bool bench_decode(struct session *s, const struct bench_plan *p, const int32_t *tokens,
                   double *seconds, struct error *e)
 {
-    if (!go_back(s, p->depth, tokens, e)) {
+    if (!go_back(s, p, tokens, e)) {
         return false;
     }
     session_clock(s, p->clock);
     double start_s = time_now_s();
     bool ok = true;
     for (uint32_t i = 0; ok && i < p->decode; i++) {
-        ok = session_decode(s, tokens[p->depth + i], e);
+        ok = goes_on(p, e) && session_decode(s, tokens[p->depth + i], e);
     }
     *seconds = time_now_s() - start_s;
     session_clock(s, NULL);
@@ -99,7 +114,7 @@ bool bench_joint(struct session *const *sessions, size_t n, const struct bench_p
     int32_t step[MODEL_MAX_JOINT];
     bool ok = n <= MODEL_MAX_JOINT;
     for (size_t i = 0; ok && i < n; i++) {
-        ok = go_back(sessions[i], p->depth, tokens, e);
+        ok = go_back(sessions[i], p, tokens, e);
     }
     if (!ok) {
         return false;
@@ -110,7 +125,7 @@ bool bench_joint(struct session *const *sessions, size_t n, const struct bench_p
         for (size_t i = 0; i < n; i++) {
             step[i] = tokens[p->depth + (t + i) % p->decode];
         }
-        ok = sessions_decode(sessions, n, step, e);
+        ok = goes_on(p, e) && sessions_decode(sessions, n, step, e);
     }
     *seconds = time_now_s() - start_s;
     session_clock(sessions[0], NULL);
@@ -163,6 +178,8 @@ struct bench_work bench_work(const struct engine *en)
     const struct model_config *c = engine_config(en);
     double share = experts_used(g, c);
     struct bench_work work = {.cache_bytes = model_cache_bytes(c, engine_kv_type(en), 1)};
+    const struct kernels *k = engine_kernels(en);
+    double in_bytes = 0;
     for (size_t i = 0; i < gguf_tensor_count(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         if (is_lookup(t->name, c) || t->n_dims < 2 || !ends_with(t->name, ".weight")) {
@@ -170,8 +187,12 @@ struct bench_work bench_work(const struct engine *en)
         }
         double used = is_expert(t) ? share : 1;
         work.weight_bytes += (uint64_t)((double)t->size_bytes * used);
-        work.operations +=
-            2.0 * used * (double)t->dims[0] * (double)t->dims[1] * (double)t->dims[2];
+        double n = 2.0 * used * (double)t->dims[0] * (double)t->dims[1] * (double)t->dims[2];
+        work.operations += n;
+        in_bytes += k->fixed && fixed_supports(t->type) ? n : 0;
     }
+    work.unit = k->prefill                       ? KERNEL_TILES
+                : in_bytes > work.operations / 2 ? KERNEL_BYTES
+                                                 : KERNEL_FLOATS;
     return work;
 }

@@ -140,6 +140,12 @@ static const json_t *request_of(const json_t *line)
     return body ? body : line;
 }
 
+static bool is_given(const json_t *request, const char *field)
+{
+    const json_t *v = json_object_get(request, field);
+    return v && !json_is_null(v);
+}
+
 bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_models *models,
                      struct batch_sorting *s)
 {
@@ -164,8 +170,9 @@ bool batch_line_sort(const struct batch_lines *b, size_t index, struct batch_mod
     s->priority = rank >= INT32_MIN && rank <= INT32_MAX ? (int32_t)rank : 0;
     s->n_answers = n >= 1 && n <= BATCH_MAX_ANSWERS ? (uint32_t)n : 1;
     const json_t *most = json_object_get(request, "max_completion_tokens");
-    s->max_tokens = json_integer_value(most ? most : json_object_get(request, "max_tokens"));
-    s->picks = json_object_get(request, "choices") || json_object_get(request, "regex");
+    most = json_is_integer(most) ? most : json_object_get(request, "max_tokens");
+    s->max_tokens = json_integer_value(most);
+    s->picks = is_given(request, "choices") || is_given(request, "regex");
     const json_t *id = json_object_get(object, "custom_id");
     if (json_is_string(id) || json_is_number(id)) {
         s->custom_id = json_dumps(id, JSON_ENCODE_ANY);

@@ -231,6 +231,7 @@ bool batch_plan_print(struct batch_models *m, struct error *e)
             continue;
         }
         struct engine_options how = batch_plan_options(m, model);
+        how.huge_pages = how.huge_pages && gguf_can_move(g);
         if (m->o.common->json) {
             json_t *one = memory_report_plan_json(&model->plan, &how, &machine);
             json_object_set_new(one, "model",

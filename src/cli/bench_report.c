@@ -16,12 +16,24 @@ static bool has_limits(const struct bench_report *r, const struct bench_row *row
     return r->has_machine && (row->n_threads == 1 || row->n_threads == r->machine.n_threads);
 }
 
-/* Weights that are read, of what the machine reads, in decode; products, of what its fastest unit
- * makes, in prefill. */
+/* The fastest of the unit by which prompts are computed, or of floats where it is not measured. */
+static const struct bench_peak *peak_of(const struct bench_report *r)
+{
+    const struct bench_peak *best = &r->machine.peaks[0];
+    for (size_t i = 0; i < r->machine.n_peaks; i++) {
+        const struct bench_peak *p = &r->machine.peaks[i];
+        bool stands_in = best->unit != r->work.unit && p->unit == KERNEL_FLOATS;
+        best = p->unit == r->work.unit || stands_in ? p : best;
+    }
+    return best;
+}
+
+/* Weights that are read, of what the machine reads, in decode; products, of what the unit that
+ * computes them makes, in prefill. */
 static double share(const struct bench_report *r, const struct bench_row *row)
 {
     const struct bench_machine *m = &r->machine;
-    const struct bench_peak *peak = &m->peaks[m->n_peaks - 1];
+    const struct bench_peak *peak = peak_of(r);
     bool one = row->n_threads == 1;
     double at_once = row->n_joint ? row->n_joint : 1; /* that read the weights once */
     return row->decode
@@ -59,6 +71,9 @@ static json_t *test_json(const struct bench_report *r, const struct bench_row *r
     if (has_limits(r, row)) {
         json_object_set_new(t, row->decode ? "share_of_read" : "share_of_peak",
                             json_real(share(r, row)));
+        if (!row->decode) {
+            json_object_set_new(t, "peak_unit", json_string(peak_of(r)->name));
+        }
     }
     double total = clock_total(&row->clock);
     if (r->stages && total > 0) {
@@ -100,7 +115,7 @@ static json_t *memory_json(const struct bench_memory *m)
 static const struct bench_row *first_row(const struct bench_report *r, bool decode)
 {
     for (size_t i = 0; i < r->n_rows; i++) {
-        if (r->rows[i].decode == decode && !r->rows[i].n_joint) {
+        if (r->rows[i].decode == decode && !r->rows[i].n_joint && r->rows[i].speed.n) {
             return &r->rows[i];
         }
     }
@@ -129,6 +144,9 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_t *rows = json_array();
     for (size_t i = 0; i < r->n_rows; i++) {
         const struct bench_row *row = &r->rows[i];
+        if (!row->speed.n) {
+            continue;
+        }
         const char *test_name = row->n_joint ? "joint" : row->decode ? "decode" : "prefill";
         json_t *o = json_pack("{s:s, s:i, s:I}", "test", test_name, "threads", row->n_threads,
                               "depth", (json_int_t)row->depth);
@@ -146,8 +164,10 @@ static void add_model(json_t *out, const struct bench_report *r)
     json_object_set_new(out, "cache_bytes_per_token",
                         json_integer((json_int_t)r->work.cache_bytes));
     json_object_set_new(out, "operations_per_token", json_real(r->work.operations));
-    json_object_set_new(out, "peak_memory_mb", json_real(r->memory.peak_mb));
-    json_object_set_new(out, "memory", memory_json(&r->memory));
+    if (!r->interrupted) { /* or contexts may not be full */
+        json_object_set_new(out, "peak_memory_mb", json_real(r->memory.peak_mb));
+        json_object_set_new(out, "memory", memory_json(&r->memory));
+    }
     if (r->moves) {
         json_object_set_new(out, "huge_pages",
                             json_pack("{s:f, s:f, s:f, s:b}", "moved_mb",
@@ -160,8 +180,11 @@ static void add_model(json_t *out, const struct bench_report *r)
 void bench_report_json(const struct bench_report *r)
 {
     json_t *out = json_object();
-    if (r->n_rows) {
+    if (r->n_rows && r->kernels) {
         add_model(out, r);
+    }
+    if (r->interrupted) {
+        json_object_set_new(out, "interrupted", json_true());
     }
     if (r->has_machine) {
         json_object_set_new(out, "machine", machine_json(&r->machine));
@@ -190,7 +213,7 @@ static void print_row(const struct bench_report *r, const struct bench_row *row)
     print_spread(label, &row->speed, "tokens/s");
     if (has_limits(r, row)) {
         printf("   %.0f %% of %s", 100 * share(r, row),
-               row->decode ? "the read rate" : r->machine.peaks[r->machine.n_peaks - 1].name);
+               row->decode ? "the read rate" : peak_of(r)->name);
     }
     putchar('\n');
     double total = clock_total(&row->clock);
@@ -229,14 +252,21 @@ static void print_model(const struct bench_report *r)
     putchar('\n');
     print_spread("first token", &r->first_token_ms, "ms");
     putchar('\n');
+    const struct bench_row *before = NULL;
     for (size_t i = 0; i < r->n_rows; i++) {
-        const struct bench_row *row = &r->rows[i], *before = i ? row - 1 : NULL;
+        const struct bench_row *row = &r->rows[i];
+        if (!row->speed.n) {
+            continue;
+        }
         if (!before || before->n_threads != row->n_threads || before->depth != row->depth) {
             printf("%-14s%d, depth %u\n", "threads", row->n_threads, row->depth);
         }
         print_row(r, row);
+        before = row;
     }
-    print_memory(&r->memory, r->kv_type);
+    if (!r->interrupted) { /* or contexts may not be full */
+        print_memory(&r->memory, r->kv_type);
+    }
     if (r->moves && r->move.size_bytes) {
         printf("%-14s%10.1f MB   (%.1f in pages of 2 MiB, moved%s in %.1f ms)\n", "moved",
                (double)r->move.size_bytes / 1e6, (double)r->move.huge_bytes / 1e6,
@@ -257,7 +287,7 @@ static void print_machine(const struct bench_machine *m)
 
 void bench_report_text(const struct bench_report *r)
 {
-    if (r->n_rows) {
+    if (r->n_rows && r->kernels) {
         print_model(r);
     }
     if (r->has_machine) {

@@ -27,8 +27,9 @@ struct bench_report {
     struct bench_samples load_ms, first_token_ms;
     struct bench_work work;
     struct bench_memory memory;
-    bool moves;  /* --huge-pages */
-    bool strips; /* what was moved was laid out anew */
+    bool interrupted; /* rows may have no samples */
+    bool moves;       /* --huge-pages */
+    bool strips;      /* what was moved was laid out anew */
     struct gguf_move move;
     struct bench_row *rows;
     size_t n_rows;

@@ -80,10 +80,9 @@ static const struct option table[] = {
     THROUGHPUT_OPTION,
     {"no-huge-pages", 0, OPTION_FLAG, NULL,
      "leave the weights in pages of their file; without this they are moved as by --huge-pages, "
-     "but "
-     "with the system's copy of the file left, where that pays: processor and formats as said "
-     "there, one model, twice as many answers to come as are under way at once (eight or more), "
-     "most of them with room for 64 tokens, and as much memory free besides",
+     "but with the system's copy of the file left, where that pays: processor and formats as said "
+     "there, one model, for each answer under way at once (eight or more) two to come that may "
+     "have 64 tokens, and no more that may not, and as much memory free besides",
      FIELD(no_huge_pages), 0, 0, 0},
     {"chat-template", 0, OPTION_STRING, "NAME|FILE",
      "a built-in chat template (lllm run -h lists them) or a file, in place of the model's",

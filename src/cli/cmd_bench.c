@@ -1,13 +1,16 @@
 /* cmd_bench.c: speed of a model, of the machine, and of another program beside them. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "cli/answer.h"
 #include "cli/bench_report.h"
 #include "cli/cli.h"
 #include "cli/inventory.h"
+#include "cli/term.h"
 
 enum { MAX_LIST = 32, WARM_PREFILL = 512, WARM_DECODE = 16 };
 
@@ -28,7 +31,9 @@ static const struct option table[] = {
     {"decode", 0, OPTION_U32, "N", "tokens to time one by one (default 128; 0: none)",
      FIELD(decode), 0, 1 << 20, FIELD(decode_given)},
     {"joint", 0, OPTION_STRING, "LIST",
-     "sequences that decode together, such as 4,8,16; figures are their sum (default 0: none)",
+     "sequences that decode --decode tokens together, such as 4,8,16; figures are their sum "
+     "(default "
+     "0: none)",
      FIELD(joint), 0, 0, 0},
     {"crowd", 0, OPTION_U32, "N",
      "instead: how a prompt of --prefill tokens (4000) that arrives among N answers slows them, "
@@ -159,25 +164,32 @@ static size_t rows_of_depth(const struct plan *p, const struct bench_options *o)
 struct measuring {
     const struct bench_options *o;
     const struct plan *plan;
-    struct common_options common; /* with room for what is measured, and these threads */
+    struct engine_options how; /* with room for what is measured, and these threads */
     struct bench_report *report;
     int32_t *tokens; /* [plan->longest] */
     struct progress bar;
     uint64_t done;
 };
 
+/* The engine's advice is about its options; here context and sequences are what is measured. */
+static bool needs_less(struct error *e)
+{
+    char *advice = strstr(e->message, ": --");
+    struct error was = *e;
+    return advice &&
+           error_set(e, was.code, "%.*s: less --prefill, --decode, --depth or --joint fits",
+                     (int)(advice - e->message), was.message);
+}
+
 /* Opening the model and computing one token, from nothing. */
 static bool time_load(struct measuring *m, struct error *e)
 {
     double start_s = time_now_s();
-    struct engine *en = models_open_engine(m->report->source, &m->common, e);
+    struct engine *en = models_open_engine_as(m->report->source, &m->how, e);
     if (!en) {
-        return false;
+        return e->code == ERROR_MEMORY && needs_less(e);
     }
     double loaded_s = time_now_s();
-    if (!m->common.context_size && engine_context_size(en) < m->plan->longest) {
-        m->common.context_size = m->plan->longest; /* of the engines that follow */
-    }
     struct session *s = session_new(en, e);
     int32_t token;
     bench_tokens(en, &token, 1);
@@ -202,6 +214,7 @@ static bool time_other(const struct measuring *m, struct bench_row *row, struct 
              row->n_joint ? row->n_joint : row->n_tokens);
     double rate = 0;
     if (!bench_against(&a, test, row->depth, &rate, e)) {
+        e->code = answer_interrupted() ? ERROR_CANCELLED : e->code; /* it was, too */
         return false;
     }
     bench_add(&row->other, rate);
@@ -218,7 +231,8 @@ static bool time_row(const struct measuring *m, struct session **s, struct bench
                      bool counts, struct error *e)
 {
     struct bench_plan plan = {.depth = row->depth,
-                              .clock = counts && m->o->stages ? &row->clock : NULL};
+                              .clock = counts && m->o->stages ? &row->clock : NULL,
+                              .cancelled = answer_was_interrupted};
     uint32_t n = row->n_tokens;
     double seconds;
     if (row->decode) {
@@ -252,23 +266,13 @@ static bool time_depth(struct measuring *m, struct session **s, struct bench_row
     return ok;
 }
 
-static bool check_room(const struct measuring *m, const struct engine *en, struct error *e)
-{
-    uint32_t room = engine_context_size(en);
-    return m->plan->longest <= room ||
-           error_set(e, ERROR_USAGE,
-                     "%u tokens do not fit into the context of %u: choose a larger "
-                     "--context-size, or less --depth, --prefill or --decode",
-                     m->plan->longest, room);
-}
-
 static bool time_engine(struct measuring *m, struct engine *en, struct bench_row *rows,
                         struct error *e)
 {
     struct session *s[MODEL_MAX_JOINT] = {NULL};
     struct bench_report *r = m->report;
     size_t n = rows_of_depth(m->plan, m->o), n_sessions = most_of(&m->plan->joint);
-    bool ok = check_room(m, en, e);
+    bool ok = true;
     for (size_t i = 0; ok && (i == 0 || i < n_sessions); i++) {
         s[i] = session_new(en, e);
         ok = s[i] != NULL;
@@ -333,7 +337,7 @@ static bool measure_model(struct measuring *m, struct error *e)
     report->rows = mem_zalloc(report->n_rows * sizeof *report->rows);
     m->tokens = mem_array((size_t)p->longest + 1, sizeof *m->tokens);
     name_rows(m);
-    m->common.n_threads = (int)p->threads.items[0];
+    m->how.n_threads = (int)p->threads.items[0];
     for (uint32_t r = 0; r <= m->o->reps; r++) {
         if (r == 1) { /* the first one read the file */
             report->load_ms.n = report->first_token_ms.n = 0;
@@ -342,12 +346,15 @@ static bool measure_model(struct measuring *m, struct error *e)
         if (!time_load(m, e)) {
             return false;
         }
+        if (answer_interrupted()) {
+            return error_set(e, ERROR_CANCELLED, "the measurement was interrupted");
+        }
     }
     progress_begin(&m->bar, "bench", ((uint64_t)m->o->reps + 1) * p->depth.n * p->threads.n);
     bool ok = true;
     for (size_t t = 0; ok && t < p->threads.n; t++) {
-        m->common.n_threads = (int)p->threads.items[t];
-        struct engine *en = models_open_engine(report->source, &m->common, e);
+        m->how.n_threads = (int)p->threads.items[t];
+        struct engine *en = models_open_engine_as(report->source, &m->how, e);
         ok = en && time_engine(m, en, report->rows + t * n, e);
         engine_close(en);
     }
@@ -363,14 +370,37 @@ static bool measure_machine(const struct plan *p, struct bench_report *r, struct
     return r->has_machine;
 }
 
+/* Whole contexts: that of one sequence, and as many as those beside it fill. */
+static uint32_t sequences_of(const struct bench_options *o, const struct plan *p, uint32_t context)
+{
+    const uint64_t pages = model_pages_for(most_of(&p->depth) + o->decode);
+    const uint64_t n = most_of(&p->joint), whole = model_pages_for(context);
+    return 1 + (n > 1 ? (uint32_t)(((n - 1) * pages + whole - 1) / whole) : 0);
+}
+
 static bool measure(const struct bench_options *o, const struct plan *p, struct bench_report *r,
                     struct error *e)
 {
-    struct measuring m = {.o = o, .plan = p, .common = o->common, .report = r};
-    bool ok =
-        (!r->source->name || measure_model(&m, e)) && (!o->machine || measure_machine(p, r, e));
+    struct measuring m = {.o = o, .plan = p, .how = models_engine_options(&o->common), .report = r};
+    uint32_t context = o->common.context_size, joint = most_of(&p->joint);
+    if (r->source->name && context && p->longest > context) {
+        return error_set(e, ERROR_USAGE,
+                         "%u tokens do not fit into the context of %u: choose a larger "
+                         "--context-size, or less --depth, --prefill or --decode",
+                         p->longest, context);
+    }
+    if (!context) { /* what is measured, a row of a pass for each sequence, and loading's token */
+        context = p->longest > joint ? p->longest : joint;
+        m.how.context_size = context ? context : 1;
+    }
+    m.how.n_sequences = sequences_of(o, p, m.how.context_size);
+    bool ok = !r->source->name || measure_model(&m, e);
     free(m.tokens);
-    return ok;
+    if (ok && answer_interrupted()) {
+        ok = error_set(e, ERROR_CANCELLED, "the measurement was interrupted");
+    }
+    signal(SIGINT, SIG_DFL); /* the machine's limits take seconds, without a look at it */
+    return ok && (!o->machine || measure_machine(p, r, e));
 }
 
 static int measure_crowd(const struct bench_options *o, const struct plan *plan,
@@ -401,6 +431,17 @@ static const char *beside_crowd(const struct bench_options *o, const struct plan
                                     : NULL;
 }
 
+/* What was measured until then is reported. */
+static int tell_interrupted(const struct bench_report *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_rows; i++) {
+        n += r->rows[i].speed.n > 0;
+    }
+    term_message("interrupted after %zu of %zu rows", n, r->n_rows);
+    return CLI_INTERRUPTED;
+}
+
 static int run(const void *options, const struct string_list *arguments)
 {
     const struct bench_options *o = options;
@@ -421,6 +462,13 @@ static int run(const void *options, const struct string_list *arguments)
     if (o->crowd && plan.prefill.items[0] < 64) {
         return cli_usage("bench", "--crowd needs a prompt of at least 64 tokens (--prefill)");
     }
+    if (o->against && !o->against[strspn(o->against, " \t\n")]) {
+        return cli_usage("bench", "--against takes a command, and it is empty");
+    }
+    if (most_of(&plan.joint) && !o->decode) {
+        return cli_usage("bench",
+                         "--joint times --decode tokens of each sequence, and --decode is 0");
+    }
     if (arguments->n == 1 && !rows_of_depth(&plan, o)) {
         return cli_usage("bench", "--prefill 0 and --decode 0 leave nothing to measure");
     }
@@ -437,12 +485,16 @@ static int run(const void *options, const struct string_list *arguments)
     r->cpu_mask = o->common.cpu_mask ? o->common.cpu_mask : getenv("LLLM_CPU_MASK");
     r->stages = o->stages;
     int status = CLI_DONE;
-    if (!measure(o, &plan, r, &e)) {
+    if (source.name) {
+        answer_catch_interrupt(true);
+    }
+    bool ok = measure(o, &plan, r, &e);
+    r->interrupted = !ok && e.code == ERROR_CANCELLED;
+    if (!ok && !r->interrupted) {
         status = cli_fail(&e);
-    } else if (o->common.json) {
-        bench_report_json(r);
     } else {
-        bench_report_text(r);
+        status = r->interrupted ? tell_interrupted(r) : CLI_DONE;
+        (o->common.json ? bench_report_json : bench_report_text)(r);
     }
     models_release(&source);
     free(r->rows);
@@ -461,7 +513,11 @@ const struct command cmd_bench = {
         "prompt length at every depth with every number of threads; --json has a row for\n"
         "each (bench/plots.py draws them). --machine reads memory and drives the arithmetic\n"
         "units as fast as they go, in the same run, and says how much of that the model\n"
-        "reaches. --against runs another program after each round of ours, so that both meet\n"
+        "reaches: decode of the rate of reading, prompts of the products of the unit that\n"
+        "computes most of them (weights of more than four bits meet two bytes, and so need\n"
+        "two products of bytes for one). The first token is that of one token's prompt,\n"
+        "loading included. The context is as long as what is measured. --against runs another "
+        "program after each round of ours, so that both meet\n"
         "the same noise. Peak memory is compared with the weights and the keys and values of\n"
         "the longest context that was measured; what is beside them is working memory.",
     .examples = "  lllm bench starter\n"

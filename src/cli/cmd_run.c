@@ -269,6 +269,7 @@ static int print_plan(struct run *r, const struct string_list *arguments)
     bool planned = g && found && memory_plan_make(g, &how, &plan, &e);
     if (planned) {
         sysmem_read("", &machine);
+        how.huge_pages = how.huge_pages && gguf_can_move(g);
         if (r->o->common.json) {
             term_print_json(memory_report_plan_json(&plan, &how, &machine), true);
         } else {

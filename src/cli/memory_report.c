@@ -155,6 +155,7 @@ static bool table_begin(struct table *t, const struct gguf *g, const struct engi
 {
     struct memory_plan p;
     *t = (struct table){.g = g, .options = *o, .only_context = o->context_size};
+    t->options.huge_pages = o->huge_pages && gguf_can_move(g);
     if (!model_config_read(g, &t->config, e) || !memory_plan_make(g, o, &p, e)) {
         return false;
     }

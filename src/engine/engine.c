@@ -292,6 +292,11 @@ const char *engine_kernels_name(const struct engine *en)
     return en->kernels->name;
 }
 
+const struct kernels *engine_kernels(const struct engine *en)
+{
+    return en->kernels;
+}
+
 int engine_threads(const struct engine *en)
 {
     return pool_threads(en->pool);

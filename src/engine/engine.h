@@ -79,6 +79,7 @@ const struct tokenizer *engine_tokenizer(const struct engine *en);
 bool engine_require_vocabulary(const struct engine *en, struct error *e);
 const struct gguf *engine_gguf(const struct engine *en);
 const char *engine_kernels_name(const struct engine *en);
+const struct kernels *engine_kernels(const struct engine *en);
 int engine_threads(const struct engine *en);
 /* For what drives the model itself (perplexity, importance matrices): borrowed. */
 const struct model *engine_model(const struct engine *en);

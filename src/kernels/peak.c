@@ -38,14 +38,19 @@ unsigned kernel_read_ref(const void *data, size_t stretch_bytes, int n_streams)
 }
 
 static const struct kernel_peak peaks[] = {
-    {"f32 multiply-add, portable C", 0, run_portable},
+    {"f32 multiply-add, portable C", KERNEL_FLOATS, 0, run_portable},
 #if defined(__x86_64__)
-    {"f32 FMA, AVX2", CPU_AVX2, kernel_peak_fma_avx2},
-    {"f32 FMA, AVX-512", CPU_AVX512, kernel_peak_fma_avx512},
-    {"bf16 tiles fed from L2, AMX", CPU_AMX_BF16, kernel_peak_tiles_cached_amx},
-    {"bf16 tiles, AMX", CPU_AMX_BF16, kernel_peak_tiles_amx},
+    {"f32 FMA, AVX2", KERNEL_FLOATS, CPU_AVX2, kernel_peak_fma_avx2},
+    {"f32 FMA, AVX-512", KERNEL_FLOATS, CPU_AVX512, kernel_peak_fma_avx512},
+    {"products of bytes, AVX2", KERNEL_BYTES, CPU_AVX2, kernel_peak_bytes_avx2},
+    {"products of bytes, AVX-VNNI", KERNEL_BYTES, CPU_AVX_VNNI, kernel_peak_bytes_vnni256},
+    {"products of bytes, AVX-512 VNNI", KERNEL_BYTES, CPU_VNNI, kernel_peak_bytes_vnni},
+    {"bf16 tiles fed from L2, AMX", KERNEL_TILES, CPU_AMX_BF16, kernel_peak_tiles_cached_amx},
+    {"bf16 tiles, AMX", KERNEL_TILES, CPU_AMX_BF16, kernel_peak_tiles_amx},
 #elif defined(__aarch64__)
-    {"f32 FMA, NEON", CPU_NEON, kernel_peak_fma_neon},
+    {"f32 FMA, NEON", KERNEL_FLOATS, CPU_NEON, kernel_peak_fma_neon},
+    {"products of bytes, dot products", KERNEL_BYTES, CPU_DOTPROD, kernel_peak_bytes_dotprod},
+    {"products of bytes, I8MM", KERNEL_BYTES, CPU_I8MM, kernel_peak_bytes_i8mm},
 #endif
 };
 

@@ -8,15 +8,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum kernel_unit {
+    KERNEL_FLOATS,
+    KERNEL_BYTES, /* integers, as fixed.h has them: of two bytes twice as many products */
+    KERNEL_TILES,
+};
+
 struct kernel_peak {
-    const char *name;  /* "f32 FMA, AVX-512" */
+    const char *name; /* "f32 FMA, AVX-512" */
+    enum kernel_unit unit;
     unsigned features; /* enum cpu_feature: all are needed */
     /* Does about `rounds` thousand instructions and returns the number of operations:
      * a multiply and an add count as two. */
     double (*run)(size_t rounds);
 };
 
-/* Those that cpu_features() allows, the slowest first; NULL past the end. */
+/* Those that cpu_features() allows, of each unit the slowest first; NULL past the end. */
 const struct kernel_peak *kernel_peak_at(size_t index);
 
 /* Reads every byte of data[0..size_bytes) once, in n_streams (1 to KERNEL_READ_STREAMS) stretches

@@ -99,6 +99,9 @@ size_t prefill_attention_scratch_bytes_amx(void);
 /* Of peak.h */
 double kernel_peak_fma_avx2(size_t rounds);
 double kernel_peak_fma_avx512(size_t rounds);
+double kernel_peak_bytes_avx2(size_t rounds);
+double kernel_peak_bytes_vnni256(size_t rounds);
+double kernel_peak_bytes_vnni(size_t rounds);
 double kernel_peak_tiles_amx(size_t rounds);
 double kernel_peak_tiles_cached_amx(size_t rounds);
 unsigned kernel_read_avx2(const void *data, size_t stretch_bytes, int n_streams);
@@ -116,6 +119,8 @@ size_t fixed_panel_bytes_neon(void);
 size_t fixed_panel_bytes_dotprod(void);
 size_t fixed_panel_bytes_i8mm(void);
 double kernel_peak_fma_neon(size_t rounds);
+double kernel_peak_bytes_dotprod(size_t rounds);
+double kernel_peak_bytes_i8mm(size_t rounds);
 unsigned kernel_read_neon(const void *data, size_t stretch_bytes, int n_streams);
 #endif
 /* Element d of position i of a block of keys, or of values, that are kept: attention_ref.c. */

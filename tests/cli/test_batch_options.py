@@ -232,6 +232,8 @@ class WhereWeightsLie(Folder):
         moves = self.moves()
         for long, options, fields in ((True, (), {}), (False, (), {"max_tokens": 63}),
                                       (True, ("-n", 8), {"max_completion_tokens": 64}),
+                                      (True, ("-n", 8), {"max_completion_tokens": None,
+                                                         "max_tokens": 64, "choices": None}),
                                       (False, (), {"choices": ["4", "5"]})):
             done = self.lines(16, *options, **fields)
             self.assertEqual(self.MOVED in done.stderr, long and moves, (options, fields))
@@ -264,10 +266,13 @@ class WhereWeightsLie(Folder):
                   "--context-size", 128, stdin=text)
         self.assertEqual(two.returncode, 0, two.stderr)
         self.assertNotIn(self.MOVED, two.stderr)
-        few = subprocess.run(["sh", "-c", 'ulimit -v 30000000; exec "$0" "$@"', LLLM, "batch",
-                              str(self.model), "-v", "--parallel", "8", "--context-size", "128",
-                              "--prompts", *["x"] * 16], capture_output=True, text=True)
-        self.assertNotIn(self.MOVED, few.stderr)
+        few = ("-v", "--parallel", "8", "--context-size", "128", "--prompts", *["x"] * 16)
+        self.assertEqual(self.MOVED in run("batch", self.model, *few).stderr, self.moves())
+        done = subprocess.run(["sh", "-c", 'ulimit -v 30000000; exec "$0" "$@"', LLLM, "batch",
+                               str(self.model), *few], capture_output=True, text=True)
+        if done.returncode:
+            self.skipTest(f"the program cannot begin with so few addresses: {done.stderr[:200]}")
+        self.assertNotIn(self.MOVED, done.stderr)
 
     def test_not_both(self):
         done = run("batch", self.model, "--huge-pages", "--no-huge-pages", "--prompts", "x")

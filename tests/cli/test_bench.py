@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """`lllm bench` on the built-in model: what is reported, and what is refused."""
 import json
+import signal
+import subprocess
+import time
 import unittest
 
-from program import run
+from program import LLLM, PATIENCE, run
 from test_starter import WithStarter
 
 SMALL = ("--prefill", "32", "--decode", "8", "--reps", "2")
@@ -109,6 +112,63 @@ class Bench(WithStarter):
             self.assertLess(memory["file_pages_mb"] + memory["own_pages_mb"],
                             1.01 * memory["peak_mb"])
 
+    def test_memory_is_of_all_that_is_measured(self):
+        """A context as long as it has to be, and joint sequences beside the first."""
+        one = ("bench", "starter", "--prefill", "0", "--decode", "4", "--depth", "200", "--reps", "1")
+        report = json.loads(run(*one, "--json").stdout)
+        self.assertEqual(report["context_size"], 204)
+        plan = json.loads(run("run", "starter", "--plan", "--json", "--context-size", "204").stdout)
+        more = 63 * 256 * report["cache_bytes_per_token"]
+        limit = ("--memory", str(plan["plan"]["total_bytes"] + more // 2))
+        self.assertEqual(run(*one, *limit, "--joint", "2").returncode, 0)
+        done = run(*one, *limit, "--joint", "64")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(": less --prefill, --decode, --depth or --joint fits", done.stderr)
+
+    def test_share_is_of_the_unit_that_computes(self):
+        for mask, unit in (("none", "f32 multiply-add, portable C"), ("all", None)):
+            report = json.loads(run("bench", "starter", *SMALL, "--machine", "--json", "--cpu-mask",
+                                    mask).stdout)
+            named = report["prefill"]["peak_unit"]
+            peak = next(p for p in report["machine"]["peaks"] if p["unit"] == named)
+            share = (report["prefill"]["tokens_per_second"]["median"] *
+                     report["operations_per_token"] / 1e9 / peak["gops"])
+            self.assertAlmostEqual(report["prefill"]["share_of_peak"], share, places=6)
+            self.assertEqual(named, unit or named)
+            kinds = {"gfni": "products of bytes, AVX-512", "vnni": "products of bytes, AVX-512",
+                     "avx2": "products of bytes, AVX2", "vnni256": "products of bytes, AVX-VNNI",
+                     "amx": "bf16 tiles, AMX"}
+            self.assertTrue(named.startswith(kinds.get(report["kernels"], "")), (report["kernels"], named))
+
+    def test_interrupted(self):
+        """What was measured until then is told."""
+        for more in ([], ["--json"]):
+            for seconds in (3, 12, 48):  # on slow machines the first row takes its time
+                started = subprocess.Popen([LLLM, "bench", "starter", "--prefill", "8,65536",
+                                            "--decode", "0", "--reps", "1", "--threads", "1", *more],
+                                           text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                time.sleep(seconds)
+                started.send_signal(signal.SIGINT)
+                out, said = started.communicate(timeout=PATIENCE)
+                self.assertEqual(started.returncode, 130, said)
+                if "after 0 of 2" not in said:
+                    break
+            self.assertIn("interrupted after 1 of 2 rows", said)
+            if more:
+                report = json.loads(out)
+                self.assertTrue(report["interrupted"])
+                self.assertEqual([r["tokens"] for r in report["rows"]], [8])
+            else:
+                self.assertEqual(out.count("prefill 8 "), 1)
+                self.assertNotIn("prefill 65536", out)
+                self.assertNotIn("peak memory", out)
+
+    def test_more_sequences_than_tokens(self):
+        report = json.loads(run("bench", "starter", "--prefill", "0", "--decode", "4", "--joint", "8",
+                                "--reps", "1", "--json").stdout)
+        self.assertEqual([r["test"] for r in report["rows"]], ["decode", "joint"])
+        self.assertEqual(report["context_size"], 8)
+
     def test_kv_types(self):
         """Bytes of a token's keys and values are those of the type: 32 numbers in 34 bytes."""
         found = {kv: json.loads(run("bench", "starter", *SMALL, "--json", "--kv-type", kv).stdout)
@@ -140,6 +200,8 @@ class Bench(WithStarter):
                 (2, "one model", ["starter", "starter"]),
                 (2, "nothing to measure", ["starter", "--prefill", "0", "--decode", "0"]),
                 (2, "nothing to measure", ["starter", "--prefill", "0,0", "--decode", "0"]),
+                (2, "--decode is 0", ["starter", "--decode", "0", "--joint", "4"]),
+                (2, "it is empty", ["starter", *SMALL, "--against", " "]),
                 (2, "--prefill", ["starter", "--prefill", "1,,2"]),
                 (2, "--prefill", ["starter", "--prefill", "1,x"]),
                 (2, "--depth", ["starter", "--depth", "-1"]),

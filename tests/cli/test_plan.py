@@ -48,7 +48,7 @@ class Plan(unittest.TestCase):
         for words in ("weights ", "keys and values ", "512 tokens as f16", "scratch ", "together "):
             self.assertIn(words, text)
         self.assertNotIn("keys and values", self.ok("run", BERT, "--plan"))
-        self.assertIn("in huge pages", self.ok("run", "starter", "--plan", "--huge-pages"))
+        self.assertIn("pages of the file", self.ok("run", "starter", "--plan", "--huge-pages"))
         done = run("run", "starter", "hi", "--max-tokens", "1", "-v")
         self.assertIn("of memory: weights", done.stderr)
 
