@@ -516,10 +516,10 @@ const struct command cmd_bench = {
         "reaches: decode of the rate of reading, prompts of the products of the unit that\n"
         "computes most of them (weights of more than four bits meet two bytes, and so need\n"
         "two products of bytes for one). The first token is that of one token's prompt,\n"
-        "loading included. The context is as long as what is measured. --against runs another "
-        "program after each round of ours, so that both meet\n"
-        "the same noise. Peak memory is compared with the weights and the keys and values of\n"
-        "the longest context that was measured; what is beside them is working memory.",
+        "loading included. The context is as long as what is measured. --against runs\n"
+        "another program after each round of ours, so that both meet the same noise. Peak\n"
+        "memory is compared with the weights and the keys and values of the longest context\n"
+        "that was measured; what is beside them is working memory.",
     .examples = "  lllm bench starter\n"
                 "  lllm bench tinyllama.gguf --prefill 512 --decode 128 --machine --json\n"
                 "  lllm bench m.gguf --prefill 1,8,64,512 --depth 0,4096 --threads 1,2 --json\n"
