@@ -257,6 +257,9 @@ class WhereWeightsLie(Folder):
             told = run("batch", self.model, "--input", "-", "--plan", "--json", "--context-size",
                        128, stdin="What?\n" * n)
             self.assertEqual(json.loads(told.stdout)["plan"]["huge_pages"], moves)
+        asked = run("run", self.model, "x", "--raw", "-n", 1, "-v", "--huge-pages").stderr
+        plan = run("run", self.model, "--plan", "--huge-pages").stdout
+        self.assertEqual("in huge pages" in plan, " were moved in " in asked, asked)
 
     def test_limits_keep_them_where_they_are(self):
         """Neither beside another model, nor where addresses are few."""
